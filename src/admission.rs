@@ -1,0 +1,244 @@
+//! One admission call: bytes in, bytes out.
+
+use std::collections::BTreeMap;
+
+use crate::document::{self, Object};
+use crate::mesh::{Mesh, Reading};
+use crate::report;
+use crate::review::{Mildness, Verdict, review};
+use crate::settings::Settings;
+use crate::wire::{Cause, Details, Kind, NotAReview, Request, Response, Status};
+
+/// Which of the two webhooks is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hook {
+    /// The one that refuses.
+    Validate,
+    /// The one that puts right.
+    Mutate,
+}
+
+/// An answer, and what a log says of it.
+#[derive(Debug)]
+pub struct Answer {
+    /// The body of the HTTP response.
+    pub body: Vec<u8>,
+    /// What was decided.
+    pub decision: Decision,
+}
+
+/// What was decided of a request. Holds names only, nothing of what an object contains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The request's uid.
+    pub uid: String,
+    /// What was done.
+    pub operation: String,
+    /// The kind of the object.
+    pub kind: String,
+    /// The object, as `namespace/name` or `name`.
+    pub object: String,
+    /// `status` and the like; empty for the object itself.
+    pub subresource: String,
+    /// Who did it.
+    pub user: String,
+    /// Whether nothing was stored.
+    pub dry_run: bool,
+    /// What was answered.
+    pub outcome: Outcome,
+    /// The rules that fired, each once.
+    pub rules: Vec<&'static str>,
+}
+
+/// What was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The write goes on as it is.
+    Allowed,
+    /// The write goes on, with warnings.
+    Warned,
+    /// The write goes on, changed.
+    Patched,
+    /// The write is refused.
+    Denied,
+}
+
+impl Outcome {
+    /// The name in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Warned => "warned",
+            Self::Patched => "patched",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+/// Answers the body of a call. Only what is no review at all is an error; everything else has an
+/// answer with the request's uid.
+pub fn answer(mesh: &Mesh, hook: Hook, body: &[u8]) -> Result<Answer, NotAReview> {
+    let request = Request::parse(body)?;
+    let writes = matches!(&*request.operation, "CREATE" | "UPDATE");
+    if !writes || !request.subresource.is_empty() {
+        // Nothing is ever lost by a deletion, and status has an author of its own.
+        return Ok(allow(&request));
+    }
+    let object = match written(&request) {
+        Ok(object) => object,
+        Err(why) => return Ok(unreadable(&request, why)),
+    };
+    match hook {
+        Hook::Validate => Ok(validate(mesh, &request, object)),
+        Hook::Mutate => mutate(mesh.settings(), &request, object, body),
+    }
+}
+
+fn validate(mesh: &Mesh, request: &Request<'_>, object: &Object<'_>) -> Answer {
+    let settings = mesh.settings();
+    let new = document::read(object, settings);
+    let verdict = review(mesh, old_reading(mesh, request, &new).as_ref(), &new);
+    let mut response = Response::allow(&request.uid);
+    response.warnings = report::warnings(&verdict, &new.object);
+    response.audit_annotations = audit(&verdict);
+    let causes = report::causes(&verdict.denials, &new.object);
+    let outcome = if !causes.is_empty() {
+        deny(&mut response, request, object.name(), causes);
+        Outcome::Denied
+    } else if response.warnings.is_empty() {
+        Outcome::Allowed
+    } else {
+        Outcome::Warned
+    };
+    let rules = verdict.rules().into_iter().collect();
+    Answer { body: response.to_body(), decision: decision(request, outcome, rules) }
+}
+
+/// What the object said before. An update whose old object is missing or cannot be read is held
+/// against what is known of the object, so that its old mistakes stay old.
+fn old_reading(mesh: &Mesh, request: &Request<'_>, new: &Reading) -> Option<Reading> {
+    if let Some(old) = &request.old_object {
+        return Some(document::read(old, mesh.settings()));
+    }
+    let known = mesh.spoken_of(&new.object);
+    if request.operation != "UPDATE" || known.is_empty() {
+        return None;
+    }
+    let statements = known.iter().filter_map(|name| mesh.member(name)).map(|member| {
+        let claims = member.claims().iter().filter(|claim| claim.place.object == new.object);
+        (member.name().clone(), claims.cloned().collect())
+    });
+    Some(Reading { object: new.object.clone(), statements: statements.collect() })
+}
+
+fn mutate(
+    settings: &Settings,
+    request: &Request<'_>,
+    object: &Object<'_>,
+    body: &[u8],
+) -> Result<Answer, NotAReview> {
+    let document = document::of(object, settings).filter(|document| document.is_canonicalized());
+    let Some(document) = document else { return Ok(allow(request)) };
+    let raw = Request::raw_object(body)?.unwrap_or("null");
+    let before: serde_json::Value = match serde_json::from_str(raw) {
+        Ok(object) => object,
+        Err(error) => return Ok(unreadable(request, error.to_string())),
+    };
+    let mut after = before.clone();
+    document.canonicalize(&mut after);
+    let patch = json_patch::diff(&before, &after);
+    let response = Response::allow(&request.uid).with_patch(&patch);
+    let outcome = if patch.is_empty() { Outcome::Allowed } else { Outcome::Patched };
+    Ok(Answer { body: response.to_body(), decision: decision(request, outcome, Vec::new()) })
+}
+
+/// The object that is written, if it is there and what the request says it is.
+fn written<'r, 'a>(request: &'r Request<'a>) -> Result<&'r Object<'a>, String> {
+    let object = match &request.object {
+        Ok(Some(object)) => object,
+        Ok(None) => return Err("the request has no object".to_owned()),
+        Err(error) => return Err(format!("cannot be read: {error}")),
+    };
+    let Kind { group, version, kind } = &request.kind;
+    if object.kind != *kind || object.group() != group || object.version() != version {
+        return Err(format!(
+            "is {} of {:?}, though the request announces {kind} of group {group:?}, version {version:?}",
+            object.kind, object.api_version
+        ));
+    }
+    Ok(object)
+}
+
+fn allow(request: &Request<'_>) -> Answer {
+    let body = Response::allow(&request.uid).to_body();
+    Answer { body, decision: decision(request, Outcome::Allowed, Vec::new()) }
+}
+
+fn unreadable(request: &Request<'_>, why: String) -> Answer {
+    let rule = "InvalidDocument";
+    let message = format!("{why}; write an object of its kind [{rule}]");
+    let cause = Cause { reason: rule, message, field: "metadata.name".to_owned() };
+    let mut response = Response::allow(&request.uid);
+    response.audit_annotations.insert("rules", rule.to_owned());
+    deny(&mut response, request, "", vec![cause]);
+    Answer { body: response.to_body(), decision: decision(request, Outcome::Denied, vec![rule]) }
+}
+
+fn deny<'a>(
+    response: &mut Response<'a>,
+    request: &'a Request<'_>,
+    name: &'a str,
+    causes: Vec<Cause>,
+) {
+    let name = if request.name.is_empty() { name } else { &request.name };
+    let (kind, group) = (&*request.kind.kind, &*request.kind.group);
+    response.allowed = false;
+    response.status = Some(Status {
+        message: report::denial(&causes, kind, group, name),
+        reason: "Invalid",
+        details: Details { name, group, kind, causes },
+        code: 422,
+    });
+}
+
+fn audit(verdict: &Verdict) -> BTreeMap<&'static str, String> {
+    let mut annotations = BTreeMap::new();
+    let rules: Vec<_> = verdict.rules().into_iter().collect();
+    if !rules.is_empty() {
+        annotations.insert("rules", rules.join(","));
+    }
+    let mut allowed: Vec<_> = verdict
+        .warnings
+        .iter()
+        .filter(|warning| warning.because == Mildness::Allowed)
+        .map(|warning| warning.finding.rule)
+        .collect();
+    allowed.dedup();
+    if !allowed.is_empty() {
+        annotations.insert("allowed-by-annotation", allowed.join(","));
+    }
+    annotations
+}
+
+fn decision(request: &Request<'_>, outcome: Outcome, rules: Vec<&'static str>) -> Decision {
+    let name = match &request.object {
+        Ok(Some(object)) if request.name.is_empty() => object.name(),
+        _ => &request.name,
+    };
+    let object = if request.namespace.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{}/{name}", request.namespace)
+    };
+    Decision {
+        uid: request.uid.to_string(),
+        operation: request.operation.to_string(),
+        kind: request.kind.kind.to_string(),
+        object,
+        subresource: request.subresource.to_string(),
+        user: request.user.to_string(),
+        dry_run: request.dry_run,
+        outcome,
+        rules,
+    }
+}

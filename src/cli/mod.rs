@@ -1,0 +1,36 @@
+//! The command line: one file for each command.
+
+mod rules;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Keeps Istio multicluster meshes sound: refuses writes that would break them, and says what to
+/// write instead.
+#[derive(Debug, Parser)]
+#[command(name = "isthmus", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print every rule: what it denies, why, and what to do about it.
+    Rules(rules::Args),
+}
+
+/// Runs the command of the process's arguments.
+///
+/// Exit status: 0 if all is well, 1 if something is denied, 2 if something cannot be read or used.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Rules(args) => rules::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        anstream::eprintln!("isthmus: {error:#}");
+        ExitCode::from(2)
+    })
+}

@@ -1,0 +1,65 @@
+//! `isthmus rules`: the registry of rules, for people, programs and the documentation.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+use crate::rule::{RULES, Rule};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// A paragraph for each.
+    Text,
+    /// A list of objects with name, what, why and remedy.
+    Json,
+    /// The page `docs/rules.md`.
+    Markdown,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let text = match args.format {
+        Format::Text => RULES.iter().map(|rule| paragraph(rule)).collect::<Vec<_>>().join("\n"),
+        Format::Json => serde_json::to_string_pretty(&json())? + "\n",
+        Format::Markdown => markdown(),
+    };
+    anstream::print!("{text}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The page `docs/rules.md`.
+pub fn markdown() -> String {
+    let mut page = String::from(
+        "# Rules\n\n<!-- Written by `isthmus rules --format markdown`; a test holds it equal. -->\n\n\
+         What each rule denies or warns of, why, and what to do about it. \
+         [How a change is judged](judgement.md) tells when a finding is denied and when it is only warned of.\n",
+    );
+    for rule in RULES {
+        let Rule { name, what, why, remedy, .. } = rule;
+        // Writing to a String cannot fail.
+        let _ =
+            write!(page, "\n## {name}\n\n{what}\n\n**Why.** {why}\n\n**What to do.** {remedy}\n");
+    }
+    page
+}
+
+fn paragraph(rule: &Rule) -> String {
+    let Rule { name, what, why, remedy, .. } = rule;
+    format!("{name}\n  What:   {what}\n  Why:    {why}\n  Remedy: {remedy}\n")
+}
+
+fn json() -> Vec<serde_json::Value> {
+    RULES
+        .iter()
+        .map(|Rule { name, what, why, remedy, .. }| {
+            serde_json::json!({"name": name, "what": what, "why": why, "remedy": remedy})
+        })
+        .collect()
+}

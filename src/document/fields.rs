@@ -1,0 +1,240 @@
+//! How documents turn fields into claims: one way to read, one way to fail.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::node::{Node, Span, Value};
+use super::object::Object;
+use crate::mesh::{About, Allow, Fact, MemberName, Network, Reading, Role};
+use crate::value::{ClusterDomain, Invalid, Subnet};
+
+/// The annotations that complete a document which has no field for what they say.
+pub(crate) mod annotation {
+    pub(crate) const CLUSTER_DOMAIN: &str = "metadata.annotations[isthmus.dev/cluster-domain]";
+    pub(crate) const POD_SUBNET: &str = "metadata.annotations[isthmus.dev/pod-subnet-cidr]";
+    pub(crate) const SERVICE_SUBNET: &str = "metadata.annotations[isthmus.dev/service-subnet-cidr]";
+    pub(crate) const NETWORK: &str = "metadata.annotations[isthmus.dev/network]";
+    pub(crate) const ALLOW: &str = "metadata.annotations[isthmus.dev/allow]";
+    pub(crate) const ALLOW_UNSAFE: &str = "metadata.annotations[deckhouse.io/allow-unsafe]";
+
+    /// The annotation's own key within its path.
+    pub(crate) fn key(path: &str) -> &str {
+        path.split_once('[').map_or(path, |(_, key)| key.trim_end_matches(']'))
+    }
+}
+
+/// The fields of one tree, read into claims of one member.
+pub(super) struct Fields<'r, 'n> {
+    pub(super) reading: &'r mut Reading,
+    pub(super) member: &'r MemberName,
+    pub(super) root: &'n Node<'n>,
+    /// What stands before every path: `spec`, `data[key]`, or nothing.
+    pub(super) prefix: &'r str,
+}
+
+impl<'n> Fields<'_, 'n> {
+    /// The value at a dotted path; absent and null are the same, as everywhere in Kubernetes.
+    pub(super) fn node(&mut self, path: &'static str) -> Option<&'n Node<'n>> {
+        let mut node = self.root;
+        let mut walked = 0;
+        for key in path.split('.') {
+            match &node.value {
+                Value::Null => return None,
+                Value::Map(_) => node = node.get(key)?,
+                _ => {
+                    let parent = path.get(..walked).unwrap_or("").trim_end_matches('.');
+                    self.wrong_kind(parent, node, "a mapping");
+                    return None;
+                }
+            }
+            walked += key.len() + 1;
+        }
+        (node.value != Value::Null).then_some(node)
+    }
+
+    /// The text at a path.
+    pub(super) fn text(&mut self, path: &'static str) -> Option<(&'n str, &'n Span)> {
+        let node = self.node(path)?;
+        match node.text() {
+            Some(text) => Some((text, &node.span)),
+            None => {
+                self.wrong_kind(path, node, "a string");
+                None
+            }
+        }
+    }
+
+    /// The boolean at a path.
+    pub(super) fn boolean(&mut self, path: &'static str) -> Option<(bool, u32)> {
+        let node = self.node(path)?;
+        if let Value::Bool(value) = node.value {
+            return Some((value, node.span.line));
+        }
+        self.wrong_kind(path, node, "true or false");
+        None
+    }
+
+    /// The cluster domain at a path; gives back whether there is a text.
+    pub(super) fn domain(&mut self, path: &'static str) -> Option<&'n str> {
+        let (text, span) = self.text(path)?;
+        let path = self.path(path);
+        domain(self.reading, self.member, path, span.line, text);
+        Some(text)
+    }
+
+    /// The subnets at a path: one, or as many as `separator` makes of the text.
+    pub(super) fn subnets(
+        &mut self,
+        path: &'static str,
+        role: Role,
+        separator: Option<char>,
+    ) -> Option<&'n str> {
+        let (text, span) = self.text(path)?;
+        let path = self.path(path);
+        match separator {
+            None => subnet(self.reading, self.member, path, span.line, role, text),
+            Some(separator) => {
+                for item in text.split(separator) {
+                    subnet(self.reading, self.member, path.clone(), span.line, role, item);
+                }
+            }
+        }
+        Some(text)
+    }
+
+    /// The prefix length of a node's part of the pod subnet, as Deckhouse writes it: a string,
+    /// though a number means the same.
+    pub(super) fn node_prefix(&mut self, path: &'static str) {
+        let Some(node) = self.node(path) else { return };
+        let (Value::Text(text) | Value::Number(text)) = &node.value else {
+            self.wrong_kind(path, node, "a string");
+            return;
+        };
+        let (full, line) = (self.path(path), node.span.line);
+        match text.parse() {
+            Ok(length @ 1..=32) => {
+                self.reading.claim(self.member, full, line, Fact::NodePrefix(length))
+            }
+            _ => {
+                let problem = format!("{text:?} is not a prefix length of IPv4");
+                let why = Invalid { problem, remedy: "write one such as \"24\"".to_owned() };
+                self.reading.fault(self.member, full, line, About::NodePrefix, text, why);
+            }
+        }
+    }
+
+    /// Notes what is said at a path.
+    pub(super) fn claim(&mut self, path: &'static str, line: u32, fact: Fact) {
+        let path = self.path(path);
+        self.reading.claim(self.member, path, line, fact);
+    }
+
+    /// Notes how a text that is never rewritten would better be written. An object of its own is
+    /// rewritten instead, so it needs no advice.
+    pub(super) fn advise(&mut self, path: &'static str, advice: String) {
+        if !self.prefix.is_empty() {
+            self.claim(path, 0, Fact::Advice(advice.into()));
+        }
+    }
+
+    /// Notes that a value has the wrong kind.
+    pub(super) fn wrong_kind(&mut self, path: &str, node: &Node<'_>, wanted: &str) {
+        let problem = format!("must be {wanted}, not {}", node.kind());
+        let why = Invalid { problem, remedy: format!("write {wanted}") };
+        let path = if path.is_empty() { self.prefix.to_owned() } else { self.full(path) };
+        self.reading.fault(self.member, path, node.span.line, About::Document, "", why);
+    }
+
+    fn path(&self, path: &'static str) -> Cow<'static, str> {
+        if self.prefix.is_empty() { Cow::Borrowed(path) } else { Cow::Owned(self.full(path)) }
+    }
+
+    fn full(&self, path: &str) -> String {
+        if self.prefix.is_empty() { path.to_owned() } else { format!("{}.{path}", self.prefix) }
+    }
+}
+
+/// Reads one subnet into a claim, or a fault; a range whose host bits are set is both.
+fn subnet(
+    reading: &mut Reading,
+    member: &MemberName,
+    path: Cow<'static, str>,
+    line: u32,
+    role: Role,
+    text: &str,
+) {
+    match Subnet::parse(text) {
+        Ok(subnet) => reading.claim(member, path, line, Fact::Subnet(role, subnet)),
+        Err(why) => {
+            if let Some(meant) = Subnet::meant(text) {
+                reading.claim(member, path.clone(), line, Fact::Subnet(role, meant));
+            }
+            reading.fault(member, path, line, About::Subnet(role), text, why);
+        }
+    }
+}
+
+fn domain(
+    reading: &mut Reading,
+    member: &MemberName,
+    path: Cow<'static, str>,
+    line: u32,
+    text: &str,
+) {
+    match ClusterDomain::parse(text) {
+        Ok(domain) => reading.claim(member, path, line, Fact::ClusterDomain(domain)),
+        Err(why) => reading.fault(member, path, line, About::ClusterDomain, text, why),
+    }
+}
+
+/// Reads the annotations that complete a document without fields of its own for them.
+pub(super) fn completing_annotations(
+    object: &Object<'_>,
+    reading: &mut Reading,
+    member: &MemberName,
+) {
+    if let Some(text) = object.annotation(annotation::key(annotation::CLUSTER_DOMAIN)) {
+        domain(reading, member, annotation::CLUSTER_DOMAIN.into(), 0, text.trim());
+    }
+    for (path, role) in
+        [(annotation::POD_SUBNET, Role::Pod), (annotation::SERVICE_SUBNET, Role::Service)]
+    {
+        for item in object.annotation(annotation::key(path)).iter().flat_map(|text| text.split(','))
+        {
+            subnet(reading, member, path.into(), 0, role, item.trim());
+        }
+    }
+}
+
+/// Reads the annotations that mean something on every document of a member.
+pub(super) fn common_annotations(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
+    if let Some(text) = object.annotation(annotation::key(annotation::NETWORK)) {
+        match text.trim() {
+            "" => {
+                let problem = "the network has no name".to_owned();
+                let why = Invalid {
+                    problem,
+                    remedy: "write its name, or drop the annotation".to_owned(),
+                };
+                reading.fault(member, annotation::NETWORK, 0, About::Document, text, why);
+            }
+            name => {
+                let network = Network::Named(name.into());
+                reading.claim(member, annotation::NETWORK, 0, Fact::Network(network));
+            }
+        }
+    }
+    if let Some(text) = object.annotation(annotation::key(annotation::ALLOW)) {
+        let rules = text.split(',').map(str::trim).filter(|rule| !rule.is_empty());
+        let allow = Allow::Rules(rules.map(str::to_owned).collect());
+        reading.claim(member, annotation::ALLOW, 0, Fact::Allow(Arc::new(allow)));
+    }
+}
+
+/// Reads Deckhouse's own escape hatch, which it honours on some kinds.
+pub(super) fn allow_unsafe(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
+    let value = object.annotation(annotation::key(annotation::ALLOW_UNSAFE));
+    if value.is_some_and(|value| value != "false") {
+        reading.claim(member, annotation::ALLOW_UNSAFE, 0, Fact::Allow(Arc::new(Allow::Every)));
+    }
+}

@@ -1,0 +1,109 @@
+//! `ModuleConfig`: the settings of Deckhouse's modules that say something of the local member.
+
+use super::carried::unreadable;
+use super::fields::{Fields, allow_unsafe, common_annotations};
+use super::object::Object;
+use super::{Document, Select, local};
+use crate::mesh::{About, Fact, Reading, Role};
+use crate::settings::Settings;
+use crate::value::{Invalid, PublicDomainTemplate};
+
+pub(super) const CONTROL_PLANE_MANAGER: Document = Document {
+    name: "ModuleConfig control-plane-manager",
+    select: Select::Name("control-plane-manager"),
+    says: "the local member: its subnets, in place of those of its ClusterConfiguration",
+    read: |object, settings, reading| {
+        read(object, settings, reading, |fields| {
+            // An empty value is unset: the ClusterConfiguration's is in force.
+            for (path, role) in [
+                ("settings.network.podSubnetCIDR", Role::Pod),
+                ("settings.network.serviceSubnetCIDR", Role::Service),
+            ] {
+                if fields.text(path).is_some_and(|(text, _)| !text.is_empty()) {
+                    fields.subnets(path, role, None);
+                }
+            }
+            let prefix = "settings.network.podSubnetNodeCIDRPrefix";
+            if fields.node(prefix).is_some_and(|node| node.text() != Some("")) {
+                fields.node_prefix(prefix);
+            }
+        });
+    },
+    ..MODULE_CONFIG
+};
+
+pub(super) const ISTIO: Document = Document {
+    name: "ModuleConfig istio",
+    select: Select::Name("istio"),
+    says: "whether the local member may have remote members at all",
+    read: |object, settings, reading| {
+        read(object, settings, reading, |fields| {
+            let path = "settings.multicluster.enabled";
+            let enabled = fields.boolean(path).is_some_and(|(enabled, _)| enabled);
+            fields.claim(path, 0, Fact::Multicluster(enabled));
+        });
+    },
+    ..MODULE_CONFIG
+};
+
+pub(super) const GLOBAL: Document = Document {
+    name: "ModuleConfig global",
+    select: Select::Name("global"),
+    says: "the hosts of the local member's own metadata",
+    read: |object, settings, reading| {
+        read(object, settings, reading, |fields| {
+            let path = "settings.modules.publicDomainTemplate";
+            let Some((text, _)) = fields.text(path).filter(|(text, _)| !text.is_empty()) else {
+                return;
+            };
+            if let Some(template) = PublicDomainTemplate::parse(text) {
+                fields.claim(path, 0, Fact::PublicDomain(template));
+                return;
+            }
+            let why = Invalid {
+                problem: format!("{text:?} does not hold %s exactly once"),
+                remedy: "write one such as %s.example.com".to_owned(),
+            };
+            fields.reading.fault(
+                fields.member,
+                format!("spec.{path}"),
+                0,
+                About::Document,
+                text,
+                why,
+            );
+        });
+    },
+    ..MODULE_CONFIG
+};
+
+const MODULE_CONFIG: Document = Document {
+    name: "",
+    kind: "ModuleConfig",
+    group: "deckhouse.io",
+    versions: &["v1alpha1"],
+    resource: "moduleconfigs",
+    select: Select::All,
+    says: "",
+    read: |_, _, _| {},
+    canonical: None,
+};
+
+fn read(
+    object: &Object<'_>,
+    settings: &Settings,
+    reading: &mut Reading,
+    spec: impl FnOnce(&mut Fields<'_, '_>),
+) {
+    let member = local(settings);
+    match object.field("spec") {
+        Ok(node) => {
+            let root = node
+                .unwrap_or(super::Node { value: super::Value::Null, span: super::Span::default() });
+            spec(&mut Fields { reading, member: &member, root: &root, prefix: "spec" });
+        }
+        Err(error) => unreadable(reading, &member, "spec", &error),
+    }
+    common_annotations(object, reading, &member);
+    allow_unsafe(object, reading, &member);
+}

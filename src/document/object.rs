@@ -1,0 +1,271 @@
+//! A Kubernetes object as far as isthmus needs it, borrowed from its JSON.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::node::{BorrowedText, Node};
+use crate::mesh::ObjectRef;
+
+/// The prefix of every label and annotation of our own.
+const OURS: &str = "isthmus.dev/";
+/// Deckhouse's own way to say that a dangerous change is meant.
+pub(crate) const ALLOW_UNSAFE: &str = "deckhouse.io/allow-unsafe";
+/// The largest field that is read, in bytes of JSON: more than any object that etcd can store.
+const LARGEST_FIELD: usize = 4 << 20;
+
+/// An object: its identity, the labels and annotations that mean something here, and its other
+/// fields as text until a document asks for them.
+#[derive(Debug, Default)]
+pub struct Object<'a> {
+    /// `apiVersion`.
+    pub api_version: Cow<'a, str>,
+    /// `kind`.
+    pub kind: Cow<'a, str>,
+    /// `metadata`.
+    pub metadata: Metadata<'a>,
+    /// The file it comes from, for documents that carry no name.
+    pub file: Option<Cow<'a, str>>,
+    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+/// An object's metadata.
+#[derive(Debug, Default)]
+pub struct Metadata<'a> {
+    /// `name`; empty where it is still to be generated.
+    pub name: Cow<'a, str>,
+    /// `generateName`.
+    pub generate_name: Cow<'a, str>,
+    /// `namespace`; empty for cluster-scoped objects.
+    pub namespace: Cow<'a, str>,
+    labels: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    annotations: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+impl<'a> Object<'a> {
+    /// Reads an object from its JSON.
+    pub fn parse(json: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    /// The API group: what stands before the slash of `apiVersion`.
+    pub fn group(&self) -> &str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// The API version within the group.
+    pub fn version(&self) -> &str {
+        self.api_version.split_once('/').map_or(&self.api_version, |(_, version)| version)
+    }
+
+    /// The object's name, or what it begins with while it is still to be generated.
+    pub fn name(&self) -> &str {
+        if self.metadata.name.is_empty() {
+            &self.metadata.generate_name
+        } else {
+            &self.metadata.name
+        }
+    }
+
+    /// Which object this is.
+    pub fn reference(&self) -> ObjectRef {
+        let namespace = &self.metadata.namespace;
+        let name = self.file.as_deref().filter(|_| self.name().is_empty()).unwrap_or(self.name());
+        ObjectRef {
+            kind: known_kind(&self.kind),
+            namespace: (!namespace.is_empty()).then(|| namespace.as_ref().into()),
+            name: name.into(),
+        }
+    }
+
+    /// A label of our own.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        find(&self.metadata.labels, key)
+    }
+
+    /// An annotation of our own, or Deckhouse's `deckhouse.io/allow-unsafe`.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        find(&self.metadata.annotations, key)
+    }
+
+    /// A field beside `metadata`.
+    pub fn field(&self, name: &str) -> Result<Option<Node<'a>>, serde_json::Error> {
+        let Some((_, raw)) = self.fields.iter().find(|(found, _)| found == name) else {
+            return Ok(None);
+        };
+        if raw.get().len() > LARGEST_FIELD {
+            return Err(Error::custom(format!("{name} is larger than {LARGEST_FIELD} bytes")));
+        }
+        serde_json::from_str(raw.get()).map(Some)
+    }
+
+    /// A field beside `metadata`, as text.
+    pub(crate) fn raw_field(&self, name: &str) -> Option<&'a str> {
+        self.fields.iter().find(|(found, _)| found == name).map(|(_, raw)| raw.get())
+    }
+
+    /// The fields beside `metadata`, by name.
+    pub(crate) fn field_names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|(name, _)| name.as_ref())
+    }
+}
+
+fn find<'m>(map: &'m [(Cow<'_, str>, Cow<'_, str>)], key: &str) -> Option<&'m str> {
+    map.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_ref())
+}
+
+/// The kinds of the registry are static; only an object that nobody reads has another.
+fn known_kind(kind: &str) -> Cow<'static, str> {
+    super::DOCUMENTS
+        .iter()
+        .find(|document| document.kind == kind)
+        .map_or_else(|| Cow::Owned(kind.to_owned()), |document| Cow::Borrowed(document.kind))
+}
+
+impl<'a, 'de: 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor;
+        impl<'de> Visitor<'de> for ObjectVisitor {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut object = Object::default();
+                let mut seen = [false; 3];
+                while let Some(BorrowedText(key)) = map.next_key()? {
+                    match key.as_ref() {
+                        "apiVersion" => {
+                            once(&mut seen[0], "apiVersion")?;
+                            object.api_version = optional_text(&mut map)?;
+                        }
+                        "kind" => {
+                            once(&mut seen[1], "kind")?;
+                            object.kind = optional_text(&mut map)?;
+                        }
+                        "metadata" => {
+                            once(&mut seen[2], "metadata")?;
+                            let metadata: Option<Metadata<'_>> = map.next_value()?;
+                            object.metadata = metadata.unwrap_or_default();
+                        }
+                        _ if object.fields.iter().any(|(found, _)| *found == key) => {
+                            return Err(A::Error::custom(format!("key {key:?} stands twice")));
+                        }
+                        // The kinds read here have a dozen fields; more are hostile, and quadratic.
+                        _ if object.fields.len() == MOST_FIELDS => {
+                            return Err(A::Error::custom("too many fields"));
+                        }
+                        _ => object.fields.push((key, map.next_value()?)),
+                    }
+                }
+                Ok(object)
+            }
+        }
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+/// The most fields an object may have beside `metadata`.
+const MOST_FIELDS: usize = 1000;
+
+impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MetadataVisitor;
+        impl<'de> Visitor<'de> for MetadataVisitor {
+            type Value = Metadata<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("metadata")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut metadata = Metadata::default();
+                let mut seen = [false; 5];
+                while let Some(BorrowedText(key)) = map.next_key()? {
+                    match key.as_ref() {
+                        "name" => {
+                            once(&mut seen[0], "metadata.name")?;
+                            metadata.name = optional_text(&mut map)?;
+                        }
+                        "generateName" => {
+                            once(&mut seen[1], "metadata.generateName")?;
+                            metadata.generate_name = optional_text(&mut map)?;
+                        }
+                        "namespace" => {
+                            once(&mut seen[2], "metadata.namespace")?;
+                            metadata.namespace = optional_text(&mut map)?;
+                        }
+                        "labels" => {
+                            once(&mut seen[3], "metadata.labels")?;
+                            metadata.labels = ours(&mut map)?;
+                        }
+                        "annotations" => {
+                            once(&mut seen[4], "metadata.annotations")?;
+                            metadata.annotations = ours(&mut map)?;
+                        }
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(metadata)
+            }
+        }
+        deserializer.deserialize_map(MetadataVisitor)
+    }
+}
+
+fn once<E: Error>(seen: &mut bool, key: &'static str) -> Result<(), E> {
+    if std::mem::replace(seen, true) {
+        return Err(E::custom(format!("key {key:?} stands twice")));
+    }
+    Ok(())
+}
+
+fn optional_text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Cow<'de, str>, A::Error> {
+    let text: Option<BorrowedText<'de>> = map.next_value()?;
+    Ok(text.map(|BorrowedText(text)| text).unwrap_or_default())
+}
+
+fn ours<'de, A: MapAccess<'de>>(
+    map: &mut A,
+) -> Result<Vec<(Cow<'de, str>, Cow<'de, str>)>, A::Error> {
+    let ours: Option<Ours<'de>> = map.next_value()?;
+    Ok(ours.map(|Ours(entries)| entries).unwrap_or_default())
+}
+
+/// The labels or annotations that mean something here; the rest is skipped without a copy.
+struct Ours<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a, 'de: 'a> Deserialize<'de> for Ours<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OursVisitor;
+        impl<'de> Visitor<'de> for OursVisitor {
+            type Value = Ours<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mapping of strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries: Vec<(Cow<'de, str>, Cow<'de, str>)> = Vec::new();
+                while let Some(BorrowedText(key)) = map.next_key()? {
+                    if !key.starts_with(OURS) && key != ALLOW_UNSAFE {
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    }
+                    if entries.len() == MOST_FIELDS
+                        || entries.iter().any(|(found, _)| *found == key)
+                    {
+                        return Err(A::Error::custom(format!("key {key:?} stands twice")));
+                    }
+                    entries.push((key, optional_text(&mut map)?));
+                }
+                Ok(Ours(entries))
+            }
+        }
+        deserializer.deserialize_map(OursVisitor)
+    }
+}

@@ -1,0 +1,213 @@
+//! YAML as Kubernetes' tools read it, into nodes that know their lines.
+
+use std::collections::HashMap;
+
+use granit_parser::{
+    Event, Options, Parser, ScalarStyle, ScanError, Span as Source, StrInput, Tag,
+};
+
+use super::node::{DEEPEST, Entries, Key, Node, Span, Value};
+
+/// Why a text is not YAML that can be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} (line {}, column {})", .span.line, .span.column)]
+pub struct YamlError {
+    /// What is wrong.
+    pub what: String,
+    /// Where.
+    pub span: Span,
+}
+
+/// How many values a file may hold, aliases counted as often as they are used: enough for the
+/// export of a very large mesh.
+const MOST_IN_FILE: usize = 20_000_000;
+/// The same for a text inside an object, which anyone may write: a hundred times any real one.
+const MOST_IN_OBJECT: usize = 100_000;
+
+/// Reads every document of a file; an empty one is a null.
+pub fn documents(text: &str) -> Result<Vec<Node<'_>>, YamlError> {
+    Reader::new(text, MOST_IN_FILE).documents()
+}
+
+/// Reads a text inside an object, which must hold one document.
+pub fn document(text: &str) -> Result<Node<'_>, YamlError> {
+    let mut documents = Reader::new(text, MOST_IN_OBJECT).documents()?.into_iter();
+    let first = documents.next();
+    if let Some(second) = documents.find(|document| document.value != Value::Null) {
+        let what = "a second YAML document, which is never read; keep one".to_owned();
+        return Err(YamlError { what, span: second.span });
+    }
+    Ok(first.unwrap_or(Node { value: Value::Null, span: Span::default() }))
+}
+
+struct Reader<'a> {
+    parser: Parser<'a, StrInput<'a>>,
+    anchors: HashMap<usize, Node<'a>>,
+    sizes: HashMap<usize, usize>,
+    nodes: usize,
+    most: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(text: &'a str, most: usize) -> Self {
+        let mut options = Options::default();
+        options.emit_comments = false;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        Self {
+            parser: Parser::new_from_str_with_options(text, options),
+            anchors: HashMap::new(),
+            sizes: HashMap::new(),
+            nodes: 0,
+            most,
+        }
+    }
+
+    fn documents(mut self) -> Result<Vec<Node<'a>>, YamlError> {
+        let mut documents = Vec::new();
+        loop {
+            match self.next()? {
+                Some((Event::StreamEnd, _)) | None => return Ok(documents),
+                Some((Event::DocumentStart(..), span)) => {
+                    self.anchors.clear();
+                    self.sizes.clear();
+                    let (event, at) = self.next()?.unwrap_or((Event::DocumentEnd, span));
+                    if matches!(event, Event::DocumentEnd) {
+                        documents.push(Node { value: Value::Null, span: place(&at) });
+                    } else {
+                        documents.push(self.node(event, &at, 0)?);
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn node(&mut self, event: Event<'a>, at: &Source, depth: usize) -> Result<Node<'a>, YamlError> {
+        let span = place(at);
+        if depth > DEEPEST {
+            return Err(error(span, format!("nested deeper than {DEEPEST} levels")));
+        }
+        self.count(1, &span)?;
+        let before = self.nodes;
+        let anchor = event.anchor_id();
+        let value = match event {
+            Event::Scalar(text, style, _, tag) => scalar(text, style, tag.as_deref()),
+            Event::SequenceStart(..) => self.list(depth)?,
+            Event::MappingStart(..) => self.map(depth)?,
+            Event::Alias(id) => {
+                self.count(self.sizes.get(&id).copied().unwrap_or(0), &span)?;
+                match self.anchors.get(&id) {
+                    Some(node) => node.value.clone(),
+                    None => return Err(error(span, "an alias inside its own anchor".to_owned())),
+                }
+            }
+            _ => return Err(error(span, "a value is missing".to_owned())),
+        };
+        let node = Node { value, span };
+        if let Some(id) = anchor.filter(|id| *id != 0) {
+            let size = self.nodes - before + 1;
+            // The copy kept for the alias costs as much as the value.
+            self.count(size, &node.span)?;
+            self.sizes.insert(id, size);
+            self.anchors.insert(id, node.clone());
+        }
+        Ok(node)
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Value<'a>, YamlError> {
+        let mut items = Vec::new();
+        loop {
+            match self.expect()? {
+                (Event::SequenceEnd, _) => return Ok(Value::List(items)),
+                (event, at) => items.push(self.node(event, &at, depth + 1)?),
+            }
+        }
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Value<'a>, YamlError> {
+        let mut entries = Entries::default();
+        loop {
+            let (event, at) = self.expect()?;
+            if matches!(event, Event::MappingEnd) {
+                return Ok(entries.into_map());
+            }
+            let key = self.node(event, &at, depth + 1)?;
+            let span = key.span;
+            let text = match key.value {
+                Value::Text(text) | Value::Number(text) => text,
+                Value::Bool(value) => value.to_string().into(),
+                Value::Null => "null".into(),
+                Value::List(_) | Value::Map(_) => {
+                    return Err(error(span, "a key is not a string".to_owned()));
+                }
+            };
+            let (event, at) = self.expect()?;
+            let node = self.node(event, &at, depth + 1)?;
+            if let Err(twice) = entries.insert(Key { text, span }, node) {
+                return Err(error(twice.span, format!("key {:?} stands twice", twice.text)));
+            }
+        }
+    }
+
+    fn count(&mut self, nodes: usize, span: &Span) -> Result<(), YamlError> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > self.most {
+            let what = format!("more than {} values, aliases counted", self.most);
+            return Err(error(span.clone(), what));
+        }
+        Ok(())
+    }
+
+    fn expect(&mut self) -> Result<(Event<'a>, Source), YamlError> {
+        let end = || error(Span::default(), "the text ends inside a value".to_owned());
+        self.next()?.ok_or_else(end)
+    }
+
+    fn next(&mut self) -> Result<Option<(Event<'a>, Source)>, YamlError> {
+        self.parser.next_event().transpose().map_err(|error| scan_error(&error))
+    }
+}
+
+fn scan_error(scan: &ScanError) -> YamlError {
+    let marker = scan.marker();
+    let at = marker.byte_offset().unwrap_or(0);
+    let span =
+        Span { line: number(marker.line()), column: number(marker.col()) + 1, bytes: at..at };
+    error(span, format!("not YAML: {}", scan.info()))
+}
+
+fn error(span: Span, what: String) -> YamlError {
+    YamlError { what, span }
+}
+
+fn place(at: &Source) -> Span {
+    let bytes = at.byte_range().unwrap_or(0..0);
+    Span { line: number(at.start.line()), column: number(at.start.col()) + 1, bytes }
+}
+
+fn number(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// A scalar as Kubernetes' YAML library types it: quoted text is text; plain text may be a null, a
+/// boolean (also YAML 1.1's yes, no, on and off) or a number.
+fn scalar<'a>(text: std::borrow::Cow<'a, str>, style: ScalarStyle, tag: Option<&Tag>) -> Value<'a> {
+    if style != ScalarStyle::Plain || tag.is_some_and(|tag| tag.core_suffix() == Some("str")) {
+        return Value::Text(text);
+    }
+    match text.as_ref() {
+        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Value::Bool(true),
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => {
+            Value::Bool(false)
+        }
+        plain if is_number(plain) => Value::Number(text),
+        _ => Value::Text(text),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    digits.starts_with(|first: char| first.is_ascii_digit() || first == '.')
+        && digits.parse::<f64>().is_ok()
+}

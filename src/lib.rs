@@ -1,0 +1,39 @@
+//! isthmus keeps Istio multicluster meshes sound.
+//!
+//! It reads Kubernetes objects into *claims* about the members of a mesh, judges each member
+//! against the mesh, and answers an admission request with what the change adds.
+//!
+//! ```text
+//! bytes ──wire──▶ Request ──document──▶ Reading{claims} ──Mesh::with──▶ View after
+//!                                                                          │
+//!        Mesh (what stands) ──Mesh::with──▶ View before ── rules judge members ◀┘
+//!                                                             │ findings(after) − findings(before)
+//! bytes ◀──wire── Response ◀──report── Verdict{denials, warnings}
+//! ```
+//!
+//! The core decides. It does no I/O, reads no clock, and has no async and no logging:
+//!
+//! - [`value`]: subnets, domains, endpoints; parsed once, valid for ever.
+//! - [`mesh`]: members, the claims about them, and the indexes that find who clashes with whom.
+//! - [`document`]: one file for each kind of object that says something; `DOCUMENTS`.
+//! - [`rule`]: one file for each rule; `RULES`.
+//! - [`review`]: the only place that compares before and after.
+//! - [`wire`], [`admission`]: AdmissionReview in and out.
+//! - [`manifest`]: the text of a file into objects.
+//! - [`report`]: findings as people and programs read them.
+//!
+//! The edges (feature `serve`) are thin and lie around it: [`cli`].
+
+pub mod admission;
+pub mod document;
+pub mod manifest;
+pub mod mesh;
+pub mod report;
+pub mod review;
+pub mod rule;
+pub mod settings;
+pub mod value;
+pub mod wire;
+
+#[cfg(feature = "serve")]
+pub mod cli;

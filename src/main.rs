@@ -1,0 +1,7 @@
+//! The `isthmus` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    isthmus::cli::main()
+}

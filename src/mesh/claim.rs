@@ -1,0 +1,212 @@
+//! Claims: what one document says of one member, and where it says it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::value::{
+    ClusterDomain, ClusterUuid, MetadataEndpoint, NetworkName, PublicDomainTemplate, Subnet,
+};
+
+/// The name of a member.
+pub type MemberName = Arc<str>;
+
+/// Which object: enough to find it again, and to name it in a message.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// The kind, such as `Secret`.
+    pub kind: Cow<'static, str>,
+    /// The namespace of a namespaced object.
+    pub namespace: Option<Box<str>>,
+    /// The object's name; the file's path for a document that carries no name.
+    pub name: Box<str>,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind, self.name),
+            None => write!(f, "{} {}", self.kind, self.name),
+        }
+    }
+}
+
+/// Where something is said: an object and a field in it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The object.
+    pub object: Arc<ObjectRef>,
+    /// The field, as Kubernetes writes paths: `spec.metadataEndpoint`,
+    /// `metadata.annotations[isthmus.dev/network]`, `data[key].field`.
+    pub path: Cow<'static, str>,
+    /// The line (from 1) inside the text that a Secret or ConfigMap carries; 0 where there is none.
+    pub line: u32,
+}
+
+impl Place {
+    /// Whether the API server fills this field and strips it from what people write.
+    pub fn is_status(&self) -> bool {
+        self.path.starts_with("status.")
+    }
+}
+
+/// A place is its object and field; lines move with every edit above them.
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Place {}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl Place {
+    fn key(&self) -> (&ObjectRef, &str) {
+        (&self.object, &self.path)
+    }
+}
+
+/// One thing that one document says of one member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// What is said.
+    pub fact: Fact,
+    /// Where it is said.
+    pub place: Place,
+}
+
+/// What a document can say of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// An IstioMulticluster names the member as a peer.
+    Peer,
+    /// Its cluster domain.
+    ClusterDomain(ClusterDomain),
+    /// Its network name as Deckhouse pinned it, which holds the cluster domain in lossy form.
+    NetworkName(NetworkName),
+    /// A range of its pods or services; one claim for each range of a dual-stack list.
+    Subnet(Role, Subnet),
+    /// The prefix length of the part of the pod subnet that each node gets, IPv4.
+    NodePrefix(u8),
+    /// Where it publishes its metadata.
+    Endpoint(Arc<MetadataEndpoint>),
+    /// Its identity.
+    Uuid(ClusterUuid),
+    /// The network its pods are on.
+    Network(Network),
+    /// The names of its public services.
+    PublicDomain(PublicDomainTemplate),
+    /// Whether it may have peers at all.
+    Multicluster(bool),
+    /// Rules that its document takes as warnings.
+    Allow(Arc<Allow>),
+    /// How it would better be written, where isthmus rewrites nothing.
+    Advice(Arc<str>),
+    /// Something that cannot be read as what it should be.
+    Fault(Arc<Fault>),
+}
+
+/// Whose addresses a subnet holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Those of pods.
+    Pod,
+    /// Those of services.
+    Service,
+}
+
+impl Role {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Pod, Self::Service];
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pod => "pod subnet",
+            Self::Service => "service subnet",
+        })
+    }
+}
+
+/// The network a member's pods are on (Istio's deployment models): members on one network reach
+/// each other's pods directly, members on different ones only through a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Network {
+    /// That of the local member.
+    Local,
+    /// A named one.
+    Named(Arc<str>),
+    /// One of its own, behind a gateway.
+    Own,
+}
+
+/// The escape hatch of a document: rules whose denials it turns into warnings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allow {
+    /// Every rule (`deckhouse.io/allow-unsafe`).
+    Every,
+    /// The rules of these names (`isthmus.dev/allow`).
+    Rules(Vec<String>),
+}
+
+impl Allow {
+    /// Whether denials by this rule are turned into warnings.
+    pub fn covers(&self, rule: &str) -> bool {
+        match self {
+            Self::Every => true,
+            Self::Rules(rules) => rules.iter().any(|allowed| allowed == rule),
+        }
+    }
+}
+
+/// Something that cannot be read as what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What it should have been.
+    pub about: About,
+    /// The text as it was found; empty where there is none, or where it may hold a secret.
+    pub text: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to write instead.
+    pub remedy: String,
+}
+
+/// What a text should have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A document of its kind.
+    Document,
+    /// A subnet.
+    Subnet(Role),
+    /// The prefix length of a node's part of the pod subnet.
+    NodePrefix,
+    /// A cluster domain.
+    ClusterDomain,
+    /// A metadata endpoint.
+    Endpoint,
+}
+
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Document => f.write_str("document"),
+            Self::Subnet(role) => role.fmt(f),
+            Self::NodePrefix => f.write_str("node prefix"),
+            Self::ClusterDomain => f.write_str("cluster domain"),
+            Self::Endpoint => f.write_str("metadata endpoint"),
+        }
+    }
+}

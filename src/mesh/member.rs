@@ -1,0 +1,102 @@
+//! One member: everything that documents say of one cluster.
+
+use super::claim::{Claim, Fact, MemberName, Network, ObjectRef, Role};
+use crate::value::Subnet;
+
+/// The kind whose subnets replace those of the ClusterConfigurations, as Deckhouse reads them.
+const SUPERSEDING_KIND: &str = "ModuleConfig";
+
+/// One cluster of the mesh, as all documents together describe it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    name: MemberName,
+    /// By object, then in the order of the document: the same whatever came first.
+    claims: Vec<Claim>,
+}
+
+impl Member {
+    /// A member of which nothing is said yet.
+    pub fn new(name: MemberName) -> Self {
+        Self { name, claims: Vec::new() }
+    }
+
+    /// The member's name.
+    pub fn name(&self) -> &MemberName {
+        &self.name
+    }
+
+    /// All that is said of it, what a ModuleConfig supersedes included.
+    pub fn claims(&self) -> &[Claim] {
+        &self.claims
+    }
+
+    /// Whether nothing is said of it.
+    pub fn is_empty(&self) -> bool {
+        self.claims.is_empty()
+    }
+
+    /// Replaces what one object says of this member; nothing said means the object is forgotten.
+    pub fn replace(&mut self, object: &ObjectRef, claims: Vec<Claim>) {
+        self.claims.retain(|claim| *claim.place.object != *object);
+        let at = self.claims.partition_point(|claim| *claim.place.object < *object);
+        self.claims.splice(at..at, claims);
+        self.claims.shrink_to_fit();
+    }
+
+    /// The claims in force: of subnets and node prefixes, a ModuleConfig's replace all others.
+    pub fn in_force(&self) -> impl Iterator<Item = &Claim> {
+        let superseded = |claim: &&Claim| {
+            !is_superseding(claim)
+                && aspect(&claim.fact).is_some_and(|of| {
+                    self.claims.iter().any(|c| is_superseding(c) && aspect(&c.fact) == Some(of))
+                })
+        };
+        self.claims.iter().filter(move |claim| !superseded(claim))
+    }
+
+    /// The subnets in force, with the claims that state them.
+    pub fn subnets(&self) -> impl Iterator<Item = (Role, Subnet, &Claim)> {
+        self.in_force().filter_map(|claim| match claim.fact {
+            Fact::Subnet(role, subnet) => Some((role, subnet, claim)),
+            _ => None,
+        })
+    }
+
+    /// The claim that states the member's network: an annotation beats `enableIngressGateway`.
+    pub fn network_claim(&self) -> Option<(&Network, &Claim)> {
+        let mut stated = self.claims.iter().filter_map(|claim| match &claim.fact {
+            Fact::Network(network) => Some((network, claim)),
+            _ => None,
+        });
+        stated
+            .clone()
+            .find(|(network, _)| matches!(network, Network::Named(_)))
+            .or_else(|| stated.next())
+    }
+
+    /// The claims whose fact `pick` takes.
+    pub fn pick<'a, T: 'a>(
+        &'a self,
+        pick: impl Fn(&'a Fact) -> Option<T> + 'a,
+    ) -> impl Iterator<Item = (T, &'a Claim)> {
+        self.claims.iter().filter_map(move |claim| Some((pick(&claim.fact)?, claim)))
+    }
+}
+
+fn is_superseding(claim: &Claim) -> bool {
+    claim.place.object.kind == SUPERSEDING_KIND
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Aspect {
+    Subnet(Role),
+    NodePrefix,
+}
+
+fn aspect(fact: &Fact) -> Option<Aspect> {
+    match fact {
+        Fact::Subnet(role, _) => Some(Aspect::Subnet(*role)),
+        Fact::NodePrefix(_) => Some(Aspect::NodePrefix),
+        _ => None,
+    }
+}

@@ -1,0 +1,229 @@
+//! The mesh: its members, and indexes so that a review looks up instead of searching.
+
+mod claim;
+mod member;
+mod reading;
+mod subnets;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+pub use claim::{About, Allow, Claim, Fact, Fault, MemberName, Network, ObjectRef, Place, Role};
+pub use member::Member;
+pub use reading::Reading;
+pub use view::View;
+
+use crate::settings::Settings;
+use crate::value::{ClusterDomain, ClusterUuid, NetworkName};
+use subnets::Subnets;
+
+/// Every member of the mesh, as the documents that stand describe them.
+pub struct Mesh {
+    settings: Arc<Settings>,
+    members: HashMap<MemberName, Member>,
+    /// Which members each object speaks of.
+    spoken_of: HashMap<Arc<ObjectRef>, Box<[MemberName]>>,
+    subnets: Subnets,
+    /// Endpoints by identity, which begins with the host.
+    endpoints: BTreeSet<(Box<str>, MemberName)>,
+    uuids: BTreeSet<(ClusterUuid, MemberName)>,
+    domains: BTreeMap<StatedDomain, BTreeSet<MemberName>>,
+}
+
+/// A cluster domain as a document states it: written out, or in the lossy form of a network name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StatedDomain {
+    /// Written out.
+    Exact(ClusterDomain),
+    /// As part of a network name, dots as dashes.
+    Dashed(NetworkName),
+}
+
+impl StatedDomain {
+    /// The domain a fact states, if it states one.
+    pub fn of(fact: &Fact) -> Option<Self> {
+        match fact {
+            Fact::ClusterDomain(domain) => Some(Self::Exact(domain.clone())),
+            Fact::NetworkName(name) => Some(Self::Dashed(name.clone())),
+            _ => None,
+        }
+    }
+
+    /// Whether both may be the same domain; a lossy form is compared in its own form.
+    pub fn agrees(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(a), Self::Exact(b)) => a == b,
+            (Self::Dashed(a), Self::Dashed(b)) => a == b,
+            (Self::Exact(domain), Self::Dashed(name))
+            | (Self::Dashed(name), Self::Exact(domain)) => domain.dashed() == name.dashed_domain(),
+        }
+    }
+}
+
+impl std::fmt::Display for StatedDomain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exact(domain) => domain.fmt(f),
+            Self::Dashed(name) => write!(f, "{} (dots as dashes)", name.dashed_domain()),
+        }
+    }
+}
+
+impl Mesh {
+    /// A mesh of which nothing is known yet.
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            settings,
+            members: HashMap::new(),
+            spoken_of: HashMap::new(),
+            subnets: Subnets::default(),
+            endpoints: BTreeSet::new(),
+            uuids: BTreeSet::new(),
+            domains: BTreeMap::new(),
+        }
+    }
+
+    /// A mesh of what these documents say, whatever their order.
+    pub fn of(settings: Arc<Settings>, readings: impl IntoIterator<Item = Reading>) -> Self {
+        let mut mesh = Self::new(settings);
+        readings.into_iter().for_each(|reading| mesh.apply(reading));
+        mesh
+    }
+
+    /// The operator's settings.
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// The mesh as it stands.
+    pub fn view(&self) -> View<'_> {
+        View::new(self, &[])
+    }
+
+    /// The mesh with some of its members replaced, without touching the rest.
+    pub fn with<'a>(&'a self, changed: &'a [Member]) -> View<'a> {
+        View::new(self, changed)
+    }
+
+    /// One member.
+    pub fn member(&self, name: &str) -> Option<&Member> {
+        self.members.get(name)
+    }
+
+    /// All members, by name.
+    pub fn members(&self) -> Vec<&Member> {
+        #[allow(clippy::iter_over_hash_type, reason = "sorted right below")]
+        let mut members: Vec<_> = self.members.values().collect();
+        members.sort_unstable_by_key(|member| member.name());
+        members
+    }
+
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether nothing is known of any member.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The members an object speaks of as it stands.
+    pub fn spoken_of(&self, object: &ObjectRef) -> &[MemberName] {
+        self.spoken_of.get(object).map_or(&[], |names| names)
+    }
+
+    /// Takes in what an object says now, in place of all it said before.
+    pub fn apply(&mut self, reading: Reading) {
+        let Reading { object, mut statements } = reading;
+        for name in self.spoken_of.remove(&object).unwrap_or_default() {
+            if !statements.iter().any(|(member, _)| *member == name) {
+                self.replace(&name, &object, Vec::new());
+            }
+        }
+        statements.retain(|(_, claims)| !claims.is_empty());
+        if statements.is_empty() {
+            return;
+        }
+        let names = statements.iter().map(|(name, _)| name.clone()).collect();
+        for (name, claims) in statements {
+            self.replace(&name, &object, claims);
+        }
+        self.spoken_of.insert(object, names);
+    }
+
+    /// Forgets what an object said.
+    pub fn remove(&mut self, object: &ObjectRef) {
+        for name in self.spoken_of.remove(object).unwrap_or_default() {
+            self.replace(&name, object, Vec::new());
+        }
+    }
+
+    fn replace(&mut self, name: &MemberName, object: &ObjectRef, claims: Vec<Claim>) {
+        let mut member = self.members.remove(name).unwrap_or_else(|| Member::new(Arc::clone(name)));
+        self.unindex(&member);
+        member.replace(object, claims);
+        self.index(&member);
+        if !member.is_empty() {
+            self.members.insert(Arc::clone(name), member);
+        }
+    }
+
+    fn index(&mut self, member: &Member) {
+        let network = self.raw_network(member);
+        for (_, subnet, _) in member.subnets() {
+            self.subnets.insert(subnet, (network.clone(), Arc::clone(member.name())));
+        }
+        for claim in member.claims() {
+            let name = Arc::clone(member.name());
+            match &claim.fact {
+                Fact::Endpoint(endpoint) => {
+                    drop(self.endpoints.insert((endpoint.identity().into(), name)))
+                }
+                Fact::Uuid(uuid) => drop(self.uuids.insert((*uuid, name))),
+                fact => {
+                    if let Some(domain) = StatedDomain::of(fact) {
+                        self.domains.entry(domain).or_default().insert(name);
+                    }
+                }
+            }
+        }
+    }
+
+    fn unindex(&mut self, member: &Member) {
+        let claimant = (self.raw_network(member), Arc::clone(member.name()));
+        for (_, subnet, _) in member.subnets() {
+            self.subnets.remove(subnet, &claimant);
+        }
+        for claim in member.claims() {
+            let name = Arc::clone(member.name());
+            match &claim.fact {
+                Fact::Endpoint(endpoint) => {
+                    drop(self.endpoints.remove(&(endpoint.identity().into(), name)))
+                }
+                Fact::Uuid(uuid) => drop(self.uuids.remove(&(*uuid, name))),
+                fact => {
+                    let Some(domain) = StatedDomain::of(fact) else { continue };
+                    if let Some(members) = self.domains.get_mut(&domain) {
+                        members.remove(&name);
+                        if members.is_empty() {
+                            self.domains.remove(&domain);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The network a member states, whatever the local member's is called.
+    fn raw_network(&self, member: &Member) -> Network {
+        let is_local = **member.name() == *self.settings.local_member;
+        match member.network_claim() {
+            // The local member is on the local network whatever gateway it has.
+            Some((Network::Own, _)) if is_local => Network::Local,
+            Some((network, _)) => network.clone(),
+            None => Network::Local,
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The mesh as it would be: a base that is shared, and the few members a change replaces.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::{Member, MemberName, Mesh, Network, StatedDomain};
+use crate::settings::Settings;
+use crate::value::{ClusterUuid, Subnet};
+
+/// A mesh with some of its members replaced. Every lookup leaves out the member that is judged:
+/// nobody clashes with itself, and so a judged member need not be part of the mesh.
+///
+/// What a lookup yields may clash, and always holds all that do; whether it does is for the rule
+/// to say. The members of the change are few and unindexed, so all of them are yielded.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    mesh: &'a Mesh,
+    changed: &'a [Member],
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(mesh: &'a Mesh, changed: &'a [Member]) -> Self {
+        Self { mesh, changed }
+    }
+
+    /// The operator's settings.
+    pub fn settings(&self) -> &'a Settings {
+        &self.mesh.settings
+    }
+
+    /// One member, if anything is said of it.
+    pub fn member(&self, name: &str) -> Option<&'a Member> {
+        let changed = self.changed.iter().find(|member| **member.name() == *name);
+        changed.or_else(|| self.mesh.member(name)).filter(|member| !member.is_empty())
+    }
+
+    /// The member that isthmus guards, if anything is said of it.
+    pub fn local(&self) -> Option<&'a Member> {
+        self.member(&self.mesh.settings.local_member)
+    }
+
+    /// Whether this is the member that isthmus guards.
+    pub fn is_local(&self, member: &Member) -> bool {
+        **member.name() == *self.mesh.settings.local_member
+    }
+
+    /// The network a member's pods are on. A name of the local network is the local network.
+    pub fn network(&self, member: &Member) -> Network {
+        let network = self.mesh.raw_network(member);
+        if self.local_network().is_some_and(|local| local == network) {
+            return Network::Local;
+        }
+        network
+    }
+
+    /// Members other than `judged` that may claim addresses of this subnet on this network.
+    pub fn others_on(&self, judged: &Member, network: &Network, subnet: Subnet) -> Vec<&'a Member> {
+        // A network of one's own holds nobody else.
+        if *network == Network::Own {
+            return Vec::new();
+        }
+        let alias = self.local_network().filter(|_| *network == Network::Local);
+        let networks = [Some(network.clone()), alias];
+        let mut found = BTreeMap::new();
+        for network in networks.iter().flatten() {
+            let names = self.mesh.subnets.overlapping(subnet, Some(network)).map(|(_, name)| name);
+            found.extend(self.others(judged, names).map(|member| (member.name(), member)));
+        }
+        found.into_values().collect()
+    }
+
+    /// Members other than `judged` that may claim addresses of this subnet, on any network; they
+    /// may come more than once.
+    pub fn others_overlapping(
+        &self,
+        judged: &Member,
+        subnet: Subnet,
+    ) -> impl Iterator<Item = &'a Member> {
+        let names = self.mesh.subnets.overlapping(subnet, None).map(|(_, name)| name);
+        self.others(judged, names)
+    }
+
+    /// The first subnet of this one's size above it, round its private range, that is clear of
+    /// every member's subnets, those of the change included.
+    pub fn next_free(&self, subnet: Subnet, judged: &Member) -> Option<Subnet> {
+        let change = self.changed.iter().chain([judged]);
+        let unindexed: Vec<_> =
+            change.flat_map(|m| m.subnets().map(|(_, taken, _)| taken)).collect();
+        let mut from = subnet;
+        // Each turn gets past one subnet that the index does not know.
+        for _ in 0..=unindexed.len() {
+            let free = self.mesh.subnets.next_free(from)?;
+            match unindexed.iter().find(|taken| taken.overlaps(free)) {
+                None => return Some(free),
+                Some(taken) => from = free.last_within(*taken),
+            }
+        }
+        None
+    }
+
+    /// Members other than `judged` that may have an endpoint of this identity.
+    pub fn others_at_endpoint(&self, judged: &Member, identity: &str) -> Vec<&'a Member> {
+        self.others_from(judged, identity, str::eq)
+    }
+
+    /// Members other than `judged` that may have an endpoint on this host, as
+    /// [`MetadataEndpoint::host_identity`](crate::value::MetadataEndpoint::host_identity) tells it.
+    pub fn others_at_host(&self, judged: &Member, host: &str) -> Vec<&'a Member> {
+        self.others_from(judged, &format!("{host}:"), |found, host| found.starts_with(host))
+    }
+
+    /// Members other than `judged` that may have this identity.
+    pub fn others_with_uuid(&self, judged: &Member, uuid: ClusterUuid) -> Vec<&'a Member> {
+        let from = (uuid, MemberName::from(""));
+        let found = self.mesh.uuids.range(from..).take_while(move |(found, _)| *found == uuid);
+        self.others(judged, found.map(|(_, name)| name)).collect()
+    }
+
+    /// The domains that others than `judged` state, each with those that state it.
+    pub fn domains_of_others(&self, judged: &Member) -> BTreeMap<StatedDomain, Vec<&'a Member>> {
+        self.domains_of_others_but(judged, |_| false, usize::MAX)
+    }
+
+    /// The same without the domains that `skip` takes, and with at most `most` members of each.
+    pub fn domains_of_others_but(
+        &self,
+        judged: &Member,
+        skip: impl Fn(&StatedDomain) -> bool,
+        most: usize,
+    ) -> BTreeMap<StatedDomain, Vec<&'a Member>> {
+        let mut domains = BTreeMap::new();
+        for (domain, names) in &self.mesh.domains {
+            if skip(domain) {
+                continue;
+            }
+            let members: Vec<_> = self.standing(judged, names.iter()).take(most).collect();
+            if !members.is_empty() {
+                domains.insert(domain.clone(), members);
+            }
+        }
+        for member in self.changed.iter().filter(|member| member.name() != judged.name()) {
+            for (domain, _) in member.pick(StatedDomain::of) {
+                if !skip(&domain) {
+                    domains.entry(domain).or_default().push(member);
+                }
+            }
+        }
+        domains
+    }
+
+    /// How many members other than `judged` have an IstioMulticluster, with the first by name.
+    pub fn peers(&self, judged: &Member) -> Vec<&'a Member> {
+        let is_peer = |member: &&Member| {
+            member.pick(|fact| matches!(fact, super::Fact::Peer).then_some(())).next().is_some()
+        };
+        let mut peers: Vec<_> =
+            self.others(judged, self.mesh.members.keys()).filter(is_peer).collect();
+        peers.sort_unstable_by_key(|member| member.name());
+        peers
+    }
+
+    fn local_network(&self) -> Option<Network> {
+        match self.mesh.raw_network(self.local()?) {
+            named @ Network::Named(_) => Some(named),
+            _ => None,
+        }
+    }
+
+    fn others_from(
+        &self,
+        judged: &Member,
+        start: &str,
+        same: impl Fn(&str, &str) -> bool,
+    ) -> Vec<&'a Member> {
+        let from = (Box::from(start), MemberName::from(""));
+        let found = self.mesh.endpoints.range((Bound::Included(from), Bound::Unbounded));
+        let found = found.take_while(|(identity, _)| same(identity, start)).map(|(_, name)| name);
+        self.others(judged, found).collect()
+    }
+
+    fn others<'n>(
+        &self,
+        judged: &Member,
+        names: impl Iterator<Item = &'n MemberName>,
+    ) -> impl Iterator<Item = &'a Member> {
+        let changed = self.changed;
+        let judged_name = Arc::clone(judged.name());
+        let standing = self.standing(judged, names);
+        standing.chain(changed.iter().filter(move |member| *member.name() != judged_name))
+    }
+
+    fn standing<'n>(
+        &self,
+        judged: &Member,
+        names: impl Iterator<Item = &'n MemberName>,
+    ) -> impl Iterator<Item = &'a Member> {
+        let (mesh, changed) = (self.mesh, self.changed);
+        let judged = Arc::clone(judged.name());
+        names
+            .filter(move |name| **name != judged && !changed.iter().any(|c| c.name() == *name))
+            .filter_map(move |name| mesh.members.get(name))
+    }
+}

@@ -1,0 +1,120 @@
+//! Findings as people read them: the causes of a denial, warnings, and their sentences.
+
+use std::borrow::Cow;
+
+use crate::mesh::{ObjectRef, Place};
+use crate::review::{Mildness, Verdict, Warning};
+use crate::rule::Finding;
+use crate::wire::Cause;
+
+/// The longest warning the API server passes on, in characters.
+const LONGEST_WARNING: usize = 256;
+/// How many characters all warnings of one answer may have; the API server drops what is beyond.
+const MOST_WARNING_TEXT: usize = 4096;
+
+/// What is wrong and what to write instead, as one sentence without its place.
+pub fn sentence(finding: &Finding) -> String {
+    let line = line_words(&finding.place);
+    printable(&format!("{line}{}; {} [{}]", finding.message, finding.remedy, finding.rule))
+}
+
+/// The causes of a denial, as the object `written` has them.
+pub fn causes(findings: &[Finding], written: &ObjectRef) -> Vec<Cause> {
+    findings
+        .iter()
+        .map(|finding| {
+            let (field, elsewhere) = field(finding, written);
+            Cause {
+                reason: finding.rule,
+                message: format!("{elsewhere}{}", sentence(finding)),
+                field: printable(&field),
+            }
+        })
+        .collect()
+}
+
+/// A denial as one text, for those who see no causes.
+pub fn denial(causes: &[Cause], kind: &str, group: &str, name: &str) -> String {
+    let kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+    let told: Vec<_> =
+        causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+    let told = match told.as_slice() {
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    };
+    printable(&format!("{kind} \"{name}\" is invalid: {told}"))
+}
+
+/// The warnings of an answer, each short enough to be passed on whole.
+pub fn warnings(verdict: &Verdict, written: &ObjectRef) -> Vec<String> {
+    let findings = verdict.warnings.iter().map(|warning| told_warning(warning, written));
+    let notes = verdict.notes.iter().map(|(place, note)| {
+        shortened(&format!("{}: {}{note}", place.path, line_words(place)), "")
+    });
+    let mut warnings = Vec::new();
+    let mut room = MOST_WARNING_TEXT;
+    let mut left_out = 0;
+    for warning in findings.chain(notes) {
+        let length = warning.chars().count();
+        // Room for the sentence that counts what is left out.
+        if length + 64 > room {
+            left_out += 1;
+        } else {
+            room -= length;
+            warnings.push(warning);
+        }
+    }
+    if left_out > 0 {
+        warnings.push(format!("{left_out} more warnings; `isthmus check` shows all"));
+    }
+    warnings
+}
+
+fn told_warning(warning: &Warning, written: &ObjectRef) -> String {
+    let finding = &warning.finding;
+    let (field, elsewhere) = field(finding, written);
+    let line = line_words(&finding.place);
+    let end = match warning.because {
+        Mildness::Mild => format!(" [{}]", finding.rule),
+        Mildness::Stood => format!(" [{}, stood before]", finding.rule),
+        Mildness::Allowed => format!(" [{}, allowed by annotation]", finding.rule),
+    };
+    let start = format!("{field}: {elsewhere}{line}{}", finding.message);
+    let full = printable(&format!("{start}; {}{end}", finding.remedy));
+    if full.chars().count() <= LONGEST_WARNING { full } else { shortened(&start, &end) }
+}
+
+/// The field of the written object to look at, and the words that name the claim itself where it
+/// stands in another object.
+fn field<'a>(finding: &'a Finding, written: &ObjectRef) -> (Cow<'a, str>, String) {
+    let here = |place: &&'a Place| *place.object == *written;
+    if here(&&finding.place) {
+        return (Cow::Borrowed(&finding.place.path), String::new());
+    }
+    let elsewhere = format!("{} of {}: ", finding.place.path, finding.place.object);
+    let blamed = finding.because.as_ref().filter(here).or(finding.against.as_ref().filter(here));
+    let field = blamed.map_or(Cow::Borrowed("metadata.name"), |place| Cow::Borrowed(&*place.path));
+    (field, elsewhere)
+}
+
+fn line_words(place: &Place) -> String {
+    if place.line == 0 { String::new() } else { format!("line {}: ", place.line) }
+}
+
+fn shortened(text: &str, end: &str) -> String {
+    let text = printable(text);
+    let room = LONGEST_WARNING - end.chars().count();
+    if text.chars().count() <= room {
+        return text + end;
+    }
+    let kept: String = text.chars().take(room - 1).collect();
+    format!("{kept}\u{2026}{end}")
+}
+
+/// A text without control characters, which a terminal or a warning header would obey.
+fn printable(text: &str) -> String {
+    if !text.chars().any(char::is_control) {
+        return text.to_owned();
+    }
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

@@ -1,0 +1,100 @@
+//! ClusterDomainMismatch: every member of a mesh has the same cluster domain.
+
+use super::finding::told;
+use super::{Finding, Judge, Rule, Severity};
+use crate::mesh::{Member, StatedDomain, View};
+
+pub(super) static RULE: Rule = Rule {
+    name: "ClusterDomainMismatch",
+    what: "A member's cluster domain differs from the local member's; where that is unknown (a hub), from any other member's.",
+    why: "Istio joins services across clusters by their full DNS names; under another domain they do not resolve, and certificates name identities nobody expects.",
+    remedy: "Give the member the domain of the mesh. A cluster that runs already has to be rebuilt with it.",
+    judge: Judge::State(judge),
+};
+
+/// How many members a message names before it counts.
+const NAMED: usize = 3;
+
+fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    if mesh.is_local(member) {
+        return against_all(mesh, member);
+    }
+    let local_domains: Vec<_> = mesh
+        .local()
+        .into_iter()
+        .flat_map(|local| local.pick(exact).map(move |d| (local, d)))
+        .collect();
+    if local_domains.is_empty() {
+        return within_hub(mesh, member);
+    }
+    let mut findings = Vec::new();
+    for (domain, ours) in member.pick(StatedDomain::of) {
+        for (local, (theirs, claim)) in &local_domains {
+            if !domain.agrees(theirs) {
+                let message = format!(
+                    "cluster domain {domain} differs from {theirs} of {}",
+                    told(local, &claim.place)
+                );
+                let remedy = format!("every member of a mesh has the same: write {theirs}");
+                findings
+                    .push(RULE.deny(member, &ours.place, message, remedy).against(&claim.place));
+            }
+        }
+    }
+    findings
+}
+
+/// The local member against everybody: only domains that differ are looked at.
+fn against_all(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (domain, ours) in local.pick(exact) {
+        let others = mesh.domains_of_others_but(local, |theirs| theirs.agrees(&domain), usize::MAX);
+        for (theirs, members) in others {
+            for member in members {
+                for (_, claim) in
+                    member.pick(StatedDomain::of).filter(|(stated, _)| *stated == theirs)
+                {
+                    let message = format!(
+                        "cluster domain {domain} differs from {theirs} of {}",
+                        told(member, &claim.place)
+                    );
+                    let remedy = format!("every member of a mesh has the same: write {theirs}");
+                    findings
+                        .push(RULE.deny(local, &ours.place, message, remedy).against(&claim.place));
+                }
+            }
+        }
+    }
+    findings
+}
+
+/// A hub has no domain of its own: its members are held against each other. Once they are split,
+/// everybody is at fault with somebody, and whoever joins can only be warned.
+fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (domain, ours) in member.pick(StatedDomain::of) {
+        let others = mesh.domains_of_others_but(member, |_| false, NAMED + 1);
+        let Some((theirs, members)) = others.iter().find(|(theirs, _)| !theirs.agrees(&domain))
+        else {
+            continue;
+        };
+        let split = others.keys().any(|other| !other.agrees(theirs));
+        let severity = if split { Severity::Warn } else { Severity::Deny };
+        let mut names: Vec<_> =
+            members.iter().take(NAMED).map(|member| format!("\"{}\"", member.name())).collect();
+        if members.len() > NAMED {
+            names.push("others".to_owned());
+        }
+        let message = format!(
+            "cluster domain {domain} differs from {theirs} of members {}",
+            names.join(", ")
+        );
+        let remedy = format!("every member of a mesh has the same: write {theirs}");
+        findings.push(RULE.find(severity, member, &ours.place, message, remedy));
+    }
+    findings
+}
+
+fn exact(fact: &crate::mesh::Fact) -> Option<StatedDomain> {
+    StatedDomain::of(fact).filter(|domain| matches!(domain, StatedDomain::Exact(_)))
+}

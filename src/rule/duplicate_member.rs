@@ -1,0 +1,63 @@
+//! DuplicateMember: each cluster is one member.
+
+use super::finding::told;
+use super::{Finding, Judge, Rule};
+use crate::mesh::{Fact, Member, View};
+
+pub(super) static RULE: Rule = Rule {
+    name: "DuplicateMember",
+    what: "Two members share a metadata endpoint (after normalization, hosts `istio.…` and `istio-metadata.…` being one) or a cluster UUID (which only warns: nobody writes it by hand).",
+    why: "The same cluster joins twice: every endpoint is doubled, and removing one of the two members breaks the other.",
+    remedy: "Keep one of the two, or correct the endpoint of the other.",
+    judge: Judge::State(judge),
+};
+
+fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for ours in member.claims() {
+        match &ours.fact {
+            Fact::Endpoint(endpoint) => {
+                let identity = endpoint.identity();
+                for other in mesh.others_at_endpoint(member, &identity) {
+                    for theirs in other.claims() {
+                        let Fact::Endpoint(found) = &theirs.fact else { continue };
+                        if found.identity() != identity {
+                            continue;
+                        }
+                        let message = format!(
+                            "{endpoint} is also the metadata endpoint of {}",
+                            told(other, &theirs.place)
+                        );
+                        let remedy =
+                            "write this member's own endpoint, or delete one of the two".to_owned();
+                        findings.push(
+                            RULE.deny(member, &ours.place, message, remedy).against(&theirs.place),
+                        );
+                    }
+                }
+            }
+            // The local member's own UUID is for SelfReference to compare.
+            Fact::Uuid(uuid) if !mesh.is_local(member) => {
+                for other in mesh.others_with_uuid(member, *uuid) {
+                    let same = |fact: &Fact| *fact == Fact::Uuid(*uuid);
+                    for theirs in other.claims().iter().filter(|claim| same(&claim.fact)) {
+                        if mesh.is_local(other) {
+                            continue;
+                        }
+                        let message = format!(
+                            "cluster UUID {uuid} is also that of {}",
+                            told(other, &theirs.place)
+                        );
+                        let remedy =
+                            "the same cluster is a member twice: delete one of the two".to_owned();
+                        findings.push(
+                            RULE.warn(member, &ours.place, message, remedy).against(&theirs.place),
+                        );
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    findings
+}

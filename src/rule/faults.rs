@@ -1,0 +1,137 @@
+//! Values that are wrong by themselves: InvalidDocument, InvalidSubnet, InvalidClusterDomain and
+//! InvalidMetadataEndpoint.
+
+use super::finding::told;
+use super::{Finding, Judge, Rule};
+use crate::mesh::{About, Fact, Fault, Member, Role, View};
+
+pub(super) static INVALID_DOCUMENT: Rule = Rule {
+    name: "InvalidDocument",
+    what: "An object, or the YAML inside it, cannot be read as the document it is: not YAML, a second document, a duplicate key, a wrong type, bad base64, an alias bomb.",
+    why: "What reads the document skips it or stops at it, and the member is judged by what is left.",
+    remedy: "Correct the document at the line and column that the message names.",
+    judge: Judge::State(|_, member| {
+        faults(&INVALID_DOCUMENT, member, |about| about == About::Document)
+    }),
+};
+
+pub(super) static INVALID_SUBNET: Rule = Rule {
+    name: "InvalidSubnet",
+    what: "A subnet is no CIDR, is empty, is `/0`, has host bits set, or is a loopback, link-local or multicast range; or the node prefix is shorter than the pod subnet's.",
+    why: "Such a subnet gives pods no addresses, or hides an overlap; a cluster's subnets cannot be changed later without rebuilding it.",
+    remedy: "Write a private range with its host bits cleared, such as `10.111.0.0/16`. A value that stands already in the member's other document is only warned of.",
+    judge: Judge::State(invalid_subnet),
+};
+
+pub(super) static INVALID_CLUSTER_DOMAIN: Rule = Rule {
+    name: "InvalidClusterDomain",
+    what: "A cluster domain is no DNS name (RFC 1123 labels), or equals the domain part of the local `publicDomainTemplate`.",
+    why: "Service names under it do not resolve, or collide with the public names of the cluster.",
+    remedy: "Write a DNS name that is used for nothing else, such as `cluster.local`.",
+    judge: Judge::State(invalid_cluster_domain),
+};
+
+pub(super) static INVALID_METADATA_ENDPOINT: Rule = Rule {
+    name: "InvalidMetadataEndpoint",
+    what: "A metadata endpoint is not `https`, has no host or path, has user info, a query or a fragment, or its host is a loopback, unspecified or link-local address; a path that does not end in `/metadata/` is warned of.",
+    why: "Discovery fetches the peer's keys and gateways from it; where it fails, the peer silently stays out of the mesh.",
+    remedy: "Write `https://`, the host other clusters reach, and `/metadata/`.",
+    judge: Judge::State(invalid_metadata_endpoint),
+};
+
+fn faults(rule: &Rule, member: &Member, is_about: impl Fn(About) -> bool) -> Vec<Finding> {
+    let fault = |fact: &Fact| match fact {
+        Fact::Fault(fault) => is_about(fault.about).then(|| fault.clone()),
+        _ => None,
+    };
+    member
+        .claims()
+        .iter()
+        .filter_map(|claim| {
+            let Fault { about, text, problem, remedy } = &*fault(&claim.fact)?;
+            let mut finding = rule.deny(member, &claim.place, problem.clone(), remedy.clone());
+            finding.value = (*about != About::Document).then(|| format!("{about} {text}"));
+            Some(finding)
+        })
+        .collect()
+}
+
+fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
+    let rule = &INVALID_SUBNET;
+    let is_subnet = |about| matches!(about, About::Subnet(_) | About::NodePrefix);
+    let mut findings = faults(rule, member, is_subnet);
+    let prefixes = member.in_force().filter_map(|claim| match claim.fact {
+        Fact::NodePrefix(prefix) => Some((prefix, claim)),
+        _ => None,
+    });
+    for (prefix, claim) in prefixes {
+        for (role, subnet, pods) in member.subnets() {
+            if role != Role::Pod || !subnet.is_ipv4() || prefix >= subnet.prefix_len() {
+                continue;
+            }
+            let message = format!(
+                "node prefix {prefix} is shorter than that of pod subnet {subnet} ({}), so no node fits in",
+                pods.place.object
+            );
+            let remedy = format!("write one from {} to 32", subnet.prefix_len() + 1);
+            let finding = rule.deny(member, &claim.place, message, remedy).against(&pods.place);
+            findings
+                .push(Finding { value: Some(format!("node prefix {prefix} {subnet}")), ..finding });
+        }
+    }
+    findings
+}
+
+fn invalid_cluster_domain(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    let rule = &INVALID_CLUSTER_DOMAIN;
+    let mut findings = faults(rule, member, |about| about == About::ClusterDomain);
+    let local = if mesh.is_local(member) { Some(member) } else { mesh.local() };
+    let Some(local) = local else { return findings };
+    let template = |fact: &Fact| match fact {
+        Fact::PublicDomain(template) => template.domain(),
+        _ => None,
+    };
+    let domain = |fact: &Fact| match fact {
+        Fact::ClusterDomain(domain) => Some(domain.clone()),
+        _ => None,
+    };
+    for (public, theirs) in local.pick(template) {
+        for (domain, ours) in member.pick(domain).filter(|(domain, _)| *domain == public) {
+            let remedy = "write another cluster domain, such as cluster.local";
+            let message = format!(
+                "cluster domain {domain} is also the domain of publicDomainTemplate ({})",
+                theirs.place.object
+            );
+            findings.push(
+                rule.deny(member, &ours.place, message, remedy.to_owned()).against(&theirs.place),
+            );
+            if mesh.is_local(member) && ours.place.object != theirs.place.object {
+                let message = format!(
+                    "its domain {domain} is also the cluster domain of {}",
+                    told(member, &ours.place)
+                );
+                let remedy = "write a template with another domain".to_owned();
+                findings
+                    .push(rule.deny(member, &theirs.place, message, remedy).against(&ours.place));
+            }
+        }
+    }
+    findings
+}
+
+fn invalid_metadata_endpoint(_: &View<'_>, member: &Member) -> Vec<Finding> {
+    let rule = &INVALID_METADATA_ENDPOINT;
+    let mut findings = faults(rule, member, |about| about == About::Endpoint);
+    for claim in member.claims() {
+        if let Fact::Endpoint(endpoint) = &claim.fact
+            && !endpoint.has_standard_path()
+        {
+            let message = format!(
+                "the path of {endpoint} does not end in /metadata/, where Deckhouse serves it"
+            );
+            let remedy = format!("did you mean {}?", endpoint.with_standard_path());
+            findings.push(rule.warn(member, &claim.place, message, remedy));
+        }
+    }
+    findings
+}

@@ -1,0 +1,145 @@
+//! Findings: a rule that a claim breaks, as data.
+
+use std::fmt;
+
+use super::Rule;
+use crate::mesh::{Member, MemberName, Place};
+use crate::value::Subnet;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The write passes, with a warning.
+    Warn,
+    /// The write is refused.
+    Deny,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Warn => "Warn",
+            Self::Deny => "Deny",
+        })
+    }
+}
+
+/// A rule that a claim breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The rule's name.
+    pub rule: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The member that was judged.
+    pub member: MemberName,
+    /// The claim that breaks the rule.
+    pub place: Place,
+    /// The claim it clashes with, where there are two sides.
+    pub against: Option<Place>,
+    /// Another claim of the member without which there were no clash: its network.
+    pub because: Option<Place>,
+    /// The addresses both sides share.
+    pub extent: Option<Subnet>,
+    /// The value that is wrong by itself, and of what: the same one may stand elsewhere already.
+    pub value: Option<String>,
+    /// What clashes with what.
+    pub message: String,
+    /// What to write instead.
+    pub remedy: String,
+}
+
+impl Rule {
+    /// A finding that denies.
+    pub(super) fn deny(
+        &self,
+        member: &Member,
+        place: &Place,
+        message: String,
+        remedy: String,
+    ) -> Finding {
+        self.find(Severity::Deny, member, place, message, remedy)
+    }
+
+    /// A finding that warns.
+    pub(super) fn warn(
+        &self,
+        member: &Member,
+        place: &Place,
+        message: String,
+        remedy: String,
+    ) -> Finding {
+        self.find(Severity::Warn, member, place, message, remedy)
+    }
+
+    /// A finding.
+    pub(super) fn find(
+        &self,
+        severity: Severity,
+        member: &Member,
+        place: &Place,
+        message: String,
+        remedy: String,
+    ) -> Finding {
+        Finding {
+            rule: self.name,
+            // Nobody writes status by hand, so what it tells never denies its own document.
+            severity: if place.is_status() { Severity::Warn } else { severity },
+            member: member.name().clone(),
+            place: place.clone(),
+            against: None,
+            because: None,
+            extent: None,
+            value: None,
+            message,
+            remedy,
+        }
+    }
+}
+
+impl Finding {
+    /// The other side of a clash.
+    pub(super) fn against(mut self, place: &Place) -> Self {
+        self.against = Some(place.clone());
+        self
+    }
+
+    /// Whether this is the finding that stood before: the same rule at the same places, seen from
+    /// either side.
+    fn is_at_places_of(&self, other: &Self) -> bool {
+        let (a, b) = (self.places(), other.places());
+        self.rule == other.rule && (a == b || a == (b.1, b.0))
+    }
+
+    fn places(&self) -> (Option<&Place>, Option<&Place>) {
+        (Some(&self.place), self.against.as_ref())
+    }
+
+    /// Whether `before` is this finding, no milder and no smaller than now: then it stood before,
+    /// and the change did not bring it.
+    pub fn stood_as(&self, before: &Self) -> bool {
+        if before.severity < self.severity {
+            return false;
+        }
+        // A ModuleConfig's first value must equal the ClusterConfiguration's old one.
+        let echoes = self.value.is_some()
+            && self.rule == before.rule
+            && self.member == before.member
+            && self.value == before.value;
+        let grew = match (before.extent, self.extent) {
+            (Some(stood), Some(now)) => !stood.contains(now),
+            _ => false,
+        };
+        echoes || (self.is_at_places_of(before) && !grew)
+    }
+
+    /// Whether both tell of one clash, maybe from its two sides.
+    pub fn tells_the_same(&self, other: &Self) -> bool {
+        self.is_at_places_of(other) && self.extent == other.extent && self.value == other.value
+    }
+}
+
+/// A member and the object that speaks of it, as messages name them.
+pub(super) fn told(member: &Member, place: &Place) -> String {
+    format!("member \"{}\" ({})", member.name(), place.object)
+}

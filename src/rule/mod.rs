@@ -1,0 +1,113 @@
+//! Rules: what must hold of each member within the mesh.
+//!
+//! A rule never sees a request. It judges one member, and admission is what a change adds to the
+//! findings; so the same rules serve the webhook, `check` and the metrics. [`RULES`] is the
+//! registry that the documentation, the metric labels and the command line fold over.
+
+mod cluster_domain_mismatch;
+mod conflicting_claims;
+mod duplicate_member;
+mod faults;
+mod finding;
+mod multicluster_disabled;
+mod pinned_member_moved;
+mod self_reference;
+mod subnet_overlap;
+mod subnet_self_overlap;
+mod unknown_facts;
+
+pub use finding::{Finding, Severity};
+
+use crate::mesh::{Member, View};
+
+/// One rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its name, as it stands in causes, annotations and metrics.
+    pub name: &'static str,
+    /// What it denies or warns of.
+    pub what: &'static str,
+    /// Why that breaks a mesh.
+    pub why: &'static str,
+    /// What to do about it.
+    pub remedy: &'static str,
+    judge: Judge,
+}
+
+/// What a rule looks at.
+#[derive(Clone, Copy, Debug)]
+enum Judge {
+    /// A member within the mesh.
+    State(fn(&View<'_>, &Member) -> Vec<Finding>),
+    /// The step from a member before to the same member after; it only ever warns.
+    Step(fn(&Member, &Member) -> Vec<Finding>),
+}
+
+/// Every rule, in the order findings are reported.
+pub static RULES: &[&Rule] = &[
+    &faults::INVALID_DOCUMENT,
+    &cluster_domain_mismatch::RULE,
+    &subnet_overlap::RULE,
+    &subnet_self_overlap::RULE,
+    &faults::INVALID_SUBNET,
+    &faults::INVALID_CLUSTER_DOMAIN,
+    &faults::INVALID_METADATA_ENDPOINT,
+    &self_reference::RULE,
+    &duplicate_member::RULE,
+    &pinned_member_moved::RULE,
+    &multicluster_disabled::RULE,
+    &conflicting_claims::RULE,
+    &unknown_facts::RULE,
+];
+
+/// The rule of a name.
+pub fn by_name(name: &str) -> Option<&'static Rule> {
+    RULES.iter().copied().find(|rule| rule.name == name)
+}
+
+/// Everything that is wrong with a member as it stands within the mesh.
+pub fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for rule in RULES {
+        if let Judge::State(judge) = rule.judge {
+            findings.append(&mut judge(mesh, member));
+        }
+    }
+    findings
+}
+
+/// Everything that is dangerous about a step of a member.
+pub fn judge_step(before: &Member, after: &Member) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for rule in RULES {
+        if let Judge::Step(judge) = rule.judge {
+            findings.append(&mut judge(before, after));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        let names: BTreeSet<_> = RULES.iter().map(|rule| rule.name).collect();
+        assert_eq!(names.len(), RULES.len());
+        for rule in RULES {
+            assert!(std::ptr::eq(by_name(rule.name).unwrap(), *rule));
+        }
+    }
+
+    #[test]
+    fn every_text_is_whole() {
+        for rule in RULES {
+            for text in [rule.what, rule.why, rule.remedy] {
+                assert!(text.ends_with('.') && text.len() > 20, "{}: {text:?}", rule.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! PinnedMemberMoved: discovery has pinned a peer, and its endpoint moves away.
+
+use super::{Finding, Judge, Rule};
+use crate::mesh::{Claim, Fact, Member, ObjectRef};
+use crate::value::MetadataEndpoint;
+
+pub(super) static RULE: Rule = Rule {
+    name: "PinnedMemberMoved",
+    what: "Warns when `spec.metadataEndpoint` moves to another host while status holds a cluster UUID.",
+    why: "Deckhouse pins the UUID at first contact; if another cluster answers at the new host, it is refused and the member goes stale.",
+    remedy: "If it is another cluster, delete the IstioMulticluster and create it anew.",
+    judge: Judge::Step(judge),
+};
+
+fn judge(before: &Member, after: &Member) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for claim in after.claims() {
+        let Some(now) = endpoint(claim) else { continue };
+        let object = &claim.place.object;
+        let was = of_object(before, object).find_map(endpoint);
+        let pinned = of_object(after, object).find(|claim| matches!(claim.fact, Fact::Uuid(_)));
+        if let (Some(was), Some(pinned)) = (was, pinned)
+            && was.host_identity() != now.host_identity()
+        {
+            let message = format!(
+                "the endpoint moves from host {} to {} while a cluster UUID is pinned in status",
+                was.host(),
+                now.host()
+            );
+            let remedy =
+                "if that is another cluster, Deckhouse refuses it: delete and recreate the object";
+            let finding = RULE.warn(after, &claim.place, message, remedy.to_owned());
+            findings.push(finding.against(&pinned.place));
+        }
+    }
+    findings
+}
+
+fn endpoint(claim: &Claim) -> Option<&MetadataEndpoint> {
+    match &claim.fact {
+        Fact::Endpoint(endpoint) => Some(endpoint),
+        _ => None,
+    }
+}
+
+fn of_object<'a>(member: &'a Member, object: &ObjectRef) -> impl Iterator<Item = &'a Claim> {
+    member.claims().iter().filter(move |claim| *claim.place.object == *object)
+}

@@ -1,0 +1,132 @@
+//! SelfReference: a cluster is not a peer of itself.
+
+use std::sync::Arc;
+
+use super::finding::told;
+use super::{Finding, Judge, Rule, Severity};
+use crate::mesh::{Claim, Fact, Member, View};
+use crate::settings::Policy;
+use crate::value::{ClusterUuid, MetadataEndpoint, PublicDomainTemplate, host_identity};
+
+pub(super) static RULE: Rule = Rule {
+    name: "SelfReference",
+    what: "An IstioMulticluster is named as the local member, its endpoint is the local one, or its UUID is the local UUID (the last only warns: nobody writes it by hand). The setting `selfReference` can turn the rule into a warning.",
+    why: "The cluster would discover itself as a remote one: every endpoint twice, once of them through its own gateway. Deckhouse checks this nowhere.",
+    remedy: "Apply the IstioMulticluster in the other clusters, not in the one it describes.",
+    judge: Judge::State(judge),
+};
+
+/// The services under which Deckhouse publishes the metadata of a cluster.
+const METADATA_SERVICES: [&str; 2] = ["istio", "istio-metadata"];
+const REMEDY: &str = "apply this IstioMulticluster in the other clusters only";
+
+fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    let severity = match mesh.settings().self_reference {
+        Policy::Deny => Severity::Deny,
+        Policy::Warn => Severity::Warn,
+        Policy::Ignore => return Vec::new(),
+    };
+    if mesh.is_local(member) {
+        let mut findings = named_local(member, severity);
+        findings.extend(local_against_peers(mesh, member, severity));
+        return findings;
+    }
+    let Some(local) = mesh.local() else { return Vec::new() };
+    let mut findings = Vec::new();
+    for (endpoint, ours) in member.pick(endpoint) {
+        for (template, theirs) in local.pick(template) {
+            if leads_to(endpoint, template) {
+                let message = format!(
+                    "{endpoint} is the local cluster's own metadata endpoint (publicDomainTemplate {template} of {})",
+                    theirs.place.object
+                );
+                let finding = RULE.find(severity, member, &ours.place, message, REMEDY.to_owned());
+                findings.push(finding.against(&theirs.place));
+            }
+        }
+    }
+    for (uuid, ours) in member.pick(uuid) {
+        for (_, theirs) in local.pick(self::uuid).filter(|(local, _)| *local == uuid) {
+            findings.push(same_uuid(member, ours, theirs, uuid));
+        }
+    }
+    findings
+}
+
+fn named_local(local: &Member, severity: Severity) -> Vec<Finding> {
+    let peer = |claim: &&Claim| claim.fact == Fact::Peer;
+    local
+        .claims()
+        .iter()
+        .filter(peer)
+        .map(|claim| {
+            let message = format!("\"{}\" is the name of the local cluster itself", local.name());
+            RULE.find(severity, local, &claim.place, message, REMEDY.to_owned())
+        })
+        .collect()
+}
+
+/// The local member's own documents against every peer they turn into a self-reference.
+fn local_against_peers(mesh: &View<'_>, local: &Member, severity: Severity) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (template, ours) in local.pick(template) {
+        let host = host_identity(&template.host(METADATA_SERVICES[0]));
+        for other in mesh.others_at_host(local, &host) {
+            for (endpoint, theirs) in other.pick(endpoint) {
+                if leads_to(endpoint, template) {
+                    let message = format!(
+                        "publicDomainTemplate {template} makes {endpoint} of {} the local cluster's own metadata endpoint",
+                        told(other, &theirs.place)
+                    );
+                    let remedy = "write another template, or delete that IstioMulticluster first";
+                    let finding =
+                        RULE.find(severity, local, &ours.place, message, remedy.to_owned());
+                    findings.push(finding.against(&theirs.place));
+                }
+            }
+        }
+    }
+    for (uuid, ours) in local.pick(uuid) {
+        for other in mesh.others_with_uuid(local, uuid) {
+            for (_, theirs) in other.pick(self::uuid).filter(|(other, _)| *other == uuid) {
+                findings.push(same_uuid(local, ours, theirs, uuid));
+            }
+        }
+    }
+    findings
+}
+
+fn same_uuid(member: &Member, ours: &Claim, theirs: &Claim, uuid: ClusterUuid) -> Finding {
+    let message = format!(
+        "cluster UUID {uuid} is also that of {}: the cluster refers to itself",
+        theirs.place.object
+    );
+    let remedy = "delete the IstioMulticluster here; it belongs in the other clusters".to_owned();
+    RULE.warn(member, &ours.place, message, remedy).against(&theirs.place)
+}
+
+fn leads_to(endpoint: &MetadataEndpoint, template: &PublicDomainTemplate) -> bool {
+    let host = endpoint.host_identity();
+    METADATA_SERVICES.iter().any(|service| host_identity(&template.host(service)) == host)
+}
+
+fn endpoint(fact: &Fact) -> Option<&Arc<MetadataEndpoint>> {
+    match fact {
+        Fact::Endpoint(endpoint) => Some(endpoint),
+        _ => None,
+    }
+}
+
+fn template(fact: &Fact) -> Option<&PublicDomainTemplate> {
+    match fact {
+        Fact::PublicDomain(template) => Some(template),
+        _ => None,
+    }
+}
+
+fn uuid(fact: &Fact) -> Option<ClusterUuid> {
+    match fact {
+        Fact::Uuid(uuid) => Some(*uuid),
+        _ => None,
+    }
+}

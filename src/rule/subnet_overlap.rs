@@ -1,0 +1,132 @@
+//! SubnetOverlap: an address of a pod or service means one thing in the whole mesh.
+
+use std::collections::BTreeSet;
+
+use super::finding::told;
+use super::{Finding, Judge, Rule, Severity};
+use crate::mesh::{Claim, Member, Network, View};
+use crate::settings::Policy;
+use crate::value::Subnet;
+
+pub(super) static RULE: Rule = Rule {
+    name: "SubnetOverlap",
+    what: "Pod or service subnets of two members intersect. On one network that is denied; on different networks the setting `multiNetworkOverlap` decides (default: a warning).",
+    why: "On one network pods reach each other by address, so traffic goes to whichever cluster the address is found in first. Behind gateways an overlap is harmless until the networks are joined.",
+    remedy: "Take the next free subnet that the message names, or put the member on a network of its own (`isthmus.dev/network`, `enableIngressGateway`). Subnets of a running cluster cannot be changed without rebuilding it.",
+    judge: Judge::State(judge),
+};
+
+/// How many overlaps across networks one subnet reports where they only warn: thousands of members
+/// behind gateways may share the default subnets.
+const MOST_WARNINGS: usize = 3;
+
+fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let network = mesh.network(member);
+    for (_, subnet, claim) in member.subnets() {
+        let side = Side { mesh, member, network: &network, subnet, claim };
+        for other in mesh.others_on(member, &network, subnet) {
+            if mesh.network(other) == network {
+                findings.extend(side.overlaps(other, Severity::Deny));
+            }
+        }
+        let (severity, most) = match mesh.settings().multi_network_overlap {
+            Policy::Ignore => continue,
+            Policy::Warn => (Severity::Warn, MOST_WARNINGS),
+            Policy::Deny => (Severity::Deny, usize::MAX),
+        };
+        findings.extend(side.across_networks(severity, most));
+    }
+    findings
+}
+
+/// One subnet of the judged member.
+struct Side<'a> {
+    mesh: &'a View<'a>,
+    member: &'a Member,
+    network: &'a Network,
+    subnet: Subnet,
+    claim: &'a Claim,
+}
+
+impl Side<'_> {
+    fn across_networks(&self, severity: Severity, most: usize) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut seen = BTreeSet::new();
+        for other in self.mesh.others_overlapping(self.member, self.subnet) {
+            let apart = self.mesh.network(other) != *self.network || *self.network == Network::Own;
+            if !apart || !seen.insert(other.name()) {
+                continue;
+            }
+            let overlaps = self.overlaps(other, severity);
+            if findings.len() + overlaps.len() > most {
+                if let Some(last) = findings.last_mut() {
+                    let last: &mut Finding = last;
+                    last.message.push_str(", as with more members");
+                }
+                break;
+            }
+            findings.extend(overlaps);
+        }
+        findings
+    }
+
+    fn overlaps(&self, other: &Member, severity: Severity) -> Vec<Finding> {
+        let shared =
+            |(role, theirs, claim)| Some((role, theirs, claim, self.subnet.intersection(theirs)?));
+        other
+            .subnets()
+            .filter_map(shared)
+            .map(|(role, theirs, claim, extent)| {
+                let network = self.network_words(other);
+                let message = format!(
+                    "{} overlaps {role} {theirs} of {} on {network}",
+                    self.subnet,
+                    told(other, &claim.place)
+                );
+                let mut finding = RULE.find(
+                    severity,
+                    self.member,
+                    &self.claim.place,
+                    message,
+                    self.remedy(other),
+                );
+                finding.against = Some(claim.place.clone());
+                finding.because = self.member.network_claim().map(|(_, claim)| claim.place.clone());
+                finding.extent = Some(extent);
+                finding
+            })
+            .collect()
+    }
+
+    fn network_words(&self, other: &Member) -> &'static str {
+        if *self.network != Network::Own && self.mesh.network(other) == *self.network {
+            "the same network"
+        } else {
+            "another network"
+        }
+    }
+
+    fn remedy(&self, other: &Member) -> String {
+        let length = self.subnet.prefix_len();
+        let free = match self.mesh.next_free(self.subnet, self.member) {
+            Some(free) => format!("next free /{length}: {free}"),
+            None => format!("no /{length} is free in {}", self.subnet.private_range()),
+        };
+        let together = self.network_words(other) == "the same network";
+        match self.stranger(other).filter(|_| together) {
+            None => free,
+            Some(stranger) => format!(
+                "{free}; or if member \"{}\" is on another network, say so with annotation isthmus.dev/network or create its IstioMulticluster first",
+                stranger.name()
+            ),
+        }
+    }
+
+    /// The side that is on the local network only because nobody says where it is.
+    fn stranger<'m>(&'m self, other: &'m Member) -> Option<&'m Member> {
+        [self.member, other]
+            .into_iter()
+            .find(|member| !self.mesh.is_local(member) && member.network_claim().is_none())
+    }
+}

@@ -1,0 +1,327 @@
+//! Metadata endpoints: where a peer publishes what Deckhouse's discovery reads.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use super::Invalid;
+
+/// The path under which Deckhouse serves the metadata of a cluster.
+const STANDARD_PATH: &str = "/metadata/";
+/// What a remedy shows where the text does not tell what was meant.
+const EXAMPLE: &str = "one such as https://istio.k8s-a.example.com/metadata/";
+/// The documents behind the endpoint, which people paste instead of it.
+const PASTED_DOCUMENTS: &[&str] = &["/public/public.json", "/private/multicluster.json"];
+/// The first label of the hosts Deckhouse serves metadata on: it is moving from the second to the
+/// first, and both answer.
+const METADATA_LABELS: (&str, &str) = ("istio-metadata", "istio");
+
+/// An `https` URL in canonical form: lower-case punycode host, no default port, one trailing slash.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MetadataEndpoint {
+    url: Box<str>,
+    host: Box<str>,
+    port: u16,
+}
+
+impl MetadataEndpoint {
+    /// Reads an endpoint into its canonical form.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let endpoint = Self::canonical(text)?;
+        if endpoint.path() == "/" {
+            return Err(Invalid::new(
+                format!("{endpoint} has no path"),
+                format!("did you mean {}?", endpoint.with_standard_path()),
+            ));
+        }
+        Ok(endpoint)
+    }
+
+    /// Whether the path is the one Deckhouse serves.
+    pub fn has_standard_path(&self) -> bool {
+        self.path().ends_with(STANDARD_PATH)
+    }
+
+    /// The same endpoint with that path behind its own.
+    pub fn with_standard_path(&self) -> String {
+        format!("{}{}", self.url.trim_end_matches('/'), STANDARD_PATH)
+    }
+
+    /// The host as discovery resolves it.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The endpoint as text, in canonical form.
+    pub fn as_str(&self) -> &str {
+        &self.url
+    }
+
+    /// The host by which two endpoints are the same: a first label `istio-metadata` reads `istio`.
+    pub fn host_identity(&self) -> String {
+        host_identity(&self.host)
+    }
+
+    /// All by which two endpoints are the same: host, port and path.
+    pub fn identity(&self) -> String {
+        format!("{}:{}{}", self.host_identity(), self.port, self.path())
+    }
+
+    fn path(&self) -> &str {
+        let rest = self.url.strip_prefix("https://").unwrap_or(&self.url);
+        rest.find('/').map_or("/", |start| &rest[start..])
+    }
+
+    fn canonical(text: &str) -> Result<Self, Invalid> {
+        let written = text.trim();
+        if written.is_empty() {
+            return Err(Invalid::new("the metadata endpoint is empty", format!("write {EXAMPLE}")));
+        }
+        let url = https_url(written)?;
+        if let Some(part) = extra_part(&url) {
+            let mut meant = url;
+            meant.set_query(None);
+            meant.set_fragment(None);
+            // An https URL always has a host, so neither call can fail.
+            let _ = meant.set_username("");
+            let _ = meant.set_password(None);
+            return Err(Invalid::new(
+                format!("{:?} has a {part}", without_password(written)),
+                format!("write {meant}"),
+            ));
+        }
+        let host = url.host().ok_or_else(|| not_url(written, "it has no host"))?;
+        if let Some(class) = unusable(&host) {
+            return Err(Invalid::new(
+                format!("host {host} is {class}, which every cluster resolves to itself"),
+                "write the address other clusters reach it by",
+            ));
+        }
+        let host = host.to_string().trim_end_matches('.').to_owned();
+        let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+        Ok(Self {
+            url: format!("https://{host}{port}{}", canonical_path(url.path())).into(),
+            host: host.into(),
+            port: url.port().unwrap_or(443),
+        })
+    }
+}
+
+impl fmt::Display for MetadataEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+/// The host by which two metadata hosts are the same.
+pub(crate) fn host_identity(host: &str) -> String {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    match host.split_once('.') {
+        Some((label, rest)) if label == METADATA_LABELS.0 => {
+            format!("{}.{rest}", METADATA_LABELS.1)
+        }
+        _ => host,
+    }
+}
+
+fn https_url(written: &str) -> Result<Url, Invalid> {
+    let not_https = |meant: String| {
+        let problem = format!("{:?} is not an https URL", without_password(written));
+        Invalid::new(problem, format!("write {}", without_password(&meant)))
+    };
+    match Url::parse(written) {
+        // Browsers forgive `https:host` and `https:/host`; Deckhouse's discovery does not.
+        Ok(url) if url.scheme() == "https" && !has_authority(written) => Err(not_https(url.into())),
+        Ok(url) if url.scheme() == "https" => Ok(url),
+        Ok(url) if url.has_host() => Err(not_https(written.replacen(url.scheme(), "https", 1))),
+        // `istio.example.com:443/metadata/` parses as scheme `istio.example.com`.
+        Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
+            let meant = Url::parse(&format!("https://{}", written.trim_start_matches('/')));
+            Err(not_https(meant.map_or_else(|_| EXAMPLE.to_owned(), Into::into)))
+        }
+        Err(why) => Err(not_url(written, &why.to_string())),
+    }
+}
+
+fn not_url(written: &str, why: &str) -> Invalid {
+    let problem = format!("{:?} is not a URL: {why}", without_password(written));
+    Invalid::new(problem, format!("write {EXAMPLE}"))
+}
+
+fn has_authority(written: &str) -> bool {
+    written.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://"))
+}
+
+fn extra_part(url: &Url) -> Option<&'static str> {
+    if !url.username().is_empty() || url.password().is_some() {
+        Some("user name or password")
+    } else if url.query().is_some() {
+        Some("query")
+    } else if url.fragment().is_some() {
+        Some("fragment")
+    } else {
+        None
+    }
+}
+
+fn without_password(written: &str) -> String {
+    match written.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?)))
+    {
+        Some((scheme, (_, rest))) => format!("{scheme}://...@{rest}"),
+        None => written.to_owned(),
+    }
+}
+
+fn unusable(host: &Host<&str>) -> Option<&'static str> {
+    let address = match host {
+        Host::Domain(_) => return None,
+        Host::Ipv4(address) => IpAddr::V4(*address),
+        Host::Ipv6(address) => IpAddr::V6(*address).to_canonical(),
+    };
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    if address.is_loopback() {
+        Some("a loopback address")
+    } else if address.is_unspecified() {
+        Some("the unspecified address")
+    } else if link_local {
+        Some("a link-local address")
+    } else {
+        None
+    }
+}
+
+fn canonical_path(path: &str) -> String {
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    let mut path = segments.fold(String::new(), |path, segment| path + "/" + segment);
+    if let Some(document) = PASTED_DOCUMENTS.iter().find(|document| path.ends_with(*document)) {
+        path.truncate(path.len() - document.len());
+    }
+    path.push('/');
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_into_canonical_form() {
+        const CASES: &[(&str, &str)] = &[
+            (
+                "https://istio.k8s-a.example.com/metadata/",
+                "https://istio.k8s-a.example.com/metadata/",
+            ),
+            (
+                " HTTPS://Istio.K8S-C.example.com:443/metadata ",
+                "https://istio.k8s-c.example.com/metadata/",
+            ),
+            ("https://b\u{fc}cher.example/metadata/", "https://xn--bcher-kva.example/metadata/"),
+            ("https://a.example:8443//x/./y/..//metadata//", "https://a.example:8443/x/metadata/"),
+            ("https://a.example/metadata/public/public.json", "https://a.example/metadata/"),
+            (
+                "https://a.example/metadata//private/multicluster.json",
+                "https://a.example/metadata/",
+            ),
+            (
+                "https://a.example/metadata/private/multicluster.json/",
+                "https://a.example/metadata/",
+            ),
+            ("https://a.example./metadata/", "https://a.example/metadata/"),
+            ("https://203.0.113.7/metadata/", "https://203.0.113.7/metadata/"),
+            ("https://[2001:DB8::1]/metadata/", "https://[2001:db8::1]/metadata/"),
+            ("https://a.example/Metadata/", "https://a.example/Metadata/"),
+        ];
+        for (text, expected) in CASES {
+            let read = MetadataEndpoint::parse(text).unwrap();
+            assert_eq!(read.as_str(), *expected, "{text:?}");
+            assert_eq!(MetadataEndpoint::parse(read.as_str()), Ok(read.clone()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_with_the_remedy() {
+        const CASES: &[(&str, &str)] = &[
+            (
+                "",
+                "the metadata endpoint is empty; write one such as https://istio.k8s-a.example.com/metadata/",
+            ),
+            (
+                "http://a.example/metadata/",
+                r#""http://a.example/metadata/" is not an https URL; write https://a.example/metadata/"#,
+            ),
+            (
+                "a.example/metadata/",
+                r#""a.example/metadata/" is not an https URL; write https://a.example/metadata/"#,
+            ),
+            (
+                "a.example:8443/metadata/",
+                r#""a.example:8443/metadata/" is not an https URL; write https://a.example:8443/metadata/"#,
+            ),
+            (
+                "//a.example/metadata/",
+                r#""//a.example/metadata/" is not an https URL; write https://a.example/metadata/"#,
+            ),
+            (
+                "https:/a.example/metadata/",
+                r#""https:/a.example/metadata/" is not an https URL; write https://a.example/metadata/"#,
+            ),
+            (
+                "https://",
+                r#""https://" is not a URL: empty host; write one such as https://istio.k8s-a.example.com/metadata/"#,
+            ),
+            (
+                "https://u:p@a.example/metadata/",
+                r#""https://...@a.example/metadata/" has a user name or password; write https://a.example/metadata/"#,
+            ),
+            (
+                "https://a.example/metadata/?x=1",
+                r#""https://a.example/metadata/?x=1" has a query; write https://a.example/metadata/"#,
+            ),
+            (
+                "https://a.example/metadata/#x",
+                r#""https://a.example/metadata/#x" has a fragment; write https://a.example/metadata/"#,
+            ),
+            (
+                "https://a.example",
+                "https://a.example/ has no path; did you mean https://a.example/metadata/?",
+            ),
+            (
+                "https://127.0.0.1/metadata/",
+                "host 127.0.0.1 is a loopback address, which every cluster resolves to itself; write the address other clusters reach it by",
+            ),
+            (
+                "https://0x7f.1/metadata/",
+                "host 127.0.0.1 is a loopback address, which every cluster resolves to itself; write the address other clusters reach it by",
+            ),
+            (
+                "https://[::ffff:127.0.0.1]/metadata/",
+                "host [::ffff:7f00:1] is a loopback address, which every cluster resolves to itself; write the address other clusters reach it by",
+            ),
+            (
+                "https://0.0.0.0/metadata/",
+                "host 0.0.0.0 is the unspecified address, which every cluster resolves to itself; write the address other clusters reach it by",
+            ),
+            (
+                "https://169.254.1.1/metadata/",
+                "host 169.254.1.1 is a link-local address, which every cluster resolves to itself; write the address other clusters reach it by",
+            ),
+        ];
+        for (text, expected) in CASES {
+            let error = MetadataEndpoint::parse(text).unwrap_err();
+            assert_eq!(error.to_string(), *expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sees_through_the_two_host_labels() {
+        let identity = |text| MetadataEndpoint::parse(text).unwrap().identity();
+        let old = identity("https://istio.k8s-a.example.com/metadata/");
+        assert_eq!(identity("https://istio-metadata.k8s-a.example.com/metadata/"), old);
+        assert_ne!(identity("https://istio.k8s-a.example.com:8443/metadata/"), old);
+        assert_ne!(identity("https://istio-api.k8s-a.example.com/metadata/"), old);
+    }
+}

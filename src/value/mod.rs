@@ -1,0 +1,39 @@
+//! What claims are made of: values that are parsed once and valid for ever.
+//!
+//! Each type refuses what Kubernetes, Istio or Deckhouse could not use, and says what to write
+//! instead.
+
+mod domain;
+mod endpoint;
+mod subnet;
+
+use std::fmt;
+
+pub use domain::{ClusterDomain, NetworkName, PublicDomainTemplate};
+pub use endpoint::MetadataEndpoint;
+pub(crate) use endpoint::host_identity;
+pub use subnet::Subnet;
+pub use uuid::Uuid as ClusterUuid;
+
+/// Why a text is not the value it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// What is wrong, with the text as it was found.
+    pub problem: String,
+    /// What to write instead.
+    pub remedy: String,
+}
+
+impl Invalid {
+    fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { problem: problem.into(), remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.problem, self.remedy)
+    }
+}
+
+impl std::error::Error for Invalid {}

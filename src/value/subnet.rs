@@ -1,0 +1,266 @@
+//! Subnets: IPv4 and IPv6 CIDRs, read as the API server reads them.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::Invalid;
+
+/// A CIDR whose host bits are zero. An IPv4 range written as IPv6 (`::ffff:10.0.0.0/104`) is the
+/// IPv4 range it means.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subnet(IpNet);
+
+const PRIVATE_V4: &[Subnet] = &[
+    v4([10, 0, 0, 0], 8),
+    v4([172, 16, 0, 0], 12),
+    v4([192, 168, 0, 0], 16),
+    v4([100, 64, 0, 0], 10),
+];
+const PRIVATE_V6: &[Subnet] = &[v6(0xfd00, 8), v6(0xfc00, 8)];
+const UNUSABLE_V4: &[(Subnet, &str)] = &[
+    (v4([127, 0, 0, 0], 8), "is in the loopback range"),
+    (v4([169, 254, 0, 0], 16), "is in the link-local range"),
+    (v4([224, 0, 0, 0], 4), "is in the multicast range"),
+];
+const UNUSABLE_V6: &[(Subnet, &str)] = &[
+    (Subnet(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128))), "is in the loopback range"),
+    (v6(0xfe80, 10), "is in the link-local range"),
+    (v6(0xff00, 8), "is in the multicast range"),
+];
+
+const fn v4(octets: [u8; 4], length: u8) -> Subnet {
+    let [a, b, c, d] = octets;
+    Subnet(IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length)))
+}
+
+const fn v6(first: u16, length: u8) -> Subnet {
+    Subnet(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0), length)))
+}
+
+impl Subnet {
+    /// Reads a CIDR that pods or services can live in.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let net = read(text)?;
+        let subnet = Self(net.trunc());
+        if let Some(class) = subnet.unusable() {
+            return Err(Invalid::new(
+                format!("{subnet} {class}"),
+                "write a private range such as 10.111.0.0/16",
+            ));
+        }
+        if net.addr() != subnet.0.addr() {
+            return Err(Invalid::new(
+                format!("{text} has host bits set"),
+                format!("write {subnet}"),
+            ));
+        }
+        Ok(subnet)
+    }
+
+    /// The range a text certainly means although [`Subnet::parse`] refuses it for its host bits,
+    /// so that it can still be compared with others.
+    pub fn meant(text: &str) -> Option<Self> {
+        let subnet = Self(read(text).ok()?.trunc());
+        subnet.unusable().is_none().then_some(subnet)
+    }
+
+    /// The number of leading bits that all addresses share: 0 to 32, or to 128 in IPv6.
+    pub fn prefix_len(self) -> u8 {
+        self.0.prefix_len()
+    }
+
+    /// Whether this is an IPv4 range.
+    pub fn is_ipv4(self) -> bool {
+        matches!(self.0, IpNet::V4(_))
+    }
+
+    /// Whether every address of `other` is in this subnet.
+    pub fn contains(self, other: Self) -> bool {
+        self.0.contains(&other.0)
+    }
+
+    /// The addresses two subnets share: CIDRs nest or are disjoint, so it is the smaller of them.
+    pub fn intersection(self, other: Self) -> Option<Self> {
+        if self.contains(other) {
+            Some(other)
+        } else if other.contains(self) {
+            Some(self)
+        } else {
+            None
+        }
+    }
+
+    /// Whether some address is in both.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.intersection(other).is_some()
+    }
+
+    /// The private range a replacement is looked for in: the one that holds this subnet, else the
+    /// largest one of its family.
+    pub fn private_range(self) -> Self {
+        let ranges = if self.is_ipv4() { PRIVATE_V4 } else { PRIVATE_V6 };
+        *ranges.iter().find(|range| range.contains(self)).unwrap_or(&ranges[0])
+    }
+
+    /// First and last address as numbers, in the family's own width.
+    pub(crate) fn bounds(self) -> (u128, u128) {
+        match self.0 {
+            IpNet::V4(net) => (net.network().to_bits().into(), net.broadcast().to_bits().into()),
+            IpNet::V6(net) => (net.network().to_bits(), net.broadcast().to_bits()),
+        }
+    }
+
+    /// The subnet of this one's family and size that starts at `first`, which must be aligned.
+    pub(crate) fn sibling_at(self, first: u128) -> Option<Self> {
+        let net = match self.0 {
+            IpNet::V4(net) => {
+                let address = u32::try_from(first).ok()?.into();
+                IpNet::V4(Ipv4Net::new(address, net.prefix_len()).ok()?)
+            }
+            IpNet::V6(net) => IpNet::V6(Ipv6Net::new(first.into(), net.prefix_len()).ok()?),
+        };
+        Some(Self(net))
+    }
+
+    /// The last subnet of this one's size within a larger one; this one itself if that is not
+    /// larger.
+    pub(crate) fn last_within(self, larger: Self) -> Self {
+        let (first, last) = self.bounds();
+        let size = last - first;
+        self.sibling_at(last.max(larger.bounds().1) - size).unwrap_or(self)
+    }
+
+    /// The subnet of a range, whose host bits are cleared.
+    pub(crate) fn from_net(net: IpNet) -> Self {
+        Self(net.trunc())
+    }
+
+    /// The range itself, for the prefix trie.
+    pub(crate) fn net(self) -> IpNet {
+        self.0
+    }
+
+    fn unusable(self) -> Option<&'static str> {
+        if self.prefix_len() == 0 {
+            return Some("is every address there is");
+        }
+        let classes = if self.is_ipv4() { UNUSABLE_V4 } else { UNUSABLE_V6 };
+        classes.iter().find(|(range, _)| self.overlaps(*range)).map(|(_, class)| *class)
+    }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Reads a CIDR as Go's `netip.ParsePrefix` does: no leading zeros, no zone, no blanks.
+fn read(text: &str) -> Result<IpNet, Invalid> {
+    if text.is_empty() {
+        // An empty subnet overlaps nothing, so it must not pass as "no finding".
+        return Err(Invalid::new("the subnet is empty", "write one such as 10.111.0.0/16"));
+    }
+    let not_cidr = || {
+        Invalid::new(
+            format!("{text:?} is not a CIDR"),
+            "write one such as 10.111.0.0/16 or fd00:10:111::/48",
+        )
+    };
+    let Some((address, length)) = text.split_once('/') else {
+        return Err(text.parse::<IpAddr>().map_or_else(
+            |_| not_cidr(),
+            |address| {
+                Invalid::new(
+                    format!("{address} is an address, not a subnet"),
+                    "write its prefix length too, as in 10.111.0.0/16",
+                )
+            },
+        ));
+    };
+    let canonical = length.len() == 1 || !length.starts_with('0');
+    if !canonical || !length.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(not_cidr());
+    }
+    let address: IpAddr = address.parse().map_err(|_| not_cidr())?;
+    let length: u8 = length.parse().map_err(|_| not_cidr())?;
+    let (address, length) = match (address.to_canonical(), address) {
+        (mapped @ IpAddr::V4(_), IpAddr::V6(_)) if (96..=128).contains(&length) => {
+            (mapped, length - 96)
+        }
+        _ => (address, length),
+    };
+    IpNet::new(address, length).map_err(|_| not_cidr())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_api_server_reads() {
+        const CASES: &[(&str, &str)] = &[
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            (
+                "0.0.0.0/1",
+                "0.0.0.0/1 is in the loopback range; write a private range such as 10.111.0.0/16",
+            ),
+            ("fd00:10::/32", "fd00:10::/32"),
+            ("FD00:10:0:0::/32", "fd00:10::/32"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("10.0.0.1/32", "10.0.0.1/32"),
+            ("", "the subnet is empty; write one such as 10.111.0.0/16"),
+            ("10.111.5.0/16", "10.111.5.0/16 has host bits set; write 10.111.0.0/16"),
+            (
+                "10.0.0.1",
+                "10.0.0.1 is an address, not a subnet; write its prefix length too, as in 10.111.0.0/16",
+            ),
+            (
+                "0.0.0.0/0",
+                "0.0.0.0/0 is every address there is; write a private range such as 10.111.0.0/16",
+            ),
+            ("::/0", "::/0 is every address there is; write a private range such as 10.111.0.0/16"),
+            (
+                "fe80::/64",
+                "fe80::/64 is in the link-local range; write a private range such as 10.111.0.0/16",
+            ),
+        ];
+        for (text, expected) in CASES {
+            let read =
+                Subnet::parse(text).map_or_else(|error| error.to_string(), |s| s.to_string());
+            assert_eq!(read, *expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_the_api_server_refuses() {
+        const CASES: &[&str] = &[
+            "010.0.0.0/8",
+            "10.0.0.0/08",
+            "10.0.0.0/33",
+            "fd00::/129",
+            "fe80::1%eth0/64",
+            " 10.0.0.0/8",
+            "10.0.0.0/ 8",
+            "10.0.0.0/+8",
+            "10.0.0.0/",
+            "/8",
+            "10.0.0.0/8/8",
+            "10.0.0/8",
+            "x",
+            "10.0.0.0-10.1.0.0",
+        ];
+        for text in CASES {
+            let error = Subnet::parse(text).unwrap_err();
+            assert!(error.problem.ends_with("is not a CIDR"), "{text:?}: {error}");
+        }
+    }
+}
