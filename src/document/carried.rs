@@ -11,7 +11,7 @@ use super::node::Value;
 use super::object::Object;
 use super::yaml;
 use super::{Document, Select, local};
-use crate::mesh::{About, MemberName, Reading};
+use crate::mesh::{About, MemberName, Position, Reading};
 use crate::settings::Settings;
 use crate::value::Invalid;
 
@@ -99,7 +99,14 @@ fn read_labelled(object: &Object<'_>, _: &Settings, reading: &mut Reading) {
             remedy: "write the member's name, or drop the label".to_owned(),
         };
         let name: MemberName = object.name().into();
-        reading.fault(&name, "metadata.labels[isthmus.dev/member]", 0, About::Document, "", why);
+        reading.fault(
+            &name,
+            "metadata.labels[isthmus.dev/member]",
+            Position::NONE,
+            About::Document,
+            "",
+            why,
+        );
         return;
     }
     read_carrier(object, &member.into(), &[DECKHOUSE_KEY, KUBEADM_KEY], reading);
@@ -119,15 +126,19 @@ fn read_carrier(object: &Object<'_>, member: &MemberName, keys: &[&str], reading
             problem: format!("key {keys} is missing"),
             remedy: "write the ClusterConfiguration under it".to_owned(),
         };
-        return reading.fault(member, "data", 0, About::Document, "", why);
+        return reading.fault(member, "data", Position::NONE, About::Document, "", why);
     };
     let path = format!("data[{key}]");
-    let mut refuse = |line, problem: String, remedy: &str| {
+    let mut refuse = |position, problem: String, remedy: &str| {
         let why = Invalid { problem, remedy: remedy.to_owned() };
-        reading.fault(member, path.clone(), line, About::Document, "", why);
+        reading.fault(member, path.clone(), position, About::Document, "", why);
     };
     let Some(text) = node.text() else {
-        return refuse(0, format!("must be a string, not {}", node.kind()), "write a string");
+        return refuse(
+            Position::NONE,
+            format!("must be a string, not {}", node.kind()),
+            "write a string",
+        );
     };
     let decoded;
     let text = if object.kind == "Secret" {
@@ -138,14 +149,14 @@ fn read_carrier(object: &Object<'_>, member: &MemberName, keys: &[&str], reading
             }
             Ok(Err(_)) => {
                 return refuse(
-                    0,
+                    Position::NONE,
                     "does not hold UTF-8 text".to_owned(),
                     "write it as YAML in UTF-8",
                 );
             }
             Err(error) => {
                 let remedy = "encode it with `base64 -w0`, or use stringData";
-                return refuse(0, format!("is not base64: {error}"), remedy);
+                return refuse(Position::NONE, format!("is not base64: {error}"), remedy);
             }
         }
     } else {
@@ -155,8 +166,8 @@ fn read_carrier(object: &Object<'_>, member: &MemberName, keys: &[&str], reading
         Ok(root) => root,
         Err(error) => {
             return refuse(
-                error.span.line,
-                error.to_string(),
+                error.span.position(),
+                error.what,
                 "write one ClusterConfiguration as YAML",
             );
         }
@@ -170,7 +181,7 @@ fn read_carrier(object: &Object<'_>, member: &MemberName, keys: &[&str], reading
             "holds kind {kind:?} of apiVersion {api_version:?}, not a ClusterConfiguration"
         );
         let remedy = "write apiVersion deckhouse.io/v1 or kubeadm.k8s.io/v1beta4 and kind ClusterConfiguration";
-        return refuse(root.span.line, problem, remedy);
+        return refuse(root.span.position(), problem, remedy);
     };
     let mut fields = Fields { reading, member, root: &root, prefix: &path };
     read_fields(&mut fields, dialect);
@@ -187,5 +198,5 @@ pub(super) fn unreadable(
         problem: format!("cannot be read: {error}"),
         remedy: "write it as its kind demands".to_owned(),
     };
-    reading.fault(member, field.to_owned(), 0, About::Document, "", why);
+    reading.fault(member, field.to_owned(), Position::NONE, About::Document, "", why);
 }

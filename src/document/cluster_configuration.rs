@@ -7,7 +7,7 @@ use super::fields::{Fields, common_annotations};
 use super::node::{Node, Span, Value};
 use super::object::Object;
 use super::{Document, Select};
-use crate::mesh::{Fact, MemberName, Reading, Role};
+use crate::mesh::{Fact, MemberName, Position, Reading, Role};
 use crate::settings::Settings;
 use crate::value::{ClusterDomain, Subnet};
 
@@ -106,7 +106,7 @@ pub(super) fn read_fields(fields: &mut Fields<'_, '_>, dialect: Dialect) {
                 && fields.node(path).is_none()
                 && let Ok(subnet) = Subnet::parse(KUBEADM_SERVICE_SUBNET)
             {
-                fields.claim(path, 0, Fact::Subnet(Role::Service, subnet));
+                fields.claim(path, Position::NONE, Fact::Subnet(Role::Service, subnet));
             }
         }
     }
@@ -126,7 +126,7 @@ fn read_domain(fields: &mut Fields<'_, '_>, path: &'static str) {
     {
         let key = path.rsplit('.').next().unwrap_or(path);
         fields.advise(path, format!("absent, so {domain} is in force: write {key}: {domain}"));
-        fields.claim(path, 0, Fact::ClusterDomain(domain));
+        fields.claim(path, Position::NONE, Fact::ClusterDomain(domain));
     }
 }
 

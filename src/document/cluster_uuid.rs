@@ -3,7 +3,7 @@
 use super::carried::unreadable;
 use super::fields::common_annotations;
 use super::{Document, Select, local};
-use crate::mesh::{About, Fact};
+use crate::mesh::{About, Fact, Position};
 use crate::value::{ClusterUuid, Invalid};
 
 const PATH: &str = "data[cluster-uuid]";
@@ -25,14 +25,21 @@ pub(super) const DOCUMENT: Document = Document {
         };
         let text = data.as_ref().and_then(|data| data.get("cluster-uuid")?.text());
         match text.map(|text| (text, ClusterUuid::try_parse(text.trim()))) {
-            Some((_, Ok(uuid))) => reading.claim(&member, PATH, 0, Fact::Uuid(uuid)),
+            Some((_, Ok(uuid))) => reading.claim(&member, PATH, Position::NONE, Fact::Uuid(uuid)),
             other => {
                 let problem = other.map_or_else(
                     || "the cluster UUID is missing".to_owned(),
                     |(text, _)| format!("{text:?} is not a UUID"),
                 );
                 let remedy = "write one such as 0b9d1c80-8a46-11ee-b9d1-0242ac120002".to_owned();
-                reading.fault(&member, PATH, 0, About::Document, "", Invalid { problem, remedy });
+                reading.fault(
+                    &member,
+                    PATH,
+                    Position::NONE,
+                    About::Document,
+                    "",
+                    Invalid { problem, remedy },
+                );
             }
         }
     },

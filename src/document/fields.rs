@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::node::{Node, Span, Value};
 use super::object::Object;
-use crate::mesh::{About, Allow, Fact, MemberName, Network, Reading, Role};
+use crate::mesh::{About, Allow, Fact, MemberName, Network, Position, Reading, Role};
 use crate::value::{ClusterDomain, Invalid, Subnet};
 
 /// The annotations that complete a document which has no field for what they say.
@@ -65,10 +65,10 @@ impl<'n> Fields<'_, 'n> {
     }
 
     /// The boolean at a path.
-    pub(super) fn boolean(&mut self, path: &'static str) -> Option<(bool, u32)> {
+    pub(super) fn boolean(&mut self, path: &'static str) -> Option<(bool, Position)> {
         let node = self.node(path)?;
         if let Value::Bool(value) = node.value {
-            return Some((value, node.span.line));
+            return Some((value, node.span.position()));
         }
         self.wrong_kind(path, node, "true or false");
         None
@@ -78,7 +78,7 @@ impl<'n> Fields<'_, 'n> {
     pub(super) fn domain(&mut self, path: &'static str) -> Option<&'n str> {
         let (text, span) = self.text(path)?;
         let path = self.path(path);
-        domain(self.reading, self.member, path, span.line, text);
+        domain(self.reading, self.member, path, span.position(), text);
         Some(text)
     }
 
@@ -92,10 +92,10 @@ impl<'n> Fields<'_, 'n> {
         let (text, span) = self.text(path)?;
         let path = self.path(path);
         match separator {
-            None => subnet(self.reading, self.member, path, span.line, role, text),
+            None => subnet(self.reading, self.member, path, span.position(), role, text),
             Some(separator) => {
                 for item in text.split(separator) {
-                    subnet(self.reading, self.member, path.clone(), span.line, role, item);
+                    subnet(self.reading, self.member, path.clone(), span.position(), role, item);
                 }
             }
         }
@@ -110,30 +110,30 @@ impl<'n> Fields<'_, 'n> {
             self.wrong_kind(path, node, "a string");
             return;
         };
-        let (full, line) = (self.path(path), node.span.line);
+        let (full, position) = (self.path(path), node.span.position());
         match text.parse() {
             Ok(length @ 1..=32) => {
-                self.reading.claim(self.member, full, line, Fact::NodePrefix(length))
+                self.reading.claim(self.member, full, position, Fact::NodePrefix(length))
             }
             _ => {
                 let problem = format!("{text:?} is not a prefix length of IPv4");
                 let why = Invalid { problem, remedy: "write one such as \"24\"".to_owned() };
-                self.reading.fault(self.member, full, line, About::NodePrefix, text, why);
+                self.reading.fault(self.member, full, position, About::NodePrefix, text, why);
             }
         }
     }
 
     /// Notes what is said at a path.
-    pub(super) fn claim(&mut self, path: &'static str, line: u32, fact: Fact) {
+    pub(super) fn claim(&mut self, path: &'static str, position: Position, fact: Fact) {
         let path = self.path(path);
-        self.reading.claim(self.member, path, line, fact);
+        self.reading.claim(self.member, path, position, fact);
     }
 
     /// Notes how a text that is never rewritten would better be written. An object of its own is
     /// rewritten instead, so it needs no advice.
     pub(super) fn advise(&mut self, path: &'static str, advice: String) {
         if !self.prefix.is_empty() {
-            self.claim(path, 0, Fact::Advice(advice.into()));
+            self.claim(path, Position::NONE, Fact::Advice(advice.into()));
         }
     }
 
@@ -142,7 +142,7 @@ impl<'n> Fields<'_, 'n> {
         let problem = format!("must be {wanted}, not {}", node.kind());
         let why = Invalid { problem, remedy: format!("write {wanted}") };
         let path = if path.is_empty() { self.prefix.to_owned() } else { self.full(path) };
-        self.reading.fault(self.member, path, node.span.line, About::Document, "", why);
+        self.reading.fault(self.member, path, node.span.position(), About::Document, "", why);
     }
 
     fn path(&self, path: &'static str) -> Cow<'static, str> {
@@ -159,17 +159,17 @@ fn subnet(
     reading: &mut Reading,
     member: &MemberName,
     path: Cow<'static, str>,
-    line: u32,
+    position: Position,
     role: Role,
     text: &str,
 ) {
     match Subnet::parse(text) {
-        Ok(subnet) => reading.claim(member, path, line, Fact::Subnet(role, subnet)),
+        Ok(subnet) => reading.claim(member, path, position, Fact::Subnet(role, subnet)),
         Err(why) => {
             if let Some(meant) = Subnet::meant(text) {
-                reading.claim(member, path.clone(), line, Fact::Subnet(role, meant));
+                reading.claim(member, path.clone(), position, Fact::Subnet(role, meant));
             }
-            reading.fault(member, path, line, About::Subnet(role), text, why);
+            reading.fault(member, path, position, About::Subnet(role), text, why);
         }
     }
 }
@@ -178,12 +178,12 @@ fn domain(
     reading: &mut Reading,
     member: &MemberName,
     path: Cow<'static, str>,
-    line: u32,
+    position: Position,
     text: &str,
 ) {
     match ClusterDomain::parse(text) {
-        Ok(domain) => reading.claim(member, path, line, Fact::ClusterDomain(domain)),
-        Err(why) => reading.fault(member, path, line, About::ClusterDomain, text, why),
+        Ok(domain) => reading.claim(member, path, position, Fact::ClusterDomain(domain)),
+        Err(why) => reading.fault(member, path, position, About::ClusterDomain, text, why),
     }
 }
 
@@ -194,14 +194,14 @@ pub(super) fn completing_annotations(
     member: &MemberName,
 ) {
     if let Some(text) = object.annotation(annotation::key(annotation::CLUSTER_DOMAIN)) {
-        domain(reading, member, annotation::CLUSTER_DOMAIN.into(), 0, text.trim());
+        domain(reading, member, annotation::CLUSTER_DOMAIN.into(), Position::NONE, text.trim());
     }
     for (path, role) in
         [(annotation::POD_SUBNET, Role::Pod), (annotation::SERVICE_SUBNET, Role::Service)]
     {
         for item in object.annotation(annotation::key(path)).iter().flat_map(|text| text.split(','))
         {
-            subnet(reading, member, path.into(), 0, role, item.trim());
+            subnet(reading, member, path.into(), Position::NONE, role, item.trim());
         }
     }
 }
@@ -216,18 +216,25 @@ pub(super) fn common_annotations(object: &Object<'_>, reading: &mut Reading, mem
                     problem,
                     remedy: "write its name, or drop the annotation".to_owned(),
                 };
-                reading.fault(member, annotation::NETWORK, 0, About::Document, text, why);
+                reading.fault(
+                    member,
+                    annotation::NETWORK,
+                    Position::NONE,
+                    About::Document,
+                    text,
+                    why,
+                );
             }
             name => {
                 let network = Network::Named(name.into());
-                reading.claim(member, annotation::NETWORK, 0, Fact::Network(network));
+                reading.claim(member, annotation::NETWORK, Position::NONE, Fact::Network(network));
             }
         }
     }
     if let Some(text) = object.annotation(annotation::key(annotation::ALLOW)) {
         let rules = text.split(',').map(str::trim).filter(|rule| !rule.is_empty());
         let allow = Allow::Rules(rules.map(str::to_owned).collect());
-        reading.claim(member, annotation::ALLOW, 0, Fact::Allow(Arc::new(allow)));
+        reading.claim(member, annotation::ALLOW, Position::NONE, Fact::Allow(Arc::new(allow)));
     }
 }
 
@@ -235,6 +242,11 @@ pub(super) fn common_annotations(object: &Object<'_>, reading: &mut Reading, mem
 pub(super) fn allow_unsafe(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
     let value = object.annotation(annotation::key(annotation::ALLOW_UNSAFE));
     if value.is_some_and(|value| value != "false") {
-        reading.claim(member, annotation::ALLOW_UNSAFE, 0, Fact::Allow(Arc::new(Allow::Every)));
+        reading.claim(
+            member,
+            annotation::ALLOW_UNSAFE,
+            Position::NONE,
+            Fact::Allow(Arc::new(Allow::Every)),
+        );
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::fields::{Fields, common_annotations, completing_annotations};
 use super::object::Object;
 use super::{Document, Select};
-use crate::mesh::{About, Fact, MemberName, Network, Reading};
+use crate::mesh::{About, Fact, MemberName, Network, Position, Reading};
 use crate::settings::Settings;
 use crate::value::{ClusterUuid, Invalid, MetadataEndpoint, NetworkName};
 
@@ -29,7 +29,7 @@ const GATEWAY: &str = "spec.enableIngressGateway";
 
 fn read(object: &Object<'_>, _: &Settings, reading: &mut Reading) {
     let member: MemberName = object.name().into();
-    reading.claim(&member, "metadata.name", 0, Fact::Peer);
+    reading.claim(&member, "metadata.name", Position::NONE, Fact::Peer);
     spec(object, reading, &member);
     completing_annotations(object, reading, &member);
     common_annotations(object, reading, &member);
@@ -46,7 +46,7 @@ fn spec(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
             problem: "the metadata endpoint is missing".to_owned(),
             remedy: "write one such as https://istio.k8s-a.example.com/metadata/".to_owned(),
         };
-        reading.fault(member, ENDPOINT, 0, About::Endpoint, "", why);
+        reading.fault(member, ENDPOINT, Position::NONE, About::Endpoint, "", why);
     };
     let Some(node) = node else { return missing(reading) };
     let mut fields = Fields { reading, member, root: &node, prefix: "spec" };
@@ -55,16 +55,16 @@ fn spec(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
     let endpoint = fields.text("metadataEndpoint").map(|(text, _)| text.to_owned());
     let sound = fields.reading.claims_of(member).len() == faults;
     let network = if gateway.is_none_or(|(on, _)| on) { Network::Own } else { Network::Local };
-    reading.claim(member, GATEWAY, 0, Fact::Network(network));
+    reading.claim(member, GATEWAY, Position::NONE, Fact::Network(network));
     match endpoint.as_deref().map(MetadataEndpoint::parse) {
         Some(Ok(endpoint)) => {
-            reading.claim(member, ENDPOINT, 0, Fact::Endpoint(Arc::new(endpoint)))
+            reading.claim(member, ENDPOINT, Position::NONE, Fact::Endpoint(Arc::new(endpoint)))
         }
         Some(Err(why)) => {
             reading.fault(
                 member,
                 ENDPOINT,
-                0,
+                Position::NONE,
                 About::Endpoint,
                 endpoint.as_deref().unwrap_or(""),
                 why,
@@ -106,12 +106,12 @@ fn status(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
     let network = cache.private.and_then(|private| private.network_name);
     if let Some(name) = network.as_deref().and_then(NetworkName::parse) {
         let path = "status.metadataCache.private.networkName";
-        reading.claim(member, path, 0, Fact::NetworkName(name));
+        reading.claim(member, path, Position::NONE, Fact::NetworkName(name));
     }
     let uuid = cache.public.and_then(|public| public.cluster_uuid);
     if let Some(uuid) = uuid.as_deref().and_then(|text| ClusterUuid::try_parse(text).ok()) {
         let path = "status.metadataCache.public.clusterUUID";
-        reading.claim(member, path, 0, Fact::Uuid(uuid));
+        reading.claim(member, path, Position::NONE, Fact::Uuid(uuid));
     }
 }
 

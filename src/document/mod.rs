@@ -17,8 +17,6 @@ pub use node::{BorrowedText, Key, Node, Span, Value};
 pub use object::{Metadata, Object};
 pub use yaml::{YamlError, document as yaml_document, documents as yaml_documents};
 
-pub(crate) use fields::annotation;
-
 use crate::mesh::{MemberName, Reading};
 use crate::settings::Settings;
 

@@ -4,7 +4,7 @@ use super::carried::unreadable;
 use super::fields::{Fields, allow_unsafe, common_annotations};
 use super::object::Object;
 use super::{Document, Select, local};
-use crate::mesh::{About, Fact, Reading, Role};
+use crate::mesh::{About, Fact, Position, Reading, Role};
 use crate::settings::Settings;
 use crate::value::{Invalid, PublicDomainTemplate};
 
@@ -40,7 +40,7 @@ pub(super) const ISTIO: Document = Document {
         read(object, settings, reading, |fields| {
             let path = "settings.multicluster.enabled";
             let enabled = fields.boolean(path).is_some_and(|(enabled, _)| enabled);
-            fields.claim(path, 0, Fact::Multicluster(enabled));
+            fields.claim(path, Position::NONE, Fact::Multicluster(enabled));
         });
     },
     ..MODULE_CONFIG
@@ -57,7 +57,7 @@ pub(super) const GLOBAL: Document = Document {
                 return;
             };
             if let Some(template) = PublicDomainTemplate::parse(text) {
-                fields.claim(path, 0, Fact::PublicDomain(template));
+                fields.claim(path, Position::NONE, Fact::PublicDomain(template));
                 return;
             }
             let why = Invalid {
@@ -67,7 +67,7 @@ pub(super) const GLOBAL: Document = Document {
             fields.reading.fault(
                 fields.member,
                 format!("spec.{path}"),
-                0,
+                Position::NONE,
                 About::Document,
                 text,
                 why,

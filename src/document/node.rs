@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+use crate::mesh::Position;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// A value of a document, with its place in the text if that was YAML.
@@ -50,6 +51,13 @@ pub struct Span {
     pub column: u32,
     /// The bytes of the text.
     pub bytes: Range<usize>,
+}
+
+impl Span {
+    /// The line and column.
+    pub fn position(&self) -> Position {
+        Position { line: self.line, column: self.column }
+    }
 }
 
 /// How deep a document may nest: deeper than any that Kubernetes has, shallower than any stack.

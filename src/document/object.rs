@@ -105,11 +105,6 @@ impl<'a> Object<'a> {
     pub(crate) fn raw_field(&self, name: &str) -> Option<&'a str> {
         self.fields.iter().find(|(found, _)| found == name).map(|(_, raw)| raw.get())
     }
-
-    /// The fields beside `metadata`, by name.
-    pub(crate) fn field_names(&self) -> impl Iterator<Item = &str> {
-        self.fields.iter().map(|(name, _)| name.as_ref())
-    }
 }
 
 fn find<'m>(map: &'m [(Cow<'_, str>, Cow<'_, str>)], key: &str) -> Option<&'m str> {

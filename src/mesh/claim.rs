@@ -39,8 +39,22 @@ pub struct Place {
     /// The field, as Kubernetes writes paths: `spec.metadataEndpoint`,
     /// `metadata.annotations[isthmus.dev/network]`, `data[key].field`.
     pub path: Cow<'static, str>,
-    /// The line (from 1) inside the text that a Secret or ConfigMap carries; 0 where there is none.
+    /// Where inside the text that a Secret or ConfigMap carries, if it is in one.
+    pub position: Position,
+}
+
+/// A line and column, both from 1, of a text inside an object; all zero where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The line.
     pub line: u32,
+    /// The column, in characters.
+    pub column: u32,
+}
+
+impl Position {
+    /// No position: the place is a field of the object itself.
+    pub const NONE: Self = Self { line: 0, column: 0 };
 }
 
 impl Place {

@@ -9,7 +9,9 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use claim::{About, Allow, Claim, Fact, Fault, MemberName, Network, ObjectRef, Place, Role};
+pub use claim::{
+    About, Allow, Claim, Fact, Fault, MemberName, Network, ObjectRef, Place, Position, Role,
+};
 pub use member::Member;
 pub use reading::Reading;
 pub use view::View;
@@ -65,7 +67,13 @@ impl std::fmt::Display for StatedDomain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Exact(domain) => domain.fmt(f),
-            Self::Dashed(name) => write!(f, "{} (dots as dashes)", name.dashed_domain()),
+            Self::Dashed(name) => {
+                write!(
+                    f,
+                    "{} (of its network name, where dashes may be dots)",
+                    name.dashed_domain()
+                )
+            }
         }
     }
 }
@@ -171,22 +179,18 @@ impl Mesh {
     }
 
     fn index(&mut self, member: &Member) {
-        let network = self.raw_network(member);
+        let claimant = (self.raw_network(member), Arc::clone(member.name()));
         for (_, subnet, _) in member.subnets() {
-            self.subnets.insert(subnet, (network.clone(), Arc::clone(member.name())));
+            self.subnets.insert(subnet, claimant.clone());
         }
-        for claim in member.claims() {
-            let name = Arc::clone(member.name());
-            match &claim.fact {
-                Fact::Endpoint(endpoint) => {
-                    drop(self.endpoints.insert((endpoint.identity().into(), name)))
-                }
-                Fact::Uuid(uuid) => drop(self.uuids.insert((*uuid, name))),
-                fact => {
-                    if let Some(domain) = StatedDomain::of(fact) {
-                        self.domains.entry(domain).or_default().insert(name);
-                    }
-                }
+        let (_, name) = claimant;
+        for Claim { fact, .. } in member.claims() {
+            if let Fact::Endpoint(endpoint) = fact {
+                self.endpoints.insert((endpoint.identity().into(), Arc::clone(&name)));
+            } else if let Fact::Uuid(uuid) = fact {
+                self.uuids.insert((*uuid, Arc::clone(&name)));
+            } else if let Some(domain) = StatedDomain::of(fact) {
+                self.domains.entry(domain).or_default().insert(Arc::clone(&name));
             }
         }
     }
@@ -196,21 +200,18 @@ impl Mesh {
         for (_, subnet, _) in member.subnets() {
             self.subnets.remove(subnet, &claimant);
         }
-        for claim in member.claims() {
-            let name = Arc::clone(member.name());
-            match &claim.fact {
-                Fact::Endpoint(endpoint) => {
-                    drop(self.endpoints.remove(&(endpoint.identity().into(), name)))
-                }
-                Fact::Uuid(uuid) => drop(self.uuids.remove(&(*uuid, name))),
-                fact => {
-                    let Some(domain) = StatedDomain::of(fact) else { continue };
-                    if let Some(members) = self.domains.get_mut(&domain) {
-                        members.remove(&name);
-                        if members.is_empty() {
-                            self.domains.remove(&domain);
-                        }
-                    }
+        let (_, name) = claimant;
+        for Claim { fact, .. } in member.claims() {
+            if let Fact::Endpoint(endpoint) = fact {
+                self.endpoints.remove(&(endpoint.identity().into(), Arc::clone(&name)));
+            } else if let Fact::Uuid(uuid) = fact {
+                self.uuids.remove(&(*uuid, Arc::clone(&name)));
+            } else if let Some(domain) = StatedDomain::of(fact)
+                && let Some(members) = self.domains.get_mut(&domain)
+            {
+                members.remove(&name);
+                if members.is_empty() {
+                    self.domains.remove(&domain);
                 }
             }
         }

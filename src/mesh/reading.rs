@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::claim::{About, Claim, Fact, Fault, MemberName, ObjectRef, Place};
+use super::claim::{About, Claim, Fact, Fault, MemberName, ObjectRef, Place, Position};
 use crate::value::Invalid;
 
 /// What one object says: claims, faults among them, grouped by the member they speak of.
@@ -26,10 +26,10 @@ impl Reading {
         &mut self,
         member: &MemberName,
         path: impl Into<Cow<'static, str>>,
-        line: u32,
+        position: Position,
         fact: Fact,
     ) {
-        let place = Place { object: Arc::clone(&self.object), path: path.into(), line };
+        let place = Place { object: Arc::clone(&self.object), path: path.into(), position };
         let claim = Claim { fact, place };
         match self.statements.iter_mut().find(|(name, _)| name == member) {
             // A field that two facts are read from would tell its fault twice.
@@ -44,14 +44,14 @@ impl Reading {
         &mut self,
         member: &MemberName,
         path: impl Into<Cow<'static, str>>,
-        line: u32,
+        position: Position,
         about: About,
         text: &str,
         why: Invalid,
     ) {
         let Invalid { problem, remedy } = why;
         let fault = Fault { about, text: text.to_owned(), problem, remedy };
-        self.claim(member, path, line, Fact::Fault(Arc::new(fault)));
+        self.claim(member, path, position, Fact::Fault(Arc::new(fault)));
     }
 
     /// The members it speaks of.

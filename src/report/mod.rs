@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::mesh::{ObjectRef, Place};
+use crate::mesh::{ObjectRef, Place, Position};
 use crate::review::{Mildness, Verdict, Warning};
 use crate::rule::Finding;
 use crate::wire::Cause;
@@ -14,8 +14,8 @@ const MOST_WARNING_TEXT: usize = 4096;
 
 /// What is wrong and what to write instead, as one sentence without its place.
 pub fn sentence(finding: &Finding) -> String {
-    let line = line_words(&finding.place);
-    printable(&format!("{line}{}; {} [{}]", finding.message, finding.remedy, finding.rule))
+    let position = position_words(&finding.place);
+    printable(&format!("{position}{}; {} [{}]", finding.message, finding.remedy, finding.rule))
 }
 
 /// The causes of a denial, as the object `written` has them.
@@ -49,7 +49,7 @@ pub fn denial(causes: &[Cause], kind: &str, group: &str, name: &str) -> String {
 pub fn warnings(verdict: &Verdict, written: &ObjectRef) -> Vec<String> {
     let findings = verdict.warnings.iter().map(|warning| told_warning(warning, written));
     let notes = verdict.notes.iter().map(|(place, note)| {
-        shortened(&format!("{}: {}{note}", place.path, line_words(place)), "")
+        shortened(&format!("{}: {}{note}", place.path, position_words(place)), "")
     });
     let mut warnings = Vec::new();
     let mut room = MOST_WARNING_TEXT;
@@ -73,13 +73,13 @@ pub fn warnings(verdict: &Verdict, written: &ObjectRef) -> Vec<String> {
 fn told_warning(warning: &Warning, written: &ObjectRef) -> String {
     let finding = &warning.finding;
     let (field, elsewhere) = field(finding, written);
-    let line = line_words(&finding.place);
+    let position = position_words(&finding.place);
     let end = match warning.because {
         Mildness::Mild => format!(" [{}]", finding.rule),
         Mildness::Stood => format!(" [{}, stood before]", finding.rule),
         Mildness::Allowed => format!(" [{}, allowed by annotation]", finding.rule),
     };
-    let start = format!("{field}: {elsewhere}{line}{}", finding.message);
+    let start = format!("{field}: {elsewhere}{position}{}", finding.message);
     let full = printable(&format!("{start}; {}{end}", finding.remedy));
     if full.chars().count() <= LONGEST_WARNING { full } else { shortened(&start, &end) }
 }
@@ -97,8 +97,11 @@ fn field<'a>(finding: &'a Finding, written: &ObjectRef) -> (Cow<'a, str>, String
     (field, elsewhere)
 }
 
-fn line_words(place: &Place) -> String {
-    if place.line == 0 { String::new() } else { format!("line {}: ", place.line) }
+fn position_words(place: &Place) -> String {
+    match place.position {
+        Position::NONE => String::new(),
+        Position { line, column } => format!("line {line}, column {column}: "),
+    }
 }
 
 fn shortened(text: &str, end: &str) -> String {

@@ -35,7 +35,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                     "cluster domain {domain} differs from {theirs} of {}",
                     told(local, &claim.place)
                 );
-                let remedy = format!("every member of a mesh has the same: write {theirs}");
+                let remedy = remedy(theirs);
                 findings
                     .push(RULE.deny(member, &ours.place, message, remedy).against(&claim.place));
             }
@@ -58,7 +58,7 @@ fn against_all(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
                         "cluster domain {domain} differs from {theirs} of {}",
                         told(member, &claim.place)
                     );
-                    let remedy = format!("every member of a mesh has the same: write {theirs}");
+                    let remedy = remedy(&theirs);
                     findings
                         .push(RULE.deny(local, &ours.place, message, remedy).against(&claim.place));
                 }
@@ -93,6 +93,17 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         findings.push(RULE.find(severity, member, &ours.place, message, remedy));
     }
     findings
+}
+
+fn remedy(theirs: &StatedDomain) -> String {
+    match theirs {
+        StatedDomain::Exact(domain) => {
+            format!("every member of a mesh has the same: write {domain}")
+        }
+        StatedDomain::Dashed(_) => {
+            "every member of a mesh has the same: write the one that is in use there".to_owned()
+        }
+    }
 }
 
 fn exact(fact: &crate::mesh::Fact) -> Option<StatedDomain> {

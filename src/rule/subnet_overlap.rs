@@ -115,12 +115,21 @@ impl Side<'_> {
         };
         let together = self.network_words(other) == "the same network";
         match self.stranger(other).filter(|_| together) {
+            None if together && self.is_flat_by_gateway() => {
+                format!("{free}; or keep it behind a gateway (spec.enableIngressGateway: true)")
+            }
             None => free,
             Some(stranger) => format!(
                 "{free}; or if member \"{}\" is on another network, say so with annotation isthmus.dev/network or create its IstioMulticluster first",
                 stranger.name()
             ),
         }
+    }
+
+    fn is_flat_by_gateway(&self) -> bool {
+        let claim = self.member.network_claim();
+        !self.mesh.is_local(self.member)
+            && claim.is_some_and(|(network, _)| *network == Network::Local)
     }
 
     /// The side that is on the local network only because nobody says where it is.

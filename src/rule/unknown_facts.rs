@@ -1,7 +1,9 @@
 //! UnknownFacts: what nobody states cannot be held against anything.
 
+use std::sync::Arc;
+
 use super::{Finding, Judge, Rule};
-use crate::mesh::{About, Fact, Member, Role, StatedDomain, View};
+use crate::mesh::{About, Fact, Member, Place, Position, Role, StatedDomain, View};
 
 pub(super) static RULE: Rule = Rule {
     name: "UnknownFacts",
@@ -46,7 +48,9 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
     } else {
         "state it there, or in a ConfigMap labelled isthmus.dev/member".to_owned()
     };
-    vec![RULE.warn(member, &describing.place, message, remedy)]
+    let object = Arc::clone(&describing.place.object);
+    let place = Place { object, path: "metadata.name".into(), position: Position::NONE };
+    vec![RULE.warn(member, &place, message, remedy)]
 }
 
 fn describes(fact: &Fact) -> bool {

@@ -98,7 +98,11 @@ impl MetadataEndpoint {
                 "write the address other clusters reach it by",
             ));
         }
-        let host = host.to_string().trim_end_matches('.').to_owned();
+        let host = host.to_string();
+        let host = host.strip_suffix('.').unwrap_or(&host);
+        if host.split('.').any(str::is_empty) {
+            return Err(not_url(written, "its host has an empty label"));
+        }
         let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
         Ok(Self {
             url: format!("https://{host}{port}{}", canonical_path(url.path())).into(),
@@ -197,7 +201,7 @@ fn unusable(host: &Host<&str>) -> Option<&'static str> {
 fn canonical_path(path: &str) -> String {
     let segments = path.split('/').filter(|segment| !segment.is_empty());
     let mut path = segments.fold(String::new(), |path, segment| path + "/" + segment);
-    if let Some(document) = PASTED_DOCUMENTS.iter().find(|document| path.ends_with(*document)) {
+    while let Some(document) = PASTED_DOCUMENTS.iter().find(|document| path.ends_with(*document)) {
         path.truncate(path.len() - document.len());
     }
     path.push('/');

@@ -1,0 +1,155 @@
+//! How long a review takes, from bytes to bytes, and a change to the mesh.
+#![allow(clippy::expect_used, missing_docs)]
+
+mod mesh;
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use isthmus::admission::{Hook, answer};
+use mesh::{Layout, mesh, peer, reading};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+const SIZES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
+
+/// A review as the API server sends it, managed fields included.
+fn review(object: &Value) -> Vec<u8> {
+    let recorded =
+        include_str!("../tests/data/admission-reviews/003-create-istiomulticluster-cluster-a.json");
+    let mut review: Value = serde_json::from_str(recorded).expect("the recorded review is JSON");
+    let metadata = &mut review["request"]["object"]["metadata"];
+    metadata["name"] = object["metadata"]["name"].clone();
+    for (key, value) in object["metadata"]["annotations"].as_object().expect("annotations") {
+        metadata["annotations"][key] = value.clone();
+    }
+    review["request"]["name"] = object["metadata"]["name"].clone();
+    review["request"]["object"]["spec"] = object["spec"].clone();
+    serde_json::to_vec(&review).expect("JSON")
+}
+
+/// Reviews of one new member: one that joins, and one that is refused for its subnets.
+fn reviews(c: &mut Criterion) {
+    let mut joins = peer(300_000, Layout::Flat);
+    joins["metadata"]["annotations"]["isthmus.dev/pod-subnet-cidr"] = "192.168.0.0/24".into();
+    joins["metadata"]["annotations"]["isthmus.dev/service-subnet-cidr"] = "192.168.1.0/24".into();
+    let mut clashes = joins.clone();
+    clashes["metadata"]["annotations"]["isthmus.dev/pod-subnet-cidr"] =
+        peer(5, Layout::Flat)["metadata"]["annotations"]["isthmus.dev/pod-subnet-cidr"].clone();
+    let shares_defaults = {
+        let mut peer = peer(300_000, Layout::Gateways);
+        peer["spec"]["enableIngressGateway"] = true.into();
+        peer
+    };
+
+    for (name, layout, object, allowed) in [
+        ("allowed", Layout::Flat, &joins, true),
+        ("denied", Layout::Flat, &clashes, false),
+        ("warned", Layout::Gateways, &shares_defaults, true),
+    ] {
+        let mut group = c.benchmark_group(format!("review/{name}"));
+        let body = review(object);
+        for members in SIZES {
+            let mesh = mesh(members, layout);
+            let answered = answer(&mesh, Hook::Validate, &body).expect("a review");
+            let answered: Value = serde_json::from_slice(&answered.body).expect("JSON");
+            assert_eq!(answered["response"]["allowed"], allowed, "{answered}");
+            group.bench_function(BenchmarkId::from_parameter(members), |b| {
+                b.iter(|| answer(&mesh, Hook::Validate, black_box(&body)));
+            });
+        }
+        group.finish();
+    }
+    floor(c, &review(&joins));
+}
+
+/// What no webhook can be faster than: the bytes parsed into borrowed structs that hold what the
+/// review needs, and an allowed response written.
+fn floor(c: &mut Criterion, body: &[u8]) {
+    #[derive(Deserialize)]
+    struct Review<'a> {
+        #[serde(borrow)]
+        request: Request<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Request<'a> {
+        uid: &'a str,
+        #[serde(borrow)]
+        object: Object<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Object<'a> {
+        kind: &'a str,
+        #[serde(borrow)]
+        metadata: Metadata<'a>,
+        #[serde(borrow)]
+        spec: Spec<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Metadata<'a> {
+        name: &'a str,
+        #[serde(borrow)]
+        annotations: Annotations<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Annotations<'a> {
+        #[serde(rename = "isthmus.dev/pod-subnet-cidr")]
+        pods: &'a str,
+        #[serde(rename = "isthmus.dev/service-subnet-cidr")]
+        services: &'a str,
+        #[serde(rename = "isthmus.dev/cluster-domain")]
+        domain: &'a str,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Spec<'a> {
+        metadata_endpoint: &'a str,
+    }
+    #[derive(Serialize)]
+    struct Response<'a> {
+        uid: &'a str,
+        allowed: bool,
+    }
+    c.bench_function("review/floor", |b| {
+        b.iter(|| {
+            let review: Review<'_> = serde_json::from_slice(black_box(body)).expect("a review");
+            let Object { kind, metadata, spec } = &review.request.object;
+            let Annotations { pods, services, domain } = &metadata.annotations;
+            black_box((kind, metadata.name, spec.metadata_endpoint, pods, services, domain));
+            let response = Response { uid: review.request.uid, allowed: true };
+            serde_json::to_vec(&json!({
+                "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response,
+            }))
+        });
+    });
+}
+
+/// One changed object taken into a mesh.
+fn apply(c: &mut Criterion) {
+    let mut group = c.benchmark_group("apply");
+    for (name, layout) in [("flat", Layout::Flat), ("gateways", Layout::Gateways)] {
+        for members in [100, 10_000] {
+            let mut mesh = mesh(members, layout);
+            let settings = mesh.settings().clone();
+            let mut turned = peer(50, layout);
+            turned["metadata"]["annotations"]["isthmus.dev/pod-subnet-cidr"] =
+                "192.168.0.0/24".into();
+            let states = [reading(&turned, &settings), reading(&peer(50, layout), &settings)];
+            let mut turn = 0;
+            group.bench_function(BenchmarkId::new(name, members), |b| {
+                b.iter_batched(
+                    || {
+                        turn += 1;
+                        states[turn % 2].clone()
+                    },
+                    |reading| mesh.apply(reading),
+                    BatchSize::SmallInput,
+                );
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, reviews, apply);
+criterion_main!(benches);

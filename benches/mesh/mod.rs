@@ -1,0 +1,76 @@
+//! Meshes of any size, as a large platform has them.
+
+use std::sync::Arc;
+
+use isthmus::manifest;
+use isthmus::mesh::{Mesh, Reading};
+use isthmus::settings::Settings;
+use serde_json::{Value, json};
+
+/// How the members of a mesh are laid out.
+#[derive(Clone, Copy, Debug)]
+pub enum Layout {
+    /// All on the local network, every subnet its own.
+    Flat,
+    /// All behind gateways, and all with Deckhouse's default subnets.
+    Gateways,
+}
+
+/// The local member's documents.
+pub fn local() -> Value {
+    json!({
+        "apiVersion": "deckhouse.io/v1",
+        "kind": "ClusterConfiguration",
+        "metadata": {"name": "local"},
+        "clusterType": "Static",
+        "clusterDomain": "cluster.local",
+        "podSubnetCIDR": "172.16.0.0/16",
+        "podSubnetNodeCIDRPrefix": "24",
+        "serviceSubnetCIDR": "172.17.0.0/16",
+    })
+}
+
+/// The IstioMulticluster of member `n`.
+pub fn peer(n: usize, layout: Layout) -> Value {
+    let (pods, services) = match layout {
+        Layout::Flat => (subnet(2 * n), subnet(2 * n + 1)),
+        Layout::Gateways => ("10.111.0.0/16".to_owned(), "10.222.0.0/16".to_owned()),
+    };
+    json!({
+        "apiVersion": "deckhouse.io/v1alpha1",
+        "kind": "IstioMulticluster",
+        "metadata": {
+            "name": format!("cluster-{n:06}"),
+            "annotations": {
+                "isthmus.dev/cluster-domain": "cluster.local",
+                "isthmus.dev/pod-subnet-cidr": pods,
+                "isthmus.dev/service-subnet-cidr": services,
+            },
+        },
+        "spec": {
+            "metadataEndpoint": format!("https://istio.k8s-{n:06}.example.com/metadata/"),
+            "enableIngressGateway": matches!(layout, Layout::Gateways),
+        },
+    })
+}
+
+/// The n-th /28 of 10.0.0.0/8.
+fn subnet(n: usize) -> String {
+    let address = (10 << 24) + (u32::try_from(n).expect("a million subnets at most") << 4);
+    format!("{}/28", std::net::Ipv4Addr::from(address))
+}
+
+/// What an object says.
+pub fn reading(object: &Value, settings: &Settings) -> Reading {
+    let text = object.to_string();
+    let manifests = manifest::read(&text, "bench.json").expect("JSON");
+    manifests[0].reading(settings).expect("an object")
+}
+
+/// A mesh of this many members beside the local one.
+pub fn mesh(members: usize, layout: Layout) -> Mesh {
+    let settings = Arc::new(Settings::default());
+    let objects = (0..members).map(|n| peer(n, layout)).chain([local()]);
+    let readings = objects.map(|object| reading(&object, &settings));
+    Mesh::of(Arc::clone(&settings), readings.collect::<Vec<_>>())
+}

@@ -1,0 +1,203 @@
+//! Golden cases: a mesh, a write to it, and the exact text a person sees at kubectl.
+//!
+//! Each file `tests/cases/<Rule>/<denied|warned|allowed>-….case` has sections that begin with
+//! `### name`: `settings` (optional), `mesh`, `old` (an update, if there), `new`, and `kubectl`,
+//! which holds what is expected. `UPDATE_GOLDEN=1` writes that section anew.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use isthmus::admission::{Hook, answer};
+use isthmus::document::DOCUMENTS;
+use isthmus::manifest;
+use isthmus::mesh::Mesh;
+use isthmus::rule::RULES;
+use isthmus::settings::Settings;
+use serde_json::{Value, json};
+
+#[test]
+fn every_case_reads_as_written() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut failures = String::new();
+    let files = files();
+    assert!(files.len() > 40, "the cases are found");
+    for file in &files {
+        let text = fs::read_to_string(file).unwrap();
+        let (input, expected) = text.split_once("### kubectl\n").expect("a kubectl section");
+        let got = run(&sections(input), file);
+        let kind =
+            file.file_stem().unwrap().to_str().unwrap().split('-').next().unwrap().to_owned();
+        assert_eq!(outcome(&got), kind, "{}:\n{got}", file.display());
+        if update {
+            fs::write(file, format!("{input}### kubectl\n{got}")).unwrap();
+        } else if got != expected {
+            let _ =
+                writeln!(failures, "{}\n--- expected\n{expected}--- got\n{got}", file.display());
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+/// What a rule never does needs no case: some only warn, some only deny.
+const ONLY_WARN: &[&str] = &["PinnedMemberMoved", "ConflictingClaims", "UnknownFacts"];
+
+#[test]
+fn every_rule_has_its_cases() {
+    let files = files();
+    for rule in RULES {
+        let has = |kind: &str| {
+            files.iter().any(|file| {
+                file.parent().unwrap().ends_with(rule.name)
+                    && file.file_name().unwrap().to_str().unwrap().starts_with(kind)
+            })
+        };
+        assert!(has("denied-") || ONLY_WARN.contains(&rule.name), "{} denies nothing", rule.name);
+        assert!(has("warned-"), "{} warns of nothing", rule.name);
+        assert!(has("allowed-"), "{} allows nothing", rule.name);
+    }
+}
+
+fn files() -> Vec<PathBuf> {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let mut files = Vec::new();
+    for rule in fs::read_dir(cases).unwrap() {
+        for case in fs::read_dir(rule.unwrap().path()).unwrap() {
+            files.push(case.unwrap().path());
+        }
+    }
+    files.sort();
+    files
+}
+
+fn sections(text: &str) -> BTreeMap<&str, &str> {
+    let parts = text.split("### ").skip(1);
+    parts.map(|part| part.split_once('\n').unwrap_or((part, ""))).collect()
+}
+
+fn outcome(got: &str) -> &'static str {
+    if got.contains(" is invalid: ") {
+        "denied"
+    } else if got.contains("Warning: ") {
+        "warned"
+    } else {
+        "allowed"
+    }
+}
+
+/// Does what the API server does with a write: mutate, validate, and tell kubectl.
+fn run(sections: &BTreeMap<&str, &str>, file: &Path) -> String {
+    let settings = Arc::new(settings(sections.get("settings").copied().unwrap_or("")));
+    let mesh = sections.get("mesh").copied().unwrap_or("");
+    let mesh = manifest::read(mesh, "mesh.yaml").expect("the mesh is YAML");
+    let readings = mesh.iter().map(|manifest| manifest.reading(&settings).unwrap());
+    let mesh = Mesh::of(Arc::clone(&settings), readings);
+
+    let new = object(sections["new"]);
+    let old = sections.get("old").map(|old| object(old));
+    let mut printed = String::new();
+    let mutated = call(&mesh, Hook::Mutate, old.as_ref(), &new);
+    let mut stored = new.clone();
+    if let Some(patch) = mutated["response"]["patch"].as_str() {
+        use base64::Engine;
+        let patch = base64::engine::general_purpose::STANDARD.decode(patch).unwrap();
+        let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
+        json_patch::patch(&mut stored, &patch).unwrap();
+        for operation in &patch.0 {
+            let _ = writeln!(printed, "(patched {})", serde_json::to_string(operation).unwrap());
+        }
+        let again = call(&mesh, Hook::Mutate, old.as_ref(), &stored);
+        assert_eq!(again["response"].get("patch"), None, "{}: idempotent", file.display());
+    }
+    let response = &call(&mesh, Hook::Validate, old.as_ref(), &stored)["response"];
+    for warning in response["warnings"].as_array().into_iter().flatten() {
+        let _ = writeln!(printed, "Warning: {}", warning.as_str().unwrap());
+    }
+    if response["allowed"] == true {
+        let done = if old.is_some() { "configured" } else { "created" };
+        let _ = writeln!(printed, "{} {done}", resource(&new));
+    } else {
+        printed.push_str(&invalid(&response["status"]));
+    }
+    printed
+}
+
+fn settings(text: &str) -> Settings {
+    let mut settings = Settings::default();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(": ").unwrap();
+        match name {
+            "localMember" => settings.local_member = value.to_owned(),
+            "multiNetworkOverlap" => settings.multi_network_overlap = value.parse().unwrap(),
+            "selfReference" => settings.self_reference = value.parse().unwrap(),
+            other => panic!("no setting {other}"),
+        }
+    }
+    settings
+}
+
+fn object(yaml: &str) -> Value {
+    let manifests = manifest::read(yaml, "object.yaml").unwrap();
+    serde_json::from_str(&manifests[0].json).unwrap()
+}
+
+pub fn call(mesh: &Mesh, hook: Hook, old: Option<&Value>, new: &Value) -> Value {
+    let review = review(old, new);
+    let answer = answer(mesh, hook, review.to_string().as_bytes()).unwrap();
+    let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(answer["response"]["uid"], review["request"]["uid"]);
+    answer
+}
+
+pub fn review(old: Option<&Value>, new: &Value) -> Value {
+    let api_version = new["apiVersion"].as_str().unwrap();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "bd0b5bcb-0aba-446b-9bd8-8715ecd57a88",
+            "kind": {"group": group, "version": version, "kind": new["kind"]},
+            "name": new["metadata"]["name"],
+            "namespace": new["metadata"]["namespace"],
+            "operation": if old.is_some() { "UPDATE" } else { "CREATE" },
+            "userInfo": {"username": "admin"},
+            "object": new,
+            "oldObject": old,
+            "dryRun": false,
+        }
+    })
+}
+
+/// The object as kubectl names it: `istiomulticluster.deckhouse.io/cluster-b`.
+fn resource(object: &Value) -> String {
+    let kind = object["kind"].as_str().unwrap();
+    let group = DOCUMENTS.iter().find(|document| document.kind == kind).map_or("", |d| d.group);
+    let dot = if group.is_empty() { "" } else { "." };
+    format!("{}{dot}{group}/{}", kind.to_lowercase(), object["metadata"]["name"].as_str().unwrap())
+}
+
+/// A denial as kubectl prints it: one cause behind the colon, several as bullets, none twice.
+fn invalid(status: &Value) -> String {
+    assert_eq!((&status["reason"], &status["code"]), (&json!("Invalid"), &json!(422)));
+    let details = &status["details"];
+    let mut causes: Vec<String> = Vec::new();
+    for cause in details["causes"].as_array().unwrap() {
+        let message = cause["message"].as_str().unwrap();
+        let reason = cause["reason"].as_str().unwrap();
+        assert!(message.ends_with(&format!("[{reason}]")), "{message}");
+        assert!(status["message"].as_str().unwrap().contains(message), "the message is complete");
+        let told = format!("{}: {message}", cause["field"].as_str().unwrap());
+        if !causes.contains(&told) {
+            causes.push(told);
+        }
+    }
+    let start =
+        format!("The {} {} is invalid: ", details["kind"].as_str().unwrap(), details["name"]);
+    match causes.as_slice() {
+        [one] => format!("{start}{one}\n"),
+        many => many.iter().fold(format!("{start}\n"), |text, cause| format!("{text}* {cause}\n")),
+    }
+}
