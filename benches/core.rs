@@ -72,13 +72,37 @@ fn floor(c: &mut Criterion, body: &[u8]) {
         request: Request<'a>,
     }
     #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
     struct Request<'a> {
         uid: &'a str,
         #[serde(borrow)]
+        kind: Kind<'a>,
+        name: &'a str,
+        namespace: Option<&'a str>,
+        sub_resource: Option<&'a str>,
+        operation: &'a str,
+        #[serde(borrow)]
+        user_info: User<'a>,
+        #[serde(borrow)]
         object: Object<'a>,
+        #[serde(borrow)]
+        old_object: Option<Object<'a>>,
+        dry_run: bool,
     }
     #[derive(Deserialize)]
+    struct Kind<'a> {
+        group: &'a str,
+        version: &'a str,
+        kind: &'a str,
+    }
+    #[derive(Deserialize)]
+    struct User<'a> {
+        username: &'a str,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
     struct Object<'a> {
+        api_version: &'a str,
         kind: &'a str,
         #[serde(borrow)]
         metadata: Metadata<'a>,
@@ -106,6 +130,13 @@ fn floor(c: &mut Criterion, body: &[u8]) {
         metadata_endpoint: &'a str,
     }
     #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer<'a> {
+        api_version: &'a str,
+        kind: &'a str,
+        response: Response<'a>,
+    }
+    #[derive(Serialize)]
     struct Response<'a> {
         uid: &'a str,
         allowed: bool,
@@ -113,13 +144,23 @@ fn floor(c: &mut Criterion, body: &[u8]) {
     c.bench_function("review/floor", |b| {
         b.iter(|| {
             let review: Review<'_> = serde_json::from_slice(black_box(body)).expect("a review");
-            let Object { kind, metadata, spec } = &review.request.object;
-            let Annotations { pods, services, domain } = &metadata.annotations;
-            black_box((kind, metadata.name, spec.metadata_endpoint, pods, services, domain));
-            let response = Response { uid: review.request.uid, allowed: true };
-            serde_json::to_vec(&json!({
-                "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response,
-            }))
+            let request = &review.request;
+            let Kind { group, version, kind } = request.kind;
+            black_box((group, version, kind, request.name, request.namespace, request.operation));
+            black_box((request.sub_resource, request.user_info.username, request.dry_run));
+            for object in [Some(&request.object), request.old_object.as_ref()].into_iter().flatten()
+            {
+                let Object { api_version, kind, metadata, spec } = object;
+                let Annotations { pods, services, domain } = &metadata.annotations;
+                black_box((api_version, kind, metadata.name, spec.metadata_endpoint));
+                black_box((pods, services, domain));
+            }
+            let response = Response { uid: request.uid, allowed: true };
+            serde_json::to_vec(&Answer {
+                api_version: "admission.k8s.io/v1",
+                kind: "AdmissionReview",
+                response,
+            })
         });
     });
 }

@@ -1,6 +1,8 @@
 //! One admission call: bytes in, bytes out.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::document::{self, Object};
 use crate::mesh::{Mesh, Reading};
@@ -20,28 +22,28 @@ pub enum Hook {
 
 /// An answer, and what a log says of it.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Answer<'a> {
     /// The body of the HTTP response.
     pub body: Vec<u8>,
     /// What was decided.
-    pub decision: Decision,
+    pub decision: Decision<'a>,
 }
 
 /// What was decided of a request. Holds names only, nothing of what an object contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
+pub struct Decision<'a> {
     /// The request's uid.
-    pub uid: String,
+    pub uid: Cow<'a, str>,
     /// What was done.
-    pub operation: String,
+    pub operation: Cow<'a, str>,
     /// The kind of the object.
-    pub kind: String,
+    pub kind: Cow<'a, str>,
     /// The object, as `namespace/name` or `name`.
-    pub object: String,
+    pub object: Cow<'a, str>,
     /// `status` and the like; empty for the object itself.
-    pub subresource: String,
+    pub subresource: Cow<'a, str>,
     /// Who did it.
-    pub user: String,
+    pub user: Cow<'a, str>,
     /// Whether nothing was stored.
     pub dry_run: bool,
     /// What was answered.
@@ -77,31 +79,49 @@ impl Outcome {
 
 /// Answers the body of a call. Only what is no review at all is an error; everything else has an
 /// answer with the request's uid.
-pub fn answer(mesh: &Mesh, hook: Hook, body: &[u8]) -> Result<Answer, NotAReview> {
+pub fn answer<'a>(mesh: &Mesh, hook: Hook, body: &'a [u8]) -> Result<Answer<'a>, NotAReview> {
     let request = Request::parse(body)?;
+    let judged = judge(mesh, hook, &request, body)?;
+    Ok(Answer { body: judged.body, decision: decision(request, judged.outcome, judged.rules) })
+}
+
+/// An answer whose request is still at hand.
+struct Judged {
+    body: Vec<u8>,
+    outcome: Outcome,
+    rules: Vec<&'static str>,
+}
+
+fn judge(
+    mesh: &Mesh,
+    hook: Hook,
+    request: &Request<'_>,
+    body: &[u8],
+) -> Result<Judged, NotAReview> {
     let writes = matches!(&*request.operation, "CREATE" | "UPDATE");
     if !writes || !request.subresource.is_empty() {
         // Nothing is ever lost by a deletion, and status has an author of its own.
-        return Ok(allow(&request));
+        return Ok(allow(request));
     }
-    let object = match written(&request) {
+    let object = match written(request) {
         Ok(object) => object,
-        Err(why) => return Ok(unreadable(&request, why)),
+        Err(why) => return Ok(unreadable(request, &why)),
     };
     match hook {
-        Hook::Validate => Ok(validate(mesh, &request, object)),
-        Hook::Mutate => mutate(mesh.settings(), &request, object, body),
+        Hook::Validate => Ok(validate(mesh, request, object)),
+        Hook::Mutate => mutate(mesh.settings(), request, object, body),
     }
 }
 
-fn validate(mesh: &Mesh, request: &Request<'_>, object: &Object<'_>) -> Answer {
+fn validate(mesh: &Mesh, request: &Request<'_>, object: &Object<'_>) -> Judged {
     let settings = mesh.settings();
     let new = document::read(object, settings);
-    let verdict = review(mesh, old_reading(mesh, request, &new).as_ref(), &new);
+    let written = Arc::clone(&new.object);
+    let verdict = review(mesh, old_reading(mesh, request, &new), new);
     let mut response = Response::allow(&request.uid);
-    response.warnings = report::warnings(&verdict, &new.object);
+    response.warnings = report::warnings(&verdict, &written);
     response.audit_annotations = audit(&verdict);
-    let causes = report::causes(&verdict.denials, &new.object);
+    let causes = report::causes(&verdict.denials, &written);
     let outcome = if !causes.is_empty() {
         deny(&mut response, request, object.name(), causes);
         Outcome::Denied
@@ -111,7 +131,7 @@ fn validate(mesh: &Mesh, request: &Request<'_>, object: &Object<'_>) -> Answer {
         Outcome::Warned
     };
     let rules = verdict.rules().into_iter().collect();
-    Answer { body: response.to_body(), decision: decision(request, outcome, rules) }
+    Judged { body: response.to_body(), outcome, rules }
 }
 
 /// What the object said before. An update whose old object is missing or cannot be read is held
@@ -136,20 +156,20 @@ fn mutate(
     request: &Request<'_>,
     object: &Object<'_>,
     body: &[u8],
-) -> Result<Answer, NotAReview> {
+) -> Result<Judged, NotAReview> {
     let document = document::of(object, settings).filter(|document| document.is_canonicalized());
     let Some(document) = document else { return Ok(allow(request)) };
     let raw = Request::raw_object(body)?.unwrap_or("null");
     let before: serde_json::Value = match serde_json::from_str(raw) {
         Ok(object) => object,
-        Err(error) => return Ok(unreadable(request, error.to_string())),
+        Err(error) => return Ok(unreadable(request, &error.to_string())),
     };
     let mut after = before.clone();
     document.canonicalize(&mut after);
     let patch = json_patch::diff(&before, &after);
     let response = Response::allow(&request.uid).with_patch(&patch);
     let outcome = if patch.is_empty() { Outcome::Allowed } else { Outcome::Patched };
-    Ok(Answer { body: response.to_body(), decision: decision(request, outcome, Vec::new()) })
+    Ok(Judged { body: response.to_body(), outcome, rules: Vec::new() })
 }
 
 /// The object that is written, if it is there and what the request says it is.
@@ -169,19 +189,19 @@ fn written<'r, 'a>(request: &'r Request<'a>) -> Result<&'r Object<'a>, String> {
     Ok(object)
 }
 
-fn allow(request: &Request<'_>) -> Answer {
+fn allow(request: &Request<'_>) -> Judged {
     let body = Response::allow(&request.uid).to_body();
-    Answer { body, decision: decision(request, Outcome::Allowed, Vec::new()) }
+    Judged { body, outcome: Outcome::Allowed, rules: Vec::new() }
 }
 
-fn unreadable(request: &Request<'_>, why: String) -> Answer {
+fn unreadable(request: &Request<'_>, why: &str) -> Judged {
     let rule = "InvalidDocument";
     let message = format!("{why}; write an object of its kind [{rule}]");
     let cause = Cause { reason: rule, message, field: "metadata.name".to_owned() };
     let mut response = Response::allow(&request.uid);
     response.audit_annotations.insert("rules", rule.to_owned());
     deny(&mut response, request, "", vec![cause]);
-    Answer { body: response.to_body(), decision: decision(request, Outcome::Denied, vec![rule]) }
+    Judged { body: response.to_body(), outcome: Outcome::Denied, rules: vec![rule] }
 }
 
 fn deny<'a>(
@@ -220,23 +240,23 @@ fn audit(verdict: &Verdict) -> BTreeMap<&'static str, String> {
     annotations
 }
 
-fn decision(request: &Request<'_>, outcome: Outcome, rules: Vec<&'static str>) -> Decision {
-    let name = match &request.object {
-        Ok(Some(object)) if request.name.is_empty() => object.name(),
-        _ => &request.name,
+fn decision<'a>(request: Request<'a>, outcome: Outcome, rules: Vec<&'static str>) -> Decision<'a> {
+    let name = match request.object {
+        Ok(Some(object)) if request.name.is_empty() => object.name().to_owned().into(),
+        _ => request.name,
     };
     let object = if request.namespace.is_empty() {
-        name.to_owned()
+        name
     } else {
-        format!("{}/{name}", request.namespace)
+        format!("{}/{name}", request.namespace).into()
     };
     Decision {
-        uid: request.uid.to_string(),
-        operation: request.operation.to_string(),
-        kind: request.kind.kind.to_string(),
+        uid: request.uid,
+        operation: request.operation,
+        kind: request.kind.kind,
         object,
-        subresource: request.subresource.to_string(),
-        user: request.user.to_string(),
+        subresource: request.subresource,
+        user: request.user,
         dry_run: request.dry_run,
         outcome,
         rules,

@@ -46,15 +46,21 @@ impl Verdict {
 }
 
 /// What one object's change from `old` to `new` brings. Without an `old` the object is created.
-pub fn review(mesh: &Mesh, old: Option<&Reading>, new: &Reading) -> Verdict {
-    let object = &new.object;
-    let old_members = old.into_iter().flat_map(Reading::members);
-    let standing = mesh.spoken_of(object).iter();
-    let names: BTreeSet<&MemberName> = old_members.chain(new.members()).chain(standing).collect();
-    let before = replaced(mesh, &names, object, old);
-    let after = replaced(mesh, &names, object, Some(new));
+pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
+    let object = Arc::clone(&new.object);
+    let unchanged = old.as_ref().is_some_and(|old| old.statements == new.statements);
+    let allows = allows(&new);
+    let mut verdict = Verdict { notes: notes(old.as_ref(), &new), ..Verdict::default() };
 
-    let unchanged = old.is_some_and(|old| old.statements == new.statements);
+    let old_members = old.iter().flat_map(Reading::members);
+    let standing = mesh.spoken_of(&object).iter();
+    let names = old_members.chain(new.members()).chain(standing).cloned();
+    let mut names: Vec<MemberName> = names.collect();
+    names.sort_unstable();
+    names.dedup();
+    let before = replaced(mesh, &names, &object, old);
+    let after = replaced(mesh, &names, &object, Some(new));
+
     let judged = |members: &[Member]| -> Vec<Finding> {
         let view = mesh.with(members);
         let mut findings: Vec<_> =
@@ -71,10 +77,7 @@ pub fn review(mesh: &Mesh, old: Option<&Reading>, new: &Reading) -> Verdict {
         let steps = before.iter().zip(&after);
         findings.extend(steps.flat_map(|(before, after)| rule::judge_step(before, after)));
     }
-
-    let allows = allows(new);
-    let mut verdict = Verdict { notes: notes(old, new), ..Verdict::default() };
-    for finding in told_once(findings, object) {
+    for finding in told_once(findings, &object) {
         let old_news = unchanged || stood.iter().any(|before| finding.stood_as(before));
         verdict.add(finding, old_news, &allows);
     }
@@ -142,20 +145,20 @@ impl Verdict {
 
 fn replaced(
     mesh: &Mesh,
-    names: &BTreeSet<&MemberName>,
+    names: &[MemberName],
     object: &ObjectRef,
-    reading: Option<&Reading>,
+    reading: Option<Reading>,
 ) -> Vec<Member> {
-    names
-        .iter()
-        .map(|name| {
-            let member = mesh.member(name).cloned();
-            let mut member = member.unwrap_or_else(|| Member::new(Arc::clone(name)));
-            let claims = reading.map_or(&[][..], |reading| reading.claims_of(name));
-            member.replace(object, claims.to_vec());
-            member
-        })
-        .collect()
+    let mut statements = reading.map(|reading| reading.statements).unwrap_or_default();
+    let replaced = |name: &MemberName| {
+        let stated = statements.iter_mut().find(|(of, _)| of == name);
+        let claims = stated.map(|(_, claims)| std::mem::take(claims)).unwrap_or_default();
+        let member = mesh.member(name).cloned();
+        let mut member = member.unwrap_or_else(|| Member::new(Arc::clone(name)));
+        member.replace(object, claims);
+        member
+    };
+    names.iter().map(replaced).collect()
 }
 
 /// Whether the change renames the local network, which moves members nobody wrote to.

@@ -16,6 +16,9 @@ use crate::document::{BorrowedText, Object};
 /// The version of AdmissionReview that is spoken.
 const API_VERSION: &str = "admission.k8s.io/v1";
 
+/// The size of an answer that allows, in bytes, rounded up.
+const USUAL_BODY: usize = 256;
+
 /// Why a body is no review that can be answered; HTTP says 400 then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAReview {
@@ -287,7 +290,9 @@ impl<'a> Response<'a> {
             response: &'r Response<'r>,
         }
         let review = Review { api_version: API_VERSION, kind: "AdmissionReview", response: self };
-        // Texts, numbers and lists of them always serialize.
-        serde_json::to_vec(&review).unwrap_or_default()
+        let mut body = Vec::with_capacity(USUAL_BODY);
+        // Texts, numbers and lists of them always serialize, and a vector takes all that is written.
+        let _ = serde_json::to_writer(&mut body, &review);
+        body
     }
 }

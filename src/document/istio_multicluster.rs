@@ -1,7 +1,5 @@
 //! `IstioMulticluster`: Deckhouse's declaration of a peer.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -52,13 +50,13 @@ fn spec(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
     let mut fields = Fields { reading, member, root: &node, prefix: "spec" };
     let faults = fields.reading.claims_of(member).len();
     let gateway = fields.boolean("enableIngressGateway");
-    let endpoint = fields.text("metadataEndpoint").map(|(text, _)| text.to_owned());
+    let endpoint = fields.text("metadataEndpoint").map(|(text, _)| text);
     let sound = fields.reading.claims_of(member).len() == faults;
     let network = if gateway.is_none_or(|(on, _)| on) { Network::Own } else { Network::Local };
     reading.claim(member, GATEWAY, Position::NONE, Fact::Network(network));
-    match endpoint.as_deref().map(MetadataEndpoint::parse) {
+    match endpoint.map(MetadataEndpoint::parse) {
         Some(Ok(endpoint)) => {
-            reading.claim(member, ENDPOINT, Position::NONE, Fact::Endpoint(Arc::new(endpoint)))
+            reading.claim(member, ENDPOINT, Position::NONE, Fact::Endpoint(endpoint))
         }
         Some(Err(why)) => {
             reading.fault(
@@ -66,7 +64,7 @@ fn spec(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
                 ENDPOINT,
                 Position::NONE,
                 About::Endpoint,
-                endpoint.as_deref().unwrap_or(""),
+                endpoint.unwrap_or_default(),
                 why,
             );
         }

@@ -114,7 +114,7 @@ pub enum Fact {
     /// The prefix length of the part of the pod subnet that each node gets, IPv4.
     NodePrefix(u8),
     /// Where it publishes its metadata.
-    Endpoint(Arc<MetadataEndpoint>),
+    Endpoint(MetadataEndpoint),
     /// Its identity.
     Uuid(ClusterUuid),
     /// The network its pods are on.

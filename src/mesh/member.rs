@@ -37,10 +37,14 @@ impl Member {
 
     /// Replaces what one object says of this member; nothing said means the object is forgotten.
     pub fn replace(&mut self, object: &ObjectRef, claims: Vec<Claim>) {
-        self.claims.retain(|claim| *claim.place.object != *object);
+        let is_stranger = |claim: &Claim| *claim.place.object != *object;
+        if !self.claims.iter().any(is_stranger) {
+            self.claims = claims;
+            return;
+        }
+        self.claims.retain(is_stranger);
         let at = self.claims.partition_point(|claim| *claim.place.object < *object);
         self.claims.splice(at..at, claims);
-        self.claims.shrink_to_fit();
     }
 
     /// The claims in force: of subnets and node prefixes, a ModuleConfig's replace all others.

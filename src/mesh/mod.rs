@@ -1,6 +1,7 @@
 //! The mesh: its members, and indexes so that a review looks up instead of searching.
 
 mod claim;
+mod few;
 mod member;
 mod reading;
 mod subnets;
@@ -18,6 +19,7 @@ pub use view::View;
 
 use crate::settings::Settings;
 use crate::value::{ClusterDomain, ClusterUuid, NetworkName};
+use few::Few;
 use subnets::Subnets;
 
 /// Every member of the mesh, as the documents that stand describe them.
@@ -28,8 +30,8 @@ pub struct Mesh {
     spoken_of: HashMap<Arc<ObjectRef>, Box<[MemberName]>>,
     subnets: Subnets,
     /// Endpoints by identity, which begins with the host.
-    endpoints: BTreeSet<(Box<str>, MemberName)>,
-    uuids: BTreeSet<(ClusterUuid, MemberName)>,
+    endpoints: BTreeMap<Box<str>, Few<MemberName>>,
+    uuids: HashMap<ClusterUuid, Few<MemberName>>,
     domains: BTreeMap<StatedDomain, BTreeSet<MemberName>>,
 }
 
@@ -86,8 +88,8 @@ impl Mesh {
             members: HashMap::new(),
             spoken_of: HashMap::new(),
             subnets: Subnets::default(),
-            endpoints: BTreeSet::new(),
-            uuids: BTreeSet::new(),
+            endpoints: BTreeMap::new(),
+            uuids: HashMap::new(),
             domains: BTreeMap::new(),
         }
     }
@@ -186,9 +188,16 @@ impl Mesh {
         let (_, name) = claimant;
         for Claim { fact, .. } in member.claims() {
             if let Fact::Endpoint(endpoint) = fact {
-                self.endpoints.insert((endpoint.identity().into(), Arc::clone(&name)));
+                match self.endpoints.get_mut(&*endpoint.identity()) {
+                    Some(names) => names.insert(Arc::clone(&name)),
+                    None => {
+                        let identity = endpoint.identity().into();
+                        self.endpoints.insert(identity, Few::One(Arc::clone(&name)));
+                    }
+                }
             } else if let Fact::Uuid(uuid) = fact {
-                self.uuids.insert((*uuid, Arc::clone(&name)));
+                let names = self.uuids.entry(*uuid).or_insert_with(|| Few::One(Arc::clone(&name)));
+                names.insert(Arc::clone(&name));
             } else if let Some(domain) = StatedDomain::of(fact) {
                 self.domains.entry(domain).or_default().insert(Arc::clone(&name));
             }
@@ -203,9 +212,14 @@ impl Mesh {
         let (_, name) = claimant;
         for Claim { fact, .. } in member.claims() {
             if let Fact::Endpoint(endpoint) = fact {
-                self.endpoints.remove(&(endpoint.identity().into(), Arc::clone(&name)));
+                let identity = endpoint.identity();
+                if self.endpoints.get_mut(&*identity).is_some_and(|names| names.remove(&name)) {
+                    self.endpoints.remove(&*identity);
+                }
             } else if let Fact::Uuid(uuid) = fact {
-                self.uuids.remove(&(*uuid, Arc::clone(&name)));
+                if self.uuids.get_mut(uuid).is_some_and(|names| names.remove(&name)) {
+                    self.uuids.remove(uuid);
+                }
             } else if let Some(domain) = StatedDomain::of(fact)
                 && let Some(members) = self.domains.get_mut(&domain)
             {

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use super::claim::{About, Claim, Fact, Fault, MemberName, ObjectRef, Place, Position};
 use crate::value::Invalid;
 
+/// As many claims as a well-described member's document makes.
+const USUAL_CLAIMS: usize = 8;
+
 /// What one object says: claims, faults among them, grouped by the member they speak of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
@@ -32,10 +35,12 @@ impl Reading {
         let place = Place { object: Arc::clone(&self.object), path: path.into(), position };
         let claim = Claim { fact, place };
         match self.statements.iter_mut().find(|(name, _)| name == member) {
-            // A field that two facts are read from would tell its fault twice.
-            Some((_, claims)) if claims.contains(&claim) => {}
             Some((_, claims)) => claims.push(claim),
-            None => self.statements.push((Arc::clone(member), vec![claim])),
+            None => {
+                let mut claims = Vec::with_capacity(USUAL_CLAIMS);
+                claims.push(claim);
+                self.statements.push((Arc::clone(member), claims));
+            }
         }
     }
 
@@ -51,7 +56,12 @@ impl Reading {
     ) {
         let Invalid { problem, remedy } = why;
         let fault = Fault { about, text: text.to_owned(), problem, remedy };
-        self.claim(member, path, position, Fact::Fault(Arc::new(fault)));
+        let (fact, path) = (Fact::Fault(Arc::new(fault)), path.into());
+        // A field that is read for two facts would tell its fault twice.
+        let told = |claim: &Claim| claim.fact == fact && claim.place.path == path;
+        if !self.claims_of(member).iter().any(told) {
+            self.claim(member, path, position, fact);
+        }
     }
 
     /// The members it speaks of.

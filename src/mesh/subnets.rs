@@ -1,11 +1,12 @@
 //! Who claims which addresses: overlap by prefix trie, free space by merged ranges.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixMap;
 
 use super::claim::{MemberName, Network};
+use super::few::Few;
 use crate::value::Subnet;
 
 /// A member that claims a subnet, and the network it does so on. Ordered by network first, so
@@ -15,16 +16,10 @@ pub(super) type Claimant = (Network, MemberName);
 /// Subnets and their claimants.
 #[derive(Default)]
 pub(super) struct Subnets {
-    v4: PrefixMap<Ipv4Net, Claimants>,
-    v6: PrefixMap<Ipv6Net, Claimants>,
+    v4: PrefixMap<Ipv4Net, Few<Claimant>>,
+    v6: PrefixMap<Ipv6Net, Few<Claimant>>,
     taken_v4: Ranges,
     taken_v6: Ranges,
-}
-
-/// Nearly every subnet has one claimant, and a set for one would be ten times its size.
-enum Claimants {
-    One(Claimant),
-    Many(BTreeSet<Claimant>),
 }
 
 impl Subnets {
@@ -38,8 +33,8 @@ impl Subnets {
             return;
         }
         match subnet.net() {
-            IpNet::V4(net) => drop(self.v4.insert(net, Claimants::One(claimant))),
-            IpNet::V6(net) => drop(self.v6.insert(net, Claimants::One(claimant))),
+            IpNet::V4(net) => drop(self.v4.insert(net, Few::One(claimant))),
+            IpNet::V6(net) => drop(self.v6.insert(net, Few::One(claimant))),
         }
         self.taken_mut(subnet).insert(subnet.bounds());
     }
@@ -79,7 +74,12 @@ impl Subnets {
             IpNet::V6(net) => (None, Some(overlapping(&self.v6, net))),
         };
         let all = v4.into_iter().flatten().chain(v6.into_iter().flatten());
-        all.flat_map(move |claimants| claimants.iter(within))
+        all.flat_map(move |claimants| on(claimants, within))
+    }
+
+    /// Whether anyone claims addresses of this subnet.
+    pub(super) fn is_claimed(&self, subnet: Subnet) -> bool {
+        self.overlapping(subnet, None).next().is_some()
     }
 
     /// The first range of this subnet's size above it that nobody claims, searched once round its
@@ -105,48 +105,20 @@ impl Subnets {
     }
 }
 
-impl Claimants {
-    fn insert(&mut self, claimant: Claimant) {
-        match self {
-            Self::Many(all) => drop(all.insert(claimant)),
-            Self::One(one) if *one == claimant => {}
-            Self::One(one) => *self = Self::Many(BTreeSet::from([one.clone(), claimant])),
-        }
-    }
-
-    /// Whether nobody is left.
-    fn remove(&mut self, claimant: &Claimant) -> bool {
-        match self {
-            Self::One(one) => one == claimant,
-            Self::Many(all) => {
-                all.remove(claimant);
-                all.is_empty()
-            }
-        }
-    }
-
-    fn iter<'a>(
-        &'a self,
-        within: Option<&'a Network>,
-    ) -> Box<dyn Iterator<Item = &'a Claimant> + 'a> {
-        match (self, within) {
-            (Self::One(one), Some(network)) => {
-                Box::new(std::iter::once(one).filter(move |(at, _)| at == network))
-            }
-            (Self::One(one), None) => Box::new(std::iter::once(one)),
-            (Self::Many(all), None) => Box::new(all.iter()),
-            (Self::Many(all), Some(network)) => {
-                let from = (network.clone(), MemberName::from(""));
-                Box::new(all.range(from..).take_while(move |(at, _)| at == network))
-            }
-        }
-    }
+/// The claimants on one network, or all.
+fn on<'a>(
+    claimants: &'a Few<Claimant>,
+    within: Option<&'a Network>,
+) -> impl Iterator<Item = &'a Claimant> + 'a {
+    let from = within.map(|network| (network.clone(), MemberName::default()));
+    let on = move |(at, _): &&Claimant| within.is_none_or(|network| at == network);
+    claimants.from(from.as_ref()).take_while(on)
 }
 
 fn overlapping<'a, P>(
-    trie: &'a PrefixMap<P, Claimants>,
+    trie: &'a PrefixMap<P, Few<Claimant>>,
     net: P,
-) -> impl Iterator<Item = &'a Claimants> + 'a
+) -> impl Iterator<Item = &'a Few<Claimant>> + 'a
 where
     P: prefix_trie::Prefix + Copy + PartialEq + 'a,
 {
@@ -154,7 +126,7 @@ where
     above.chain(trie.children(&net).map(|(_, claimants)| claimants))
 }
 
-fn bounds_within<P>(trie: &PrefixMap<P, Claimants>, net: P) -> Vec<(u128, u128)>
+fn bounds_within<P>(trie: &PrefixMap<P, Few<Claimant>>, net: P) -> Vec<(u128, u128)>
 where
     P: prefix_trie::Prefix,
     IpNet: From<P>,
@@ -213,6 +185,8 @@ impl Ranges {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn subnet(text: &str) -> Subnet {

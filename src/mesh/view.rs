@@ -17,11 +17,14 @@ use crate::value::{ClusterUuid, Subnet};
 pub struct View<'a> {
     mesh: &'a Mesh,
     changed: &'a [Member],
+    /// Nearly every rule asks for it.
+    local: Option<&'a Member>,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(mesh: &'a Mesh, changed: &'a [Member]) -> Self {
-        Self { mesh, changed }
+        let view = Self { mesh, changed, local: None };
+        Self { local: view.member(&mesh.settings.local_member), ..view }
     }
 
     /// The operator's settings.
@@ -37,7 +40,7 @@ impl<'a> View<'a> {
 
     /// The member that isthmus guards, if anything is said of it.
     pub fn local(&self) -> Option<&'a Member> {
-        self.member(&self.mesh.settings.local_member)
+        self.local
     }
 
     /// Whether this is the member that isthmus guards.
@@ -99,22 +102,30 @@ impl<'a> View<'a> {
         None
     }
 
+    /// Whether nobody but `judged` can claim addresses of this subnet: one look instead of many.
+    pub fn is_clear(&self, subnet: Subnet) -> bool {
+        self.changed.len() <= 1 && !self.mesh.subnets.is_claimed(subnet)
+    }
+
     /// Members other than `judged` that may have an endpoint of this identity.
     pub fn others_at_endpoint(&self, judged: &Member, identity: &str) -> Vec<&'a Member> {
-        self.others_from(judged, identity, str::eq)
+        let names = self.mesh.endpoints.get(identity).into_iter();
+        self.others(judged, names.flat_map(|names| names.from(None))).collect()
     }
 
     /// Members other than `judged` that may have an endpoint on this host, as
     /// [`MetadataEndpoint::host_identity`](crate::value::MetadataEndpoint::host_identity) tells it.
     pub fn others_at_host(&self, judged: &Member, host: &str) -> Vec<&'a Member> {
-        self.others_from(judged, &format!("{host}:"), |found, host| found.starts_with(host))
+        let from = (Bound::Included(host), Bound::Unbounded);
+        let found = self.mesh.endpoints.range::<str, _>(from);
+        let found = found.take_while(|(identity, _)| identity.starts_with(host));
+        self.others(judged, found.flat_map(|(_, names)| names.from(None))).collect()
     }
 
     /// Members other than `judged` that may have this identity.
     pub fn others_with_uuid(&self, judged: &Member, uuid: ClusterUuid) -> Vec<&'a Member> {
-        let from = (uuid, MemberName::from(""));
-        let found = self.mesh.uuids.range(from..).take_while(move |(found, _)| *found == uuid);
-        self.others(judged, found.map(|(_, name)| name)).collect()
+        let names = self.mesh.uuids.get(&uuid).into_iter();
+        self.others(judged, names.flat_map(|names| names.from(None))).collect()
     }
 
     /// The domains that others than `judged` state, each with those that state it.
@@ -165,18 +176,6 @@ impl<'a> View<'a> {
             named @ Network::Named(_) => Some(named),
             _ => None,
         }
-    }
-
-    fn others_from(
-        &self,
-        judged: &Member,
-        start: &str,
-        same: impl Fn(&str, &str) -> bool,
-    ) -> Vec<&'a Member> {
-        let from = (Box::from(start), MemberName::from(""));
-        let found = self.mesh.endpoints.range((Bound::Included(from), Bound::Unbounded));
-        let found = found.take_while(|(identity, _)| same(identity, start)).map(|(_, name)| name);
-        self.others(judged, found).collect()
     }
 
     fn others<'n>(

@@ -36,9 +36,9 @@ const ASPECTS: &[Aspect] = &[
 fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
     // The usual member is described by one document, which cannot disagree with itself.
-    let objects: BTreeSet<&ObjectRef> =
-        member.claims().iter().map(|claim| &*claim.place.object).collect();
-    if objects.len() > 1 {
+    let objects = member.claims().iter().map(|claim| &*claim.place.object);
+    if objects.clone().any(|object| Some(object) != objects.clone().next()) {
+        let objects: BTreeSet<&ObjectRef> = objects.collect();
         for (what, says) in ASPECTS {
             findings.extend(conflicts(member, &objects, what, *says));
         }

@@ -68,6 +68,9 @@ pub fn by_name(name: &str) -> Option<&'static Rule> {
 /// Everything that is wrong with a member as it stands within the mesh.
 pub fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
+    if member.is_empty() {
+        return findings;
+    }
     for rule in RULES {
         if let Judge::State(judge) = rule.judge {
             findings.append(&mut judge(mesh, member));

@@ -1,7 +1,5 @@
 //! SelfReference: a cluster is not a peer of itself.
 
-use std::sync::Arc;
-
 use super::finding::told;
 use super::{Finding, Judge, Rule, Severity};
 use crate::mesh::{Claim, Fact, Member, View};
@@ -110,7 +108,7 @@ fn leads_to(endpoint: &MetadataEndpoint, template: &PublicDomainTemplate) -> boo
     METADATA_SERVICES.iter().any(|service| host_identity(&template.host(service)) == host)
 }
 
-fn endpoint(fact: &Fact) -> Option<&Arc<MetadataEndpoint>> {
+fn endpoint(fact: &Fact) -> Option<&MetadataEndpoint> {
     match fact {
         Fact::Endpoint(endpoint) => Some(endpoint),
         _ => None,

@@ -24,6 +24,9 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
     let network = mesh.network(member);
     for (_, subnet, claim) in member.subnets() {
+        if mesh.is_clear(subnet) {
+            continue;
+        }
         let side = Side { mesh, member, network: &network, subnet, claim };
         for other in mesh.others_on(member, &network, subnet) {
             if mesh.network(other) == network {

@@ -1,5 +1,6 @@
 //! Cluster domains, and the two texts of a cluster that hold one.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,7 +19,12 @@ const LONGEST_LABEL: usize = 63;
 impl ClusterDomain {
     /// Reads a DNS name of RFC 1123 labels; case and one trailing dot do not matter.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        let name = text.strip_suffix('.').unwrap_or(text);
+        let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(name.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(name)
+        };
         let error = |why: String| {
             Invalid::new(
                 format!("{text:?} is not a DNS name: {why}"),
@@ -31,7 +37,7 @@ impl ClusterDomain {
         if name.len() > LONGEST_NAME {
             return Err(error(format!("it is longer than {LONGEST_NAME} characters")));
         }
-        for label in name.split('.') {
+        for label in name.as_bytes().split(|byte| *byte == b'.') {
             if let Some(why) = label_fault(label) {
                 return Err(error(why));
             }
@@ -107,18 +113,19 @@ impl fmt::Display for PublicDomainTemplate {
     }
 }
 
-fn label_fault(label: &str) -> Option<String> {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+fn label_fault(label: &[u8]) -> Option<String> {
+    let allowed = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
+    let text = || String::from_utf8_lossy(label);
     if label.is_empty() {
         Some("two dots stand side by side, or one leads".to_owned())
     } else if label.len() > LONGEST_LABEL {
         Some(format!("a label is longer than {LONGEST_LABEL} characters"))
-    } else if label.starts_with('-') || label.ends_with('-') {
-        Some(format!("label {label:?} starts or ends with a dash"))
-    } else if label.bytes().all(allowed) {
+    } else if label.starts_with(b"-") || label.ends_with(b"-") {
+        Some(format!("label {:?} starts or ends with a dash", text()))
+    } else if label.iter().all(allowed) {
         None
     } else {
-        Some(format!("label {label:?} has characters other than letters, digits and dashes"))
+        Some(format!("label {:?} has characters other than letters, digits and dashes", text()))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Metadata endpoints: where a peer publishes what Deckhouse's discovery reads.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use url::{Host, Url};
 
@@ -19,11 +21,7 @@ const METADATA_LABELS: (&str, &str) = ("istio-metadata", "istio");
 
 /// An `https` URL in canonical form: lower-case punycode host, no default port, one trailing slash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MetadataEndpoint {
-    url: Box<str>,
-    host: Box<str>,
-    port: u16,
-}
+pub struct MetadataEndpoint(Arc<str>);
 
 impl MetadataEndpoint {
     /// Reads an endpoint into its canonical form.
@@ -45,35 +43,46 @@ impl MetadataEndpoint {
 
     /// The same endpoint with that path behind its own.
     pub fn with_standard_path(&self) -> String {
-        format!("{}{}", self.url.trim_end_matches('/'), STANDARD_PATH)
+        format!("{}{}", self.0.trim_end_matches('/'), STANDARD_PATH)
     }
 
     /// The host as discovery resolves it.
     pub fn host(&self) -> &str {
-        &self.host
+        let rest = self.without_scheme();
+        // An IPv6 address has colons of its own, in brackets.
+        let end = if rest.starts_with('[') { rest.find(']').map(|end| end + 1) } else { None };
+        let end = end.or_else(|| rest.find([':', '/'])).unwrap_or(rest.len());
+        &rest[..end]
     }
 
     /// The endpoint as text, in canonical form.
     pub fn as_str(&self) -> &str {
-        &self.url
+        &self.0
     }
 
     /// The host by which two endpoints are the same: a first label `istio-metadata` reads `istio`.
-    pub fn host_identity(&self) -> String {
-        host_identity(&self.host)
+    pub fn host_identity(&self) -> Cow<'_, str> {
+        fold_label(self.host())
     }
 
     /// All by which two endpoints are the same: host, port and path.
-    pub fn identity(&self) -> String {
-        format!("{}:{}{}", self.host_identity(), self.port, self.path())
+    pub fn identity(&self) -> Cow<'_, str> {
+        fold_label(self.without_scheme())
+    }
+
+    fn without_scheme(&self) -> &str {
+        self.0.strip_prefix("https://").unwrap_or(&self.0)
     }
 
     fn path(&self) -> &str {
-        let rest = self.url.strip_prefix("https://").unwrap_or(&self.url);
+        let rest = self.without_scheme();
         rest.find('/').map_or("/", |start| &rest[start..])
     }
 
     fn canonical(text: &str) -> Result<Self, Invalid> {
+        if is_plainly_canonical(text) {
+            return Ok(Self(text.into()));
+        }
         let written = text.trim();
         if written.is_empty() {
             return Err(Invalid::new("the metadata endpoint is empty", format!("write {EXAMPLE}")));
@@ -104,29 +113,44 @@ impl MetadataEndpoint {
             return Err(not_url(written, "its host has an empty label"));
         }
         let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
-        Ok(Self {
-            url: format!("https://{host}{port}{}", canonical_path(url.path())).into(),
-            host: host.into(),
-            port: url.port().unwrap_or(443),
-        })
+        Ok(Self(format!("https://{host}{port}{}", canonical_path(url.path())).into()))
     }
 }
 
 impl fmt::Display for MetadataEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.url)
+        f.write_str(&self.0)
     }
 }
 
 /// The host by which two metadata hosts are the same.
 pub(crate) fn host_identity(host: &str) -> String {
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    match host.split_once('.') {
-        Some((label, rest)) if label == METADATA_LABELS.0 => {
-            format!("{}.{rest}", METADATA_LABELS.1)
-        }
-        _ => host,
+    fold_label(&host.trim_end_matches('.').to_ascii_lowercase()).into_owned()
+}
+
+fn fold_label(host: &str) -> Cow<'_, str> {
+    let (moved, label) = METADATA_LABELS;
+    match host.strip_prefix(moved).filter(|rest| rest.starts_with('.')) {
+        Some(rest) => Cow::Owned(format!("{label}{rest}")),
+        None => Cow::Borrowed(host),
     }
+}
+
+/// Whether a text is plainly in canonical form already, as what is stored always is. What this
+/// leaves open, a URL parser decides.
+fn is_plainly_canonical(text: &str) -> bool {
+    let Some(host) =
+        text.strip_prefix("https://").and_then(|rest| rest.strip_suffix(STANDARD_PATH))
+    else {
+        return false;
+    };
+    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
+    let plain_label =
+        |label: &[u8]| !label.is_empty() && label.iter().all(plain) && !label.starts_with(b"xn-");
+    // A last label without letters makes an IPv4 address, and `xn--` has rules of its own.
+    let mut labels = host.as_bytes().split(|byte| *byte == b'.');
+    let top = labels.clone().next_back();
+    top.is_some_and(|top| top.iter().all(u8::is_ascii_lowercase)) && labels.all(plain_label)
 }
 
 fn https_url(written: &str) -> Result<Url, Invalid> {
@@ -322,7 +346,7 @@ mod tests {
 
     #[test]
     fn sees_through_the_two_host_labels() {
-        let identity = |text| MetadataEndpoint::parse(text).unwrap().identity();
+        let identity = |text| MetadataEndpoint::parse(text).unwrap().identity().into_owned();
         let old = identity("https://istio.k8s-a.example.com/metadata/");
         assert_eq!(identity("https://istio-metadata.k8s-a.example.com/metadata/"), old);
         assert_ne!(identity("https://istio.k8s-a.example.com:8443/metadata/"), old);
