@@ -1,6 +1,7 @@
 //! How long a review takes, from bytes to bytes, and a change to the mesh.
-#![allow(clippy::expect_used, missing_docs)]
+#![allow(clippy::expect_used, clippy::struct_field_names, missing_docs)]
 
+#[allow(dead_code, unreachable_pub, reason = "each benchmark uses a part of it")]
 mod mesh;
 
 use std::hint::black_box;
@@ -9,7 +10,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_ma
 use isthmus::admission::{Hook, answer};
 use mesh::{Layout, mesh, peer, reading};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const SIZES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
 

@@ -1,6 +1,7 @@
 //! How much memory a member takes, as the operating system counts it.
 #![allow(clippy::expect_used, clippy::print_stdout, missing_docs)]
 
+#[allow(dead_code, unreachable_pub, reason = "each benchmark uses a part of it")]
 mod mesh;
 
 use std::fs;

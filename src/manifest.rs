@@ -37,7 +37,9 @@ fn open<'a>(node: Node<'a>, file: &str, manifests: &mut Vec<Manifest<'a>>) {
         let Value::Map(entries) = node.value else { return };
         let items = entries.into_iter().find(|(key, _)| key.text == "items");
         if let Some((_, Node { value: Value::List(items), .. })) = items {
-            items.into_iter().for_each(|item| open(item, file, manifests));
+            for item in items {
+                open(item, file, manifests);
+            }
         }
         return;
     }

@@ -207,7 +207,7 @@ fn notes(old: Option<&Reading>, new: &Reading) -> Vec<(Place, String)> {
             match &claim.fact {
                 Fact::Advice(advice) => notes.push((claim.place.clone(), advice.to_string())),
                 Fact::Allow(allow) => {
-                    notes.extend(unknown_rules(allow).map(|note| (claim.place.clone(), note)))
+                    notes.extend(unknown_rules(allow).map(|note| (claim.place.clone(), note)));
                 }
                 _ => {}
             }

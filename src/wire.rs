@@ -89,7 +89,7 @@ impl<'a> Request<'a> {
         // One pass reads nearly every review. Where it fails the objects may be to blame, and a
         // second pass that leaves them alone finds the uid to answer to.
         if let Ok(review) = serde_json::from_str::<WireReview<'a, Object<'a>>>(text) {
-            return Self::from_wire(review, |object| Ok(object));
+            return Self::from_wire(review, Ok);
         }
         let review = serde_json::from_str::<WireReview<'a, &'a RawValue>>(text)
             .map_err(|error| NotAReview::NotReadable(error.to_string()))?;

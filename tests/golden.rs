@@ -129,7 +129,7 @@ fn settings(text: &str) -> Settings {
     for line in text.lines().filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(": ").unwrap();
         match name {
-            "localMember" => settings.local_member = value.to_owned(),
+            "localMember" => value.clone_into(&mut settings.local_member),
             "multiNetworkOverlap" => settings.multi_network_overlap = value.parse().unwrap(),
             "selfReference" => settings.self_reference = value.parse().unwrap(),
             other => panic!("no setting {other}"),
@@ -143,15 +143,16 @@ fn object(yaml: &str) -> Value {
     serde_json::from_str(&manifests[0].json).unwrap()
 }
 
-pub fn call(mesh: &Mesh, hook: Hook, old: Option<&Value>, new: &Value) -> Value {
+pub(crate) fn call(mesh: &Mesh, hook: Hook, old: Option<&Value>, new: &Value) -> Value {
     let review = review(old, new);
-    let answer = answer(mesh, hook, review.to_string().as_bytes()).unwrap();
+    let body = review.to_string();
+    let answer = answer(mesh, hook, body.as_bytes()).unwrap();
     let answer: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(answer["response"]["uid"], review["request"]["uid"]);
     answer
 }
 
-pub fn review(old: Option<&Value>, new: &Value) -> Value {
+pub(crate) fn review(old: Option<&Value>, new: &Value) -> Value {
     let api_version = new["apiVersion"].as_str().unwrap();
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     json!({

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use rules::markdown as rules_page;
+
 /// Keeps Istio multicluster meshes sound: refuses writes that would break them, and says what to
 /// write instead.
 #[derive(Debug, Parser)]

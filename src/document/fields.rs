@@ -113,7 +113,7 @@ impl<'n> Fields<'_, 'n> {
         let (full, position) = (self.path(path), node.span.position());
         match text.parse() {
             Ok(length @ 1..=32) => {
-                self.reading.claim(self.member, full, position, Fact::NodePrefix(length))
+                self.reading.claim(self.member, full, position, Fact::NodePrefix(length));
             }
             _ => {
                 let problem = format!("{text:?} is not a prefix length of IPv4");

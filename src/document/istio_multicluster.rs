@@ -56,7 +56,7 @@ fn spec(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
     reading.claim(member, GATEWAY, Position::NONE, Fact::Network(network));
     match endpoint.map(MetadataEndpoint::parse) {
         Some(Ok(endpoint)) => {
-            reading.claim(member, ENDPOINT, Position::NONE, Fact::Endpoint(endpoint))
+            reading.claim(member, ENDPOINT, Position::NONE, Fact::Endpoint(endpoint));
         }
         Some(Err(why)) => {
             reading.fault(

@@ -31,6 +31,9 @@ pub struct Object<'a> {
     fields: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
+/// Labels or annotations.
+type Texts<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
 /// An object's metadata.
 #[derive(Debug, Default)]
 pub struct Metadata<'a> {
@@ -40,8 +43,8 @@ pub struct Metadata<'a> {
     pub generate_name: Cow<'a, str>,
     /// `namespace`; empty for cluster-scoped objects.
     pub namespace: Cow<'a, str>,
-    labels: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    annotations: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    labels: Texts<'a>,
+    annotations: Texts<'a>,
 }
 
 impl<'a> Object<'a> {
@@ -107,7 +110,7 @@ impl<'a> Object<'a> {
     }
 }
 
-fn find<'m>(map: &'m [(Cow<'_, str>, Cow<'_, str>)], key: &str) -> Option<&'m str> {
+fn find<'m>(map: &'m Texts<'_>, key: &str) -> Option<&'m str> {
     map.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_ref())
 }
 
@@ -224,15 +227,13 @@ fn optional_text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Cow<'de, str>, A
     Ok(text.map(|BorrowedText(text)| text).unwrap_or_default())
 }
 
-fn ours<'de, A: MapAccess<'de>>(
-    map: &mut A,
-) -> Result<Vec<(Cow<'de, str>, Cow<'de, str>)>, A::Error> {
+fn ours<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Texts<'de>, A::Error> {
     let ours: Option<Ours<'de>> = map.next_value()?;
     Ok(ours.map(|Ours(entries)| entries).unwrap_or_default())
 }
 
 /// The labels or annotations that mean something here; the rest is skipped without a copy.
-struct Ours<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+struct Ours<'a>(Texts<'a>);
 
 impl<'a, 'de: 'a> Deserialize<'de> for Ours<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -245,7 +246,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for Ours<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries: Vec<(Cow<'de, str>, Cow<'de, str>)> = Vec::new();
+                let mut entries = Texts::new();
                 while let Some(BorrowedText(key)) = map.next_key()? {
                     if !key.starts_with(OURS) && key != ALLOW_UNSAFE {
                         map.next_value::<IgnoredAny>()?;

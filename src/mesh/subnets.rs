@@ -52,13 +52,15 @@ impl Subnets {
             IpNet::V6(net) => drop(self.v6.remove(&net)),
         }
         let (covered, inner) = match subnet.net() {
-            IpNet::V4(net) => (self.v4.get_lpm(&net).is_some(), bounds_within(&self.v4, net)),
-            IpNet::V6(net) => (self.v6.get_lpm(&net).is_some(), bounds_within(&self.v6, net)),
+            IpNet::V4(net) => (self.v4.get_lpm(&net).is_some(), bounds_within(&self.v4, &net)),
+            IpNet::V6(net) => (self.v6.get_lpm(&net).is_some(), bounds_within(&self.v6, &net)),
         };
         if !covered {
             let taken = self.taken_mut(subnet);
             taken.remove(subnet.bounds());
-            inner.into_iter().for_each(|bounds| taken.insert(bounds));
+            for bounds in inner {
+                taken.insert(bounds);
+            }
         }
     }
 
@@ -126,12 +128,12 @@ where
     above.chain(trie.children(&net).map(|(_, claimants)| claimants))
 }
 
-fn bounds_within<P>(trie: &PrefixMap<P, Few<Claimant>>, net: P) -> Vec<(u128, u128)>
+fn bounds_within<P>(trie: &PrefixMap<P, Few<Claimant>>, net: &P) -> Vec<(u128, u128)>
 where
     P: prefix_trie::Prefix,
     IpNet: From<P>,
 {
-    trie.children(&net).map(|(prefix, _)| Subnet::from_net(prefix.into()).bounds()).collect()
+    trie.children(net).map(|(prefix, _)| Subnet::from_net(prefix.into()).bounds()).collect()
 }
 
 /// Addresses that are taken: first to last of each run, runs apart by at least one free address.

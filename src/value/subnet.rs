@@ -99,6 +99,7 @@ impl Subnet {
 
     /// The private range a replacement is looked for in: the one that holds this subnet, else the
     /// largest one of its family.
+    #[must_use]
     pub fn private_range(self) -> Self {
         let ranges = if self.is_ipv4() { PRIVATE_V4 } else { PRIVATE_V6 };
         *ranges.iter().find(|range| range.contains(self)).unwrap_or(&ranges[0])

@@ -1,0 +1,62 @@
+//! The documentation says what the code does.
+
+use std::fs;
+use std::path::Path;
+
+use isthmus::document::DOCUMENTS;
+
+fn page(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+#[test]
+fn the_rules_page_is_what_the_command_prints() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/rules.md");
+    let printed = isthmus::cli::rules_page();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(path, printed).unwrap();
+    } else {
+        assert_eq!(
+            page("docs/rules.md"),
+            printed,
+            "isthmus rules --format markdown > docs/rules.md"
+        );
+    }
+}
+
+#[test]
+fn the_documents_page_has_every_row_of_the_registry_and_no_other() {
+    let page = page("docs/documents.md");
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| Document"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let told: Vec<_> = rows.iter().map(|row| (row[0], row[2])).collect();
+    let registered: Vec<_> =
+        DOCUMENTS.iter().map(|document| (document.name, document.says)).collect();
+    assert_eq!(told, registered);
+}
+
+#[test]
+fn every_link_between_pages_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let top = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+        .map(|name| root.join(name));
+    for file in docs.chain(top) {
+        let text = fs::read_to_string(&file).unwrap();
+        for link in text.split("](").skip(1) {
+            let target = link.split([')', '#']).next().unwrap();
+            if !target.is_empty() && !target.contains("://") {
+                assert!(
+                    file.parent().unwrap().join(target).exists(),
+                    "{}: {target}",
+                    file.display()
+                );
+            }
+        }
+    }
+}
