@@ -1,5 +1,9 @@
 //! Manifests: the text of a file into the objects it holds.
 
+pub mod broken;
+mod edit;
+pub mod fix;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json};

@@ -1,5 +1,6 @@
 //! The command line: one file for each command.
 
+mod check;
 mod rules;
 mod settings;
 
@@ -20,6 +21,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Args),
     /// Print every rule: what it denies, why, and what to do about it.
     Rules(rules::Args),
 }
@@ -29,6 +31,7 @@ enum Command {
 /// Exit status: 0 if all is well, 1 if something is denied, 2 if something cannot be read or used.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -1,5 +1,13 @@
 //! Findings as people read them: the causes of a denial, warnings, and their sentences.
 
+pub mod diagnostic;
+pub mod github;
+pub mod json;
+pub mod locate;
+#[cfg(feature = "serve")]
+pub mod pretty;
+pub mod sarif;
+
 use std::borrow::Cow;
 
 use crate::mesh::{ObjectRef, Place, Position};
@@ -97,7 +105,7 @@ fn field<'a>(finding: &'a Finding, written: &ObjectRef) -> (Cow<'a, str>, String
     (field, elsewhere)
 }
 
-fn position_words(place: &Place) -> String {
+pub(crate) fn position_words(place: &Place) -> String {
     match place.position {
         Position::NONE => String::new(),
         Position { line, column } => format!("line {line}, column {column}: "),
@@ -115,7 +123,7 @@ fn shortened(text: &str, end: &str) -> String {
 }
 
 /// A text without control characters, which a terminal or a warning header would obey.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     if !text.chars().any(char::is_control) {
         return text.to_owned();
     }

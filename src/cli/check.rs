@@ -1,0 +1,120 @@
+//! `isthmus check`: a set of manifests judged as one mesh, offline.
+
+mod files;
+mod judge;
+mod write;
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+
+use self::files::{Input, Inputs};
+use super::settings::SettingsArgs;
+use crate::report::diagnostic::{CheckReport, Level};
+use crate::report::github::github;
+use crate::report::json::json;
+use crate::report::pretty::pretty;
+use crate::report::printable;
+use crate::report::sarif::sarif;
+
+/// Judge manifests as one mesh, offline.
+///
+/// Reads YAML and JSON: files, directories (all .yaml, .yml and .json in them; hidden entries are
+/// skipped), and `-` for stdin. Objects that say nothing of the mesh are passed over, and so are
+/// files of a directory that are no YAML, such as Helm templates.
+///
+/// Exit status: 0 if nothing is denied, 1 if something is (with --strict also if something is
+/// warned of), 2 if something cannot be read or used.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Files and directories to judge; `-` is stdin.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Judge the set as a change to the mesh in this directory: what stood there before is only
+    /// warned of. Its files that are also in the set count as part of the set, and a document
+    /// without a name replaces the one in the file of the same name.
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
+    /// How to print what is found.
+    #[arg(long, value_enum, default_value_t = Format::Pretty)]
+    format: Format,
+    /// Exit with 1 also where something is only warned of.
+    #[arg(long)]
+    strict: bool,
+    /// Write what admission would default or rewrite back into the files, and judge the result.
+    /// Everything else of a file stays as it is, byte for byte; where that cannot be had, the
+    /// object is left alone with a warning. The text of stdin is printed on stdout, fixed, and
+    /// the report on stderr.
+    #[arg(long)]
+    fix: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people: each finding beside the lines it is about.
+    Pretty,
+    /// One JSON object.
+    Json,
+    /// SARIF 2.1.0, for code scanning services.
+    Sarif,
+    /// Workflow commands of GitHub Actions.
+    Github,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let settings = Arc::new(args.settings.settings());
+    let mut set = Inputs::read(&args.paths, &[]);
+    let against = args.against.as_slice();
+    let against = Inputs::read(against, &set.files);
+    let errors = set.errors.iter().chain(&against.errors).cloned();
+    let unusable: Vec<_> = errors.chain(judge::unusable(&set.files, &against.files)).collect();
+    if !unusable.is_empty() {
+        for why in unusable {
+            anstream::eprintln!("isthmus: {}", printable(&why));
+        }
+        return Ok(ExitCode::from(2));
+    }
+    let fixed = if args.fix { Some(write::fix_all(&mut set.files, &settings)?) } else { None };
+    let stdin = set.files.iter().find(|file| file.real.is_none() && file.name == files::STDIN);
+    let stdin = stdin.map(Input::whole_text);
+    let mut report =
+        judge::judge(set, against, &settings, fixed.as_ref().map(|fixed| &fixed.not_fixed));
+    report.changes = fixed.map(|fixed| fixed.changes).unwrap_or_default();
+    show(args, &report, stdin.as_deref().filter(|_| args.fix))?;
+    let is_denied = report.count(Level::Denial) > 0;
+    let is_warned = report.count(Level::Warning) > 0;
+    Ok(ExitCode::from(u8::from(is_denied || (args.strict && is_warned))))
+}
+
+fn show(args: &Args, report: &CheckReport, fixed_stdin: Option<&str>) -> anyhow::Result<()> {
+    let text = match args.format {
+        Format::Pretty => pretty(report),
+        Format::Json => json(report),
+        Format::Sarif => sarif(report),
+        Format::Github => github(report),
+    };
+    if let Some(fixed) = fixed_stdin {
+        print(&mut std::io::stdout(), fixed)?;
+        print(&mut anstream::stderr(), &text)?;
+    } else {
+        print(&mut anstream::stdout(), &text)?;
+    }
+    // The other formats end with it.
+    if fixed_stdin.is_none() && matches!(args.format, Format::Json | Format::Sarif) {
+        anstream::eprintln!("{}", report.summary());
+    }
+    Ok(())
+}
+
+/// Prints a text; a reader who has seen enough is no error.
+fn print(to: &mut dyn std::io::Write, text: &str) -> std::io::Result<()> {
+    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,198 @@
+//! The files that are named on a command line, and what cannot be read of them.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::report::diagnostic::PassedOver;
+
+/// The name of standard input.
+pub(super) const STDIN: &str = "<stdin>";
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 64 << 20;
+/// The endings of manifests.
+const ENDINGS: &[&str] = &["yaml", "yml", "json"];
+
+/// A file that was read.
+#[derive(Debug)]
+pub(super) struct Input {
+    /// The path as it was given; [`STDIN`] for standard input.
+    pub(super) name: String,
+    /// The file itself, links followed; nothing for standard input.
+    pub(super) real: Option<PathBuf>,
+    /// Whether it was named itself, and not found in a directory.
+    pub(super) is_named: bool,
+    /// Whether it begins with a byte order mark.
+    pub(super) has_bom: bool,
+    /// The text without that mark.
+    pub(super) text: String,
+}
+
+impl Input {
+    /// The text as it stands in the file.
+    pub(super) fn whole_text(&self) -> String {
+        format!("{}{}", if self.has_bom { "\u{feff}" } else { "" }, self.text)
+    }
+}
+
+/// The files of a command line.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    /// Those that were read, in the order in which kubectl would apply them.
+    pub(super) files: Vec<Input>,
+    /// Those found in a directory that hold no text.
+    pub(super) passed_over: Vec<PassedOver>,
+    /// How many in directories have other endings.
+    pub(super) other_files: usize,
+    /// What cannot be read, and why.
+    pub(super) errors: Vec<String>,
+    /// Which files and directories were seen, so that none is read twice and no link leads round
+    /// in circles.
+    seen: HashMap<PathBuf, Seen>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Seen {
+    File(usize),
+    Other,
+}
+
+impl Inputs {
+    /// Reads these paths, but for files that are among `known`.
+    pub(super) fn read(paths: &[PathBuf], known: &[Input]) -> Self {
+        let mut inputs = Self::default();
+        for real in known.iter().filter_map(|input| input.real.clone()) {
+            inputs.seen.insert(real, Seen::Other);
+        }
+        for path in paths {
+            if path.as_os_str() == "-" {
+                inputs.stdin();
+            } else {
+                inputs.path(path, true);
+            }
+        }
+        inputs
+    }
+
+    fn stdin(&mut self) {
+        if self.files.iter().any(|file| file.name == STDIN) {
+            return;
+        }
+        match text_of(&mut io::stdin().lock()) {
+            Ok((has_bom, text)) => self.files.push(Input {
+                name: STDIN.to_owned(),
+                real: None,
+                is_named: true,
+                has_bom,
+                text,
+            }),
+            Err(why) => self.errors.push(format!("{STDIN}: {why}")),
+        }
+    }
+
+    fn path(&mut self, path: &Path, is_named: bool) {
+        let name = path.strip_prefix(".").unwrap_or(path).display().to_string();
+        let found = fs::canonicalize(path).and_then(|real| Ok((fs::metadata(&real)?, real)));
+        let (metadata, real) = match found {
+            Ok(found) => found,
+            Err(error) => return self.errors.push(format!("{name}: {error}")),
+        };
+        if metadata.is_dir() {
+            if self.seen.insert(real, Seen::Other).is_none() {
+                self.directory(path, &name);
+            }
+            return;
+        }
+        if !is_named && !metadata.is_file() {
+            self.other_files += 1;
+            return;
+        }
+        // A pipe is read as often as it is named; a file is not.
+        if let Some(seen) = self.seen.get(&real).filter(|_| metadata.is_file()) {
+            if let Seen::File(index) = *seen
+                && let Some(file) = self.files.get_mut(index)
+            {
+                file.is_named |= is_named;
+            }
+            return;
+        }
+        let read = fs::File::open(path).map_err(|error| Unread::Fails(error.to_string()));
+        match read.and_then(|mut file| text_of(&mut file)) {
+            Ok((has_bom, text)) => {
+                self.seen.insert(real.clone(), Seen::File(self.files.len()));
+                let real = Some(real).filter(|_| metadata.is_file());
+                self.files.push(Input { name, real, is_named, has_bom, text });
+            }
+            Err(Unread::NoText(reason)) if !is_named => {
+                self.seen.insert(real, Seen::Other);
+                self.passed_over.push(PassedOver { file: name, reason });
+            }
+            Err(why) => self.errors.push(format!("{name}: {why}")),
+        }
+    }
+
+    fn directory(&mut self, path: &Path, name: &str) {
+        let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => return self.errors.push(format!("{name}: {error}")),
+        };
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            // What editors, version control and Secret mounts keep for themselves.
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            let path = entry.path();
+            if path.is_dir() || is_manifest(&path) {
+                self.path(&path, false);
+            } else {
+                self.other_files += 1;
+            }
+        }
+    }
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)))
+}
+
+/// Why there is no text.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    #[error("{0}")]
+    Fails(String),
+    #[error("{0}")]
+    NoText(String),
+}
+
+/// The text, and whether a byte order mark stood before it.
+fn text_of(reader: &mut dyn Read) -> Result<(bool, String), Unread> {
+    let mut bytes = Vec::new();
+    let read = reader.take(LARGEST + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Unread::Fails(error.to_string()))?;
+    if bytes.len() as u64 > LARGEST {
+        let why = format!("is larger than {} MiB; split it", LARGEST >> 20);
+        return Err(Unread::Fails(why));
+    }
+    let no_text = |why: String| Err(Unread::NoText(why));
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return no_text("is UTF-16; save it as UTF-8".to_owned());
+    }
+    if bytes.contains(&0) {
+        return no_text("is binary, not text".to_owned());
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => match text.strip_prefix('\u{feff}') {
+            Some(rest) => Ok((true, rest.to_owned())),
+            None => Ok((false, text)),
+        },
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let line = error.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
+            no_text(format!("is not UTF-8 (line {line})"))
+        }
+    }
+}

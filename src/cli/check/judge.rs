@@ -1,0 +1,383 @@
+//! The texts of a set of files into a report on them. No I/O.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::files::{Input, Inputs};
+use super::write::NotFixed;
+use crate::document::{YamlError, yaml_documents};
+use crate::manifest::broken::{BrokenDocument, is_of_mesh, set_broken_aside};
+use crate::manifest::{Manifest, fix, read};
+use crate::mesh::{Mesh, ObjectRef, Place, Reading};
+use crate::report::diagnostic::{
+    ADVICE, CheckReport, Counts, DEFINED_TWICE, Diagnostic, Level, NOT_FIXED, PassedOver, REWRITTEN,
+};
+use crate::report::locate::{Location, Source, find};
+use crate::report::position_words;
+use crate::review::{Mildness, review_all};
+use crate::rule::Finding;
+use crate::settings::Settings;
+
+/// The rule of what cannot be read.
+const INVALID_DOCUMENT: &str = "InvalidDocument";
+
+/// What makes files unusable: a named one that is no YAML, or one of the mesh that it is held
+/// against.
+pub(super) fn unusable(set: &[Input], against: &[Input]) -> Vec<String> {
+    let mut unusable = Vec::new();
+    for (input, in_set) in set.iter().map(|i| (i, true)).chain(against.iter().map(|i| (i, false))) {
+        for broken in readable(&input.text).1 {
+            let is_unusable = if in_set {
+                input.is_named && !is_finding(&broken)
+            } else {
+                input.is_named || is_finding(&broken)
+            };
+            if is_unusable {
+                let YamlError { what, span } = &broken.error;
+                unusable.push(format!("{}:{}:{}: {what}", input.name, span.line, span.column));
+            }
+        }
+    }
+    unusable
+}
+
+/// A text of which only YAML is left, and the documents that are none.
+pub(super) fn readable(text: &str) -> (String, Vec<BrokenDocument>) {
+    match yaml_documents(text) {
+        Ok(_) => (text.to_owned(), Vec::new()),
+        Err(_) => set_broken_aside(text),
+    }
+}
+
+/// Whether a broken document is told as a finding: somebody meant it to be YAML of the mesh.
+fn is_finding(broken: &BrokenDocument) -> bool {
+    broken.is_of_mesh && !broken.is_template
+}
+
+/// Judges a set of files as a change to those it is held against. `not_fixed` tells which objects
+/// could not be written back, if that was tried.
+pub(super) fn judge(
+    set: Inputs,
+    against: Inputs,
+    settings: &Arc<Settings>,
+    not_fixed: Option<&NotFixed>,
+) -> CheckReport {
+    let count = set.files.len();
+    let mut counts = Counts {
+        files: count + set.passed_over.len() + set.other_files,
+        files_passed_over: set.passed_over.len() + set.other_files,
+        ..Counts::default()
+    };
+    let mut passed_over = set.passed_over;
+    let inputs = set.files.into_iter().chain(against.files);
+    let sources: Vec<_> = inputs.map(|input| Source::new(input.name, input.text)).collect();
+    let texts: Vec<_> = sources.iter().map(|source| readable(source.text())).collect();
+
+    let mut judge = Judge::new(settings, &sources, count);
+    for (((text, broken), name), source) in texts.iter().zip(names(&sources, count)).zip(0..) {
+        let manifests = read(text, &name).unwrap_or_default();
+        if source < count {
+            counts.files_passed_over += usize::from(!broken.is_empty() && manifests.is_empty());
+            passed_over.extend(judge.broken(source, broken));
+        }
+        for (index, manifest) in manifests.into_iter().enumerate() {
+            let is_judged = judge.object(source, index, manifest);
+            if source < count {
+                counts.objects += usize::from(is_judged);
+                counts.objects_passed_over += usize::from(!is_judged);
+            }
+        }
+    }
+    judge.defined_twice();
+    judge.verdict();
+    judge.rewrites(not_fixed);
+    let mut diagnostics = judge.told;
+    diagnostics.sort_by_key(|diagnostic| {
+        let at = diagnostic.at.as_ref();
+        (at.is_none(), at.map(|at| (at.source, at.start.line, at.start.column)), diagnostic.level)
+    });
+    CheckReport { sources, diagnostics, changes: Vec::new(), passed_over, counts }
+}
+
+/// The names by which documents without a name are known: their files', and in the mesh that the
+/// set is held against that of the one file of the set that has the same name.
+fn names(sources: &[Source], count: usize) -> Vec<String> {
+    let base = |source: &Source| Path::new(&source.name).file_name().map(ToOwned::to_owned);
+    let (set, against) = sources.split_at(count);
+    let against = against.iter().map(|source| {
+        let mut same = set.iter().filter(|other| base(other) == base(source));
+        match (same.next(), same.next()) {
+            (Some(one), None) => one,
+            _ => source,
+        }
+    });
+    set.iter().chain(against).map(|source| source.name.clone()).collect()
+}
+
+/// An object that says something of the mesh.
+struct Judged<'a> {
+    source: usize,
+    /// Which of its file's objects.
+    index: usize,
+    manifest: Manifest<'a>,
+    reading: Reading,
+}
+
+struct Judge<'a> {
+    settings: &'a Arc<Settings>,
+    sources: &'a [Source],
+    /// How many of the sources are the set; those after them are what it is held against.
+    count: usize,
+    objects: Vec<Judged<'a>>,
+    /// For each object the last definition, which counts, as it does for kubectl; one of the set
+    /// before any other.
+    counts: HashMap<ObjectRef, usize>,
+    told: Vec<Diagnostic>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(settings: &'a Arc<Settings>, sources: &'a [Source], count: usize) -> Self {
+        let (objects, counts, told) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { settings, sources, count, objects, counts, told }
+    }
+
+    /// Tells of documents that are no YAML, and gives back those that are passed over.
+    fn broken(&mut self, source: usize, broken: &[BrokenDocument]) -> Vec<PassedOver> {
+        let (told, passed): (Vec<_>, Vec<_>) = broken.iter().partition(|b| is_finding(b));
+        for broken in told {
+            let at = self.source(source).location(source, broken.error.span.bytes.clone());
+            let base = diagnostic(Level::Denial, INVALID_DOCUMENT, Some(at));
+            self.told.push(Diagnostic {
+                message: broken.error.what.clone(),
+                remedy: "write the document as YAML".to_owned(),
+                ..base
+            });
+        }
+        let file = &self.source(source).name;
+        let passed = passed.into_iter().map(|broken| {
+            let what = if broken.is_template { "a template: " } else { "" };
+            PassedOver { file: file.clone(), reason: format!("{what}{}", broken.error) }
+        });
+        passed.collect()
+    }
+
+    /// Takes an object in; gives back whether it says something of the mesh.
+    fn object(&mut self, source: usize, index: usize, manifest: Manifest<'a>) -> bool {
+        let reading = match manifest.reading(self.settings) {
+            Ok(reading) if manifest.document(self.settings).is_some() => reading,
+            Err(error) if source < self.count && is_of_mesh(&manifest.json) => {
+                self.unreadable(source, &manifest, &error);
+                return true;
+            }
+            Ok(_) | Err(_) => return false,
+        };
+        let object = ObjectRef::clone(&reading.object);
+        self.objects.push(Judged { source, index, manifest, reading });
+        let newest = self.objects.len() - 1;
+        let stands = self.counts.get(&object).and_then(|index| self.objects.get(*index));
+        // What the set is held against comes after it, and never replaces it.
+        if source < self.count || stands.is_none_or(|stands| stands.source >= self.count) {
+            self.counts.insert(object, newest);
+        }
+        true
+    }
+
+    fn unreadable(&mut self, source: usize, manifest: &Manifest<'_>, error: &serde_json::Error) {
+        let text = self.source(source);
+        let found = find(text.text(), &manifest.node, "metadata.name", 0);
+        let at = text.location(source, found.bytes);
+        let why = error.to_string();
+        // Its place is one in the JSON that was made of the object.
+        let why = why.split(" at line ").next().unwrap_or_default();
+        let base = diagnostic(Level::Denial, INVALID_DOCUMENT, Some(at));
+        self.told.push(Diagnostic {
+            message: format!("the object cannot be read: {why}"),
+            remedy: "write it as its kind demands".to_owned(),
+            ..base
+        });
+    }
+
+    /// Tells of objects that stand more than once in the set.
+    fn defined_twice(&mut self) {
+        let mut told = Vec::new();
+        for (index, judged) in self.objects.iter().enumerate() {
+            let object = &judged.reading.object;
+            let Some(counting) = self.counts.get(&**object).filter(|counts| **counts != index)
+            else {
+                continue;
+            };
+            let Some(counting) = self.objects.get(*counting) else { continue };
+            if judged.source >= self.count {
+                continue;
+            }
+            let at = self.locate(judged, "metadata.name", 0).0;
+            let counts = self.locate(counting, "metadata.name", 0).0;
+            let file = &self.source(counting.source).name;
+            let here = &self.source(judged.source).name;
+            let base = diagnostic(Level::Warning, DEFINED_TWICE, Some(at));
+            told.push(Diagnostic {
+                object: Some(ObjectRef::clone(object)),
+                field: "metadata.name".to_owned(),
+                message: format!(
+                    "{object} stands twice, here in {here} and in {file} at line {}; the latter counts, this one is not judged",
+                    counts.start.line
+                ),
+                remedy: "keep one of them".to_owned(),
+                related: vec![("this one counts", counts)],
+                ..base
+            });
+        }
+        self.told.append(&mut told);
+    }
+
+    /// Tells what the set brings.
+    fn verdict(&mut self) {
+        let counted = |index: usize, judged: &Judged<'_>| {
+            self.counts.get(&*judged.reading.object) == Some(&index)
+        };
+        let written: Vec<_> = self
+            .objects
+            .iter()
+            .enumerate()
+            .filter(|(index, judged)| judged.source < self.count && counted(*index, judged))
+            .map(|(_, judged)| judged.reading.clone())
+            .collect();
+        let stands = || {
+            let stands = self.objects.iter().filter(|judged| judged.source >= self.count);
+            stands.map(|judged| judged.reading.clone())
+        };
+        let before = Mesh::of(Arc::clone(self.settings), stands());
+        let after = Mesh::of(Arc::clone(self.settings), stands().chain(written.iter().cloned()));
+        let verdict = review_all(&before, &after, &written);
+        for finding in &verdict.denials {
+            self.told.push(self.finding(finding, None));
+        }
+        for warning in &verdict.warnings {
+            self.told.push(self.finding(&warning.finding, Some(warning.because)));
+        }
+        for (place, note) in &verdict.notes {
+            let (at, inside) = self.place(place);
+            let base = diagnostic(Level::Note, ADVICE, at);
+            self.told.push(Diagnostic {
+                object: Some(ObjectRef::clone(&place.object)),
+                field: place.path.to_string(),
+                message: told(note, place, inside),
+                ..base
+            });
+        }
+    }
+
+    fn finding(&self, finding: &Finding, because: Option<Mildness>) -> Diagnostic {
+        let (at, inside) = self.place(&finding.place);
+        let message = told(&finding.message, &finding.place, inside);
+        let others = [
+            ("the other side", finding.against.as_ref()),
+            ("what puts it on this network", finding.because.as_ref()),
+        ];
+        let others = others.into_iter().filter_map(|(what, place)| Some((what, place?)));
+        let mut related: Vec<_> =
+            others.filter_map(|(what, place)| Some((what, self.place(place).0?))).collect();
+        let mut at = at;
+        let mut is_elsewhere = false;
+        // A reader of the set looks for what the set can change.
+        let in_set = |at: &Location| at.source < self.count;
+        if at.as_ref().is_some_and(|at| !in_set(at))
+            && let Some((_, place)) = related.iter_mut().find(|(_, place)| in_set(place))
+            && let Some(at) = &mut at
+        {
+            std::mem::swap(at, place);
+            is_elsewhere = true;
+        }
+        related.retain(|(_, place)| at.as_ref() != Some(place));
+        let level = if because.is_some() { Level::Warning } else { Level::Denial };
+        Diagnostic {
+            member: Some(Arc::clone(&finding.member)),
+            object: Some(ObjectRef::clone(&finding.place.object)),
+            field: finding.place.path.to_string(),
+            message,
+            remedy: finding.remedy.clone(),
+            because,
+            is_elsewhere,
+            related,
+            ..diagnostic(level, finding.rule, at)
+        }
+    }
+
+    /// Tells what admission would write otherwise.
+    fn rewrites(&mut self, not_fixed: Option<&NotFixed>) {
+        let mut told = Vec::new();
+        for judged in self.objects.iter().filter(|judged| judged.source < self.count) {
+            for rewrite in fix::rewrites(&judged.manifest, self.settings) {
+                let field = fix::dotted(&rewrite.pointer);
+                let at = Some(self.locate(judged, &field, 0).0);
+                let to = rewrite.to;
+                let what = match rewrite.from {
+                    None => format!("absent, and admission writes {to}"),
+                    Some(from) => format!("{from}, which admission rewrites to {to}"),
+                };
+                let (level, code, remedy) = match not_fixed {
+                    None => (Level::Note, REWRITTEN, "`isthmus check --fix` writes it".to_owned()),
+                    Some(not_fixed) => {
+                        let why = not_fixed.get(&(judged.source, judged.index));
+                        let why = why.copied().unwrap_or("it cannot be written");
+                        (Level::Warning, NOT_FIXED, format!("write it by hand: {why}"))
+                    }
+                };
+                told.push(Diagnostic {
+                    object: Some(ObjectRef::clone(&judged.reading.object)),
+                    field,
+                    message: what,
+                    remedy,
+                    ..diagnostic(level, code, at)
+                });
+            }
+        }
+        self.told.append(&mut told);
+    }
+
+    /// Where a place is, and whether that is its line inside a carried text.
+    fn place(&self, place: &Place) -> (Option<Location>, bool) {
+        let index = self.counts.get(&*place.object);
+        let Some(judged) = index.and_then(|index| self.objects.get(*index)) else {
+            return (None, false);
+        };
+        let (at, inside) = self.locate(judged, &place.path, place.position.line);
+        (Some(at), inside)
+    }
+
+    fn locate(&self, judged: &Judged<'_>, path: &str, line: u32) -> (Location, bool) {
+        let source = self.source(judged.source);
+        let found = find(source.text(), &judged.manifest.node, path, line);
+        let mut at = source.location(judged.source, found.bytes);
+        at.is_carrier = found.is_carrier;
+        (at, found.is_inside)
+    }
+
+    fn source(&self, source: usize) -> &'a Source {
+        &self.sources[source]
+    }
+}
+
+fn diagnostic(level: Level, code: &'static str, at: Option<Location>) -> Diagnostic {
+    Diagnostic {
+        level,
+        code,
+        member: None,
+        object: None,
+        field: String::new(),
+        message: String::new(),
+        remedy: String::new(),
+        because: None,
+        at,
+        is_elsewhere: false,
+        related: Vec::new(),
+    }
+}
+
+/// A message with the position inside a carried text, which only a place in the file makes
+/// superfluous.
+fn told(message: &str, place: &Place, is_inside: bool) -> String {
+    let position = if is_inside { String::new() } else { position_words(place) };
+    format!("{position}{message}")
+}

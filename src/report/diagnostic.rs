@@ -1,0 +1,194 @@
+//! What `isthmus check` tells of a set of files, as data that every format prints.
+
+use std::fmt::{self, Write};
+
+use super::locate::{Location, Source};
+use crate::mesh::{MemberName, ObjectRef};
+use crate::review::Mildness;
+
+/// Everything that is told of a set of files.
+#[derive(Debug, Default)]
+pub struct CheckReport {
+    /// The texts that locations point into.
+    pub sources: Vec<Source>,
+    /// What is told, by file and line.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What was written back into files.
+    pub changes: Vec<FileChange>,
+    /// Documents that were passed over because they are no YAML.
+    pub passed_over: Vec<PassedOver>,
+    /// How much was looked at.
+    pub counts: Counts,
+}
+
+/// One thing to tell.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub level: Level,
+    /// The rule's name, or one of the [`CHECK_CODES`].
+    pub code: &'static str,
+    /// The member that was judged.
+    pub member: Option<MemberName>,
+    /// The object it is told of.
+    pub object: Option<ObjectRef>,
+    /// The field of the object.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it; may be empty.
+    pub remedy: String,
+    /// Why it is a warning and not a denial.
+    pub because: Option<Mildness>,
+    /// Where to look: at the field, or in a set that is held against a mesh at what it clashes
+    /// with in the set.
+    pub at: Option<Location>,
+    /// Whether `at` is not the field.
+    pub is_elsewhere: bool,
+    /// The other places it hangs on, each with what it is.
+    pub related: Vec<(&'static str, Location)>,
+}
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Admission would refuse it.
+    Denial,
+    /// Admission would warn of it, or something in the set is not as it seems.
+    Warning,
+    /// How it would better be written.
+    Note,
+}
+
+impl Level {
+    /// Its name in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Denial => "denial",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+}
+
+/// One object stands more than once in a set of files.
+pub const DEFINED_TWICE: &str = "DefinedTwice";
+/// Admission would write a field otherwise, or its default.
+pub const REWRITTEN: &str = "Rewritten";
+/// A text would better be written otherwise.
+pub const ADVICE: &str = "Advice";
+/// A default could not be written back.
+pub const NOT_FIXED: &str = "NotFixed";
+
+/// What is told beside the rules, each with what it means.
+pub const CHECK_CODES: &[(&str, &str)] = &[
+    (DEFINED_TWICE, "One object stands more than once in the set; the last one counts."),
+    (REWRITTEN, "Admission would write a field in its canonical form, or its default."),
+    (ADVICE, "A text would better be written otherwise; isthmus never rewrites it."),
+    (NOT_FIXED, "`check --fix` could not write a field without touching anything else."),
+];
+
+/// A field that was written back into a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileChange {
+    /// The file.
+    pub file: String,
+    /// The line, from 1, in the file as it is now.
+    pub line: u32,
+    /// The object.
+    pub object: ObjectRef,
+    /// The field.
+    pub field: String,
+    /// What stood there, as JSON; nothing where the field was absent.
+    pub from: Option<String>,
+    /// What stands there now, as JSON.
+    pub to: String,
+}
+
+/// A file that was not judged, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// The file.
+    pub file: String,
+    /// Why, with the place.
+    pub reason: String,
+}
+
+/// How much was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Files of the set.
+    pub files: usize,
+    /// Those of them that hold no YAML, or by their ending no manifest.
+    pub files_passed_over: usize,
+    /// Objects that say something of the mesh.
+    pub objects: usize,
+    /// Objects that do not.
+    pub objects_passed_over: usize,
+}
+
+impl fmt::Display for FileChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, object, field, from, to } = self;
+        let from = from.as_deref().unwrap_or("absent");
+        write!(f, "fixed {file}:{line}: {object}: {field}: {from} -> {to}")
+    }
+}
+
+impl CheckReport {
+    /// How many things of this level are told.
+    pub fn count(&self, level: Level) -> usize {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.level == level).count()
+    }
+
+    /// The name of the file a location lies in.
+    pub fn file(&self, location: &Location) -> &str {
+        self.sources.get(location.source).map_or("", |source| &source.name)
+    }
+
+    /// The line that ends a report: what was looked at and what came of it.
+    pub fn summary(&self) -> String {
+        let Counts { files, files_passed_over, objects, objects_passed_over } = self.counts;
+        format!(
+            "{} ({files_passed_over} passed over), {} judged ({objects_passed_over} passed over): {}, {}",
+            counted(files, "file"),
+            counted(objects, "object"),
+            counted(self.count(Level::Denial), "denial"),
+            counted(self.count(Level::Warning), "warning"),
+        )
+    }
+}
+
+impl Diagnostic {
+    /// What is wrong, and with which field; of which object where `at` points at another.
+    pub fn headline(&self) -> String {
+        let mut headline = String::new();
+        if let Some(object) = self.object.as_ref().filter(|_| self.is_elsewhere) {
+            // Writing to a String cannot fail.
+            let _ = write!(headline, "{object}: ");
+        }
+        if !self.field.is_empty() {
+            let _ = write!(headline, "{}: ", self.field);
+        }
+        headline + &self.message
+    }
+
+    /// Headline and remedy as one sentence.
+    pub fn sentence(&self) -> String {
+        let headline = self.headline();
+        if self.remedy.is_empty() { headline } else { format!("{headline}; {}", self.remedy) }
+    }
+
+    /// Why a rule's finding is only a warning here, where that is not the rule's own doing.
+    pub fn why_warning(&self) -> Option<&'static str> {
+        match self.because? {
+            Mildness::Mild => None,
+            Mildness::Stood => Some("it stood before this change, so it is only warned of"),
+            Mildness::Allowed => Some("an annotation of the object takes it as a warning"),
+        }
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}

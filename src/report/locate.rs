@@ -1,0 +1,344 @@
+//! Where in a file the field stands that a finding tells of.
+
+use std::ops::Range;
+
+use crate::document::{Node, Span, Value, yaml_document};
+use crate::mesh::Position;
+
+/// A text with the name it is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The path as the user wrote it.
+    pub name: String,
+    text: String,
+    /// The byte at which each line begins.
+    lines: Vec<usize>,
+    /// Whether bytes are characters, so that no column has to be counted.
+    is_ascii: bool,
+}
+
+/// A place in a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The source, as an index into those of the report.
+    pub source: usize,
+    /// The bytes of its text; never empty unless the text ends there.
+    pub bytes: Range<usize>,
+    /// The first character.
+    pub start: Position,
+    /// The character after the last.
+    pub end: Position,
+    /// Whether it is the key of a text that an object carries, which may be secret.
+    pub is_carrier: bool,
+}
+
+/// The bytes at which a field stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The bytes of the text.
+    pub bytes: Range<usize>,
+    /// Whether they lie in a text that the object carries, at the line that is meant. Otherwise a
+    /// line inside a carried text is still to be told.
+    pub is_inside: bool,
+    /// Whether they are the key of a carried text.
+    pub is_carrier: bool,
+}
+
+impl Source {
+    /// A text, without a byte order mark.
+    pub fn new(name: String, text: String) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
+        Self { is_ascii: text.is_ascii(), name, text, lines }
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The bytes of the line that holds a byte, with its end.
+    pub fn line_of(&self, byte: usize) -> Range<usize> {
+        let next = self.lines.partition_point(|start| *start <= byte);
+        let start = next.checked_sub(1).and_then(|line| self.lines.get(line)).copied();
+        start.unwrap_or(0)..self.lines.get(next).copied().unwrap_or(self.text.len())
+    }
+
+    /// The line and column of a byte.
+    pub fn position(&self, byte: usize) -> Position {
+        let byte = floor(&self.text, byte.min(self.text.len()));
+        let line = self.lines.partition_point(|start| *start <= byte);
+        let start = self.line_of(byte).start;
+        let before = || self.text.get(start..byte).unwrap_or_default().chars().count();
+        let column = if self.is_ascii { byte - start } else { before() };
+        Position { line: number(line), column: number(column + 1) }
+    }
+
+    /// The place of some bytes of this source, which is the one of this index.
+    pub fn location(&self, index: usize, bytes: Range<usize>) -> Location {
+        let bytes = visible(&self.text, bytes);
+        let (start, end) = (self.position(bytes.start), self.position(bytes.end));
+        Location { source: index, bytes, start, end, is_carrier: false }
+    }
+}
+
+/// Finds a field of an object: its value, or what holds it as far as it exists.
+///
+/// `path` is a place's path, `line` the line (from 1) inside a carried text, or 0.
+pub fn find(text: &str, object: &Node<'_>, path: &str, line: u32) -> Found {
+    let keys = keys(path);
+    if let Some((carrier, rest)) = carrier(object, &keys) {
+        let inside = inside(text, carrier, rest, line);
+        return match inside {
+            Some(bytes) => Found { bytes, is_inside: true, is_carrier: false },
+            None => {
+                Found { bytes: carrier.0.span.bytes.clone(), is_inside: false, is_carrier: true }
+            }
+        };
+    }
+    Found { bytes: deepest(object, &keys), is_inside: false, is_carrier: false }
+}
+
+/// The keys of a path: `data[a.b].c` has `data`, `a.b` and `c`.
+fn keys(path: &str) -> Vec<&str> {
+    let mut keys = Vec::new();
+    let mut rest = path;
+    while !rest.is_empty() {
+        let (key, after) = match rest.strip_prefix('[') {
+            Some(bracketed) => bracketed.split_once(']').unwrap_or((bracketed, "")),
+            None => rest.split_at(rest.find(['.', '[']).unwrap_or(rest.len())),
+        };
+        keys.push(key);
+        rest = after.strip_prefix('.').unwrap_or(after);
+    }
+    keys
+}
+
+type Entry<'n, 'a> = &'n (crate::document::Key<'a>, Node<'a>);
+
+/// The entry that carries a text within which a path goes on, and the rest of that path.
+fn carrier<'n, 'a, 'k>(
+    object: &'n Node<'a>,
+    keys: &'k [&'k str],
+) -> Option<(Entry<'n, 'a>, &'k [&'k str])> {
+    let [data, key, rest @ ..] = keys else { return None };
+    if *data != "data" {
+        return None;
+    }
+    // kubectl lets the texts of stringData replace those of data.
+    let string_data = object.get("stringData").and_then(|texts| texts.entry(key));
+    let entry = string_data.or_else(|| object.get("data")?.entry(key))?;
+    matches!(entry.1.value, Value::Text(_)).then_some((entry, rest))
+}
+
+/// The bytes of the file at which a field of a literally carried text stands.
+fn inside(text: &str, entry: Entry<'_, '_>, path: &[&str], line: u32) -> Option<Range<usize>> {
+    let (key, node) = entry;
+    let carried = node.text()?;
+    if !is_literal(text.get(key.span.bytes.end..)?) {
+        return None;
+    }
+    let span = match yaml_document(carried) {
+        Ok(root) => span_inside(carried, &root, path, line),
+        Err(error) => error.span,
+    };
+    let line = if span.line == 0 { line } else { span.line };
+    let index = usize::try_from(line).ok()?.checked_sub(1)?;
+    let within = line_at(carried, 0, index)?;
+    // The first line of the literal text follows that of its key.
+    let outside = line_at(text, key.span.bytes.end, index + 1)?;
+    let indent = text.get(outside.clone())?.strip_suffix(carried.get(within.clone())?)?.len();
+    let into =
+        |byte: usize| outside.start + indent + byte.clamp(within.start, within.end) - within.start;
+    if span.bytes.is_empty() && span.column <= 1 {
+        return Some(into(within.start)..into(within.end));
+    }
+    Some(into(span.bytes.start)..into(span.bytes.end))
+}
+
+/// The span of a field in a carried text; that of its line where the field itself is not there.
+fn span_inside(carried: &str, root: &Node<'_>, path: &[&str], line: u32) -> Span {
+    let bytes = deepest(root, path);
+    let position = position(carried, bytes.start);
+    if line != 0 && position.line != line {
+        return Span { line, column: 1, bytes: 0..0 };
+    }
+    Span { line: position.line, column: position.column, bytes }
+}
+
+/// Whether what follows a key is a literal block scalar, which holds its text as it is.
+fn is_literal(after_key: &str) -> bool {
+    let line = after_key.lines().next().unwrap_or_default();
+    let Some(value) = line.trim_start().trim_start_matches(['"', '\'']).strip_prefix(':') else {
+        return false;
+    };
+    let mut words = value.split_whitespace().skip_while(|word| word.starts_with(['!', '&']));
+    words.next().is_some_and(|word| word.starts_with('|'))
+}
+
+/// The bytes of one line, without its end, counted from the line that holds `from`.
+fn line_at(text: &str, from: usize, index: usize) -> Option<Range<usize>> {
+    let mut start = from;
+    for _ in 0..index {
+        start += text.get(start..)?.find('\n')? + 1;
+    }
+    let line = text.get(start..)?.split('\n').next()?;
+    Some(start..start + line.strip_suffix('\r').unwrap_or(line).len())
+}
+
+/// The bytes of the value at a path; where it is not there, of the key that would hold it, or of
+/// what names the object.
+fn deepest(root: &Node<'_>, path: &[&str]) -> Range<usize> {
+    let mut node = root;
+    let mut holder = None;
+    for key in path {
+        let Some((key, value)) = node.entry(key) else {
+            return holder.unwrap_or_else(|| naming(root));
+        };
+        holder = Some(key.span.bytes.clone());
+        node = value;
+    }
+    match node.value {
+        // What a mapping or list holds is too much to point at.
+        Value::Map(_) | Value::List(_) | Value::Null => holder.unwrap_or_else(|| naming(root)),
+        _ => node.span.bytes.clone(),
+    }
+}
+
+fn naming(root: &Node<'_>) -> Range<usize> {
+    let name = root.get("metadata").and_then(|metadata| metadata.get("name"));
+    name.or_else(|| root.get("kind")).unwrap_or(root).span.bytes.clone()
+}
+
+/// Some bytes within one line and on character boundaries, with at least one character where the
+/// line has one.
+fn visible(text: &str, bytes: Range<usize>) -> Range<usize> {
+    let start = floor(text, bytes.start.min(text.len()));
+    let end = floor(text, bytes.end.min(text.len())).max(start);
+    let is_end = |c: char| matches!(c, '\n' | '\r');
+    let meant = text.get(start..end).unwrap_or_default();
+    let end = start + meant.find(is_end).unwrap_or(meant.len());
+    if end > start {
+        return start..end;
+    }
+    let first = text.get(start..).and_then(|rest| rest.chars().next());
+    start..start + first.filter(|c| !is_end(*c)).map_or(0, char::len_utf8)
+}
+
+fn floor(text: &str, mut byte: usize) -> usize {
+    while !text.is_char_boundary(byte) {
+        byte -= 1;
+    }
+    byte
+}
+
+fn position(text: &str, byte: usize) -> Position {
+    let before = text.get(..floor(text, byte.min(text.len()))).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+    let lines = before.bytes().filter(|byte| *byte == b'\n').count();
+    let column = before.get(line_start..).unwrap_or_default().chars().count();
+    Position { line: number(lines + 1), column: number(column + 1) }
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::yaml_documents;
+
+    /// The text found, and whether inside a carried text.
+    fn found(text: &str, path: &str, line: u32) -> (String, Position, bool) {
+        let documents = yaml_documents(text).unwrap();
+        let found = find(text, &documents[0], path, line);
+        let location = Source::new(String::new(), text.to_owned()).location(0, found.bytes);
+        (text[location.bytes].to_owned(), location.start, found.is_inside)
+    }
+
+    #[test]
+    fn splits_paths() {
+        assert_eq!(keys("spec.metadataEndpoint"), ["spec", "metadataEndpoint"]);
+        assert_eq!(keys("data[a.b].c.d"), ["data", "a.b", "c", "d"]);
+        assert_eq!(
+            keys("metadata.annotations[isthmus.dev/network]"),
+            ["metadata", "annotations", "isthmus.dev/network"]
+        );
+        assert_eq!(keys("a[b][c]"), ["a", "b", "c"]);
+        assert!(keys("").is_empty());
+        assert_eq!(keys("a[b"), ["a", "b"]);
+    }
+
+    #[test]
+    fn finds_values_and_what_would_hold_them() {
+        const TEXT: &str = "kind: A\nmetadata:\n  name: ü\n  annotations: {x.y/z: \"1\"}\nspec:\n  é: é  # c\nnone:\n";
+        const CASES: &[(&str, &str, u32, u32)] = &[
+            ("spec.é", "é", 6, 6),
+            ("spec.absent", "spec", 5, 1),
+            ("spec", "spec", 5, 1),
+            ("metadata.annotations[x.y/z]", "\"1\"", 4, 24),
+            ("status.absent", "ü", 3, 9),
+            ("none", "none", 7, 1),
+            ("kind", "A", 1, 7),
+        ];
+        for (path, expected, line, column) in CASES {
+            let (text, at, inside) = found(TEXT, path, 0);
+            assert_eq!((&*text, at.line, at.column), (*expected, *line, *column), "{path}");
+            assert!(!inside);
+        }
+    }
+
+    #[test]
+    fn finds_fields_of_literal_texts() {
+        let text = "kind: ConfigMap\ndata:\n  other: |\n    a: b\n  C: |-  # as is\n\n    # comment\n    networking:\n      podSubnet: 10.0.0.0/8\n  D: x\n";
+        let path = "data[C].networking.podSubnet";
+        for line in [0, 4] {
+            let (text, at, inside) = found(text, path, line);
+            assert_eq!((&*text, at.line, at.column, inside), ("10.0.0.0/8", 9, 18, true));
+        }
+        let crlf = text.replace('\n', "\r\n");
+        let (found_text, at, inside) = found(&crlf, path, 4);
+        assert_eq!((&*found_text, at.line, at.column, inside), ("10.0.0.0/8", 9, 18, true));
+        let (found_text, at, _) = found(text, "data[C].networking.dnsDomain", 0);
+        assert_eq!((&*found_text, at.line), ("networking", 8));
+    }
+
+    #[test]
+    fn points_at_the_place_where_a_literal_text_breaks() {
+        let text = "kind: ConfigMap\ndata:\n  C: |\n    a: b\n    a: c\n";
+        let (text, at, inside) = found(text, "data[C]", 2);
+        assert_eq!((&*text, at.line, at.column, inside), ("a", 5, 5, true));
+    }
+
+    #[test]
+    fn points_at_the_key_of_every_other_text() {
+        for value in [">\n    a: b\n", "\"a: b\\n\"\n", "YTogYgo=\n", "'a: b'\n"] {
+            let text = format!("kind: Secret\ndata:\n  key: {value}");
+            let (text, at, inside) = found(&text, "data[key].a", 1);
+            assert_eq!((&*text, at.line, at.column, inside), ("key", 3, 3, false), "{value}");
+        }
+    }
+
+    #[test]
+    fn prefers_string_data() {
+        let text = "kind: Secret\ndata: {k: YTogYgo=}\nstringData:\n  k: |\n    a: b\n";
+        let (text, at, inside) = found(text, "data[k].a", 1);
+        assert_eq!((&*text, at.line, inside), ("b", 5, true));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_leaves_the_text(text in "[a-c:|\\n é\\r-]{0,60}", path in "[a-c.\\[\\]]{0,9}", line in 0u32..9) {
+            let source = Source::new(String::new(), text.clone());
+            for document in yaml_documents(&text).unwrap_or_default() {
+                let found = find(&text, &document, &path, line);
+                let location = source.location(0, found.bytes);
+                proptest::prop_assert_eq!(location.start, position(&text, location.bytes.start));
+                proptest::prop_assert!(text.get(location.bytes.clone()).is_some());
+                let columns = location.start.column..=location.end.column;
+                proptest::prop_assert!(location.start.line == location.end.line && !columns.is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! A report of `check` as SARIF 2.1.0, which code scanning services read.
+
+use std::fmt::Write;
+
+use serde_json::{Value as Json, json};
+
+use super::diagnostic::{CHECK_CODES, CheckReport, Diagnostic, Level};
+use super::locate::Location;
+use crate::rule::RULES;
+
+const SCHEMA: &str =
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
+/// Where the rules are told, within the project.
+const RULES_PAGE: &str = "docs/rules.md";
+
+/// The report as SARIF text.
+pub fn sarif(report: &CheckReport) -> String {
+    let results: Vec<_> =
+        report.diagnostics.iter().map(|diagnostic| result(report, diagnostic)).collect();
+    let whole = json!({
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [{
+            "tool": {"driver": {
+                "name": "isthmus",
+                "version": env!("CARGO_PKG_VERSION"),
+                "rules": rules(),
+            }},
+            "columnKind": "unicodeCodePoints",
+            "results": results,
+        }],
+    });
+    format!("{whole:#}\n")
+}
+
+fn rules() -> Vec<Json> {
+    let judged = RULES.iter().map(|rule| {
+        json!({
+            "id": rule.name,
+            "shortDescription": {"text": rule.what},
+            "fullDescription": {"text": rule.why},
+            "help": {"text": rule.remedy},
+            "helpUri": format!("{RULES_PAGE}#{}", rule.name.to_lowercase()),
+        })
+    });
+    let told = CHECK_CODES
+        .iter()
+        .map(|(code, what)| json!({"id": code, "shortDescription": {"text": what}}));
+    judged.chain(told).collect()
+}
+
+fn result(report: &CheckReport, diagnostic: &Diagnostic) -> Json {
+    let level = match diagnostic.level {
+        Level::Denial => "error",
+        Level::Warning => "warning",
+        Level::Note => "note",
+    };
+    let mut text = diagnostic.sentence();
+    if let Some(why) = diagnostic.why_warning() {
+        text = format!("{text} ({why})");
+    }
+    let mut result = json!({
+        "ruleId": diagnostic.code,
+        "level": level,
+        "message": {"text": text},
+        "locations": diagnostic.at.iter().map(|at| location(report, at)).collect::<Vec<_>>(),
+    });
+    let index = RULES.iter().map(|rule| rule.name).chain(CHECK_CODES.iter().map(|(code, _)| *code));
+    if let Some(index) = index.into_iter().position(|name| name == diagnostic.code) {
+        result["ruleIndex"] = index.into();
+    }
+    let related: Vec<_> = diagnostic
+        .related
+        .iter()
+        .enumerate()
+        .map(|(id, (what, at))| {
+            let mut related = location(report, at);
+            related["id"] = id.into();
+            related["message"] = json!({"text": what});
+            related
+        })
+        .collect();
+    if !related.is_empty() {
+        result["relatedLocations"] = related.into();
+    }
+    result
+}
+
+fn location(report: &CheckReport, at: &Location) -> Json {
+    json!({
+        "physicalLocation": {
+            "artifactLocation": {"uri": uri(report.file(at))},
+            "region": {
+                "startLine": at.start.line,
+                "startColumn": at.start.column,
+                "endLine": at.end.line,
+                "endColumn": at.end.column,
+            },
+        },
+    })
+}
+
+/// A path as a URI reference: relative ones stay relative, to the root of the repository.
+fn uri(path: &str) -> String {
+    let mut uri = String::from(if path.starts_with('/') { "file://" } else { "" });
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_become_uris() {
+        assert_eq!(uri("a/b c.yaml"), "a/b%20c.yaml");
+        assert_eq!(uri("/é:%"), "file:///%C3%A9%3A%25");
+    }
+}
