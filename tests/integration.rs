@@ -1,6 +1,7 @@
 //! Every test that runs isthmus as a whole, in one binary so that it links once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod check;
 mod docs;
 mod golden;
 mod laws;

@@ -1,0 +1,70 @@
+//! `check --fix`: what it writes, and what it leaves alone.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::{check, data, golden, scratch, text};
+
+#[test]
+fn writes_what_can_be_written_and_tells_the_rest() {
+    let before = fs::read_to_string(data("check/fix/peers.yaml")).unwrap();
+    golden("check/fix/stdin", &["--fix", "-"], before.as_bytes());
+    golden("check/fix/unfixed", &["peers.yaml"], b"");
+    assert_eq!(before, fs::read_to_string(data("check/fix/peers.yaml")).unwrap());
+
+    let directory = scratch("fix");
+    let file = directory.join("real.yaml");
+    fs::write(&file, format!("\u{feff}{before}")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("real.yaml", directory.join("link.yaml")).unwrap();
+    let output = check(&directory, &["--fix", "link.yaml"], b"");
+    let stdout = text(&output.stdout);
+    assert!(stdout.contains("fixed link.yaml:8: IstioMulticluster a: spec.metadataEndpoint: \"HTTPS://A.example.com/metadata\" -> \"https://a.example.com/metadata/\"\nfixed link.yaml:9: IstioMulticluster a: spec.enableIngressGateway: absent -> true\n"), "{stdout}");
+    assert_eq!(output.status.code(), Some(0));
+    let expected = before.replacen(
+        "'HTTPS://A.example.com/metadata'   # kept too\n",
+        "'https://a.example.com/metadata/'   # kept too\n  enableIngressGateway: true\n",
+        1,
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("\u{feff}{expected}"));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(directory.join("link.yaml").is_symlink());
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
+
+    let modified = fs::metadata(&file).unwrap().modified().unwrap();
+    let output = check(&directory, &["--fix", "link.yaml"], b"");
+    assert!(!text(&output.stdout).contains("fixed"));
+    assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), modified);
+}
+
+#[test]
+fn writes_nothing_where_something_cannot_be_read() {
+    let directory = scratch("fix-none");
+    let file = directory.join("peers.yaml");
+    fs::copy(data("check/fix/peers.yaml"), &file).unwrap();
+    let output = check(&directory, &["--fix", "peers.yaml", "absent.yaml"], b"");
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(fs::read(&file).unwrap(), fs::read(data("check/fix/peers.yaml")).unwrap());
+}
+
+#[test]
+fn leaves_read_only_files_and_files_with_templates_alone() {
+    let directory = scratch("fix-not");
+    let file = directory.join("peers.yaml");
+    fs::copy(data("check/fix/peers.yaml"), &file).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
+    let output = check(&directory, &["--fix", "peers.yaml"], b"");
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(text(&output.stderr), "isthmus: peers.yaml cannot be written: it is read-only\n");
+
+    let mixed = fs::read_to_string(&file).unwrap() + "---\nkind: {{ .kind }}\n";
+    fs::write(directory.join("mixed.yaml"), &mixed).unwrap();
+    fs::remove_file(&file).unwrap();
+    let output = check(&directory, &["--fix", "."], b"");
+    let stdout = text(&output.stdout);
+    assert!(
+        stdout.contains("write it by hand: other documents of its file are no YAML"),
+        "{stdout}"
+    );
+    assert_eq!(fs::read_to_string(directory.join("mixed.yaml")).unwrap(), mixed);
+}

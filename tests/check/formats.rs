@@ -1,0 +1,53 @@
+//! What each format prints, whole.
+
+use super::{check, command, data, golden, json, text};
+
+#[test]
+fn shows_places_in_carried_texts() {
+    golden("check/carried/pretty", &["local.yaml", "members.yaml"], b"");
+    golden("check/carried/secret", &["secret.yaml"], b"");
+}
+
+#[test]
+fn prints_json() {
+    golden("check/carried/json", &["local.yaml", "members.yaml", "--format", "json"], b"");
+}
+
+#[test]
+fn prints_workflow_commands() {
+    golden("check/carried/github", &["local.yaml", "members.yaml", "--format", "github"], b"");
+}
+
+#[test]
+fn judges_a_change_against_what_stands() {
+    golden("check/change/grown", &["set", "--against", "mesh"], b"");
+    golden("check/change/strict", &["mesh/cluster.yaml", "--strict", "--against", "mesh"], b"");
+    let stdin = std::fs::read(data("check/change/same.yaml")).unwrap();
+    golden("check/change/stdin", &["-", "--against", "mesh/peer.yaml"], &stdin);
+}
+
+#[test]
+fn what_stood_before_is_only_warned_of() {
+    let directory = data("check/change");
+    // The same name: it replaces the one that stands, mistake and all.
+    let copy = super::scratch("stood").join("cluster.yaml");
+    std::fs::copy(directory.join("same.yaml"), &copy).unwrap();
+    let args = [copy.to_str().unwrap(), "--against", "mesh", "--format", "json"];
+    let output = check(&directory, &args, b"");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(json(&output)["findings"][0]["because"], "stood");
+    let output = check(&directory, &[&args[..], &["--strict"]].concat(), b"");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn colours_only_what_is_asked_for() {
+    let run = |variables: &[(&str, &str)]| {
+        let mut command = command(&data("check/carried"), &["secret.yaml"]);
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        text(&output.stdout).contains('\u{1b}')
+    };
+    assert!(!run(&[]));
+    assert!(run(&[("CLICOLOR_FORCE", "1")]));
+    assert!(!run(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
+}
