@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::mesh::{Allow, Fact, Member, MemberName, Mesh, ObjectRef, Place, Reading};
+use crate::mesh::{Allow, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Reading};
 use crate::rule::{self, Finding, Severity};
 
 /// What is to be said of a change.
@@ -87,10 +87,14 @@ pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
 /// What a set of documents brings as one change of the mesh `before` into the mesh `after`;
 /// `written` are the objects of the change.
 pub fn review_all(before: &Mesh, after: &Mesh, written: &[Reading]) -> Verdict {
-    let names: BTreeSet<&MemberName> = written
+    let mut names: BTreeSet<&MemberName> = written
         .iter()
         .flat_map(|reading| reading.members().chain(before.spoken_of(&reading.object)))
         .collect();
+    let local = |mesh: &Mesh| mesh.member(&mesh.settings().local_member).and_then(network_of);
+    if local(before) != local(after) {
+        names.extend(after.members().into_iter().map(Member::name));
+    }
     let judged = |mesh: &Mesh| -> Vec<Finding> {
         let view = mesh.view();
         let members = names.iter().filter_map(|name| mesh.member(name));
@@ -165,9 +169,13 @@ fn replaced(
 fn local_network_moves(mesh: &Mesh, before: &[Member], after: &[Member]) -> bool {
     let network = |members: &[Member]| {
         let local = members.iter().find(|member| **member.name() == *mesh.settings().local_member);
-        local.and_then(|local| local.network_claim().map(|(network, _)| network.clone()))
+        local.and_then(network_of)
     };
     network(before) != network(after)
+}
+
+fn network_of(member: &Member) -> Option<Network> {
+    member.network_claim().map(|(network, _)| network.clone())
 }
 
 /// Keeps one of two findings that tell of one clash from its two sides: the one that stands in the

@@ -165,7 +165,12 @@ fn https_url(written: &str) -> Result<Url, Invalid> {
         Ok(url) if url.has_host() => Err(not_https(written.replacen(url.scheme(), "https", 1))),
         // `istio.example.com:443/metadata/` parses as scheme `istio.example.com`.
         Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
-            let meant = Url::parse(&format!("https://{}", written.trim_start_matches('/')));
+            let mut meant = Url::parse(&format!("https://{}", written.trim_start_matches('/')));
+            if let Ok(meant) = &mut meant
+                && meant.path() == "/"
+            {
+                meant.set_path(STANDARD_PATH);
+            }
             Err(not_https(meant.map_or_else(|_| EXAMPLE.to_owned(), Into::into)))
         }
         Err(why) => Err(not_url(written, &why.to_string())),
@@ -289,6 +294,7 @@ mod tests {
                 "a.example:8443/metadata/",
                 r#""a.example:8443/metadata/" is not an https URL; write https://a.example:8443/metadata/"#,
             ),
+            ("a.example", r#""a.example" is not an https URL; write https://a.example/metadata/"#),
             (
                 "//a.example/metadata/",
                 r#""//a.example/metadata/" is not an https URL; write https://a.example/metadata/"#,
