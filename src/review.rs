@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::mesh::{Allow, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Reading};
+use crate::mesh::{
+    Allow, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Reading,
+};
 use crate::rule::{self, Finding, Severity};
 
 /// What is to be said of a change.
@@ -52,14 +54,18 @@ pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
     let allows = allows(&new);
     let mut verdict = Verdict { notes: notes(old.as_ref(), &new), ..Verdict::default() };
 
-    let old_members = old.iter().flat_map(Reading::members);
-    let standing = mesh.spoken_of(&object).iter();
-    let names = old_members.chain(new.members()).chain(standing).cloned();
-    let mut names: Vec<MemberName> = names.collect();
-    names.sort_unstable();
-    names.dedup();
-    let before = replaced(mesh, &names, &object, old);
-    let after = replaced(mesh, &names, &object, Some(new));
+    let names = names(mesh, old.as_ref(), &new);
+    let (mut old, mut new) = (Statements::of(old), Statements::of(Some(new)));
+    let (mut before, mut after) =
+        (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
+    for name in &names {
+        let member = mesh.member(name).cloned();
+        let mut member = member.unwrap_or_else(|| Member::new(Arc::clone(name)));
+        member.replace(&object, old.take(name));
+        before.push(member.clone());
+        member.replace(&object, new.take(name));
+        after.push(member);
+    }
 
     let judged = |members: &[Member]| -> Vec<Finding> {
         let view = mesh.with(members);
@@ -147,22 +153,31 @@ impl Verdict {
     }
 }
 
-fn replaced(
-    mesh: &Mesh,
-    names: &[MemberName],
-    object: &ObjectRef,
-    reading: Option<Reading>,
-) -> Vec<Member> {
-    let mut statements = reading.map(|reading| reading.statements).unwrap_or_default();
-    let replaced = |name: &MemberName| {
-        let stated = statements.iter_mut().find(|(of, _)| of == name);
-        let claims = stated.map(|(_, claims)| std::mem::take(claims)).unwrap_or_default();
-        let member = mesh.member(name).cloned();
-        let mut member = member.unwrap_or_else(|| Member::new(Arc::clone(name)));
-        member.replace(object, claims);
-        member
-    };
-    names.iter().map(replaced).collect()
+/// The members that a change may touch, each once.
+fn names(mesh: &Mesh, old: Option<&Reading>, new: &Reading) -> Vec<MemberName> {
+    let mut names: Vec<_> = new.members().cloned().collect();
+    if let Some(old) = old {
+        names.extend(old.members().cloned());
+        // What is known of the object may be older still.
+        names.extend(mesh.spoken_of(&new.object).iter().cloned());
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// What an object states, to be taken member by member.
+struct Statements(Vec<(MemberName, Vec<Claim>)>);
+
+impl Statements {
+    fn of(reading: Option<Reading>) -> Self {
+        Self(reading.map(|reading| reading.statements).unwrap_or_default())
+    }
+
+    fn take(&mut self, name: &MemberName) -> Vec<Claim> {
+        let stated = self.0.iter_mut().find(|(of, _)| of == name);
+        stated.map(|(_, claims)| std::mem::take(claims)).unwrap_or_default()
+    }
 }
 
 /// Whether the change renames the local network, which moves members nobody wrote to.

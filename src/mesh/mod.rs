@@ -7,7 +7,7 @@ mod reading;
 mod subnets;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use claim::{
@@ -20,6 +20,7 @@ pub use view::View;
 use crate::settings::Settings;
 use crate::value::{ClusterDomain, ClusterUuid, NetworkName};
 use few::Few;
+use foldhash::{HashMap, HashMapExt};
 use subnets::Subnets;
 
 /// Every member of the mesh, as the documents that stand describe them.
