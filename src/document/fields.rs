@@ -8,20 +8,24 @@ use super::object::Object;
 use crate::mesh::{About, Allow, Fact, MemberName, Network, Position, Reading, Role};
 use crate::value::{ClusterDomain, Invalid, Subnet};
 
-/// The annotations that complete a document which has no field for what they say.
-pub(crate) mod annotation {
-    pub(crate) const CLUSTER_DOMAIN: &str = "metadata.annotations[isthmus.dev/cluster-domain]";
-    pub(crate) const POD_SUBNET: &str = "metadata.annotations[isthmus.dev/pod-subnet-cidr]";
-    pub(crate) const SERVICE_SUBNET: &str = "metadata.annotations[isthmus.dev/service-subnet-cidr]";
-    pub(crate) const NETWORK: &str = "metadata.annotations[isthmus.dev/network]";
-    pub(crate) const ALLOW: &str = "metadata.annotations[isthmus.dev/allow]";
-    pub(crate) const ALLOW_UNSAFE: &str = "metadata.annotations[deckhouse.io/allow-unsafe]";
-
-    /// The annotation's own key within its path.
-    pub(crate) fn key(path: &str) -> &str {
-        path.split_once('[').map_or(path, |(_, key)| key.trim_end_matches(']'))
-    }
+/// An annotation: its key, and its path as places name it.
+struct Annotation {
+    key: &'static str,
+    path: &'static str,
 }
+
+macro_rules! annotation {
+    ($key:literal) => {
+        Annotation { key: $key, path: concat!("metadata.annotations[", $key, "]") }
+    };
+}
+
+const CLUSTER_DOMAIN: Annotation = annotation!("isthmus.dev/cluster-domain");
+const POD_SUBNET: Annotation = annotation!("isthmus.dev/pod-subnet-cidr");
+const SERVICE_SUBNET: Annotation = annotation!("isthmus.dev/service-subnet-cidr");
+const NETWORK: Annotation = annotation!("isthmus.dev/network");
+const ALLOW: Annotation = annotation!("isthmus.dev/allow");
+const ALLOW_UNSAFE: Annotation = annotation!("deckhouse.io/allow-unsafe");
 
 /// The fields of one tree, read into claims of one member.
 pub(super) struct Fields<'r, 'n> {
@@ -193,22 +197,20 @@ pub(super) fn completing_annotations(
     reading: &mut Reading,
     member: &MemberName,
 ) {
-    if let Some(text) = object.annotation(annotation::key(annotation::CLUSTER_DOMAIN)) {
-        domain(reading, member, annotation::CLUSTER_DOMAIN.into(), Position::NONE, text.trim());
+    if let Some(text) = object.annotation(CLUSTER_DOMAIN.key) {
+        domain(reading, member, CLUSTER_DOMAIN.path.into(), Position::NONE, text.trim());
     }
-    for (path, role) in
-        [(annotation::POD_SUBNET, Role::Pod), (annotation::SERVICE_SUBNET, Role::Service)]
-    {
-        for item in object.annotation(annotation::key(path)).iter().flat_map(|text| text.split(','))
-        {
-            subnet(reading, member, path.into(), Position::NONE, role, item.trim());
+    for (annotation, role) in [(POD_SUBNET, Role::Pod), (SERVICE_SUBNET, Role::Service)] {
+        for item in object.annotation(annotation.key).iter().flat_map(|text| text.split(',')) {
+            let path = annotation.path.into();
+            subnet(reading, member, path, Position::NONE, role, item.trim());
         }
     }
 }
 
 /// Reads the annotations that mean something on every document of a member.
 pub(super) fn common_annotations(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
-    if let Some(text) = object.annotation(annotation::key(annotation::NETWORK)) {
+    if let Some(text) = object.annotation(NETWORK.key) {
         match text.trim() {
             "" => {
                 let problem = "the network has no name".to_owned();
@@ -216,35 +218,28 @@ pub(super) fn common_annotations(object: &Object<'_>, reading: &mut Reading, mem
                     problem,
                     remedy: "write its name, or drop the annotation".to_owned(),
                 };
-                reading.fault(
-                    member,
-                    annotation::NETWORK,
-                    Position::NONE,
-                    About::Document,
-                    text,
-                    why,
-                );
+                reading.fault(member, NETWORK.path, Position::NONE, About::Document, text, why);
             }
             name => {
                 let network = Network::Named(name.into());
-                reading.claim(member, annotation::NETWORK, Position::NONE, Fact::Network(network));
+                reading.claim(member, NETWORK.path, Position::NONE, Fact::Network(network));
             }
         }
     }
-    if let Some(text) = object.annotation(annotation::key(annotation::ALLOW)) {
+    if let Some(text) = object.annotation(ALLOW.key) {
         let rules = text.split(',').map(str::trim).filter(|rule| !rule.is_empty());
         let allow = Allow::Rules(rules.map(str::to_owned).collect());
-        reading.claim(member, annotation::ALLOW, Position::NONE, Fact::Allow(Arc::new(allow)));
+        reading.claim(member, ALLOW.path, Position::NONE, Fact::Allow(Arc::new(allow)));
     }
 }
 
 /// Reads Deckhouse's own escape hatch, which it honours on some kinds.
 pub(super) fn allow_unsafe(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
-    let value = object.annotation(annotation::key(annotation::ALLOW_UNSAFE));
+    let value = object.annotation(ALLOW_UNSAFE.key);
     if value.is_some_and(|value| value != "false") {
         reading.claim(
             member,
-            annotation::ALLOW_UNSAFE,
+            ALLOW_UNSAFE.path,
             Position::NONE,
             Fact::Allow(Arc::new(Allow::Every)),
         );

@@ -81,7 +81,10 @@ impl Subnets {
 
     /// Whether anyone claims addresses of this subnet.
     pub(super) fn is_claimed(&self, subnet: Subnet) -> bool {
-        self.overlapping(subnet, None).next().is_some()
+        match subnet.net() {
+            IpNet::V4(net) => is_claimed(&self.v4, &net),
+            IpNet::V6(net) => is_claimed(&self.v6, &net),
+        }
     }
 
     /// The first range of this subnet's size above it that nobody claims, searched once round its
@@ -126,6 +129,10 @@ where
 {
     let above = trie.cover(&net).filter(move |(prefix, _)| *prefix != net).map(|(_, c)| c);
     above.chain(trie.children(&net).map(|(_, claimants)| claimants))
+}
+
+fn is_claimed<P: prefix_trie::Prefix>(trie: &PrefixMap<P, Few<Claimant>>, net: &P) -> bool {
+    trie.get_lpm(net).is_some() || trie.children(net).next().is_some()
 }
 
 fn bounds_within<P>(trie: &PrefixMap<P, Few<Claimant>>, net: &P) -> Vec<(u128, u128)>

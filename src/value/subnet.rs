@@ -78,7 +78,19 @@ impl Subnet {
 
     /// Whether every address of `other` is in this subnet.
     pub fn contains(self, other: Self) -> bool {
-        self.0.contains(&other.0)
+        if self.prefix_len() > other.prefix_len() {
+            return false;
+        }
+        let shared = match (self.0, other.0) {
+            (IpNet::V4(a), IpNet::V4(b)) => {
+                (a.addr().to_bits() ^ b.addr().to_bits()).leading_zeros()
+            }
+            (IpNet::V6(a), IpNet::V6(b)) => {
+                (a.addr().to_bits() ^ b.addr().to_bits()).leading_zeros()
+            }
+            _ => return false,
+        };
+        shared >= u32::from(self.prefix_len())
     }
 
     /// The addresses two subnets share: CIDRs nest or are disjoint, so it is the smaller of them.
