@@ -57,16 +57,14 @@ pub(super) fn guarded(mesh: &Mesh, webhook: SocketAddr) -> String {
 }
 
 fn describe(mesh: &Mesh, member: &Member) -> String {
-    let mut words = vec![printable(member.name())];
-    if **member.name() == *mesh.settings().local_member {
-        words[0] += " (local)";
-    } else if let Some((network, _)) = member.network_claim() {
-        words[0] += &match network {
-            Network::Local => " on the local network".to_owned(),
-            Network::Named(name) => format!(" on network {}", printable(name)),
-            Network::Own => " behind a gateway".to_owned(),
-        };
-    }
+    let network = match member.network_claim() {
+        _ if **member.name() == *mesh.settings().local_member => " (local)".to_owned(),
+        Some((Network::Local, _)) => " on the local network".to_owned(),
+        Some((Network::Named(name), _)) => format!(" on network {}", printable(name)),
+        Some((Network::Own, _)) => " behind a gateway".to_owned(),
+        None => String::new(),
+    };
+    let mut words = vec![printable(member.name()) + &network];
     let domains = domains(member);
     words.push(if domains.is_empty() {
         "domain unknown".to_owned()

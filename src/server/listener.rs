@@ -32,7 +32,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 const BREATHER: Duration = Duration::from_millis(50);
 /// What is told to those who speak HTTP where HTTPS is spoken.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
-    Content-Length: 42\r\nConnection: close\r\n\r\nThis is HTTPS, and the request is in HTTP.\n";
+    Content-Length: 43\r\nConnection: close\r\n\r\nThis is HTTPS, and the request is in HTTP.\n";
 
 /// A socket that requests come in through.
 #[derive(Clone)]

@@ -41,6 +41,7 @@ pub(super) struct Metrics {
     pub(super) panics: Counter,
     pub(super) connections: Gauge,
     pub(super) handshake_failures: Counter,
+    pub(super) inventory_polls: Counter,
     pub(super) inventory_members: Gauge,
     pub(super) inventory_objects: Gauge,
     pub(super) inventory_files: Gauge,
@@ -100,6 +101,7 @@ impl Metrics {
             panics: Counter::default(),
             connections: Gauge::default(),
             handshake_failures: Counter::default(),
+            inventory_polls: Counter::default(),
             inventory_members: Gauge::default(),
             inventory_objects: Gauge::default(),
             inventory_files: Gauge::default(),
@@ -177,6 +179,8 @@ impl Metrics {
         registry.register("connections", help, self.connections.clone());
         let help = "TLS handshakes that failed";
         registry.register("handshake_failures", help, self.handshake_failures.clone());
+        let help = "Times that the inventory was looked at";
+        registry.register("inventory_polls", help, self.inventory_polls.clone());
         let help = "Members of the mesh";
         registry.register("inventory_members", help, self.inventory_members.clone());
         let help = "Objects that say something of a member";

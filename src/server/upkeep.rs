@@ -79,4 +79,5 @@ fn refresh(app: &App, inventory: &mut Inventory) {
     let bad = inventory.errors().count();
     app.metrics.inventory_bad_files.set(i64::try_from(bad).unwrap_or(i64::MAX));
     app.inventory_read(inventory.missing(), bad == 0);
+    app.metrics.inventory_polls.inc();
 }
