@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -144,7 +145,10 @@ impl Inventory {
             return;
         }
         file.seen = seen;
-        match read(&bytes, &path.to_string_lossy(), &self.settings) {
+        let read = || read(&bytes, &path.to_string_lossy(), &self.settings);
+        // A fault of ours costs one file, not the inventory.
+        let read = catch_unwind(AssertUnwindSafe(read));
+        match read.unwrap_or_else(|_| Err("isthmus itself is at fault".to_owned())) {
             Ok(readings) => {
                 // Lines move even where nothing else is said.
                 refresh.changed = true;

@@ -22,7 +22,7 @@ pub(super) fn init(format: Option<LogFormat>, filter: &str) -> anyhow::Result<()
         tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(stderr);
     match format.unwrap_or(fallback) {
         LogFormat::Human => {
-            lines.with_ansi(terminal && colors_are_welcome()).with_target(false).init()
+            lines.with_ansi(terminal && colors_are_welcome()).with_target(false).init();
         }
         LogFormat::Json => lines.json().flatten_event(true).with_target(false).init(),
     }

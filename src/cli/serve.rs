@@ -138,7 +138,6 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
             body_memory: (args.max_body_memory as usize) << 20,
             client_timeout: args.client_timeout,
         },
-        workers,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 
 use super::app::App;
-use super::metrics;
+use super::{metrics, review};
 
 /// The paths of the admin endpoint.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -18,6 +18,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(page))
+        .method_not_allowed_fallback(review::not_allowed)
+        .fallback(review::not_found)
         .with_state(app)
 }
 

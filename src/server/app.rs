@@ -14,6 +14,9 @@ use crate::snapshot::Snapshot;
 /// The unit in which the memory of large bodies is counted, in bytes.
 pub(super) const MEMORY_UNIT: usize = 64 << 10;
 
+/// How many reviews of large bodies are made at once. Reading one may take twenty times its size.
+const LARGE_REVIEWS: usize = 2;
+
 /// How much is done at once, and how long a client is waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -54,12 +57,7 @@ struct Inventory {
 }
 
 impl App {
-    pub(super) fn new(
-        snapshot: Snapshot,
-        certificate: Arc<Certificate>,
-        limits: Limits,
-        workers: usize,
-    ) -> Self {
+    pub(super) fn new(snapshot: Snapshot, certificate: Arc<Certificate>, limits: Limits) -> Self {
         let missing = Some("not read yet".to_owned());
         Self {
             snapshot,
@@ -68,7 +66,7 @@ impl App {
             limits,
             memory: Arc::new(Semaphore::new(limits.body_memory / MEMORY_UNIT)),
             reviews: Arc::new(Semaphore::new(limits.reviews)),
-            large_reviews: Arc::new(Semaphore::new(workers)),
+            large_reviews: Arc::new(Semaphore::new(LARGE_REVIEWS)),
             draining: AtomicBool::new(false),
             inventory: Mutex::new(Inventory { missing, complete: None }),
         }
@@ -114,6 +112,9 @@ impl App {
         self.metrics.inventory_age.set(age);
         let members = self.snapshot.read(Mesh::len);
         self.metrics.inventory_members.set(i64::try_from(members).unwrap_or(i64::MAX));
+        let room = self.limits.body_memory / MEMORY_UNIT;
+        let taken = (room - self.memory.available_permits()) * MEMORY_UNIT;
+        self.metrics.body_memory.set(i64::try_from(taken).unwrap_or(i64::MAX));
         self.metrics.certificate_expiry.set(self.certificate.validity().until);
         self.metrics.ready.set(self.unready().is_empty().into());
         self.metrics.render()

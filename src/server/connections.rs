@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 /// How long a connection is kept between requests. Longer than Kubernetes' clients keep theirs
 /// (90 s), so that it is they who close it: a request sent into a closing connection is lost.
-const IDLE: Duration = Duration::from_secs(180);
+const IDLE: Duration = Duration::from_mins(3);
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use rcgen::{
 /// The names every certificate is for.
 const NAMES: [&str; 4] = ["localhost", "127.0.0.1", "::1", "isthmus"];
 /// How long before now certificates begin, for clocks that are behind.
-const BACKDATED: Duration = Duration::from_secs(3600);
+const BACKDATED: Duration = Duration::from_hours(1);
 
 /// A certificate with its key and its authority, in PEM.
 ///

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Request, Response};
-use axum::{Router, http};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -28,6 +28,8 @@ use super::connections::{Connection, Connections, Open, Phase};
 const LARGEST_HEAD: usize = 64 << 10;
 /// How long a closed connection may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// How much is read from one who does not speak HTTP, in bytes.
+const MOST_UNREAD: u64 = 1 << 20;
 /// How long to wait before accepting again when that failed for want of something.
 const BREATHER: Duration = Duration::from_millis(50);
 /// What is told to those who speak HTTP where HTTPS is spoken.
@@ -113,23 +115,39 @@ impl Endpoint {
         }
     }
 
-    async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin, open: &Open) {
+    async fn http(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin, open: &Open) {
         let connection: &Arc<Connection> = open;
         connection.enter(Phase::Fresh);
-        let io = TokioIo::new(Watched { stream, connection: Arc::clone(connection) });
+        let watched = Watched { stream: &mut stream, connection: Arc::clone(connection) };
+        if self.requests(watched, connection).await {
+            return;
+        }
+        self.app.metrics.refused(400);
+        // Whoever was told so gets to read it: closing with bytes unread would take it away.
+        let mut rest = stream.take(MOST_UNREAD);
+        let _ = timeout(GOODBYE, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    }
+
+    /// Serves requests until the connection ends; false if what came was no HTTP.
+    async fn requests(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        connection: &Arc<Connection>,
+    ) -> bool {
         let service = service_fn(|request| self.answer(request, connection));
         let mut http = http1::Builder::new();
         // The connection's own clock tells idle ones from slow ones, which this one does not.
         http.header_read_timeout(None).max_buf_size(LARGEST_HEAD);
-        let mut http = pin!(http.serve_connection(io, service));
+        let mut http = pin!(http.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
-            ended = http.as_mut() => if ended.is_err_and(|error| error.is_parse()) {
-                self.app.metrics.refused(400);
-            },
-            () = connection.closed() => if connection.phase() == Phase::Idle {
-                http.as_mut().graceful_shutdown();
-                let _ = timeout(GOODBYE, http).await;
-            },
+            ended = http.as_mut() => !ended.is_err_and(|error| error.is_parse()),
+            () = connection.closed() => {
+                if connection.phase() == Phase::Idle {
+                    http.as_mut().graceful_shutdown();
+                    let _ = timeout(GOODBYE, http).await;
+                }
+                true
+            }
         }
     }
 
@@ -142,12 +160,6 @@ impl Endpoint {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Arc::clone(connection));
         let mut response = self.router.clone().oneshot(request).await?;
-        if matches!(
-            response.status(),
-            http::StatusCode::NOT_FOUND | http::StatusCode::METHOD_NOT_ALLOWED
-        ) {
-            self.app.metrics.refused(response.status().as_u16());
-        }
         if self.app.is_draining() {
             // Clients would keep calling a process that is about to end.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -38,6 +38,8 @@ pub(super) struct Metrics {
     closed: Family<ReasonLabels, Counter>,
     /// Reviews that are waited for or made now.
     pub(super) in_flight: Gauge,
+    /// Bytes that are set aside for large bodies now.
+    pub(super) body_memory: Gauge,
     pub(super) panics: Counter,
     pub(super) connections: Gauge,
     pub(super) handshake_failures: Counter,
@@ -98,6 +100,7 @@ impl Metrics {
             shed: Family::default(),
             closed: Family::default(),
             in_flight: Gauge::default(),
+            body_memory: Gauge::default(),
             panics: Counter::default(),
             connections: Gauge::default(),
             handshake_failures: Counter::default(),
@@ -173,6 +176,8 @@ impl Metrics {
         registry.register("closed_connections", help, self.closed.clone());
         let help = "Reviews that are waited for or made now";
         registry.register("reviews_in_flight", help, self.in_flight.clone());
+        let help = "Memory that large bodies take now";
+        registry.register("body_memory_bytes", help, self.body_memory.clone());
         let help = "Reviews that ended in a fault of isthmus itself";
         registry.register("panics", help, self.panics.clone());
         let help = "Connections that are open to the webhook";

@@ -64,8 +64,6 @@ pub struct Config {
     pub drain_delay: Duration,
     /// How much is done at once.
     pub limits: Limits,
-    /// How many threads there are to do it.
-    pub workers: usize,
 }
 
 /// A server that listens already.
@@ -117,19 +115,18 @@ impl Server {
             Snapshot::new(Mesh::new(Arc::clone(&settings))),
             Arc::clone(&config.certificate),
             config.limits,
-            config.workers,
         ));
         let tls = tls::config(Arc::clone(&config.certificate))?;
         let client_timeout = config.limits.client_timeout;
         let endpoint = Endpoint {
             app: Arc::clone(&app),
-            router: review::router(Arc::clone(&app)).fallback(review::not_found),
+            router: review::router(Arc::clone(&app)),
             tls: Some(TlsAcceptor::from(Arc::new(tls))),
             connections: Connections::new(config.limits.connections, client_timeout),
         };
         let admin_endpoint = Endpoint {
             app: Arc::clone(&app),
-            router: admin::router(Arc::clone(&app)).fallback(review::not_found),
+            router: admin::router(Arc::clone(&app)),
             tls: None,
             connections: Connections::new(ADMIN_CONNECTIONS, client_timeout),
         };

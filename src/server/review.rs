@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
@@ -40,6 +39,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/validate", route(Hook::Validate))
         .route("/mutate", route(Hook::Mutate))
+        .method_not_allowed_fallback(not_allowed)
+        .fallback(not_found)
         .with_state(app)
 }
 
@@ -104,8 +105,8 @@ async fn review(
 
 /// How long the caller waits.
 fn timeout(query: Option<&str>) -> Duration {
-    let pairs = query.unwrap_or_default().split('&');
-    let stated = pairs.filter_map(|pair| pair.strip_prefix("timeout=")).next();
+    let mut pairs = query.unwrap_or_default().split('&');
+    let stated = pairs.find_map(|pair| pair.strip_prefix("timeout="));
     let stated = stated.and_then(|text| duration::parse(text).ok());
     stated.filter(|timeout| !timeout.is_zero()).unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT)
 }
@@ -243,9 +244,21 @@ fn clipped(text: &str) -> &str {
     text.char_indices().nth(LONGEST_LOGGED).map_or(text, |(end, _)| &text[..end])
 }
 
-/// Turns what no route answers into a plain text.
-pub(super) async fn not_found(_: Body) -> (StatusCode, &'static str) {
-    (StatusCode::NOT_FOUND, "there is nothing here\n")
+/// Answers for paths that are not there.
+pub(super) async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {
+    unrouted(&app, StatusCode::NOT_FOUND, "there is nothing here\n", request)
+}
+
+/// Answers for methods that a path does not have.
+pub(super) async fn not_allowed(State(app): State<Arc<App>>, request: Request) -> Response {
+    unrouted(&app, StatusCode::METHOD_NOT_ALLOWED, "it is not done by this method\n", request)
+}
+
+fn unrouted(app: &App, status: StatusCode, text: &'static str, request: Request) -> Response {
+    app.metrics.refused(status.as_u16());
+    let (head, body) = request.into_parts();
+    body::linger(app, &head.headers, body);
+    (status, text).into_response()
 }
 
 #[cfg(test)]
@@ -253,6 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::panic, reason = "it is what is tested")]
     fn a_panic_is_an_answer() {
         assert!(matches!(caught(|| panic!("on purpose")), Err::<(), _>(Refusal::Panic)));
         assert_eq!(caught(|| 1).ok(), Some(1));

@@ -17,9 +17,9 @@ use rustls::version::{TLS12, TLS13};
 use super::issue;
 
 /// How long a certificate made at start is valid.
-const SELF_SIGNED_FOR: Duration = Duration::from_secs(365 * 24 * 3600);
+const SELF_SIGNED_FOR: Duration = Duration::from_hours(365 * 24);
 /// How long before its end a certificate made at start is made anew.
-const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
+const RENEW_BEFORE: Duration = Duration::from_hours(30 * 24);
 /// The largest file that a certificate or key is read from, in bytes.
 const LARGEST_FILE: u64 = 1 << 20;
 

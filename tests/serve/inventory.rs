@@ -55,6 +55,7 @@ fn a_bad_file_keeps_its_last_good_state() {
     assert!(!server.allows(&flat("10.1.0.0/16")));
     assert_eq!(server.metric("isthmus_inventory_errors_total"), Some(1.0), "told once");
     assert_eq!(server.admin("/readyz").status, 200);
+    server.wait_logged("ERROR");
     let logged = server.log_lines();
     let errors: Vec<_> = logged.iter().filter(|line| line["level"] == "ERROR").collect();
     assert_eq!(errors.len(), 1);
@@ -69,7 +70,7 @@ fn a_bad_file_keeps_its_last_good_state() {
     inventory.write("local.yaml", configuration("10.3.0.0/16"));
     wait_allowed(&server, &flat("10.3.0.0/16"), false);
     server.wait_metric("isthmus_inventory_bad_files", 0.0);
-    wait_for("the news", || server.logged().contains("good again").then_some(()));
+    server.wait_logged("good again");
 }
 
 #[test]
@@ -154,7 +155,7 @@ fn an_object_in_two_files_is_told_of() {
     inventory.write("b.yaml", data("seed/istiomulticlusters.yaml"));
     let server = Server::start(inventory.path(), &[]);
     server.wait_metric("isthmus_inventory_members", 2.0);
-    assert!(server.logged().contains("IstioMulticluster cluster-a"));
+    server.wait_logged("IstioMulticluster cluster-a");
 }
 
 #[test]
@@ -169,4 +170,27 @@ fn a_directory_that_is_gone_leaves_what_was_read() {
     assert!(!server.allows(&flat("10.1.0.0/16")));
     fs::rename(parent.path().join("elsewhere"), &directory).unwrap();
     server.wait_metric("isthmus_inventory_bad_files", 0.0);
+}
+
+#[test]
+fn what_a_bad_file_contains_is_not_logged() {
+    let inventory = TempDir::new();
+    let server = Server::start(inventory.path(), &[]);
+    let secret = "kind: Secret\nmetadata: {name: s}\nstringData:\n  ";
+    let bad = [
+        "a: 'hunter2",
+        "a: *hunter2",
+        "a: hunter2: hunter2",
+        "a: \"hunter2\\q\"",
+        "a: !hunter2!x y",
+        "a: [hunter2}",
+        "hunter2\n b",
+        "a: @hunter2",
+    ];
+    for bad in bad {
+        inventory.write("secret.yaml", format!("{secret}{bad}\n"));
+        server.wait_inventory();
+    }
+    assert!(server.metric("isthmus_inventory_errors_total").unwrap() > 4.0);
+    assert!(!server.logged().contains("hunter2"), "{}", server.logged());
 }

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
 
 use crate::support::process::Server;
@@ -57,17 +59,11 @@ fn the_printed_command_shows_a_denial() {
 
 #[test]
 fn many_members_are_summed_up() {
-    let many: String =
-        (0..50)
-            .map(|n| {
-                format!(
-                    "---\n{}\n",
-                    peer(&format!("m{n:02}"), &format!("https://istio.m{n}.example.com/metadata/"))
-                        ["request"]["object"]
-                )
-            })
-            .collect();
-    let inventory = TempDir::with("many.yaml", &many);
+    let many: Vec<_> = (0..50)
+        .map(|n| peer(&format!("m{n:02}"), &format!("https://istio.m{n}.example.com/metadata/")))
+        .map(|review| review["request"]["object"].to_string())
+        .collect();
+    let inventory = TempDir::with("many.yaml", &many.join("\n---\n"));
     let server = Server::start(inventory.path(), &[]);
     let printed = banner(&server);
     assert!(printed.contains("guarding a mesh of 50 members:\n"), "{printed}");
@@ -108,8 +104,7 @@ fn a_decision_is_one_line_that_repeats_no_secret() {
         })
     );
 
-    use base64::Engine;
-    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let encode = |text: &str| STANDARD.encode(text);
     for data in [
         json!({"cluster-configuration.yaml": encode("hunter2: [")}),
         json!({"cluster-configuration.yaml": encode("podSubnetCIDR: hunter2\nclusterDomain: hunter2..\n"), "more": "hunter2"}),

@@ -117,7 +117,7 @@ fn too_large_a_body_is_refused_before_it_is_read() {
 
     let mut client = server.client();
     client.write(format!("{head}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).unwrap();
-    let chunk = [b"100000\r\n".as_slice(), &[b' '; 1 << 20], b"\r\n"].concat();
+    let chunk = [b"100000\r\n".as_slice(), &vec![b' '; 1 << 20], b"\r\n"].concat();
     for _ in 0..9 {
         let _ = client.write(&chunk);
     }
@@ -161,22 +161,25 @@ fn heads_that_are_no_http_are_refused() {
     let (server, _inventory) = server();
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(100_000));
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(1000));
-    let cases: &[(&[u8], u16)] = &[
-        (b"nonsense\r\n\r\n", 400),
-        (b"\0\0\0\0\r\n\r\n", 400),
-        (b"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n", 400),
+    // Which of the two it is depends on how much of the head has come when it is too much.
+    let too_long: &[u16] = &[414, 431];
+    let cases: &[(&[u8], &[u16])] = &[
+        (b"nonsense\r\n\r\n", &[400]),
+        (b"\0\0\0\0\r\n\r\n", &[400]),
+        (b"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n", &[400]),
         (
             b"POST /validate HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-            400,
+            &[400],
         ),
-        (long.as_bytes(), 414),
-        (many.as_bytes(), 431),
+        (long.as_bytes(), too_long),
+        (many.as_bytes(), &[431]),
     ];
     for (bytes, status) in cases {
         let mut client = server.client();
         let _ = client.write(bytes);
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
-        assert_eq!(client.answer().map(|answer| answer.status).ok(), Some(*status), "{shown}");
+        let answer = client.answer().map(|answer| answer.status).unwrap();
+        assert!(status.contains(&answer), "{shown}: {answer}");
     }
     wait_for("an answer", || {
         (server.client().post("/validate", review()).status == 200).then_some(())

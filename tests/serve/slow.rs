@@ -4,7 +4,7 @@ use std::thread;
 
 use crate::support::client::{Client, tcp};
 use crate::support::process::Server;
-use crate::support::{TempDir, peer, wait_for};
+use crate::support::{TempDir, peer};
 
 const HEAD: &str = "POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
 
@@ -21,7 +21,7 @@ fn begun(server: &Server, bytes: &str) -> Client {
 #[test]
 fn every_step_has_its_time() {
     let empty = TempDir::new();
-    let server = Server::start(empty.path(), &["--client-timeout", "200ms"]);
+    let server = Server::start(empty.path(), &["--client-timeout", "1s"]);
     let mut silent = Client::plain(server.webhook);
     let mut half_shaken = Client::plain(server.webhook);
     half_shaken.write(b"\x16\x03\x01\x02\x00\x01").unwrap();
@@ -101,14 +101,12 @@ fn large_bodies_share_their_memory_and_leave_the_small_ones_alone() {
     // One that takes nearly all of it, and stalls.
     let stalled = "x".repeat(1000 << 10);
     let stalled = begun(&server, &format!("{HEAD}Content-Length: 2000000\r\n\r\n{stalled}"));
-    wait_for("the memory to be taken", || {
-        (server.client().post("/validate", "x".repeat(200 << 10)).status == 503).then_some(())
-    });
+    server.wait_metric("isthmus_body_memory_bytes", 15.0 * 65536.0);
+    assert_eq!(server.client().post("/validate", "x".repeat(200 << 10)).status, 503);
     assert_eq!(server.client().post("/validate", review()).status, 200);
     drop(stalled);
-    wait_for("the memory to be free", || {
-        (server.client().post("/validate", "x".repeat(200 << 10)).status == 400).then_some(())
-    });
+    server.wait_metric("isthmus_body_memory_bytes", 0.0);
+    assert_eq!(server.client().post("/validate", "x".repeat(200 << 10)).status, 400);
 }
 
 #[test]

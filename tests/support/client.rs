@@ -106,11 +106,9 @@ impl Client {
         headers: &[&str],
         body: &[u8],
     ) -> Answer {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
-        for header in headers {
-            head += &format!("{header}\r\n");
-        }
-        head += &format!("Content-Length: {}\r\n\r\n", body.len());
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost");
+        let length = format!("Content-Length: {}\r\n\r\n", body.len());
+        let head = [&[request.as_str()], headers, &[length.as_str()]].concat().join("\r\n");
         // The server may have answered and gone before all is written.
         let _ = self.write(head.as_bytes()).and_then(|()| self.write(body));
         self.answer().expect("an answer")
@@ -126,6 +124,12 @@ impl Client {
 
     /// Reads an answer.
     pub(crate) fn answer(&mut self) -> io::Result<Answer> {
+        let answer = self.any_answer()?;
+        if answer.status == 100 { self.answer() } else { Ok(answer) }
+    }
+
+    /// Reads an answer, which may be a request to go on.
+    pub(crate) fn any_answer(&mut self) -> io::Result<Answer> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -134,9 +138,6 @@ impl Client {
         }
         let head = String::from_utf8(head).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        if status == 100 {
-            return self.answer();
-        }
         let mut answer = Answer { status, head, body: Vec::new() };
         let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
         answer.body.resize(length, 0);

@@ -128,6 +128,12 @@ impl Server {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// Waits until it has logged this.
+    #[track_caller]
+    pub(crate) fn wait_logged(&self, text: &str) {
+        wait_for(text, || self.logged().contains(text).then_some(()));
+    }
+
     /// Its log lines, as JSON.
     pub(crate) fn log_lines(&self) -> Vec<Json> {
         self.logged().lines().map(|line| serde_json::from_str(line).expect(line)).collect()
@@ -142,6 +148,7 @@ impl Server {
 }
 
 impl Drop for Server {
+    #[allow(clippy::print_stderr, reason = "it is what a failed test is understood by")]
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
