@@ -34,7 +34,7 @@ pub(super) struct Metrics {
     findings: Family<FindingLabels, Counter>,
     duration: Family<HookLabels, Histogram, fn() -> Histogram>,
     refused: Family<StatusLabels, Counter>,
-    shed: Family<ReasonLabels, Counter>,
+    shed: Family<ResourceLabels, Counter>,
     closed: Family<ReasonLabels, Counter>,
     /// Reviews that are waited for or made now.
     pub(super) in_flight: Gauge,
@@ -85,6 +85,11 @@ struct ReasonLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResourceLabels {
+    resource: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct BuildLabels {
     version: &'static str,
 }
@@ -120,7 +125,7 @@ impl Metrics {
     }
 
     /// Counts a decision.
-    pub(super) fn decided(&self, hook: Hook, decision: &Decision, took: Duration) {
+    pub(super) fn decided(&self, hook: Hook, decision: &Decision<'_>, took: Duration) {
         let (hook, verdict) = (hook_name(hook), decision.outcome.as_str());
         let labels = ReviewLabels {
             hook,
@@ -141,8 +146,8 @@ impl Metrics {
     }
 
     /// Counts a review that was put off.
-    pub(super) fn shed(&self, reason: &'static str) {
-        self.shed.get_or_create(&ReasonLabels { reason }).inc();
+    pub(super) fn shed(&self, resource: &'static str) {
+        self.shed.get_or_create(&ResourceLabels { resource }).inc();
     }
 
     /// Counts a connection that was closed before its client was done.

@@ -94,13 +94,7 @@ async fn review(
     if let Some(connection) = connection {
         connection.enter(Phase::Review);
     }
-    let started = Instant::now();
-    let (answer, under_way) = decide(app, hook, received, deadline).await?;
-    let took = started.elapsed();
-    drop(under_way);
-    app.metrics.decided(hook, &answer.decision, took);
-    log(hook, &answer.decision, took);
-    Ok(answer.body)
+    decide(app, hook, received, deadline).await
 }
 
 /// How long the caller waits.
@@ -120,26 +114,32 @@ async fn decide(
     hook: Hook,
     received: Received,
     deadline: Instant,
-) -> Result<(Answer, UnderWay), Refusal> {
+) -> Result<Vec<u8>, Refusal> {
+    let begun = Instant::now();
     let under_way = UnderWay::begin(app)?;
     if received.bytes.len() <= SMALL {
-        return Ok((judge(app, hook, &received.bytes)?, under_way));
+        return judge(app, hook, &received.bytes, begun);
     }
     let late = || Refusal::Shed("time");
     let turn = timeout_at(deadline.into(), Arc::clone(&app.large_reviews).acquire_owned());
     let turn = turn.await.map_err(|_| late())?;
     let shared = Arc::clone(app);
     let judged = spawn_blocking(move || {
-        let judged = judge(&shared, hook, &received.bytes);
-        drop((turn, received));
+        let judged = judge(&shared, hook, &received.bytes, begun);
+        drop((turn, received, under_way));
         judged
     });
     let judged = timeout_at(deadline.into(), judged).await.map_err(|_| late())?;
-    Ok((judged.unwrap_or(Err(Refusal::Panic))?, under_way))
+    judged.unwrap_or(Err(Refusal::Panic))
 }
 
-fn judge(app: &App, hook: Hook, body: &[u8]) -> Result<Answer, Refusal> {
-    caught(|| app.snapshot.read(|mesh| answer(mesh, hook, body)))?.map_err(Refusal::NotAReview)
+fn judge(app: &App, hook: Hook, body: &[u8], begun: Instant) -> Result<Vec<u8>, Refusal> {
+    let judged = caught(|| app.snapshot.read(|mesh| answer(mesh, hook, body)))?;
+    let Answer { body, decision } = judged.map_err(Refusal::NotAReview)?;
+    let took = begun.elapsed();
+    app.metrics.decided(hook, &decision, took);
+    log(hook, &decision, took);
+    Ok(body)
 }
 
 /// A fault of ours costs one review, not the server.
@@ -223,7 +223,7 @@ impl Refusal {
 }
 
 /// One line a decision. It names things, and repeats nothing of what they contain.
-fn log(hook: Hook, decision: &Decision, took: Duration) {
+fn log(hook: Hook, decision: &Decision<'_>, took: Duration) {
     tracing::info!(
         hook = hook_name(hook),
         uid = clipped(&decision.uid),

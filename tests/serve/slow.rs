@@ -96,7 +96,7 @@ fn large_bodies_share_their_memory_and_leave_the_small_ones_alone() {
     let large = "x".repeat(3 << 20);
     let answer = server.client().post("/validate", &large);
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
-    assert_eq!(server.metric("isthmus_shed_reviews_total{reason=\"memory\"}"), Some(1.0));
+    assert_eq!(server.metric("isthmus_shed_reviews_total{resource=\"memory\"}"), Some(1.0));
 
     // One that takes nearly all of it, and stalls.
     let stalled = "x".repeat(1000 << 10);
