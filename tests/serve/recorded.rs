@@ -18,7 +18,7 @@ struct Case {
 
 const UNKNOWN: &str = "metadata.name: nobody states the cluster domain, pod subnet, service subnet of member \"NAME\"; annotate isthmus.dev/cluster-domain, isthmus.dev/pod-subnet-cidr, isthmus.dev/service-subnet-cidr [UnknownFacts]";
 const STILL_UNKNOWN: &str = "metadata.name: nobody states the cluster domain, pod subnet, service subnet of member \"NAME\"; annotate isthmus.dev/cluster-domain, isthmus.dev/pod-subnet-cidr, isthmus.dev/service-subnet-cidr [UnknownFacts, stood before]";
-const DOMAIN_UNKNOWN: &str = "spec.settings.network.podSubnetCIDR: nobody states the cluster domain of member \"local\"; state it there, or in a ConfigMap labelled isthmus.dev/member [UnknownFacts]";
+const DOMAIN_UNKNOWN: &str = "metadata.name: nobody states the cluster domain of member \"local\"; state it there, or in a ConfigMap labelled isthmus.dev/member [UnknownFacts]";
 
 const fn silent(file: &'static str) -> Case {
     Case { file, rules: "", warning: "" }
@@ -137,7 +137,7 @@ fn as_one_history_they_are_allowed_but_for_the_one_that_breaks_the_mesh() {
 /// What is said of the write that breaks the mesh.
 fn denial() -> Json {
     let causes = [("pod", "10.111", "10.112"), ("service", "10.222", "10.223")].map(|(of, subnet, free)| {
-        format!("{of}SubnetCIDR of ClusterConfiguration cluster-b: {subnet}.0.0/16 overlaps {of} subnet {subnet}.0.0/16 of member \"local\" (ModuleConfig control-plane-manager) on the same network; next free /16: {free}.0.0/16 [SubnetOverlap]")
+        format!("{of}SubnetCIDR of ClusterConfiguration cluster-b: {subnet}.0.0/16 overlaps {of} subnet {subnet}.0.0/16 of member \"local\" (ModuleConfig control-plane-manager) on the same network; next free /16: {free}.0.0/16; or keep it behind a gateway (spec.enableIngressGateway: true) [SubnetOverlap]")
     });
     let field = "spec.enableIngressGateway";
     let [pods, services] = &causes;
