@@ -22,7 +22,12 @@
 //! - [`manifest`]: the text of a file into objects.
 //! - [`report`]: findings as people and programs read them.
 //!
-//! The edges (feature `serve`) are thin and lie around it: [`cli`].
+//! The edges (feature `serve`) are thin and lie around it:
+//!
+//! - [`snapshot`]: the mesh as it stands, shared.
+//! - [`inventory`]: a directory of files into what its objects say.
+//! - [`server`]: HTTPS, probes, metrics, certificates, limits.
+//! - [`cli`]: the commands.
 
 pub mod admission;
 pub mod document;
@@ -37,3 +42,9 @@ pub mod wire;
 
 #[cfg(feature = "serve")]
 pub mod cli;
+#[cfg(feature = "serve")]
+pub mod inventory;
+#[cfg(feature = "serve")]
+pub mod server;
+#[cfg(feature = "serve")]
+pub mod snapshot;

@@ -5,3 +5,5 @@ mod check;
 mod docs;
 mod golden;
 mod laws;
+mod serve;
+mod support;

@@ -1,7 +1,11 @@
 //! The command line: one file for each command.
 
+mod banner;
+mod certs;
 mod check;
+mod log;
 mod rules;
+mod serve;
 mod settings;
 
 use std::process::ExitCode;
@@ -21,6 +25,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Answer admission reviews over HTTPS.
+    Serve(Box<serve::Args>),
+    /// Write certificates for development.
+    Certs(certs::Args),
     Check(check::Args),
     /// Print every rule: what it denies, why, and what to do about it.
     Rules(rules::Args),
@@ -31,6 +39,8 @@ enum Command {
 /// Exit status: 0 if all is well, 1 if something is denied, 2 if something cannot be read or used.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Serve(args) => serve::run(*args),
+        Command::Certs(args) => certs::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
     };

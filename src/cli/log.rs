@@ -1,0 +1,39 @@
+//! Where logs go and what they look like.
+
+use std::io::{IsTerminal, stderr};
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+/// What log lines look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Sends logs to standard error. Without a format it is the one that suits who reads there.
+pub(super) fn init(format: Option<LogFormat>, filter: &str) -> anyhow::Result<()> {
+    let terminal = stderr().is_terminal();
+    let fallback = if terminal { LogFormat::Human } else { LogFormat::Json };
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(stderr);
+    match format.unwrap_or(fallback) {
+        LogFormat::Human => {
+            lines.with_ansi(terminal && colors_are_welcome()).with_target(false).init();
+        }
+        LogFormat::Json => lines.json().flatten_event(true).with_target(false).init(),
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        // Not the message, which may repeat what a Secret contains.
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a fault of isthmus itself");
+    }));
+    Ok(())
+}
+
+fn colors_are_welcome() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

@@ -1,0 +1,154 @@
+//! Receiving a request's body, within limits of size, time and memory.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::{Body, Bytes};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http_body_util::BodyExt;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{timeout, timeout_at};
+
+use super::app::{App, MEMORY_UNIT};
+use super::review::Refusal;
+
+/// The largest body that is read, in bytes: an update of a full ConfigMap carries it twice, with
+/// everything escaped.
+pub(super) const LARGEST: usize = 8 << 20;
+/// Up to here a body needs no room among the large ones, in bytes: the cap on connections bounds
+/// these, and slow large bodies must not stop an ordinary review.
+pub(super) const SMALL: usize = MEMORY_UNIT;
+/// How much of a body that is too large is read, so that its sender gets to read the answer.
+const LINGER: usize = 64 << 20;
+
+/// A body, and the room it takes.
+pub(super) struct Received {
+    /// The bytes.
+    pub(super) bytes: Vec<u8>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// Receives a body that says it is JSON.
+pub(super) async fn receive(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    mut body: Body,
+    deadline: Instant,
+) -> Result<Received, Refusal> {
+    let announced = announced(headers);
+    let received = match acceptable(headers, announced) {
+        Ok(()) => {
+            let deadline = deadline.min(Instant::now() + app.limits.client_timeout);
+            let read = read(app, &mut body, announced.unwrap_or(0));
+            timeout_at(deadline.into(), read).await.unwrap_or(Err(Refusal::TooSlow))
+        }
+        Err(refusal) => Err(refusal),
+    };
+    if matches!(received, Err(Refusal::TooLarge | Refusal::WrongType(_) | Refusal::Shed(_))) {
+        linger(app, headers, body);
+    }
+    received
+}
+
+/// Goes on reading a body that nobody wants, so that its sender gets to read the answer: closing a
+/// connection with bytes unread would take the answer away from it.
+pub(super) fn linger(app: &App, headers: &HeaderMap, mut body: Body) {
+    if headers.contains_key(EXPECT) {
+        // It waits to be asked for the body, and reading would ask.
+        return;
+    }
+    let drained = async move {
+        let mut length = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            length += frame.data_ref().map_or(0, Bytes::len);
+            if length > LINGER {
+                return;
+            }
+        }
+    };
+    let limit = app.limits.client_timeout;
+    tokio::spawn(async move { timeout(limit, drained).await });
+}
+
+fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn acceptable(headers: &HeaderMap, announced: Option<usize>) -> Result<(), Refusal> {
+    if announced.is_some_and(|length| length > LARGEST) {
+        return Err(Refusal::TooLarge);
+    }
+    let is = |value: &[u8], name: &str| value.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
+    // A body of no stated type may be examined instead (RFC 9110, 8.3), and is: it is JSON or 400.
+    for value in headers.get_all(CONTENT_TYPE) {
+        let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        if !is(essence, "application/json") {
+            return Err(Refusal::WrongType("the Content-Type must be application/json"));
+        }
+    }
+    match headers.get(CONTENT_ENCODING) {
+        Some(encoding) if !is(encoding.as_bytes(), "identity") => {
+            Err(Refusal::WrongType("a Content-Encoding is not supported"))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn read(app: &App, body: &mut Body, announced: usize) -> Result<Received, Refusal> {
+    let mut bytes = Vec::with_capacity(announced.min(SMALL));
+    let mut room: Option<OwnedSemaphorePermit> = None;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else { continue };
+        let length = bytes.len() + data.len();
+        if length > LARGEST {
+            return Err(Refusal::TooLarge);
+        }
+        let needed = length.saturating_sub(SMALL).div_ceil(MEMORY_UNIT);
+        let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        if let Some(more) = u32::try_from(needed - held.min(needed)).ok().filter(|more| *more > 0) {
+            let more = Arc::clone(&app.memory).try_acquire_many_owned(more);
+            let more = more.map_err(|_| Refusal::Shed("memory"))?;
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+            // What is announced is asked for in one piece, and costs nothing until it comes.
+            bytes.reserve_exact(announced.saturating_sub(bytes.len()).max(data.len()));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Received { bytes, _room: room })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_plain_json_is_read() {
+        const CASES: &[(Option<&str>, Option<&str>, bool)] = &[
+            (None, None, true),
+            (Some("application/json"), None, true),
+            (Some("application/json; charset=utf-8"), None, true),
+            (Some("Application/JSON ;charset=UTF-8"), Some("identity"), true),
+            (Some("application/json-patch+json"), None, false),
+            (Some("text/plain"), None, false),
+            (Some(""), None, false),
+            (Some("application/json"), Some("gzip"), false),
+        ];
+        for (content_type, encoding, accepted) in CASES {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [(CONTENT_TYPE, content_type), (CONTENT_ENCODING, encoding)] {
+                if let Some(value) = value {
+                    headers.insert(name, HeaderValue::from_static(value));
+                }
+            }
+            assert_eq!(acceptable(&headers, None).is_ok(), *accepted, "{content_type:?}");
+        }
+        assert!(acceptable(&HeaderMap::new(), Some(LARGEST)).is_ok());
+        assert!(matches!(acceptable(&HeaderMap::new(), Some(LARGEST + 1)), Err(Refusal::TooLarge)));
+    }
+}

@@ -1,0 +1,232 @@
+//! What is counted and measured, for Prometheus.
+//!
+//! Every label takes a bounded set of values: what a request says of itself is mapped to what is
+//! known, or to `other`.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::admission::{Decision, Hook};
+use crate::document::DOCUMENTS;
+
+/// The media type of [`Metrics::render`].
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Upper bounds of the latency histogram in seconds: a review takes microseconds, a queue seconds.
+const BUCKETS: [f64; 15] = [
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.05,
+    0.1, 0.5, 1.0, 5.0,
+];
+const OPERATIONS: [&str; 4] = ["CREATE", "UPDATE", "DELETE", "CONNECT"];
+const OTHER: &str = "other";
+
+/// All metrics.
+pub(super) struct Metrics {
+    registry: Registry,
+    reviews: Family<ReviewLabels, Counter>,
+    findings: Family<FindingLabels, Counter>,
+    duration: Family<HookLabels, Histogram, fn() -> Histogram>,
+    refused: Family<StatusLabels, Counter>,
+    shed: Family<ResourceLabels, Counter>,
+    closed: Family<ReasonLabels, Counter>,
+    /// Reviews that are waited for or made now.
+    pub(super) in_flight: Gauge,
+    /// Bytes that are set aside for large bodies now.
+    pub(super) body_memory: Gauge,
+    pub(super) panics: Counter,
+    pub(super) connections: Gauge,
+    pub(super) handshake_failures: Counter,
+    pub(super) inventory_polls: Counter,
+    pub(super) inventory_members: Gauge,
+    pub(super) inventory_objects: Gauge,
+    pub(super) inventory_files: Gauge,
+    pub(super) inventory_bad_files: Gauge,
+    pub(super) inventory_age: Gauge<f64, AtomicU64>,
+    pub(super) inventory_errors: Counter,
+    pub(super) certificate_expiry: Gauge,
+    pub(super) certificate_errors: Counter,
+    pub(super) ready: Gauge,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReviewLabels {
+    hook: &'static str,
+    kind: &'static str,
+    operation: &'static str,
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FindingLabels {
+    rule: &'static str,
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct HookLabels {
+    hook: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StatusLabels {
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResourceLabels {
+    resource: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct BuildLabels {
+    version: &'static str,
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("isthmus"),
+            reviews: Family::default(),
+            findings: Family::default(),
+            duration: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            refused: Family::default(),
+            shed: Family::default(),
+            closed: Family::default(),
+            in_flight: Gauge::default(),
+            body_memory: Gauge::default(),
+            panics: Counter::default(),
+            connections: Gauge::default(),
+            handshake_failures: Counter::default(),
+            inventory_polls: Counter::default(),
+            inventory_members: Gauge::default(),
+            inventory_objects: Gauge::default(),
+            inventory_files: Gauge::default(),
+            inventory_bad_files: Gauge::default(),
+            inventory_age: Gauge::default(),
+            inventory_errors: Counter::default(),
+            certificate_expiry: Gauge::default(),
+            certificate_errors: Counter::default(),
+            ready: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    /// Counts a decision.
+    pub(super) fn decided(&self, hook: Hook, decision: &Decision<'_>, took: Duration) {
+        let (hook, verdict) = (hook_name(hook), decision.outcome.as_str());
+        let labels = ReviewLabels {
+            hook,
+            kind: known_kind(&decision.kind),
+            operation: known(&OPERATIONS, &decision.operation),
+            verdict,
+        };
+        self.reviews.get_or_create(&labels).inc();
+        for rule in &decision.rules {
+            self.findings.get_or_create(&FindingLabels { rule, verdict }).inc();
+        }
+        self.duration.get_or_create(&HookLabels { hook }).observe(took.as_secs_f64());
+    }
+
+    /// Counts a call that was answered with an error.
+    pub(super) fn refused(&self, status: u16) {
+        self.refused.get_or_create(&StatusLabels { status }).inc();
+    }
+
+    /// Counts a review that was put off.
+    pub(super) fn shed(&self, resource: &'static str) {
+        self.shed.get_or_create(&ResourceLabels { resource }).inc();
+    }
+
+    /// Counts a connection that was closed before its client was done.
+    pub(super) fn closed(&self, reason: &'static str) {
+        self.closed.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// The text that Prometheus reads.
+    pub(super) fn render(&self) -> String {
+        let mut page = String::new();
+        // Writing to a String cannot fail.
+        let _ = text::encode(&mut page, &self.registry);
+        page
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        let build = BuildLabels { version: env!("CARGO_PKG_VERSION") };
+        registry.register("build", "The version that runs", Info::new(build));
+        let help = "Reviews answered, by what was asked and what was decided";
+        registry.register("reviews", help, self.reviews.clone());
+        let help = "Reviews in which a rule fired, by the verdict they came to";
+        registry.register("findings", help, self.findings.clone());
+        let help = "Time from a review's last byte to its answer";
+        registry.register("review_duration_seconds", help, self.duration.clone());
+        let help = "Calls that were answered with an HTTP error, by its status";
+        registry.register("refused_requests", help, self.refused.clone());
+        let help = "Reviews that were put off with a 503, by what there was too much of";
+        registry.register("shed_reviews", help, self.shed.clone());
+        let help = "Connections closed before their clients were done, by the reason";
+        registry.register("closed_connections", help, self.closed.clone());
+        let help = "Reviews that are waited for or made now";
+        registry.register("reviews_in_flight", help, self.in_flight.clone());
+        let help = "Memory that large bodies take now";
+        registry.register("body_memory_bytes", help, self.body_memory.clone());
+        let help = "Reviews that ended in a fault of isthmus itself";
+        registry.register("panics", help, self.panics.clone());
+        let help = "Connections that are open to the webhook";
+        registry.register("connections", help, self.connections.clone());
+        let help = "TLS handshakes that failed";
+        registry.register("handshake_failures", help, self.handshake_failures.clone());
+        let help = "Times that the inventory was looked at";
+        registry.register("inventory_polls", help, self.inventory_polls.clone());
+        let help = "Members of the mesh";
+        registry.register("inventory_members", help, self.inventory_members.clone());
+        let help = "Objects that say something of a member";
+        registry.register("inventory_objects", help, self.inventory_objects.clone());
+        let help = "Files of the inventory";
+        registry.register("inventory_files", help, self.inventory_files.clone());
+        let help = "Files of the inventory that cannot be read now";
+        registry.register("inventory_bad_files", help, self.inventory_bad_files.clone());
+        let help = "Time since the inventory was last known to be complete";
+        registry.register("inventory_age_seconds", help, self.inventory_age.clone());
+        let help = "Times that a file of the inventory turned bad";
+        registry.register("inventory_errors", help, self.inventory_errors.clone());
+        let help = "When the certificate expires, in seconds since 1970";
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            help,
+            self.certificate_expiry.clone(),
+        );
+        let help = "Times that the certificate's files turned bad";
+        registry.register("certificate_errors", help, self.certificate_errors.clone());
+        registry.register("ready", "Whether reviews are answered", self.ready.clone());
+    }
+}
+
+/// The name of a webhook in paths, logs and metrics.
+pub(super) fn hook_name(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Validate => "validate",
+        Hook::Mutate => "mutate",
+    }
+}
+
+fn known_kind(kind: &str) -> &'static str {
+    DOCUMENTS.iter().map(|document| document.kind).find(|known| *known == kind).unwrap_or(OTHER)
+}
+
+fn known(names: &[&'static str], name: &str) -> &'static str {
+    names.iter().find(|known| **known == name).copied().unwrap_or(OTHER)
+}

@@ -1,0 +1,214 @@
+//! The server: the webhook over HTTPS, probes and metrics over HTTP, and the upkeep of both.
+
+mod admin;
+mod app;
+mod body;
+mod connections;
+pub mod duration;
+mod issue;
+mod listener;
+mod metrics;
+mod review;
+mod tls;
+mod upkeep;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+pub use app::Limits;
+pub use issue::{Issued, issue};
+pub use tls::{Certificate, Source, TlsError, Validity};
+
+use crate::inventory::Inventory;
+use crate::mesh::Mesh;
+use crate::settings::Settings;
+use crate::snapshot::Snapshot;
+use app::App;
+use connections::Connections;
+use listener::Endpoint;
+
+/// How many connections the admin endpoint keeps.
+const ADMIN_CONNECTIONS: usize = 64;
+/// File descriptors that are no connections of the webhook.
+const OTHER_DESCRIPTORS: usize = ADMIN_CONNECTIONS + 64;
+/// How often connections are looked at while they end.
+const DRAIN_STEP: Duration = Duration::from_millis(10);
+
+/// How a server is set up.
+#[derive(Debug)]
+pub struct Config {
+    /// What an operator decides for the mesh.
+    pub settings: Settings,
+    /// The directory of manifests.
+    pub inventory: PathBuf,
+    /// How often it is looked at.
+    pub inventory_poll: Duration,
+    /// Where the webhook listens, as `host:port`.
+    pub listen: String,
+    /// Where the admin endpoint listens.
+    pub admin: String,
+    /// The certificate.
+    pub certificate: Arc<Certificate>,
+    /// How often its files are looked at.
+    pub tls_poll: Duration,
+    /// How long to go on as before once it is said that the process ends.
+    pub drain_delay: Duration,
+    /// How much is done at once.
+    pub limits: Limits,
+}
+
+/// A server that listens already.
+pub struct Server {
+    config: Config,
+    webhook: TcpListener,
+    admin: TcpListener,
+    signals: Signals,
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Nothing was under way any more.
+    Drained,
+    /// A second signal cut short what was.
+    Aborted,
+}
+
+impl Server {
+    /// Takes the addresses.
+    pub async fn bind(mut config: Config) -> anyhow::Result<Self> {
+        let signals = Signals::new().context("cannot wait for signals")?;
+        let bind = async |address: &str| {
+            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+        };
+        let webhook = bind(&config.listen).await?;
+        let admin = bind(&config.admin).await?;
+        config.limits.connections = affordable(config.limits.connections);
+        Ok(Self { config, webhook, admin, signals })
+    }
+
+    /// Where the webhook listens.
+    pub fn webhook_address(&self) -> std::io::Result<SocketAddr> {
+        self.webhook.local_addr()
+    }
+
+    /// Where the admin endpoint listens.
+    pub fn admin_address(&self) -> std::io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// Serves until a signal ends it. Once the inventory is read for the first time, `show` is
+    /// given what is guarded.
+    pub async fn run(self, show: impl FnOnce(&Mesh)) -> anyhow::Result<Ended> {
+        let Self { config, webhook, admin, mut signals } = self;
+        let settings = Arc::new(config.settings);
+        let app = Arc::new(App::new(
+            Snapshot::new(Mesh::new(Arc::clone(&settings))),
+            Arc::clone(&config.certificate),
+            config.limits,
+        ));
+        let tls = tls::config(Arc::clone(&config.certificate))?;
+        let client_timeout = config.limits.client_timeout;
+        let endpoint = Endpoint {
+            app: Arc::clone(&app),
+            router: review::router(Arc::clone(&app)),
+            tls: Some(TlsAcceptor::from(Arc::new(tls))),
+            connections: Connections::new(config.limits.connections, client_timeout),
+        };
+        let admin_endpoint = Endpoint {
+            app: Arc::clone(&app),
+            router: admin::router(Arc::clone(&app)),
+            tls: None,
+            connections: Connections::new(ADMIN_CONNECTIONS, client_timeout),
+        };
+        let connections = Arc::clone(&endpoint.connections);
+
+        let (loaded, first_load) = oneshot::channel();
+        let inventory = Inventory::new(config.inventory, settings);
+        tokio::spawn(upkeep::inventory(Arc::clone(&app), inventory, config.inventory_poll, loaded));
+        tokio::spawn(upkeep::certificate(Arc::clone(&app), config.tls_poll));
+        tokio::spawn(admin_endpoint.clone().sweep());
+        tokio::spawn(endpoint.clone().sweep());
+        tokio::spawn(admin_endpoint.accept(admin));
+        let accepting = tokio::spawn(endpoint.accept(webhook));
+
+        tokio::select! {
+            _ = first_load => {
+                app.snapshot.read(show);
+                signals.next().await;
+            }
+            () = signals.next() => {}
+        }
+        tracing::info!("shutting down");
+        app.drain();
+        let drained = async {
+            sleep(config.drain_delay).await;
+            accepting.abort();
+            let _ = accepting.await;
+            // A connection whose answer was made before the end was known goes quiet only later.
+            while timeout(DRAIN_STEP, connections.none()).await.is_err() {
+                connections.close_quiet();
+            }
+        };
+        let ended = tokio::select! {
+            () = drained => Ended::Drained,
+            () = signals.next() => Ended::Aborted,
+        };
+        tracing::info!(aborted = ended == Ended::Aborted, "stopped");
+        Ok(ended)
+    }
+}
+
+/// The signals that end a process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// How many connections there are file descriptors for, once as many as allowed are asked for.
+fn affordable(connections: usize) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let wanted = connections + OTHER_DESCRIPTORS;
+    let limit = getrlimit(Resource::Nofile);
+    let most = |limit: Option<u64>| {
+        limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+    };
+    if most(limit.current) >= wanted {
+        return connections;
+    }
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let descriptors = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => most(limit.maximum),
+        Err(_) => most(limit.current),
+    };
+    if descriptors >= wanted {
+        return connections;
+    }
+    let affordable = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(1);
+    tracing::warn!(connections, affordable, "too few file descriptors for so many connections");
+    affordable
+}

@@ -1,0 +1,83 @@
+//! What is looked at again and again: the inventory and the certificate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use super::app::App;
+use crate::inventory::Inventory;
+
+/// Keeps the mesh as the inventory says, for ever; tells of the first time.
+pub(super) async fn inventory(
+    app: Arc<App>,
+    mut inventory: Inventory,
+    every: Duration,
+    loaded: oneshot::Sender<()>,
+) {
+    let mut loaded = Some(loaded);
+    loop {
+        let shared = Arc::clone(&app);
+        let refreshed = spawn_blocking(move || {
+            refresh(&shared, &mut inventory);
+            inventory
+        });
+        match refreshed.await {
+            Ok(refreshed) => inventory = refreshed,
+            // It panicked, or the process ends. What stands goes on standing.
+            Err(error) => return tracing::error!(%error, "the inventory is no longer read"),
+        }
+        if let Some(loaded) = loaded.take() {
+            let _ = loaded.send(());
+        }
+        sleep(every).await;
+    }
+}
+
+/// Keeps the certificate as its files say, for ever.
+pub(super) async fn certificate(app: Arc<App>, every: Duration) {
+    loop {
+        sleep(every).await;
+        let certificate = Arc::clone(&app.certificate);
+        match spawn_blocking(move || certificate.refresh()).await {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => {
+                let until = app.certificate.validity().until;
+                tracing::info!(valid_until = until, "the certificate is renewed");
+            }
+            Ok(Err(error)) => {
+                app.metrics.certificate_errors.inc();
+                tracing::error!(%error, "the certificate's files are bad; the last good one stays");
+            }
+            Err(error) => tracing::error!(%error, "the certificate could not be looked at"),
+        }
+    }
+}
+
+fn refresh(app: &App, inventory: &mut Inventory) {
+    let refresh = inventory.refresh();
+    for error in &refresh.errors {
+        app.metrics.inventory_errors.inc();
+        tracing::error!(%error, "the inventory has turned bad; what was last good of it stays");
+    }
+    for path in &refresh.recovered {
+        tracing::info!(path = %path.display(), "the inventory is good again");
+    }
+    if refresh.changed {
+        app.snapshot.replace(inventory.mesh());
+        let members = app.snapshot.read(crate::mesh::Mesh::len);
+        let (files, objects) = (inventory.files(), inventory.objects());
+        tracing::info!(members, objects, files, "the inventory is read");
+        for object in inventory.doubles() {
+            tracing::warn!(object, "more than one file holds it; the last one counts");
+        }
+        app.metrics.inventory_objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
+        app.metrics.inventory_files.set(i64::try_from(files).unwrap_or(i64::MAX));
+    }
+    let bad = inventory.errors().count();
+    app.metrics.inventory_bad_files.set(i64::try_from(bad).unwrap_or(i64::MAX));
+    app.inventory_read(inventory.missing(), bad == 0);
+    app.metrics.inventory_polls.inc();
+}

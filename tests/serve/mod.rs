@@ -1,0 +1,11 @@
+//! `isthmus serve`, as its callers and its operators see it.
+
+mod certificates;
+mod figures;
+mod hostile;
+mod inventory;
+mod lifecycle;
+mod observed;
+mod protocol;
+mod recorded;
+mod slow;

@@ -1,0 +1,246 @@
+//! An HTTP/1.1 client, with and without TLS, that can also misbehave.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    StreamOwned, SupportedProtocolVersion,
+};
+use serde_json::Value as Json;
+
+use super::PATIENCE;
+
+type Secured = StreamOwned<ClientConnection, TcpStream>;
+
+/// One connection.
+pub(crate) struct Client {
+    stream: Stream,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<Secured>),
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Client {
+    /// Connects by TLS, whatever the certificate.
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::with(address, trusting(&[&TLS13, &TLS12], &[b"http/1.1"])).unwrap()
+    }
+
+    /// Connects by one version of TLS and one protocol within.
+    pub(crate) fn by(
+        address: SocketAddr,
+        version: &'static SupportedProtocolVersion,
+        protocol: &[u8],
+    ) -> io::Result<Self> {
+        Self::with(address, trusting(&[version], &[protocol]))
+    }
+
+    /// Connects by TLS, trusting this authority only.
+    pub(crate) fn checking(
+        address: SocketAddr,
+        authority: CertificateDer<'static>,
+    ) -> io::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self::with(address, config)
+    }
+
+    /// Connects without TLS.
+    pub(crate) fn plain(address: SocketAddr) -> Self {
+        Self { stream: Stream::Plain(tcp(address)) }
+    }
+
+    fn with(address: SocketAddr, config: ClientConfig) -> io::Result<Self> {
+        let name = ServerName::try_from("localhost").unwrap();
+        let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+        let mut stream = Box::new(StreamOwned::new(connection, tcp(address)));
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Self { stream: Stream::Tls(stream) })
+    }
+
+    /// The certificate of the server.
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.chain().remove(0)
+    }
+
+    /// The certificates that the server has shown.
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        let Stream::Tls(stream) = &self.stream else { panic!("there is no TLS") };
+        stream.conn.peer_certificates().unwrap().iter().map(|c| c.clone().into_owned()).collect()
+    }
+
+    /// Sends a review's body.
+    #[track_caller]
+    pub(crate) fn post(&mut self, path: &str, body: impl AsRef<[u8]>) -> Answer {
+        self.send("POST", path, &["Content-Type: application/json"], body.as_ref())
+    }
+
+    #[track_caller]
+    pub(crate) fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: &[u8],
+    ) -> Answer {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost");
+        let length = format!("Content-Length: {}\r\n\r\n", body.len());
+        let head = [&[request.as_str()], headers, &[length.as_str()]].concat().join("\r\n");
+        // The server may have answered and gone before all is written.
+        let _ = self.write(head.as_bytes()).and_then(|()| self.write(body));
+        self.answer().expect("an answer")
+    }
+
+    /// Writes bytes as they are.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.write_all(bytes),
+            Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        }
+    }
+
+    /// Reads an answer.
+    pub(crate) fn answer(&mut self) -> io::Result<Answer> {
+        let answer = self.any_answer()?;
+        if answer.status == 100 { self.answer() } else { Ok(answer) }
+    }
+
+    /// Reads an answer, which may be a request to go on.
+    pub(crate) fn any_answer(&mut self) -> io::Result<Answer> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.read_exact(&mut byte)?;
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let mut answer = Answer { status, head, body: Vec::new() };
+        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
+        answer.body.resize(length, 0);
+        self.read_exact(&mut answer.body)?;
+        Ok(answer)
+    }
+
+    /// Whether the server closes the connection without a further word.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        let mut byte = [0];
+        match self.read_exact(&mut byte) {
+            Ok(()) => false,
+            Err(error) => {
+                !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+            }
+        }
+    }
+
+    fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.read_exact(buffer),
+            Stream::Tls(stream) => stream.read_exact(buffer),
+        }
+    }
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        lines.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim()).next()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    /// The response within a review.
+    #[track_caller]
+    pub(crate) fn response(&self) -> Json {
+        assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.body));
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        let mut review: Json = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(review["apiVersion"], "admission.k8s.io/v1");
+        assert_eq!(review["kind"], "AdmissionReview");
+        review["response"].take()
+    }
+}
+
+/// A TCP connection on which no read lasts for ever.
+pub(crate) fn tcp(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+fn trusting(versions: &[&'static SupportedProtocolVersion], protocols: &[&[u8]]) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Trusting))
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    config
+}
+
+/// Trusts everyone.
+#[derive(Debug)]
+struct Trusting;
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}

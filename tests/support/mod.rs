@@ -1,0 +1,106 @@
+//! What tests of the running program share.
+
+pub(crate) mod client;
+pub(crate) mod pem;
+pub(crate) mod process;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+
+/// How long anything is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `probe` finds something.
+#[track_caller]
+pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A directory that is removed with its contents at the end.
+#[derive(Debug)]
+pub(crate) struct TempDir(PathBuf);
+
+impl TempDir {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let path = path.join(format!("{}-{next}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// A directory with one file.
+    pub(crate) fn with(name: &str, text: &str) -> Self {
+        let directory = Self::new();
+        directory.write(name, text);
+        directory
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file so that no reader ever sees half of it.
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        let unfinished = self.0.join(format!(".{name}.new"));
+        fs::write(&unfinished, text).unwrap();
+        fs::rename(&unfinished, self.0.join(name)).unwrap();
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        fs::remove_file(self.0.join(name)).unwrap();
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A file of the tests' data.
+pub(crate) fn data(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
+}
+
+/// A review that creates an object.
+pub(crate) fn creation(group: &str, version: &str, object: &Json) -> Json {
+    serde_json::json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "5a2c7d0e-0000-4000-8000-000000000001",
+            "kind": {"group": group, "version": version, "kind": object["kind"]},
+            "name": object["metadata"]["name"],
+            "namespace": object["metadata"]["namespace"],
+            "operation": "CREATE",
+            "userInfo": {"username": "jane"},
+            "object": object,
+            "dryRun": false,
+        },
+    })
+}
+
+/// A review that creates an IstioMulticluster.
+pub(crate) fn peer(name: &str, endpoint: &str) -> Json {
+    let object = serde_json::json!({
+        "apiVersion": "deckhouse.io/v1alpha1",
+        "kind": "IstioMulticluster",
+        "metadata": {"name": name},
+        "spec": {"metadataEndpoint": endpoint, "enableIngressGateway": true},
+    });
+    creation("deckhouse.io", "v1alpha1", &object)
+}

@@ -1,0 +1,188 @@
+//! A running `isthmus serve`.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value as Json;
+
+use super::client::{Answer, Client};
+use super::{TempDir, wait_for};
+
+/// A server; killed at the end.
+pub(crate) struct Server {
+    child: Child,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+    pub(crate) webhook: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    _directory: TempDir,
+}
+
+impl Server {
+    /// Starts one with this inventory, and waits until it is ready.
+    pub(crate) fn start(inventory: &Path, args: &[&str]) -> Self {
+        let server = Self::launch(inventory, args);
+        server.wait_ready();
+        server
+    }
+
+    /// Starts one with this inventory, and waits until it listens.
+    pub(crate) fn launch(inventory: &Path, args: &[&str]) -> Self {
+        // A directory of its own, so that no certificates of the project are found.
+        let directory = TempDir::new();
+        let mut child = command(directory.path())
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .env("ISTHMUS_INVENTORY_POLL", "5ms")
+            .env("ISTHMUS_TLS_POLL", "5ms")
+            .arg("--inventory")
+            .arg(inventory)
+            .args(args)
+            .spawn()
+            .unwrap();
+        let stdout = collect(child.stdout.take().unwrap());
+        let stderr = collect(child.stderr.take().unwrap());
+        let address = |name: &str, scheme: &str| {
+            wait_for("the addresses", || {
+                let printed = stdout.lock().unwrap();
+                let line = printed.lines().find(|line| line.starts_with(name))?;
+                let address = line.split(scheme).nth(1)?.split('/').next()?;
+                address.parse().ok()
+            })
+        };
+        let (webhook, admin) = (address("webhook:", "https://"), address("admin:", "http://"));
+        Self { child, stdout, stderr, webhook, admin, _directory: directory }
+    }
+
+    pub(crate) fn wait_ready(&self) {
+        wait_for("readiness", || (self.admin("/readyz").status == 200).then_some(()));
+    }
+
+    /// Sends a review and returns the response in the answer.
+    #[track_caller]
+    pub(crate) fn review(&self, path: &str, review: &Json) -> Json {
+        self.client().post(path, review.to_string()).response()
+    }
+
+    /// Whether a review is allowed.
+    #[track_caller]
+    pub(crate) fn allows(&self, review: &Json) -> bool {
+        self.review("/validate", review)["allowed"].as_bool().unwrap()
+    }
+
+    /// A client that trusts whatever certificate it is shown.
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.webhook)
+    }
+
+    /// Fetches a page of the admin endpoint.
+    pub(crate) fn admin(&self, path: &str) -> Answer {
+        Client::plain(self.admin).send("GET", path, &[], b"")
+    }
+
+    /// A metric, by its name with all its labels.
+    pub(crate) fn metric(&self, series: &str) -> Option<f64> {
+        let page = self.admin("/metrics").text();
+        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+        line.parse().ok()
+    }
+
+    /// Waits until a metric has a value.
+    #[track_caller]
+    pub(crate) fn wait_metric(&self, series: &str, value: f64) {
+        let has = |metric: Option<f64>| metric.is_some_and(|m| (m - value).abs() < f64::EPSILON);
+        wait_for(series, || has(self.metric(series)).then_some(()));
+    }
+
+    /// Waits until the inventory was looked at, from now on.
+    pub(crate) fn wait_inventory(&self) {
+        let polls = || self.metric("isthmus_inventory_polls_total").unwrap();
+        // The look that is under way may have missed what was written.
+        let enough = polls() + 2.0;
+        wait_for("the inventory", || (polls() >= enough).then_some(()));
+    }
+
+    pub(crate) fn terminate(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    }
+
+    pub(crate) fn wait_exit(&mut self) -> ExitStatus {
+        wait_for("the end", || self.child.try_wait().unwrap())
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// All it has printed.
+    pub(crate) fn printed(&self) -> String {
+        self.stdout.lock().unwrap().clone()
+    }
+
+    /// All it has logged.
+    pub(crate) fn logged(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    /// Waits until it has logged this.
+    #[track_caller]
+    pub(crate) fn wait_logged(&self, text: &str) {
+        wait_for(text, || self.logged().contains(text).then_some(()));
+    }
+
+    /// Its log lines, as JSON.
+    pub(crate) fn log_lines(&self) -> Vec<Json> {
+        self.logged().lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+
+    /// Its memory, in KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+impl Drop for Server {
+    #[allow(clippy::print_stderr, reason = "it is what a failed test is understood by")]
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- the server logged:\n{}", self.logged());
+        }
+    }
+}
+
+/// The built program, in a directory, knowing nothing of this environment's settings.
+pub(crate) fn command(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_isthmus"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ISTHMUS_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn collect(stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let text = Arc::new(Mutex::new(String::new()));
+    let shared = Arc::clone(&text);
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let mut text = shared.lock().unwrap();
+            text.push_str(&line);
+            text.push('\n');
+        }
+    });
+    text
+}
