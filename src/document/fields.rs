@@ -98,9 +98,8 @@ impl<'n> Fields<'_, 'n> {
         match separator {
             None => subnet(self.reading, self.member, path, span.position(), role, text),
             Some(separator) => {
-                for item in text.split(separator) {
-                    subnet(self.reading, self.member, path.clone(), span.position(), role, item);
-                }
+                let items = text.split(separator);
+                subnets(self.reading, self.member, &path, span.position(), role, items);
             }
         }
         Some(text)
@@ -158,6 +157,30 @@ impl<'n> Fields<'_, 'n> {
     }
 }
 
+/// How many ranges of one list are read. Dual-stack has two; pairs of thousands would take minutes.
+const MOST_RANGES: usize = 16;
+
+/// Reads a list of subnets.
+fn subnets<'t>(
+    reading: &mut Reading,
+    member: &MemberName,
+    path: &Cow<'static, str>,
+    position: Position,
+    role: Role,
+    mut items: impl Iterator<Item = &'t str>,
+) {
+    for item in items.by_ref().take(MOST_RANGES) {
+        subnet(reading, member, path.clone(), position, role, item);
+    }
+    let more = items.count();
+    if more > 0 {
+        let problem =
+            format!("lists {} ranges, of which {MOST_RANGES} are read", MOST_RANGES + more);
+        let why = Invalid { problem, remedy: "write one for each address family".to_owned() };
+        reading.fault(member, path.clone(), position, About::Subnet(role), "", why);
+    }
+}
+
 /// Reads one subnet into a claim, or a fault; a range whose host bits are set is both.
 fn subnet(
     reading: &mut Reading,
@@ -201,9 +224,9 @@ pub(super) fn completing_annotations(
         domain(reading, member, CLUSTER_DOMAIN.path.into(), Position::NONE, text.trim());
     }
     for (annotation, role) in [(POD_SUBNET, Role::Pod), (SERVICE_SUBNET, Role::Service)] {
-        for item in object.annotation(annotation.key).iter().flat_map(|text| text.split(',')) {
-            let path = annotation.path.into();
-            subnet(reading, member, path, Position::NONE, role, item.trim());
+        if let Some(text) = object.annotation(annotation.key) {
+            let items = text.split(',').map(str::trim);
+            subnets(reading, member, &annotation.path.into(), Position::NONE, role, items);
         }
     }
 }

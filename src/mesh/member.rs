@@ -49,13 +49,14 @@ impl Member {
 
     /// The claims in force: of subnets and node prefixes, a ModuleConfig's replace all others.
     pub fn in_force(&self) -> impl Iterator<Item = &Claim> {
-        let superseded = |claim: &&Claim| {
-            !is_superseding(claim)
-                && aspect(&claim.fact).is_some_and(|of| {
-                    self.claims.iter().any(|c| is_superseding(c) && aspect(&c.fact) == Some(of))
-                })
-        };
-        self.claims.iter().filter(move |claim| !superseded(claim))
+        let superseding = self.claims.iter().filter(|claim| is_superseding(claim));
+        let superseded = superseding.fold([false; ASPECTS], |mut superseded, claim| {
+            aspect(&claim.fact).into_iter().for_each(|aspect| superseded[aspect] = true);
+            superseded
+        });
+        self.claims.iter().filter(move |claim| {
+            is_superseding(claim) || !aspect(&claim.fact).is_some_and(|aspect| superseded[aspect])
+        })
     }
 
     /// The subnets in force, with the claims that state them.
@@ -91,16 +92,15 @@ fn is_superseding(claim: &Claim) -> bool {
     claim.place.object.kind == SUPERSEDING_KIND
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Aspect {
-    Subnet(Role),
-    NodePrefix,
-}
+/// How many aspects of a member a ModuleConfig can replace.
+const ASPECTS: usize = 3;
 
-fn aspect(fact: &Fact) -> Option<Aspect> {
+/// Which of them a fact is about.
+fn aspect(fact: &Fact) -> Option<usize> {
     match fact {
-        Fact::Subnet(role, _) => Some(Aspect::Subnet(*role)),
-        Fact::NodePrefix(_) => Some(Aspect::NodePrefix),
+        Fact::Subnet(Role::Pod, _) => Some(0),
+        Fact::Subnet(Role::Service, _) => Some(1),
+        Fact::NodePrefix(_) => Some(2),
         _ => None,
     }
 }
