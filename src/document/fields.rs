@@ -99,7 +99,7 @@ impl<'n> Fields<'_, 'n> {
             None => subnet(self.reading, self.member, path, span.position(), role, text),
             Some(separator) => {
                 let items = text.split(separator);
-                subnets(self.reading, self.member, &path, span.position(), role, items);
+                subnets(self.reading, self.member, path, span.position(), role, items);
             }
         }
         Some(text)
@@ -164,7 +164,7 @@ const MOST_RANGES: usize = 16;
 fn subnets<'t>(
     reading: &mut Reading,
     member: &MemberName,
-    path: &Cow<'static, str>,
+    path: Cow<'static, str>,
     position: Position,
     role: Role,
     mut items: impl Iterator<Item = &'t str>,
@@ -177,7 +177,7 @@ fn subnets<'t>(
         let problem =
             format!("lists {} ranges, of which {MOST_RANGES} are read", MOST_RANGES + more);
         let why = Invalid { problem, remedy: "write one for each address family".to_owned() };
-        reading.fault(member, path.clone(), position, About::Subnet(role), "", why);
+        reading.fault(member, path, position, About::Subnet(role), "", why);
     }
 }
 
@@ -226,7 +226,7 @@ pub(super) fn completing_annotations(
     for (annotation, role) in [(POD_SUBNET, Role::Pod), (SERVICE_SUBNET, Role::Service)] {
         if let Some(text) = object.annotation(annotation.key) {
             let items = text.split(',').map(str::trim);
-            subnets(reading, member, &annotation.path.into(), Position::NONE, role, items);
+            subnets(reading, member, annotation.path.into(), Position::NONE, role, items);
         }
     }
 }

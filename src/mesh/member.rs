@@ -50,10 +50,10 @@ impl Member {
     /// The claims in force: of subnets and node prefixes, a ModuleConfig's replace all others.
     pub fn in_force(&self) -> impl Iterator<Item = &Claim> {
         let superseding = self.claims.iter().filter(|claim| is_superseding(claim));
-        let superseded = superseding.fold([false; ASPECTS], |mut superseded, claim| {
-            aspect(&claim.fact).into_iter().for_each(|aspect| superseded[aspect] = true);
-            superseded
-        });
+        let mut superseded = [false; ASPECTS];
+        for aspect in superseding.filter_map(|claim| aspect(&claim.fact)) {
+            superseded[aspect] = true;
+        }
         self.claims.iter().filter(move |claim| {
             is_superseding(claim) || !aspect(&claim.fact).is_some_and(|aspect| superseded[aspect])
         })
