@@ -35,7 +35,7 @@ docs: ## Build the documentation of the code, without a broken link.
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
 
 deny: $(TOOLS)/bin/cargo-deny ## Check dependencies: bans, licenses, sources.
-	$< --locked --offline check bans licenses sources
+	$< --locked --log-level error check bans licenses sources
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION) --root $(TOOLS)
