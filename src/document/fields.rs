@@ -94,9 +94,8 @@ impl<'n> Fields<'_, 'n> {
         match separator {
             None => subnet(self.reading, self.member, path, span.position(), role, text),
             Some(separator) => {
-                for item in text.split(separator) {
-                    subnet(self.reading, self.member, path.clone(), span.position(), role, item);
-                }
+                let (items, position) = (text.split(separator), span.position());
+                subnets(self.reading, self.member, path, position, role, items);
             }
         }
         Some(text)
@@ -154,6 +153,31 @@ impl<'n> Fields<'_, 'n> {
     }
 }
 
+/// How many subnets one list may hold: Kubernetes takes one of each family, and each is held
+/// against every other.
+const MOST_SUBNETS: usize = 32;
+
+/// Reads a list of subnets.
+fn subnets<'t>(
+    reading: &mut Reading,
+    member: &MemberName,
+    path: Cow<'static, str>,
+    position: Position,
+    role: Role,
+    items: impl Iterator<Item = &'t str> + Clone,
+) {
+    if items.clone().nth(MOST_SUBNETS).is_some() {
+        let why = Invalid {
+            problem: format!("the list has more than {MOST_SUBNETS} subnets"),
+            remedy: "write one of each family".to_owned(),
+        };
+        return reading.fault(member, path, position, About::Subnet(role), "", why);
+    }
+    for item in items {
+        subnet(reading, member, path.clone(), position, role, item);
+    }
+}
+
 /// Reads one subnet into a claim, or a fault; a range whose host bits are set is both.
 fn subnet(
     reading: &mut Reading,
@@ -199,12 +223,15 @@ pub(super) fn completing_annotations(
     for (path, role) in
         [(annotation::POD_SUBNET, Role::Pod), (annotation::SERVICE_SUBNET, Role::Service)]
     {
-        for item in object.annotation(annotation::key(path)).iter().flat_map(|text| text.split(','))
-        {
-            subnet(reading, member, path.into(), Position::NONE, role, item.trim());
+        if let Some(text) = object.annotation(annotation::key(path)) {
+            let items = text.split(',').map(str::trim);
+            subnets(reading, member, path.into(), Position::NONE, role, items);
         }
     }
 }
+
+/// How many rules an annotation may allow: more than there are.
+const MOST_ALLOWED: usize = 64;
 
 /// Reads the annotations that mean something on every document of a member.
 pub(super) fn common_annotations(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
@@ -233,6 +260,7 @@ pub(super) fn common_annotations(object: &Object<'_>, reading: &mut Reading, mem
     }
     if let Some(text) = object.annotation(annotation::key(annotation::ALLOW)) {
         let rules = text.split(',').map(str::trim).filter(|rule| !rule.is_empty());
+        let rules = rules.take(MOST_ALLOWED);
         let allow = Allow::Rules(rules.map(str::to_owned).collect());
         reading.claim(member, annotation::ALLOW, Position::NONE, Fact::Allow(Arc::new(allow)));
     }
