@@ -9,6 +9,7 @@ use crate::mesh::{Mesh, Reading};
 use crate::report;
 use crate::review::{Mildness, Verdict, review};
 use crate::settings::Settings;
+use crate::value::clipped;
 use crate::wire::{Cause, Details, Kind, NotAReview, Request, Response, Status};
 
 /// Which of the two webhooks is called.
@@ -160,7 +161,7 @@ fn mutate(
     let document = document::of(object, settings).filter(|document| document.is_canonicalized());
     let Some(document) = document else { return Ok(allow(request)) };
     let raw = Request::raw_object(body)?.unwrap_or("null");
-    let before: serde_json::Value = match serde_json::from_str(raw) {
+    let before = match document::outline(raw) {
         Ok(object) => object,
         Err(error) => return Ok(unreadable(request, &error.to_string())),
     };
@@ -196,6 +197,7 @@ fn allow(request: &Request<'_>) -> Judged {
 
 fn unreadable(request: &Request<'_>, why: &str) -> Judged {
     let rule = "InvalidDocument";
+    let why = report::printable(&clipped(why));
     let message = format!("{why}; write an object of its kind [{rule}]");
     let cause = Cause { reason: rule, message, field: "metadata.name".to_owned() };
     let mut response = Response::allow(&request.uid);

@@ -26,7 +26,7 @@ pub fn causes(findings: &[Finding], written: &ObjectRef) -> Vec<Cause> {
             let (field, elsewhere) = field(finding, written);
             Cause {
                 reason: finding.rule,
-                message: format!("{elsewhere}{}", sentence(finding)),
+                message: format!("{}{}", printable(&elsewhere), sentence(finding)),
                 field: printable(&field),
             }
         })
@@ -115,7 +115,7 @@ fn shortened(text: &str, end: &str) -> String {
 }
 
 /// A text without control characters, which a terminal or a warning header would obey.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     if !text.chars().any(char::is_control) {
         return text.to_owned();
     }
