@@ -9,11 +9,8 @@ use crate::mesh::{Mesh, Reading};
 use crate::report;
 use crate::review::{Mildness, Verdict, review};
 use crate::settings::Settings;
+use crate::value::clipped;
 use crate::wire::{Cause, Details, Kind, NotAReview, Request, Response, Status};
-
-/// The largest object that etcd stores unless told otherwise, in bytes. What is larger is refused
-/// by the API server anyway, and a patch for it would take its size many times over.
-const LARGEST_STORED: usize = 3 << 19;
 
 /// Which of the two webhooks is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,8 +99,8 @@ fn judge(
     request: &Request<'_>,
     body: &[u8],
 ) -> Result<Judged, NotAReview> {
-    let writes = matches!(&*request.operation, "CREATE" | "UPDATE");
-    if !writes || !request.subresource.is_empty() {
+    let writes_nothing = matches!(&*request.operation, "DELETE" | "CONNECT");
+    if writes_nothing || !request.subresource.is_empty() {
         // Nothing is ever lost by a deletion, and status has an author of its own.
         return Ok(allow(request));
     }
@@ -164,10 +161,7 @@ fn mutate(
     let document = document::of(object, settings).filter(|document| document.is_canonicalized());
     let Some(document) = document else { return Ok(allow(request)) };
     let raw = Request::raw_object(body)?.unwrap_or("null");
-    if raw.len() > LARGEST_STORED {
-        return Ok(allow(request));
-    }
-    let before: serde_json::Value = match serde_json::from_str(raw) {
+    let before = match document::outline(raw) {
         Ok(object) => object,
         Err(error) => return Ok(unreadable(request, &error.to_string())),
     };
@@ -203,6 +197,7 @@ fn allow(request: &Request<'_>) -> Judged {
 
 fn unreadable(request: &Request<'_>, why: &str) -> Judged {
     let rule = "InvalidDocument";
+    let why = report::printable(&clipped(why));
     let message = format!("{why}; write an object of its kind [{rule}]");
     let cause = Cause { reason: rule, message, field: "metadata.name".to_owned() };
     let mut response = Response::allow(&request.uid);

@@ -49,6 +49,7 @@ fn open<'a>(node: Node<'a>, file: &str, manifests: &mut Vec<Manifest<'a>>) {
     }
     let mut json = node.to_json();
     if kind == "Secret" {
+        unwrap_data(&mut json);
         encode_string_data(&mut json);
     }
     manifests.push(Manifest { json: json.to_string(), file: file.to_owned(), node });
@@ -70,6 +71,16 @@ impl Manifest<'_> {
     /// What it says; nothing if it carries no document.
     pub fn reading(&self, settings: &Settings) -> Result<Reading, serde_json::Error> {
         Ok(document::read(&self.object()?, settings))
+    }
+}
+
+/// Joins the lines of wrapped base64, which the API server takes and stores as one.
+fn unwrap_data(secret: &mut Json) {
+    let Some(Json::Object(data)) = secret.get_mut("data") else { return };
+    for (_, text) in data.iter_mut() {
+        if let Json::String(text) = text {
+            text.retain(|c| c != '\n' && c != '\r');
+        }
     }
 }
 
@@ -117,8 +128,7 @@ mod tests {
 
     #[test]
     fn turns_string_data_into_data() {
-        let text =
-            "kind: Secret\nmetadata: {name: s}\ndata: {a: b2xk, b: Yg==}\nstringData: {a: new}\n";
+        let text = "kind: Secret\nmetadata: {name: s}\ndata: {a: b2xk, b: \"Y\\ng==\\n\"}\nstringData: {a: new}\n";
         let manifests = read(text, "f").unwrap();
         assert_eq!(
             manifests[0].json,

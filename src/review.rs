@@ -1,12 +1,12 @@
 //! What a change adds: the only place that compares before and after.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::mesh::{
     Allow, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Reading,
 };
-use crate::rule::{self, Finding, Severity};
+use crate::rule::{self, Finding, Key, Severity};
 
 /// What is to be said of a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,11 +67,16 @@ pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
         after.push(member);
     }
 
+    let local = |members: &[Member]| -> Option<Network> {
+        let local = &mesh.settings().local_member;
+        named_network(members.iter().find(|member| **member.name() == **local))
+    };
+    let moves = local(&before) != local(&after);
     let judged = |members: &[Member]| -> Vec<Finding> {
         let view = mesh.with(members);
         let mut findings: Vec<_> =
             members.iter().flat_map(|member| rule::judge(&view, member)).collect();
-        if local_network_moves(mesh, &before, &after) {
+        if moves {
             let others = mesh.members().into_iter().filter(|member| !names.contains(member.name()));
             findings.extend(others.flat_map(|member| rule::judge(&view, member)));
         }
@@ -83,9 +88,13 @@ pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
         let steps = before.iter().zip(&after);
         findings.extend(steps.flat_map(|(before, after)| rule::judge_step(before, after)));
     }
-    for finding in told_once(findings, &object) {
-        let old_news = unchanged || stood.iter().any(|before| finding.stood_as(before));
-        verdict.add(finding, old_news, &allows);
+    let stood = Stood::new(&stood);
+    for finding in told_once(findings, |of| *of == *object) {
+        let old_news = unchanged || stood.holds(&finding);
+        // What stood before is told only to a write that speaks of its member.
+        if !old_news || names.contains(&finding.member) {
+            verdict.add(finding, old_news, &allows);
+        }
     }
     verdict
 }
@@ -93,17 +102,16 @@ pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
 /// What a set of documents brings as one change of the mesh `before` into the mesh `after`;
 /// `written` are the objects of the change.
 pub fn review_all(before: &Mesh, after: &Mesh, written: &[Reading]) -> Verdict {
-    let mut names: BTreeSet<&MemberName> = written
+    let names: BTreeSet<&MemberName> = written
         .iter()
         .flat_map(|reading| reading.members().chain(before.spoken_of(&reading.object)))
         .collect();
-    let local = |mesh: &Mesh| mesh.member(&mesh.settings().local_member).and_then(network_of);
-    if local(before) != local(after) {
-        names.extend(after.members().into_iter().map(Member::name));
-    }
+    let local = |mesh: &Mesh| named_network(mesh.member(&mesh.settings().local_member));
+    let moves = local(before) != local(after);
     let judged = |mesh: &Mesh| -> Vec<Finding> {
         let view = mesh.view();
-        let members = names.iter().filter_map(|name| mesh.member(name));
+        let is_judged = |member: &&Member| moves || names.contains(member.name());
+        let members = mesh.members().into_iter().filter(is_judged);
         members.flat_map(|member| rule::judge(&view, member)).collect()
     };
     let stood = judged(before);
@@ -115,24 +123,22 @@ pub fn review_all(before: &Mesh, after: &Mesh, written: &[Reading]) -> Verdict {
         findings.extend(rule::judge_step(&before, &after));
     }
 
-    let allows: Vec<_> =
+    let allows: BTreeMap<&ObjectRef, _> =
         written.iter().map(|reading| (&*reading.object, allows(reading))).collect();
     let mut verdict = Verdict {
         notes: written.iter().flat_map(|reading| notes(None, reading)).collect(),
         ..Verdict::default()
     };
-    let mut told: Vec<Finding> = Vec::new();
-    for finding in findings {
-        if told.iter().any(|earlier| earlier.tells_the_same(&finding)) {
+    let is_written = |object: &ObjectRef| allows.contains_key(object);
+    let stood = Stood::new(&stood);
+    for finding in told_once(findings, is_written) {
+        let old_news = stood.holds(&finding);
+        if old_news && !names.contains(&finding.member) {
             continue;
         }
-        told.push(finding.clone());
-        let old_news = stood.iter().any(|before| finding.stood_as(before));
         let sides = [Some(&finding.place), finding.against.as_ref()];
-        let touches =
-            |object: &ObjectRef| sides.iter().flatten().any(|place| *place.object == *object);
-        let of_sides = allows.iter().filter(|(object, _)| touches(object));
-        let of_sides: Vec<_> = of_sides.flat_map(|(_, allows)| allows.iter().cloned()).collect();
+        let of_sides = sides.into_iter().flatten().filter_map(|side| allows.get(&*side.object));
+        let of_sides: Vec<_> = of_sides.flatten().cloned().collect();
         verdict.add(finding, old_news, &of_sides);
     }
     verdict
@@ -180,35 +186,59 @@ impl Statements {
     }
 }
 
-/// Whether the change renames the local network, which moves members nobody wrote to.
-fn local_network_moves(mesh: &Mesh, before: &[Member], after: &[Member]) -> bool {
-    let network = |members: &[Member]| {
-        let local = members.iter().find(|member| **member.name() == *mesh.settings().local_member);
-        local.and_then(network_of)
-    };
-    network(before) != network(after)
+/// The name of the local member's network. Another name moves members nobody wrote to.
+fn named_network(local: Option<&Member>) -> Option<Network> {
+    let (network, _) = local?.network_claim()?;
+    matches!(network, Network::Named(_)).then(|| network.clone())
 }
 
-fn network_of(member: &Member) -> Option<Network> {
-    member.network_claim().map(|(network, _)| network.clone())
-}
-
-/// Keeps one of two findings that tell of one clash from its two sides: the one that stands in the
-/// written object.
-fn told_once(findings: Vec<Finding>, written: &ObjectRef) -> Vec<Finding> {
-    let mut told: Vec<Finding> = Vec::with_capacity(findings.len());
-    for finding in findings {
-        match told.iter_mut().find(|earlier| earlier.tells_the_same(&finding)) {
-            None => told.push(finding),
-            Some(earlier) => {
-                let better = *finding.place.object == *written && *earlier.place.object != *written;
-                if better {
-                    *earlier = finding;
-                }
-            }
+/// Keeps one of two findings that tell of one clash from its two sides: the more serious one, else
+/// the one that stands in a written object.
+fn told_once(findings: Vec<Finding>, is_written: impl Fn(&ObjectRef) -> bool) -> Vec<Finding> {
+    let mut told: Vec<usize> = Vec::new();
+    let mut by_key: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (at, finding) in findings.iter().enumerate() {
+        let alike = by_key.entry(finding.key()).or_default();
+        let same = alike.iter().find(|&&slot| findings[told[slot]].tells_the_same(finding));
+        let Some(&slot) = same else {
+            alike.push(told.len());
+            told.push(at);
+            continue;
+        };
+        let weight = |finding: &Finding| (finding.severity, is_written(&finding.place.object));
+        if weight(finding) > weight(&findings[told[slot]]) {
+            told[slot] = at;
         }
     }
-    told
+    let mut findings: Vec<_> = findings.into_iter().map(Some).collect();
+    told.into_iter().filter_map(|at| findings[at].take()).collect()
+}
+
+/// The findings that stood before, so that a mesh with thousands is looked up and not searched.
+struct Stood<'a> {
+    by_key: BTreeMap<Key<'a>, Vec<&'a Finding>>,
+    by_value: BTreeMap<(&'static str, &'a MemberName, &'a str), Vec<&'a Finding>>,
+}
+
+impl<'a> Stood<'a> {
+    fn new(findings: &'a [Finding]) -> Self {
+        let mut stood = Self { by_key: BTreeMap::new(), by_value: BTreeMap::new() };
+        for finding in findings {
+            stood.by_key.entry(finding.key()).or_default().push(finding);
+            if let Some(value) = &finding.value {
+                let key = (finding.rule, &finding.member, value.as_str());
+                stood.by_value.entry(key).or_default().push(finding);
+            }
+        }
+        stood
+    }
+
+    fn holds(&self, finding: &Finding) -> bool {
+        let value = finding.value.as_deref().map(|value| (finding.rule, &finding.member, value));
+        let by_value = value.and_then(|key| self.by_value.get(&key));
+        let mut before = self.by_key.get(&finding.key()).into_iter().chain(by_value).flatten();
+        before.any(|before| finding.stood_as(before))
+    }
 }
 
 fn allows(reading: &Reading) -> Vec<Arc<Allow>> {
@@ -248,4 +278,52 @@ fn unknown_rules(allow: &Allow) -> impl Iterator<Item = String> {
         .iter()
         .filter(|name| rule::by_name(name).is_none())
         .map(|name| format!("there is no rule {name:?}; `isthmus rules` lists them"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest;
+    use crate::settings::Settings;
+
+    fn readings(yaml: &str) -> Vec<Reading> {
+        let settings = Settings::default();
+        let manifests = manifest::read(yaml, "file.yaml").unwrap();
+        manifests.iter().map(|manifest| manifest.reading(&settings).unwrap()).collect()
+    }
+
+    fn mesh(readings: &[Reading]) -> Mesh {
+        Mesh::of(Arc::new(Settings::default()), readings.iter().cloned())
+    }
+
+    fn configuration(name: &str, annotations: &str, domain: &str, subnets: &str) -> String {
+        format!(
+            "---\napiVersion: deckhouse.io/v1\nkind: ClusterConfiguration\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\nclusterDomain: {domain}\npodSubnetCIDR: 10.{subnets}.0.0/16\npodSubnetNodeCIDRPrefix: '24'\nserviceSubnetCIDR: 172.{subnets}.0.0/16\n"
+        )
+    }
+
+    #[test]
+    fn what_status_tells_denies_whatever_the_member_is_called() {
+        for name in ["a", "z"] {
+            let peer = format!(
+                "---\napiVersion: deckhouse.io/v1alpha1\nkind: IstioMulticluster\nmetadata: {{name: {name}}}\nspec: {{metadataEndpoint: 'https://{name}.example/metadata/'}}\nstatus: {{metadataCache: {{private: {{networkName: network-other-local-5}}}}}}\n"
+            );
+            let written = readings(&(configuration("local", "", "cluster.local", "16") + &peer));
+            let verdict = review_all(&mesh(&[]), &mesh(&written), &written);
+            let rules: Vec<_> = verdict.denials.iter().map(|finding| finding.rule).collect();
+            assert_eq!(rules, ["ClusterDomainMismatch"], "{name}");
+        }
+    }
+
+    #[test]
+    fn naming_the_local_network_tells_of_the_pairs_it_joins() {
+        let named = configuration("b", "isthmus.dev/network: vpc", "cluster.local", "17");
+        let unstated = configuration("c", "", "cluster.local", "17");
+        let local = |annotation| configuration("local", annotation, "cluster.local", "16");
+        let before = readings(&(local("") + &named + &unstated));
+        let after = readings(&(local("isthmus.dev/network: vpc") + &named + &unstated));
+        let verdict = review_all(&mesh(&before), &mesh(&after), &after[..1]);
+        let rules: Vec<_> = verdict.denials.iter().map(|finding| finding.rule).collect();
+        assert_eq!(rules, ["SubnetOverlap"; 2]);
+    }
 }

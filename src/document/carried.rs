@@ -119,7 +119,16 @@ fn read_carrier(object: &Object<'_>, member: &MemberName, keys: &[&str], reading
         Ok(data) => data,
         Err(error) => return unreadable(reading, member, "data", &error),
     };
-    let found = keys.iter().find_map(|key| Some((*key, data.as_ref()?.get(key)?)));
+    let mut stand = keys.iter().filter_map(|key| Some((*key, data.as_ref()?.get(key)?)));
+    let found = stand.next();
+    if let Some((second, _)) = stand.next() {
+        let why = Invalid {
+            problem: "a second ClusterConfiguration, which is never read".to_owned(),
+            remedy: "keep one of the two keys".to_owned(),
+        };
+        let path = format!("data[{second}]");
+        return reading.fault(member, path, Position::NONE, About::Document, "", why);
+    }
     let Some((key, node)) = found else {
         let keys = keys.join(" or ");
         let why = Invalid {

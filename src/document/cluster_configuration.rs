@@ -91,8 +91,10 @@ pub(super) fn read_fields(fields: &mut Fields<'_, '_>, dialect: Dialect) {
             let pods = fields.subnets("podSubnetCIDR", Role::Pod, None);
             fields.node_prefix("podSubnetNodeCIDRPrefix");
             fields.subnets("serviceSubnetCIDR", Role::Service, None);
-            let ipv4 = pods.and_then(Subnet::meant).is_some_and(Subnet::is_ipv4);
-            if ipv4 && fields.node("podSubnetNodeCIDRPrefix").is_none() {
+            let pods = pods.and_then(Subnet::meant);
+            // Where nodes of the default size do not fit in, it is no advice.
+            let fits = pods.is_some_and(|pods| pods.is_ipv4() && pods.prefix_len() <= 24);
+            if fits && fields.node("podSubnetNodeCIDRPrefix").is_none() {
                 let path = "podSubnetNodeCIDRPrefix";
                 fields.advise(path, format!("absent: write {path}: \"{DEFAULT_NODE_PREFIX}\""));
             }

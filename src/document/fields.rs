@@ -98,8 +98,8 @@ impl<'n> Fields<'_, 'n> {
         match separator {
             None => subnet(self.reading, self.member, path, span.position(), role, text),
             Some(separator) => {
-                let items = text.split(separator);
-                subnets(self.reading, self.member, path, span.position(), role, items);
+                let (items, position) = (text.split(separator), span.position());
+                subnets(self.reading, self.member, path, position, role, items);
             }
         }
         Some(text)
@@ -157,8 +157,9 @@ impl<'n> Fields<'_, 'n> {
     }
 }
 
-/// How many ranges of one list are read. Dual-stack has two; pairs of thousands would take minutes.
-const MOST_RANGES: usize = 16;
+/// How many subnets one list may hold: Kubernetes takes one of each family, and each is held
+/// against every other.
+const MOST_SUBNETS: usize = 32;
 
 /// Reads a list of subnets.
 fn subnets<'t>(
@@ -167,17 +168,17 @@ fn subnets<'t>(
     path: Cow<'static, str>,
     position: Position,
     role: Role,
-    mut items: impl Iterator<Item = &'t str>,
+    items: impl Iterator<Item = &'t str> + Clone,
 ) {
-    for item in items.by_ref().take(MOST_RANGES) {
-        subnet(reading, member, path.clone(), position, role, item);
+    if items.clone().nth(MOST_SUBNETS).is_some() {
+        let why = Invalid {
+            problem: format!("the list has more than {MOST_SUBNETS} subnets"),
+            remedy: "write one of each family".to_owned(),
+        };
+        return reading.fault(member, path, position, About::Subnet(role), "", why);
     }
-    let more = items.count();
-    if more > 0 {
-        let problem =
-            format!("lists {} ranges, of which {MOST_RANGES} are read", MOST_RANGES + more);
-        let why = Invalid { problem, remedy: "write one for each address family".to_owned() };
-        reading.fault(member, path, position, About::Subnet(role), "", why);
+    for item in items {
+        subnet(reading, member, path.clone(), position, role, item);
     }
 }
 
@@ -231,6 +232,9 @@ pub(super) fn completing_annotations(
     }
 }
 
+/// How many rules an annotation may allow: more than there are.
+const MOST_ALLOWED: usize = 64;
+
 /// Reads the annotations that mean something on every document of a member.
 pub(super) fn common_annotations(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
     if let Some(text) = object.annotation(NETWORK.key) {
@@ -251,6 +255,7 @@ pub(super) fn common_annotations(object: &Object<'_>, reading: &mut Reading, mem
     }
     if let Some(text) = object.annotation(ALLOW.key) {
         let rules = text.split(',').map(str::trim).filter(|rule| !rule.is_empty());
+        let rules = rules.take(MOST_ALLOWED);
         let allow = Allow::Rules(rules.map(str::to_owned).collect());
         reading.claim(member, ALLOW.path, Position::NONE, Fact::Allow(Arc::new(allow)));
     }

@@ -11,10 +11,12 @@ mod istio_multicluster;
 mod module_config;
 mod node;
 mod object;
+mod outline;
 mod yaml;
 
 pub use node::{BorrowedText, Key, Node, Span, Value};
 pub use object::{Metadata, Object};
+pub use outline::outline;
 pub use yaml::{YamlError, document as yaml_document, documents as yaml_documents};
 
 use crate::mesh::{MemberName, Reading};

@@ -14,7 +14,7 @@ const OURS: &str = "isthmus.dev/";
 /// Deckhouse's own way to say that a dangerous change is meant.
 pub(crate) const ALLOW_UNSAFE: &str = "deckhouse.io/allow-unsafe";
 /// The largest field that is read, in bytes of JSON: more than any object that etcd can store.
-const LARGEST_FIELD: usize = 4 << 20;
+const LARGEST_FIELD: usize = 2 << 20;
 
 /// An object: its identity, the labels and annotations that mean something here, and its other
 /// fields as text until a document asks for them.

@@ -24,6 +24,9 @@ const MOST_IN_FILE: usize = 20_000_000;
 /// The same for a text inside an object, which anyone may write: a hundred times any real one.
 const MOST_IN_OBJECT: usize = 100_000;
 
+/// How many bytes of text count as one more value.
+const BYTES_PER_VALUE: usize = 64;
+
 /// Reads every document of a file; an empty one is a null.
 pub fn documents(text: &str) -> Result<Vec<Node<'_>>, YamlError> {
     Reader::new(text, MOST_IN_FILE).documents()
@@ -87,8 +90,13 @@ impl<'a> Reader<'a> {
         if depth > DEEPEST {
             return Err(error(span, format!("nested deeper than {DEEPEST} levels")));
         }
-        self.count(1, &span)?;
         let before = self.nodes;
+        let weight = match &event {
+            // An alias copies the text too.
+            Event::Scalar(text, ..) => 1 + text.len() / BYTES_PER_VALUE,
+            _ => 1,
+        };
+        self.count(weight, &span)?;
         let anchor = event.anchor_id();
         let value = match event {
             Event::Scalar(text, style, _, tag) => scalar(text, style, tag.as_deref()),
@@ -105,7 +113,7 @@ impl<'a> Reader<'a> {
         };
         let node = Node { value, span };
         if let Some(id) = anchor.filter(|id| *id != 0) {
-            let size = self.nodes - before + 1;
+            let size = self.nodes - before;
             // The copy kept for the alias costs as much as the value.
             self.count(size, &node.span)?;
             self.sizes.insert(id, size);
@@ -126,11 +134,17 @@ impl<'a> Reader<'a> {
 
     fn map(&mut self, depth: usize) -> Result<Value<'a>, YamlError> {
         let mut entries = Entries::default();
+        let mut merged = Vec::new();
         loop {
             let (event, at) = self.expect()?;
             if matches!(event, Event::MappingEnd) {
+                // What the mapping says itself comes before what it merges in.
+                for (key, node) in merged {
+                    let _ = entries.insert(key, node);
+                }
                 return Ok(entries.into_map());
             }
+            let merges = is_merge_key(&event);
             let key = self.node(event, &at, depth + 1)?;
             let span = key.span;
             let text = match key.value {
@@ -143,6 +157,10 @@ impl<'a> Reader<'a> {
             };
             let (event, at) = self.expect()?;
             let node = self.node(event, &at, depth + 1)?;
+            if merges {
+                merged.append(&mut merge(node)?);
+                continue;
+            }
             if let Err(twice) = entries.insert(Key { text, span }, node) {
                 return Err(error(twice.span, format!("key {:?} stands twice", twice.text)));
             }
@@ -165,6 +183,23 @@ impl<'a> Reader<'a> {
 
     fn next(&mut self) -> Result<Option<(Event<'a>, Source)>, YamlError> {
         self.parser.next_event().transpose().map_err(|error| scan_error(&error))
+    }
+}
+
+/// Whether a key is YAML's `<<`, which takes in the entries of other mappings.
+fn is_merge_key(event: &Event<'_>) -> bool {
+    matches!(event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<")
+}
+
+/// The entries that a `<<` takes in: those of a mapping, or of each mapping of a list.
+fn merge(node: Node<'_>) -> Result<Vec<(Key<'_>, Node<'_>)>, YamlError> {
+    match node.value {
+        Value::Map(entries) => Ok(entries),
+        Value::List(items) if items.iter().all(|item| matches!(item.value, Value::Map(_))) => {
+            let maps = items.into_iter().map(merge).collect::<Result<Vec<_>, _>>()?;
+            Ok(maps.into_iter().flatten().collect())
+        }
+        _ => Err(error(node.span, "`<<` takes mappings only".to_owned())),
     }
 }
 
@@ -210,4 +245,27 @@ fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     digits.starts_with(|first: char| first.is_ascii_digit() || first == '.')
         && digits.parse::<f64>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapping_takes_in_others_unless_it_says_otherwise() {
+        let text = "a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc: {y: 9, <<: *a}\nd: {<<: [*a, *b]}\n\"<<\": e\n";
+        let expected = serde_json::json!({
+            "a": {"x": 1, "y": 2}, "b": {"y": 3, "z": 4},
+            "c": {"x": 1, "y": 9}, "d": {"x": 1, "y": 2, "z": 4}, "<<": "e",
+        });
+        assert_eq!(document(text).unwrap().to_json(), expected);
+        assert!(document("a: {<<: 1}").is_err());
+    }
+
+    #[test]
+    fn a_long_text_counts_each_time_it_is_used() {
+        let text =
+            format!("a: &a \"\\x41{}\"\nb: [{}0]\n", "x".repeat(100_000), "*a, ".repeat(100));
+        assert_eq!(document(&text).unwrap_err().what, "more than 100000 values, aliases counted");
+    }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::claim::{About, Claim, Fact, Fault, MemberName, ObjectRef, Place, Position};
-use crate::value::Invalid;
+use crate::value::{Invalid, clipped};
 
 /// As many claims as a well-described member's document makes.
 const USUAL_CLAIMS: usize = 8;
@@ -55,7 +55,8 @@ impl Reading {
         why: Invalid,
     ) {
         let Invalid { problem, remedy } = why;
-        let fault = Fault { about, text: text.to_owned(), problem, remedy };
+        let (text, problem) = (clipped(text).into_owned(), clipped(&problem).into_owned());
+        let fault = Fault { about, text, problem, remedy };
         let (fact, path) = (Fact::Fault(Arc::new(fault)), path.into());
         // A field that is read for two facts would tell its fault twice.
         let told = |claim: &Claim| claim.fact == fact && claim.place.path == path;

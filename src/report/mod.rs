@@ -34,7 +34,7 @@ pub fn causes(findings: &[Finding], written: &ObjectRef) -> Vec<Cause> {
             let (field, elsewhere) = field(finding, written);
             Cause {
                 reason: finding.rule,
-                message: format!("{elsewhere}{}", sentence(finding)),
+                message: format!("{}{}", printable(&elsewhere), sentence(finding)),
                 field: printable(&field),
             }
         })

@@ -23,6 +23,10 @@ const ASPECTS: &[Aspect] = &[
     }),
     ("pod subnet", |fact| subnet(fact, Role::Pod)),
     ("service subnet", |fact| subnet(fact, Role::Service)),
+    ("node prefix", |fact| match fact {
+        Fact::NodePrefix(length) => Some(length.to_string()),
+        _ => None,
+    }),
     ("network", |fact| match fact {
         Fact::Network(crate::mesh::Network::Named(name)) => Some(name.to_string()),
         _ => None,

@@ -73,7 +73,10 @@ fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
                 "node prefix {prefix} is shorter than that of pod subnet {subnet} ({}), so no node fits in",
                 pods.place.object
             );
-            let remedy = format!("write one from {} to 32", subnet.prefix_len() + 1);
+            let remedy = match subnet.prefix_len() + 1 {
+                shortest @ ..32 => format!("write one from {shortest} to 32"),
+                _ => "write 32".to_owned(),
+            };
             let finding = rule.deny(member, &claim.place, message, remedy).against(&pods.place);
             findings
                 .push(Finding { value: Some(format!("node prefix {prefix} {subnet}")), ..finding });

@@ -24,6 +24,9 @@ impl fmt::Display for Severity {
     }
 }
 
+/// What two findings must share to tell of one clash: the rule and both places, in their order.
+pub(crate) type Key<'a> = (&'static str, Option<&'a Place>, Option<&'a Place>);
+
 /// A rule that a claim breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -109,6 +112,12 @@ impl Finding {
     fn is_at_places_of(&self, other: &Self) -> bool {
         let (a, b) = (self.places(), other.places());
         self.rule == other.rule && (a == b || a == (b.1, b.0))
+    }
+
+    /// The rule and places, the same from either side.
+    pub(crate) fn key(&self) -> Key<'_> {
+        let (ours, theirs) = self.places();
+        (self.rule, ours.min(theirs), ours.max(theirs))
     }
 
     fn places(&self) -> (Option<&Place>, Option<&Place>) {

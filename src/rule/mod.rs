@@ -16,6 +16,7 @@ mod subnet_overlap;
 mod subnet_self_overlap;
 mod unknown_facts;
 
+pub(crate) use finding::Key;
 pub use finding::{Finding, Severity};
 
 use crate::mesh::{Member, View};

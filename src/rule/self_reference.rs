@@ -1,5 +1,7 @@
 //! SelfReference: a cluster is not a peer of itself.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::finding::told;
 use super::{Finding, Judge, Rule, Severity};
 use crate::mesh::{Claim, Fact, Member, View};
@@ -68,8 +70,12 @@ fn named_local(local: &Member, severity: Severity) -> Vec<Finding> {
 fn local_against_peers(mesh: &View<'_>, local: &Member, severity: Severity) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (template, ours) in local.pick(template) {
-        let host = host_identity(&template.host(METADATA_SERVICES[0]));
-        for other in mesh.others_at_host(local, &host) {
+        // One host if `%s` is the whole first label, else two.
+        let hosts = METADATA_SERVICES.map(|service| host_identity(&template.host(service)));
+        let hosts: BTreeSet<_> = hosts.into_iter().collect();
+        let others = hosts.iter().flat_map(|host| mesh.others_at_host(local, host));
+        let others: BTreeMap<_, _> = others.map(|other| (other.name(), other)).collect();
+        for other in others.into_values() {
             for (endpoint, theirs) in other.pick(endpoint) {
                 if leads_to(endpoint, template) {
                     let message = format!(

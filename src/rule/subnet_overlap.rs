@@ -1,5 +1,6 @@
 //! SubnetOverlap: an address of a pod or service means one thing in the whole mesh.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use super::finding::told;
@@ -27,7 +28,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         if mesh.is_clear(subnet) {
             continue;
         }
-        let side = Side { mesh, member, network: &network, subnet, claim };
+        let side = Side { mesh, member, network: &network, subnet, claim, free: OnceCell::new() };
         for other in mesh.others_on(member, &network, subnet) {
             if mesh.network(other) == network {
                 findings.extend(side.overlaps(other, Severity::Deny));
@@ -50,26 +51,27 @@ struct Side<'a> {
     network: &'a Network,
     subnet: Subnet,
     claim: &'a Claim,
+    /// The words for the next free subnet, the same whatever it clashes with.
+    free: OnceCell<String>,
 }
 
 impl Side<'_> {
     fn across_networks(&self, severity: Severity, most: usize) -> Vec<Finding> {
-        let mut findings = Vec::new();
+        let mut findings: Vec<Finding> = Vec::new();
         let mut seen = BTreeSet::new();
         for other in self.mesh.others_overlapping(self.member, self.subnet) {
             let apart = self.mesh.network(other) != *self.network || *self.network == Network::Own;
             if !apart || !seen.insert(other.name()) {
                 continue;
             }
-            let overlaps = self.overlaps(other, severity);
-            if findings.len() + overlaps.len() > most {
+            findings.extend(self.overlaps(other, severity));
+            if findings.len() > most {
+                findings.truncate(most);
                 if let Some(last) = findings.last_mut() {
-                    let last: &mut Finding = last;
-                    last.message.push_str(", as with more members");
+                    last.message.push_str(", and there are more");
                 }
                 break;
             }
-            findings.extend(overlaps);
         }
         findings
     }
@@ -111,17 +113,19 @@ impl Side<'_> {
     }
 
     fn remedy(&self, other: &Member) -> String {
-        let length = self.subnet.prefix_len();
-        let free = match self.mesh.next_free(self.subnet, self.member) {
-            Some(free) => format!("next free /{length}: {free}"),
-            None => format!("no /{length} is free in {}", self.subnet.private_range()),
-        };
+        let free = self.free.get_or_init(|| {
+            let length = self.subnet.prefix_len();
+            match self.mesh.next_free(self.subnet, self.member) {
+                Some(free) => format!("next free /{length}: {free}"),
+                None => format!("no /{length} is free in {}", self.subnet.private_range()),
+            }
+        });
         let together = self.network_words(other) == "the same network";
         match self.stranger(other).filter(|_| together) {
             None if together && self.is_flat_by_gateway() => {
                 format!("{free}; or keep it behind a gateway (spec.enableIngressGateway: true)")
             }
-            None => free,
+            None => free.clone(),
             Some(stranger) => format!(
                 "{free}; or if member \"{}\" is on another network, say so with annotation isthmus.dev/network or create its IstioMulticluster first",
                 stranger.name()

@@ -13,6 +13,8 @@ use super::Invalid;
 const STANDARD_PATH: &str = "/metadata/";
 /// What a remedy shows where the text does not tell what was meant.
 const EXAMPLE: &str = "one such as https://istio.k8s-a.example.com/metadata/";
+/// The longest URL that servers and proxies take, in bytes.
+const LONGEST: usize = 2048;
 /// The documents behind the endpoint, which people paste instead of it.
 const PASTED_DOCUMENTS: &[&str] = &["/public/public.json", "/private/multicluster.json"];
 /// The first label of the hosts Deckhouse serves metadata on: it is moving from the second to the
@@ -80,24 +82,26 @@ impl MetadataEndpoint {
     }
 
     fn canonical(text: &str) -> Result<Self, Invalid> {
-        if is_plainly_canonical(text) {
+        if text.len() <= LONGEST && is_plainly_canonical(text) {
             return Ok(Self(text.into()));
         }
+        Self::by_url(text)
+    }
+
+    fn by_url(text: &str) -> Result<Self, Invalid> {
         let written = text.trim();
         if written.is_empty() {
             return Err(Invalid::new("the metadata endpoint is empty", format!("write {EXAMPLE}")));
         }
+        if written.len() > LONGEST {
+            let problem = format!("the metadata endpoint is longer than {LONGEST} characters");
+            return Err(Invalid::new(problem, format!("write {EXAMPLE}")));
+        }
         let url = https_url(written)?;
         if let Some(part) = extra_part(&url) {
-            let mut meant = url;
-            meant.set_query(None);
-            meant.set_fragment(None);
-            // An https URL always has a host, so neither call can fail.
-            let _ = meant.set_username("");
-            let _ = meant.set_password(None);
             return Err(Invalid::new(
                 format!("{:?} has a {part}", without_password(written)),
-                format!("write {meant}"),
+                format!("write {}", meant(url.as_str())),
             ));
         }
         let host = url.host().ok_or_else(|| not_url(written, "it has no host"))?;
@@ -154,26 +158,36 @@ fn is_plainly_canonical(text: &str) -> bool {
 }
 
 fn https_url(written: &str) -> Result<Url, Invalid> {
-    let not_https = |meant: String| {
+    let not_https = |rest: &str| {
         let problem = format!("{:?} is not an https URL", without_password(written));
-        Invalid::new(problem, format!("write {}", without_password(&meant)))
+        Invalid::new(problem, format!("write {}", meant(&format!("https://{rest}"))))
     };
     match Url::parse(written) {
         // Browsers forgive `https:host` and `https:/host`; Deckhouse's discovery does not.
-        Ok(url) if url.scheme() == "https" && !has_authority(written) => Err(not_https(url.into())),
-        Ok(url) if url.scheme() == "https" => Ok(url),
-        Ok(url) if url.has_host() => Err(not_https(written.replacen(url.scheme(), "https", 1))),
+        Ok(url) if url.scheme() == "https" && has_authority(written) => Ok(url),
+        Ok(url) if url.has_host() => {
+            Err(not_https(url.as_str().split_once("://").map_or("", |(_, rest)| rest)))
+        }
         // `istio.example.com:443/metadata/` parses as scheme `istio.example.com`.
         Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
-            let mut meant = Url::parse(&format!("https://{}", written.trim_start_matches('/')));
-            if let Ok(meant) = &mut meant
-                && meant.path() == "/"
-            {
-                meant.set_path(STANDARD_PATH);
-            }
-            Err(not_https(meant.map_or_else(|_| EXAMPLE.to_owned(), Into::into)))
+            Err(not_https(written.trim_start_matches('/')))
         }
         Err(why) => Err(not_url(written, &why.to_string())),
+    }
+}
+
+/// What to write instead of a URL with parts that it must not have: itself a usable endpoint.
+fn meant(text: &str) -> String {
+    let Ok(mut url) = Url::parse(text) else { return EXAMPLE.to_owned() };
+    url.set_query(None);
+    url.set_fragment(None);
+    // An https URL always has a host, so neither call can fail.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    match MetadataEndpoint::canonical(url.as_str()) {
+        Ok(endpoint) if endpoint.path() == "/" => endpoint.with_standard_path(),
+        Ok(endpoint) => endpoint.to_string(),
+        Err(_) => EXAMPLE.to_owned(),
     }
 }
 
@@ -198,10 +212,19 @@ fn extra_part(url: &Url) -> Option<&'static str> {
     }
 }
 
+/// The text without user name and password. A text that is no URL may hold them anywhere.
 fn without_password(written: &str) -> String {
-    match written.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?)))
-    {
-        Some((scheme, (_, rest))) => format!("{scheme}://...@{rest}"),
+    let (start, end) = match written.split_once("://") {
+        Some((scheme, rest)) => {
+            let authority = rest.trim_start_matches(['/', '\\']);
+            let length = authority.find(['/', '\\', '?', '#']).unwrap_or(authority.len());
+            let start = scheme.len() + 3 + rest.len() - authority.len();
+            (start, start + length)
+        }
+        None => (0, written.len()),
+    };
+    match written[start..end].rfind('@') {
+        Some(at) => format!("{}...{}", &written[..start], &written[start + at..]),
         None => written.to_owned(),
     }
 }
@@ -239,7 +262,42 @@ fn canonical_path(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None, cases: 2000, ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn the_short_way_ends_where_the_url_parser_does(
+            host in "(xn-|XN-|-|[a-z0-9_:@%A-F\u{e4}]){0,5}(\\.([a-z0-9-]|xn--){0,5}){0,3}",
+            path in "[a-z0-9./%:?#-]{0,8}(/metadata/|/)?",
+        ) {
+            for text in [format!("https://{host}/metadata/"), format!("https://{host}/{path}")] {
+                if is_plainly_canonical(&text) {
+                    let by_url = MetadataEndpoint::by_url(&text).map(|endpoint| endpoint.to_string());
+                    prop_assert_eq!(by_url, Ok(text));
+                }
+            }
+        }
+
+        #[test]
+        fn a_remedy_is_itself_an_endpoint(
+            scheme in "(https?|HTTPS?|ftp|x)?", mark in "(://|:|//|:/|:\\\\\\\\|)", user in "([a-z:@]{1,4}@)?",
+            host in "[a-z0-9.A-C\u{e4}-]{0,8}(:[0-9]{0,4})?", rest in "[a-z./?#@ ]{0,8}",
+        ) {
+            let text = format!("{scheme}{mark}{user}{host}{rest}");
+            if let Err(why) = MetadataEndpoint::parse(&text) {
+                let url = why.remedy.split(' ').find_map(|word| {
+                    word.starts_with("https:").then(|| word.trim_end_matches('?').to_owned())
+                });
+                prop_assert!(url.is_none_or(|url| MetadataEndpoint::parse(&url).is_ok()), "{text:?}: {why}");
+            }
+        }
+    }
 
     #[test]
     fn reads_into_canonical_form() {
@@ -302,6 +360,30 @@ mod tests {
             (
                 "https:/a.example/metadata/",
                 r#""https:/a.example/metadata/" is not an https URL; write https://a.example/metadata/"#,
+            ),
+            (
+                "HTTP://http.example:80?x",
+                r#""HTTP://http.example:80?x" is not an https URL; write https://http.example/metadata/"#,
+            ),
+            (
+                "u:p@ss@a.example/metadata/",
+                r#""...@a.example/metadata/" is not an https URL; write https://a.example/metadata/"#,
+            ),
+            (
+                "http://u:p@ss@a.example/x@y/metadata/",
+                r#""http://...@a.example/x@y/metadata/" is not an https URL; write https://a.example/x@y/metadata/"#,
+            ),
+            (
+                "http://localhost.:80/#x",
+                r#""http://localhost.:80/#x" is not an https URL; write https://localhost/metadata/"#,
+            ),
+            (
+                "http://127.0.0.1/metadata/",
+                r#""http://127.0.0.1/metadata/" is not an https URL; write one such as https://istio.k8s-a.example.com/metadata/"#,
+            ),
+            (
+                "https://a.example?x=1",
+                r#""https://a.example?x=1" has a query; write https://a.example/metadata/"#,
             ),
             (
                 "https://",

@@ -7,6 +7,7 @@ mod domain;
 mod endpoint;
 mod subnet;
 
+use std::borrow::Cow;
 use std::fmt;
 
 pub use domain::{ClusterDomain, NetworkName, PublicDomainTemplate};
@@ -27,6 +28,17 @@ pub struct Invalid {
 impl Invalid {
     fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { problem: problem.into(), remedy: remedy.into() }
+    }
+}
+
+/// The longest text of a document, in characters, that a message repeats.
+const LONGEST_TOLD: usize = 1000;
+
+/// A text short enough for a message: what is wrong may be megabytes long.
+pub(crate) fn clipped(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(LONGEST_TOLD) {
+        Some((end, _)) => Cow::Owned(format!("{}\u{2026}", &text[..end])),
+        None => Cow::Borrowed(text),
     }
 }
 
