@@ -177,7 +177,11 @@ fn resource(object: &Value) -> String {
     let kind = object["kind"].as_str().unwrap();
     let group = DOCUMENTS.iter().find(|document| document.kind == kind).map_or("", |d| d.group);
     let dot = if group.is_empty() { "" } else { "." };
-    format!("{}{dot}{group}/{}", kind.to_lowercase(), object["metadata"]["name"].as_str().unwrap())
+    format!(
+        "{}{dot}{group}/{}",
+        kind.to_lowercase(),
+        object["metadata"]["name"].as_str().unwrap_or("generated")
+    )
 }
 
 /// A denial as kubectl prints it: one cause behind the colon, several as bullets, none twice.

@@ -115,11 +115,11 @@ impl<'n> Fields<'_, 'n> {
         };
         let (full, position) = (self.path(path), node.span.position());
         match text.parse() {
-            Ok(length @ 1..=32) => {
+            Ok(length @ 1..=128) => {
                 self.reading.claim(self.member, full, position, Fact::NodePrefix(length));
             }
             _ => {
-                let problem = format!("{text:?} is not a prefix length of IPv4");
+                let problem = format!("{text:?} is not a prefix length");
                 let why = Invalid { problem, remedy: "write one such as \"24\"".to_owned() };
                 self.reading.fault(self.member, full, position, About::NodePrefix, text, why);
             }

@@ -37,10 +37,8 @@ type Texts<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 /// An object's metadata.
 #[derive(Debug, Default)]
 pub struct Metadata<'a> {
-    /// `name`; empty where it is still to be generated.
+    /// `name`, or `generateName` and an asterisk where only that is there.
     pub name: Cow<'a, str>,
-    /// `generateName`.
-    pub generate_name: Cow<'a, str>,
     /// `namespace`; empty for cluster-scoped objects.
     pub namespace: Cow<'a, str>,
     labels: Texts<'a>,
@@ -63,13 +61,10 @@ impl<'a> Object<'a> {
         self.api_version.split_once('/').map_or(&self.api_version, |(_, version)| version)
     }
 
-    /// The object's name, or what it begins with while it is still to be generated.
+    /// The object's name. While it is still to be generated, what it begins with and an asterisk,
+    /// which no other object's name has.
     pub fn name(&self) -> &str {
-        if self.metadata.name.is_empty() {
-            &self.metadata.generate_name
-        } else {
-            &self.metadata.name
-        }
+        &self.metadata.name
     }
 
     /// Which object this is.
@@ -182,6 +177,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut metadata = Metadata::default();
+                let mut generate_name = Cow::default();
                 let mut seen = [false; 5];
                 while let Some(BorrowedText(key)) = map.next_key()? {
                     match key.as_ref() {
@@ -191,7 +187,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
                         }
                         "generateName" => {
                             once(&mut seen[1], "metadata.generateName")?;
-                            metadata.generate_name = optional_text(&mut map)?;
+                            generate_name = optional_text(&mut map)?;
                         }
                         "namespace" => {
                             once(&mut seen[2], "metadata.namespace")?;
@@ -207,6 +203,9 @@ impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
                         }
                         _ => drop(map.next_value::<IgnoredAny>()?),
                     }
+                }
+                if metadata.name.is_empty() && !generate_name.is_empty() {
+                    metadata.name = Cow::Owned(format!("{generate_name}*"));
                 }
                 Ok(metadata)
             }

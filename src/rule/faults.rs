@@ -66,11 +66,13 @@ fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
     });
     for (prefix, claim) in prefixes {
         for (role, subnet, pods) in member.subnets() {
-            if role != Role::Pod || !subnet.is_ipv4() || prefix >= subnet.prefix_len() {
+            let fits = |longest| (subnet.prefix_len()..=longest).contains(&prefix);
+            if role != Role::Pod || !subnet.is_ipv4() || fits(32) {
                 continue;
             }
+            let how = if prefix > 32 { "too long for" } else { "shorter than that of" };
             let message = format!(
-                "node prefix {prefix} is shorter than that of pod subnet {subnet} ({}), so no node fits in",
+                "node prefix {prefix} is {how} pod subnet {subnet} ({}), so no node fits in",
                 pods.place.object
             );
             let remedy = match subnet.prefix_len() + 1 {

@@ -44,7 +44,7 @@ pub struct Finding {
     pub because: Option<Place>,
     /// The addresses both sides share.
     pub extent: Option<Subnet>,
-    /// The value that is wrong by itself, and of what: the same one may stand elsewhere already.
+    /// What is wrong, whatever field states it: a member's other document may state it already.
     pub value: Option<String>,
     /// What clashes with what.
     pub message: String,
@@ -130,7 +130,8 @@ impl Finding {
         if before.severity < self.severity {
             return false;
         }
-        // A ModuleConfig's first value must equal the ClusterConfiguration's old one.
+        // A ModuleConfig's first value must equal the ClusterConfiguration's old one, and so repeats
+        // what is wrong with that at a new place.
         let echoes = self.value.is_some()
             && self.rule == before.rule
             && self.member == before.member
@@ -146,6 +147,11 @@ impl Finding {
     pub fn tells_the_same(&self, other: &Self) -> bool {
         self.is_at_places_of(other) && self.extent == other.extent && self.value == other.value
     }
+}
+
+/// The values of both sides, the same from either side.
+pub(super) fn both(ours: String, theirs: String) -> String {
+    if ours <= theirs { format!("{ours} | {theirs}") } else { format!("{theirs} | {ours}") }
 }
 
 /// A member and the object that speaks of it, as messages name them.

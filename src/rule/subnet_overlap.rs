@@ -3,9 +3,9 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
-use super::finding::told;
+use super::finding::{both, told};
 use super::{Finding, Judge, Rule, Severity};
-use crate::mesh::{Claim, Member, Network, View};
+use crate::mesh::{Claim, Member, Network, Role, View};
 use crate::settings::Policy;
 use crate::value::Subnet;
 
@@ -24,11 +24,12 @@ const MOST_WARNINGS: usize = 3;
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
     let network = mesh.network(member);
-    for (_, subnet, claim) in member.subnets() {
+    for (role, subnet, claim) in member.subnets() {
         if mesh.is_clear(subnet) {
             continue;
         }
-        let side = Side { mesh, member, network: &network, subnet, claim, free: OnceCell::new() };
+        let side =
+            Side { mesh, member, network: &network, role, subnet, claim, free: OnceCell::new() };
         for other in mesh.others_on(member, &network, subnet) {
             if mesh.network(other) == network {
                 findings.extend(side.overlaps(other, Severity::Deny));
@@ -49,6 +50,7 @@ struct Side<'a> {
     mesh: &'a View<'a>,
     member: &'a Member,
     network: &'a Network,
+    role: Role,
     subnet: Subnet,
     claim: &'a Claim,
     /// The words for the next free subnet, the same whatever it clashes with.
@@ -99,6 +101,10 @@ impl Side<'_> {
                 finding.against = Some(claim.place.clone());
                 finding.because = self.member.network_claim().map(|(_, claim)| claim.place.clone());
                 finding.extent = Some(extent);
+                finding.value = Some(both(
+                    format!("{} {} {}", self.member.name(), self.role, self.subnet),
+                    format!("{} {role} {theirs}", other.name()),
+                ));
                 finding
             })
             .collect()

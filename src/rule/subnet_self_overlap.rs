@@ -1,5 +1,6 @@
 //! SubnetSelfOverlap: a member's pods and services have addresses of their own.
 
+use super::finding::both;
 use super::{Finding, Judge, Rule};
 use crate::mesh::{Member, Role, View};
 
@@ -22,9 +23,9 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                 (Role::Service, services, service_claim, Role::Pod, pods, pod_claim),
                 (Role::Pod, pods, pod_claim, Role::Service, services, service_claim),
             ];
-            let both = pod_claim.place.object != service_claim.place.object;
+            let apart = pod_claim.place.object != service_claim.place.object;
             for (role, ours, claim, their_role, theirs, their_claim) in
-                sides.into_iter().take(if both { 2 } else { 1 })
+                sides.into_iter().take(if apart { 2 } else { 1 })
             {
                 let free = mesh.next_free(ours, member);
                 let length = ours.prefix_len();
@@ -37,8 +38,12 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                     |free| format!("next free /{length}: {free}"),
                 );
                 let finding = RULE.deny(member, &claim.place, message, remedy);
-                findings
-                    .push(Finding { extent: Some(extent), ..finding.against(&their_claim.place) });
+                let value = both(format!("{role} {ours}"), format!("{their_role} {theirs}"));
+                findings.push(Finding {
+                    extent: Some(extent),
+                    value: Some(value),
+                    ..finding.against(&their_claim.place)
+                });
             }
         }
     }
