@@ -141,15 +141,15 @@ fn old_reading(mesh: &Mesh, request: &Request<'_>, new: &Reading) -> Option<Read
     if let Some(old) = &request.old_object {
         return Some(document::read(old, mesh.settings()));
     }
-    let known = mesh.spoken_of(&new.object);
-    if request.operation != "UPDATE" || known.is_empty() {
+    if request.operation != "UPDATE" {
         return None;
     }
-    let statements = known.iter().filter_map(|name| mesh.member(name)).map(|member| {
+    let known = mesh.spoken_of(&new.object).filter_map(|name| mesh.member(name)).map(|member| {
         let claims = member.claims().iter().filter(|claim| claim.place.object == new.object);
         (member.name().clone(), claims.cloned().collect())
     });
-    Some(Reading { object: new.object.clone(), statements: statements.collect() })
+    let statements: Vec<_> = known.collect();
+    (!statements.is_empty()).then(|| Reading { object: new.object.clone(), statements })
 }
 
 fn mutate(

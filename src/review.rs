@@ -165,7 +165,7 @@ fn names(mesh: &Mesh, old: Option<&Reading>, new: &Reading) -> Vec<MemberName> {
     if let Some(old) = old {
         names.extend(old.members().cloned());
         // What is known of the object may be older still.
-        names.extend(mesh.spoken_of(&new.object).iter().cloned());
+        names.extend(mesh.spoken_of(&new.object).cloned());
     }
     names.sort_unstable();
     names.dedup();

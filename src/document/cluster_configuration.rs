@@ -49,7 +49,7 @@ impl Dialect {
 }
 
 fn read(object: &Object<'_>, _: &Settings, reading: &mut Reading) {
-    let member: MemberName = object.name().into();
+    let member = MemberName::clone(&reading.object.name);
     read_object(object, &member, Dialect::Deckhouse, reading);
     common_annotations(object, reading, &member);
 }

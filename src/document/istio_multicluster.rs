@@ -26,7 +26,7 @@ const ENDPOINT: &str = "spec.metadataEndpoint";
 const GATEWAY: &str = "spec.enableIngressGateway";
 
 fn read(object: &Object<'_>, _: &Settings, reading: &mut Reading) {
-    let member: MemberName = object.name().into();
+    let member = MemberName::clone(&reading.object.name);
     reading.claim(&member, "metadata.name", Position::NONE, Fact::Peer);
     spec(object, reading, &member);
     completing_annotations(object, reading, &member);

@@ -19,7 +19,7 @@ pub struct ObjectRef {
     /// The namespace of a namespaced object.
     pub namespace: Option<Box<str>>,
     /// The object's name; the file's path for a document that carries no name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
 }
 
 impl fmt::Display for ObjectRef {
@@ -36,11 +36,21 @@ impl fmt::Display for ObjectRef {
 pub struct Place {
     /// The object.
     pub object: Arc<ObjectRef>,
-    /// The field, as Kubernetes writes paths: `spec.metadataEndpoint`,
-    /// `metadata.annotations[isthmus.dev/network]`, `data[key].field`.
-    pub path: Cow<'static, str>,
-    /// Where inside the text that a Secret or ConfigMap carries, if it is in one.
-    pub position: Position,
+    field: Field,
+}
+
+/// A field of an object. Nearly all are named in the code, which keeps a claim small.
+#[derive(Clone, Debug)]
+enum Field {
+    Plain(&'static str),
+    Other(Box<OtherField>),
+}
+
+/// A field within a text that an object carries, or one whose name an object brings.
+#[derive(Clone, Debug)]
+struct OtherField {
+    path: Cow<'static, str>,
+    position: Position,
 }
 
 /// A line and column, both from 1, of a text inside an object; all zero where there is none.
@@ -58,9 +68,39 @@ impl Position {
 }
 
 impl Place {
+    /// A field of an object, and where it is within a text that the object carries.
+    pub fn new(
+        object: Arc<ObjectRef>,
+        path: impl Into<Cow<'static, str>>,
+        position: Position,
+    ) -> Self {
+        let field = match path.into() {
+            Cow::Borrowed(path) if position == Position::NONE => Field::Plain(path),
+            path => Field::Other(Box::new(OtherField { path, position })),
+        };
+        Self { object, field }
+    }
+
+    /// The field, as Kubernetes writes paths: `spec.metadataEndpoint`,
+    /// `metadata.annotations[isthmus.dev/network]`, `data[key].field`.
+    pub fn path(&self) -> &str {
+        match &self.field {
+            Field::Plain(path) => path,
+            Field::Other(other) => &other.path,
+        }
+    }
+
+    /// Where inside the text that a Secret or ConfigMap carries, if it is in one.
+    pub fn position(&self) -> Position {
+        match &self.field {
+            Field::Plain(_) => Position::NONE,
+            Field::Other(other) => other.position,
+        }
+    }
+
     /// Whether the API server fills this field and strips it from what people write.
     pub fn is_status(&self) -> bool {
-        self.path.starts_with("status.")
+        self.path().starts_with("status.")
     }
 }
 
@@ -87,7 +127,7 @@ impl Ord for Place {
 
 impl Place {
     fn key(&self) -> (&ObjectRef, &str) {
-        (&self.object, &self.path)
+        (&self.object, self.path())
     }
 }
 
@@ -222,5 +262,15 @@ impl fmt::Display for About {
             Self::ClusterDomain => f.write_str("cluster domain"),
             Self::Endpoint => f.write_str("metadata endpoint"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_small() {
+        assert!(size_of::<Claim>() <= 56, "a mesh holds six for each of its members");
     }
 }

@@ -18,7 +18,7 @@ pub use reading::Reading;
 pub use view::View;
 
 use crate::settings::Settings;
-use crate::value::{ClusterDomain, ClusterUuid, NetworkName};
+use crate::value::{ClusterDomain, ClusterUuid, EndpointIdentity, NetworkName};
 use few::Few;
 use foldhash::{HashMap, HashMapExt};
 use subnets::Subnets;
@@ -28,10 +28,10 @@ pub struct Mesh {
     settings: Arc<Settings>,
     members: HashMap<MemberName, Member>,
     /// Which members each object speaks of.
-    spoken_of: HashMap<Arc<ObjectRef>, Box<[MemberName]>>,
+    spoken_of: HashMap<Arc<ObjectRef>, Few<MemberName>>,
     subnets: Subnets,
     /// Endpoints by identity, which begins with the host.
-    endpoints: BTreeMap<Box<str>, Few<MemberName>>,
+    endpoints: BTreeMap<EndpointIdentity, Few<MemberName>>,
     uuids: HashMap<ClusterUuid, Few<MemberName>>,
     domains: BTreeMap<StatedDomain, BTreeSet<MemberName>>,
 }
@@ -141,33 +141,50 @@ impl Mesh {
     }
 
     /// The members an object speaks of as it stands.
-    pub fn spoken_of(&self, object: &ObjectRef) -> &[MemberName] {
-        self.spoken_of.get(object).map_or(&[], |names| names)
+    pub fn spoken_of(&self, object: &ObjectRef) -> impl Iterator<Item = &MemberName> {
+        self.spoken_of.get(object).into_iter().flat_map(|names| names.from(None))
     }
 
     /// Takes in what an object says now, in place of all it said before.
     pub fn apply(&mut self, reading: Reading) {
-        let Reading { object, mut statements } = reading;
-        for name in self.spoken_of.remove(&object).unwrap_or_default() {
-            if !statements.iter().any(|(member, _)| *member == name) {
-                self.replace(&name, &object, Vec::new());
+        let Reading { object, statements } = reading;
+        let spoken_of = self.spoken_of.remove(&object);
+        for name in spoken_of.iter().flat_map(|names| names.from(None)) {
+            if !statements.iter().any(|(member, _)| member == name) {
+                self.replace(name, &object, Vec::new());
             }
         }
-        statements.retain(|(_, claims)| !claims.is_empty());
-        if statements.is_empty() {
-            return;
-        }
-        let names = statements.iter().map(|(name, _)| name.clone()).collect();
-        for (name, claims) in statements {
+        let mut names: Option<Few<MemberName>> = None;
+        for (name, mut claims) in statements {
+            self.share_domain(&mut claims);
+            claims.shrink_to_fit();
             self.replace(&name, &object, claims);
+            match &mut names {
+                Some(names) => names.insert(name),
+                None => names = Some(Few::One(name)),
+            }
         }
-        self.spoken_of.insert(object, names);
+        if let Some(names) = names {
+            self.spoken_of.insert(object, names);
+        }
     }
 
     /// Forgets what an object said.
     pub fn remove(&mut self, object: &ObjectRef) {
-        for name in self.spoken_of.remove(object).unwrap_or_default() {
-            self.replace(&name, object, Vec::new());
+        let spoken_of = self.spoken_of.remove(object);
+        for name in spoken_of.iter().flat_map(|names| names.from(None)) {
+            self.replace(name, object, Vec::new());
+        }
+    }
+
+    /// Lets all who state one domain share its text.
+    fn share_domain(&self, claims: &mut [Claim]) {
+        for claim in claims {
+            if let Some(domain) = StatedDomain::of(&claim.fact)
+                && let Some((StatedDomain::Exact(shared), _)) = self.domains.get_key_value(&domain)
+            {
+                claim.fact = Fact::ClusterDomain(shared.clone());
+            }
         }
     }
 
@@ -192,7 +209,7 @@ impl Mesh {
                 match self.endpoints.get_mut(&*endpoint.identity()) {
                     Some(names) => names.insert(Arc::clone(&name)),
                     None => {
-                        let identity = endpoint.identity().into();
+                        let identity = EndpointIdentity::of(endpoint);
                         self.endpoints.insert(identity, Few::One(Arc::clone(&name)));
                     }
                 }

@@ -32,7 +32,7 @@ impl Reading {
         position: Position,
         fact: Fact,
     ) {
-        let place = Place { object: Arc::clone(&self.object), path: path.into(), position };
+        let place = Place::new(Arc::clone(&self.object), path, position);
         let claim = Claim { fact, place };
         match self.statements.iter_mut().find(|(name, _)| name == member) {
             Some((_, claims)) => claims.push(claim),
@@ -59,7 +59,7 @@ impl Reading {
         let fault = Fault { about, text, problem, remedy };
         let (fact, path) = (Fact::Fault(Arc::new(fault)), path.into());
         // A field that is read for two facts would tell its fault twice.
-        let told = |claim: &Claim| claim.fact == fact && claim.place.path == path;
+        let told = |claim: &Claim| claim.fact == fact && claim.place.path() == path;
         if !self.claims_of(member).iter().any(told) {
             self.claim(member, path, position, fact);
         }

@@ -1,5 +1,6 @@
 //! The mesh as it would be: a base that is shared, and the few members a change replaces.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -118,7 +119,10 @@ impl<'a> View<'a> {
     pub fn others_at_host(&self, judged: &Member, host: &str) -> Vec<&'a Member> {
         let from = (Bound::Included(host), Bound::Unbounded);
         let found = self.mesh.endpoints.range::<str, _>(from);
-        let found = found.take_while(|(identity, _)| identity.starts_with(host));
+        let found = found.take_while(|(identity, _)| {
+            let identity: &str = (*identity).borrow();
+            identity.starts_with(host)
+        });
         self.others(judged, found.flat_map(|(_, names)| names.from(None))).collect()
     }
 

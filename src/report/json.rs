@@ -81,7 +81,7 @@ fn because(mildness: Mildness) -> &'static str {
 }
 
 fn object(object: &ObjectRef) -> Json {
-    json!({"kind": object.kind, "namespace": object.namespace, "name": object.name})
+    json!({"kind": object.kind, "namespace": object.namespace, "name": *object.name})
 }
 
 fn location(report: &CheckReport, at: &Location) -> Json {

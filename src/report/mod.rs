@@ -57,7 +57,7 @@ pub fn denial(causes: &[Cause], kind: &str, group: &str, name: &str) -> String {
 pub fn warnings(verdict: &Verdict, written: &ObjectRef) -> Vec<String> {
     let findings = verdict.warnings.iter().map(|warning| told_warning(warning, written));
     let notes = verdict.notes.iter().map(|(place, note)| {
-        shortened(&format!("{}: {}{note}", place.path, position_words(place)), "")
+        shortened(&format!("{}: {}{note}", place.path(), position_words(place)), "")
     });
     let mut warnings = Vec::new();
     let mut room = MOST_WARNING_TEXT;
@@ -97,16 +97,16 @@ fn told_warning(warning: &Warning, written: &ObjectRef) -> String {
 fn field<'a>(finding: &'a Finding, written: &ObjectRef) -> (Cow<'a, str>, String) {
     let here = |place: &&'a Place| *place.object == *written;
     if here(&&finding.place) {
-        return (Cow::Borrowed(&finding.place.path), String::new());
+        return (Cow::Borrowed(finding.place.path()), String::new());
     }
-    let elsewhere = format!("{} of {}: ", finding.place.path, finding.place.object);
+    let elsewhere = format!("{} of {}: ", finding.place.path(), finding.place.object);
     let blamed = finding.because.as_ref().filter(here).or(finding.against.as_ref().filter(here));
-    let field = blamed.map_or(Cow::Borrowed("metadata.name"), |place| Cow::Borrowed(&*place.path));
+    let field = blamed.map_or(Cow::Borrowed("metadata.name"), |place| Cow::Borrowed(place.path()));
     (field, elsewhere)
 }
 
 pub(crate) fn position_words(place: &Place) -> String {
-    match place.position {
+    match place.position() {
         Position::NONE => String::new(),
         Position { line, column } => format!("line {line}, column {column}: "),
     }

@@ -150,7 +150,7 @@ impl Finding {
 }
 
 /// The values of both sides, the same from either side.
-pub(super) fn both(ours: String, theirs: String) -> String {
+pub(super) fn both(ours: &str, theirs: &str) -> String {
     if ours <= theirs { format!("{ours} | {theirs}") } else { format!("{theirs} | {ours}") }
 }
 

@@ -38,7 +38,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
 fn denied(member: &Member, peer: &Claim, off: &Claim) -> Finding {
     let message =
         format!("multicluster is not enabled ({}), so this member never joins", off.place.object);
-    let remedy = format!("set {}: true in {} first", off.place.path, off.place.object);
+    let remedy = format!("set {}: true in {} first", off.place.path(), off.place.object);
     RULE.deny(member, &peer.place, message, remedy).against(&off.place)
 }
 

@@ -102,8 +102,8 @@ impl Side<'_> {
                 finding.because = self.member.network_claim().map(|(_, claim)| claim.place.clone());
                 finding.extent = Some(extent);
                 finding.value = Some(both(
-                    format!("{} {} {}", self.member.name(), self.role, self.subnet),
-                    format!("{} {role} {theirs}", other.name()),
+                    &format!("{} {} {}", self.member.name(), self.role, self.subnet),
+                    &format!("{} {role} {theirs}", other.name()),
                 ));
                 finding
             })

@@ -38,7 +38,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                     |free| format!("next free /{length}: {free}"),
                 );
                 let finding = RULE.deny(member, &claim.place, message, remedy);
-                let value = both(format!("{role} {ours}"), format!("{their_role} {theirs}"));
+                let value = both(&format!("{role} {ours}"), &format!("{their_role} {theirs}"));
                 findings.push(Finding {
                     extent: Some(extent),
                     value: Some(value),

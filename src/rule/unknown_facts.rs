@@ -49,7 +49,7 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
         "state it there, or in a ConfigMap labelled isthmus.dev/member".to_owned()
     };
     let object = Arc::clone(&describing.place.object);
-    let place = Place { object, path: "metadata.name".into(), position: Position::NONE };
+    let place = Place::new(object, "metadata.name", Position::NONE);
     vec![RULE.warn(member, &place, message, remedy)]
 }
 

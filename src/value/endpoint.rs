@@ -1,6 +1,7 @@
 //! Metadata endpoints: where a peer publishes what Deckhouse's discovery reads.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -124,6 +125,44 @@ impl MetadataEndpoint {
 impl fmt::Display for MetadataEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// [`MetadataEndpoint::identity`] as a key that shares the endpoint's text.
+pub(crate) struct EndpointIdentity(MetadataEndpoint);
+
+impl EndpointIdentity {
+    pub(crate) fn of(endpoint: &MetadataEndpoint) -> Self {
+        match endpoint.identity() {
+            Cow::Borrowed(_) => Self(endpoint.clone()),
+            Cow::Owned(identity) => Self(MetadataEndpoint(format!("https://{identity}").into())),
+        }
+    }
+}
+
+impl Borrow<str> for EndpointIdentity {
+    fn borrow(&self) -> &str {
+        self.0.without_scheme()
+    }
+}
+
+impl PartialEq for EndpointIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for EndpointIdentity {}
+
+impl PartialOrd for EndpointIdentity {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for EndpointIdentity {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.without_scheme().cmp(other.0.without_scheme())
     }
 }
 

@@ -261,7 +261,7 @@ impl<'a> Judge<'a> {
             let base = diagnostic(Level::Note, ADVICE, at);
             self.told.push(Diagnostic {
                 object: Some(ObjectRef::clone(&place.object)),
-                field: place.path.to_string(),
+                field: place.path().to_owned(),
                 message: told(note, place, inside),
                 ..base
             });
@@ -294,7 +294,7 @@ impl<'a> Judge<'a> {
         Diagnostic {
             member: Some(Arc::clone(&finding.member)),
             object: Some(ObjectRef::clone(&finding.place.object)),
-            field: finding.place.path.to_string(),
+            field: finding.place.path().to_owned(),
             message,
             remedy: finding.remedy.clone(),
             because,
@@ -342,7 +342,7 @@ impl<'a> Judge<'a> {
         let Some(judged) = index.and_then(|index| self.objects.get(*index)) else {
             return (None, false);
         };
-        let (at, inside) = self.locate(judged, &place.path, place.position.line);
+        let (at, inside) = self.locate(judged, place.path(), place.position().line);
         (Some(at), inside)
     }
 
