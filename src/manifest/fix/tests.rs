@@ -114,7 +114,7 @@ fn leaves_alone_what_cannot_be_edited() {
         "x: &s {metadataEndpoint: https://x.y/metadata}\nspec: *s\n",
         "spec:\n  metadataEndpoint: >-\n    https://x.y/metadata\n  enableIngressGateway: true\n",
         "spec:\n  metadataEndpoint: \"https://x.y/\\\n    metadata\"\n  enableIngressGateway: true\n",
-        "x: &b {enableIngressGateway: false}\nspec:\n  <<: *b\n  metadataEndpoint: https://x.y/metadata\n",
+        "x: &b {metadataEndpoint: https://x.y/metadata}\nspec:\n  <<: *b\n  enableIngressGateway: true\n",
         "spec: {metadataEndpoint: https://x.y/metadata/, z: [1 # ]\n  ]}\n",
     ];
     let object = |name: &str, spec: &str| {
@@ -131,6 +131,12 @@ fn leaves_alone_what_cannot_be_edited() {
         let left: Vec<_> = fixed.left.iter().map(|left| (left.index, &*left.object.name)).collect();
         assert_eq!(left, [(0, "bad")], "{spec}");
     }
+}
+
+#[test]
+fn keeps_what_is_merged_in() {
+    let text = "x: &b {enableIngressGateway: false}\napiVersion: deckhouse.io/v1alpha1\nkind: IstioMulticluster\nmetadata: {name: a}\nspec:\n  <<: *b\n  metadataEndpoint: https://x.y/metadata\n";
+    assert_eq!(fixed(text).text, text.replace("/metadata\n", "/metadata/\n"));
 }
 
 #[test]
