@@ -82,7 +82,9 @@ pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
         }
         findings
     };
-    let stood = if unchanged { Vec::new() } else { judged(&before) };
+    // Most new objects speak of members that nobody spoke of.
+    let is_new = !moves && before.iter().all(Member::is_empty);
+    let stood = if unchanged || is_new { Vec::new() } else { judged(&before) };
     let mut findings = judged(&after);
     if !unchanged {
         let steps = before.iter().zip(&after);
