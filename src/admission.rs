@@ -86,6 +86,29 @@ pub fn answer<'a>(mesh: &Mesh, hook: Hook, body: &'a [u8]) -> Result<Answer<'a>,
     Ok(Answer { body: judged.body, decision: decision(request, judged.outcome, judged.rules) })
 }
 
+/// Answers the same, and tells what the object says from now on if the write is admitted and will
+/// be stored.
+pub fn answer_and_keep<'a>(
+    mesh: &Mesh,
+    hook: Hook,
+    body: &'a [u8],
+) -> Result<(Answer<'a>, Option<Reading>), NotAReview> {
+    let request = Request::parse(body)?;
+    let Judged { body, outcome, rules } = judge(mesh, hook, &request, body)?;
+    let stored = hook == Hook::Validate && outcome != Outcome::Denied && !request.dry_run;
+    let kept = if stored { kept(mesh.settings(), &request) } else { None };
+    Ok((Answer { body, decision: decision(request, outcome, rules) }, kept))
+}
+
+fn kept(settings: &Settings, request: &Request<'_>) -> Option<Reading> {
+    let writes_nothing = matches!(&*request.operation, "DELETE" | "CONNECT");
+    if writes_nothing || !request.subresource.is_empty() {
+        return None;
+    }
+    let object = written(request).ok()?;
+    (!object.metadata.name.is_empty()).then(|| document::read(object, settings))
+}
+
 /// An answer whose request is still at hand.
 struct Judged {
     body: Vec<u8>,
@@ -141,15 +164,8 @@ fn old_reading(mesh: &Mesh, request: &Request<'_>, new: &Reading) -> Option<Read
     if let Some(old) = &request.old_object {
         return Some(document::read(old, mesh.settings()));
     }
-    if request.operation != "UPDATE" {
-        return None;
-    }
-    let known = mesh.spoken_of(&new.object).filter_map(|name| mesh.member(name)).map(|member| {
-        let claims = member.claims().iter().filter(|claim| claim.place.object == new.object);
-        (member.name().clone(), claims.cloned().collect())
-    });
-    let statements: Vec<_> = known.collect();
-    (!statements.is_empty()).then(|| Reading { object: new.object.clone(), statements })
+    let known = mesh.reading_of(&new.object);
+    (request.operation == "UPDATE" && !known.statements.is_empty()).then_some(known)
 }
 
 fn mutate(

@@ -123,7 +123,8 @@ impl Inventory {
         never_good.next().and_then(|file| file.error.clone())
     }
 
-    fn readings(&self) -> impl Iterator<Item = &Reading> {
+    /// What every object says, the files in the order of their paths.
+    pub fn readings(&self) -> impl Iterator<Item = &Reading> {
         self.files.values().filter_map(|file| file.readings.as_deref()).flatten()
     }
 

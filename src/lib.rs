@@ -26,6 +26,8 @@
 //!
 //! - [`snapshot`]: the mesh as it stands, shared.
 //! - [`inventory`]: a directory of files into what its objects say.
+//! - [`watch`]: the cluster's own objects into what they say.
+//! - [`standing`]: which of these have been read, and how old that is.
 //! - [`server`]: HTTPS, probes, metrics, certificates, limits.
 //! - [`cli`]: the commands.
 
@@ -48,3 +50,7 @@ pub mod inventory;
 pub mod server;
 #[cfg(feature = "serve")]
 pub mod snapshot;
+#[cfg(feature = "serve")]
+pub mod standing;
+#[cfg(feature = "serve")]
+pub mod watch;

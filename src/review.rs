@@ -55,12 +55,15 @@ pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
     let mut verdict = Verdict { notes: notes(old.as_ref(), &new), ..Verdict::default() };
 
     let names = names(mesh, old.as_ref(), &new);
+    let admitted = object.just_admitted();
     let (mut old, mut new) = (Statements::of(old), Statements::of(Some(new)));
     let (mut before, mut after) =
         (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
     for name in &names {
         let member = mesh.member(name).cloned();
         let mut member = member.unwrap_or_else(|| Member::new(Arc::clone(name)));
+        // The write follows upon what was just admitted of its object.
+        member.replace(&admitted, Vec::new());
         member.replace(&object, old.take(name));
         before.push(member.clone());
         member.replace(&object, new.take(name));
@@ -169,6 +172,7 @@ fn names(mesh: &Mesh, old: Option<&Reading>, new: &Reading) -> Vec<MemberName> {
         // What is known of the object may be older still.
         names.extend(mesh.spoken_of(&new.object).cloned());
     }
+    names.extend(mesh.spoken_of(&new.object.just_admitted()).cloned());
     names.sort_unstable();
     names.dedup();
     names

@@ -1,45 +1,207 @@
 //! The mesh as it stands, shared between those that read it and those that keep it up to date.
+//!
+//! It has three layers. What the cluster has counts before what files say of the same object. And
+//! a write that was just admitted counts beside what stands, until the cluster tells of it: the
+//! next review may come before that. It counts beside and not instead, for whether it will be
+//! stored is not known yet.
 
-use std::sync::{PoisonError, RwLock};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
-use crate::mesh::{Mesh, ObjectRef, Reading};
+use crate::mesh::{Claim, Mesh, ObjectRef, Reading};
 
 /// The mesh that reviews are held against.
 ///
 /// A review and an applied object take microseconds each, so a lock costs less than the copies
 /// that would do without one.
 pub struct Snapshot {
-    mesh: RwLock<Mesh>,
+    state: RwLock<State>,
+}
+
+struct State {
+    mesh: Mesh,
+    /// How often the mesh has changed.
+    revision: u64,
+    /// What files say, where a cluster is watched too.
+    files: HashMap<Arc<ObjectRef>, Reading>,
+    /// The objects that the cluster has.
+    observed: HashSet<Arc<ObjectRef>>,
+    /// What was admitted and not observed yet.
+    held: HashMap<Arc<ObjectRef>, Hold>,
+}
+
+struct Hold {
+    reading: Reading,
+    until: Instant,
 }
 
 impl Snapshot {
     /// Shares a mesh.
     pub fn new(mesh: Mesh) -> Self {
-        Self { mesh: RwLock::new(mesh) }
+        let (files, observed, held) = (HashMap::new(), HashSet::new(), HashMap::new());
+        Self { state: RwLock::new(State { mesh, revision: 0, files, observed, held }) }
     }
 
     /// Looks at the mesh. It does not change meanwhile, so look briefly.
     pub fn read<T>(&self, look: impl FnOnce(&Mesh) -> T) -> T {
-        look(&self.mesh.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.state().mesh)
     }
 
-    /// Takes in what an object says now.
-    pub fn apply(&self, reading: Reading) {
-        self.mesh.write().unwrap_or_else(PoisonError::into_inner).apply(reading);
+    /// Judges a write, which also says what the object will say if it is admitted, and holds that
+    /// for so long, or until it is observed. No other write is admitted in between: of two that
+    /// clash, one is judged against the other.
+    pub fn admit<T>(&self, hold: Duration, judge: impl Fn(&Mesh) -> (T, Option<Reading>)) -> T {
+        let (judged, admitted, revision) = {
+            let state = self.state();
+            let (judged, admitted) = judge(&state.mesh);
+            (judged, admitted, state.revision)
+        };
+        let Some(admitted) = admitted else { return judged };
+        let until = Instant::now() + hold;
+        let mut state = self.state_mut();
+        if state.revision == revision {
+            state.hold(admitted, until);
+            return judged;
+        }
+        let (judged, admitted) = judge(&state.mesh);
+        if let Some(admitted) = admitted {
+            state.hold(admitted, until);
+        }
+        judged
     }
 
-    /// Forgets what an object said.
-    pub fn remove(&self, object: &ObjectRef) {
-        self.mesh.write().unwrap_or_else(PoisonError::into_inner).remove(object);
+    /// Takes in what an object of the cluster says now.
+    pub fn observe(&self, reading: Reading) {
+        let mut state = self.state_mut();
+        state.release(&reading);
+        state.observed.insert(Arc::clone(&reading.object));
+        state.apply(reading);
+    }
+
+    /// Forgets what an object of the cluster said.
+    pub fn forget(&self, object: &ObjectRef) {
+        let mut state = self.state_mut();
+        state.observed.remove(object);
+        match state.files.get(object).cloned() {
+            Some(reading) => state.apply(reading),
+            None => state.remove(object),
+        }
+    }
+
+    /// Puts what files say in place of what they said. Of an object that comes twice, the last
+    /// one counts.
+    pub fn replace_files(&self, readings: impl IntoIterator<Item = Reading>) {
+        let files: HashMap<_, _> =
+            readings.into_iter().map(|reading| (Arc::clone(&reading.object), reading)).collect();
+        let mut state = self.state_mut();
+        let before = std::mem::take(&mut state.files);
+        #[allow(clippy::iter_over_hash_type, reason = "the mesh does not depend on the order")]
+        for object in before.keys() {
+            if !files.contains_key(object) && !state.observed.contains(object) {
+                state.remove(object);
+            }
+        }
+        #[allow(clippy::iter_over_hash_type, reason = "the mesh does not depend on the order")]
+        for (object, reading) in &files {
+            if before.get(object) != Some(reading) && !state.observed.contains(object) {
+                state.apply(reading.clone());
+            }
+        }
+        state.files = files;
     }
 
     /// Puts another mesh in place of the whole.
     pub fn replace(&self, mut mesh: Mesh) {
         {
-            let mut current = self.mesh.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::swap(&mut *current, &mut mesh);
+            let mut state = self.state_mut();
+            std::mem::swap(&mut state.mesh, &mut mesh);
+            state.revision += 1;
         }
         // Taking the old one apart takes longer than swapping it, and nobody waits for that.
         drop(mesh);
     }
+
+    /// Gives up what was admitted and not observed for too long: it was not stored after all.
+    pub fn expire(&self, now: Instant) {
+        if self.state().held.is_empty() {
+            return;
+        }
+        let mut state = self.state_mut();
+        let late: Vec<_> = state
+            .held
+            .iter()
+            .filter(|(_, hold)| hold.until <= now)
+            .map(|(object, _)| Arc::clone(object))
+            .collect();
+        for object in late {
+            state.held.remove(&object);
+            state.remove(&object.just_admitted());
+        }
+    }
+
+    /// How many objects the cluster has, and how many writes are held.
+    pub fn counts(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.observed.len(), state.held.len())
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
 }
+
+impl State {
+    fn apply(&mut self, reading: Reading) {
+        self.revision += 1;
+        self.mesh.apply(reading);
+    }
+
+    fn remove(&mut self, object: &ObjectRef) {
+        self.revision += 1;
+        self.mesh.remove(object);
+    }
+
+    fn hold(&mut self, reading: Reading, until: Instant) {
+        let object = Arc::clone(&reading.object);
+        if !self.held.contains_key(&object) && same(&self.mesh.reading_of(&object), &reading) {
+            return;
+        }
+        self.apply(reading.just_admitted());
+        self.held.insert(object, Hold { reading, until });
+    }
+
+    /// Ends the hold of an object that is observed to say what was admitted.
+    fn release(&mut self, observed: &Reading) {
+        let object = &observed.object;
+        if self.held.get(object).is_some_and(|hold| same(&hold.reading, observed)) {
+            self.held.remove(object);
+            self.remove(&object.just_admitted());
+        }
+    }
+}
+
+/// Whether both say the same, but for the status, which has an author of its own.
+fn same(a: &Reading, b: &Reading) -> bool {
+    let said = |reading: &Reading| -> Vec<(_, Vec<Claim>)> {
+        let mut said: Vec<_> = reading
+            .statements
+            .iter()
+            .map(|(member, claims)| {
+                let by_hand = claims.iter().filter(|claim| !claim.place.is_status());
+                (Arc::clone(member), by_hand.cloned().collect::<Vec<_>>())
+            })
+            .filter(|(_, claims)| !claims.is_empty())
+            .collect();
+        said.sort_by(|(a, _), (b, _)| a.cmp(b));
+        said
+    };
+    said(a) == said(b)
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,8 +18,9 @@ pub(super) enum LogFormat {
 pub(super) fn init(format: Option<LogFormat>, filter: &str) -> anyhow::Result<()> {
     let terminal = stderr().is_terminal();
     let fallback = if terminal { LogFormat::Human } else { LogFormat::Json };
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(stderr);
+    // What a watch runs into is told by the watch, once.
+    let filter = EnvFilter::try_new(format!("kube_runtime=off,kube_client=off,{filter}"))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     match format.unwrap_or(fallback) {
         LogFormat::Human => {
             lines.with_ansi(terminal && colors_are_welcome()).with_target(false).init();

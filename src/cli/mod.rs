@@ -4,9 +4,12 @@ mod banner;
 mod certs;
 mod check;
 mod log;
+mod rbac;
 mod rules;
 mod serve;
 mod settings;
+mod webhooks;
+mod yaml;
 
 use std::process::ExitCode;
 
@@ -32,6 +35,10 @@ enum Command {
     Check(check::Args),
     /// Print every rule: what it denies, why, and what to do about it.
     Rules(rules::Args),
+    /// Print what isthmus must be allowed to read, as manifests.
+    Rbac(rbac::Args),
+    /// Print the registration of the webhooks, as manifests.
+    Webhooks(webhooks::Args),
 }
 
 /// Runs the command of the process's arguments.
@@ -39,10 +46,12 @@ enum Command {
 /// Exit status: 0 if all is well, 1 if something is denied, 2 if something cannot be read or used.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve(args) => serve::run(*args),
+        Command::Serve(args) => serve::run(&args),
         Command::Certs(args) => certs::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Rbac(args) => Ok(rbac::run(&args)),
+        Command::Webhooks(args) => webhooks::run(&args),
     };
     result.unwrap_or_else(|error| {
         anstream::eprintln!("isthmus: {error:#}");

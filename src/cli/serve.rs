@@ -12,15 +12,20 @@ use super::banner;
 use super::log::{self, LogFormat};
 use super::settings::SettingsArgs;
 use crate::server::{Certificate, Config, Ended, Limits, Server, Source, duration};
+use crate::watch;
 
 /// The status of a process that a second signal ended.
 const ABORTED: u8 = 143;
 /// The most threads that answer; each has a share of the memory and of the listening sockets.
 const MOST_WORKERS: usize = 8;
 
+/// What to say to those who name no mesh.
+const NO_MESH: &str = "give the directory that describes the mesh, --inventory DIR, or the cluster to watch, --kubeconfig FILE or --context NAME";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The directory of YAML and JSON files that describes the mesh.
+    /// The directory of YAML and JSON files that describes the mesh. Without one, the cluster is
+    /// watched that isthmus runs in, or that a kubeconfig names.
     #[arg(long, env = "ISTHMUS_INVENTORY", value_name = "DIR")]
     inventory: Option<PathBuf>,
     /// How often the inventory is looked at.
@@ -32,6 +37,24 @@ pub(super) struct Args {
         value_name = "DURATION"
     )]
     inventory_poll: Duration,
+    /// Watch the cluster that this file leads to, and add what the inventory says, if there is one.
+    #[arg(long, env = "ISTHMUS_KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig.
+    #[arg(long, env = "ISTHMUS_CONTEXT", value_name = "NAME")]
+    context: Option<String>,
+    /// Watch the cluster that isthmus runs in, even though there is an inventory.
+    #[arg(long, env = "ISTHMUS_CLUSTER")]
+    cluster: bool,
+    /// How long an admitted write counts that the cluster does not tell of.
+    #[arg(
+        long,
+        env = "ISTHMUS_HOLD",
+        default_value = "10s",
+        value_parser = positive,
+        value_name = "DURATION"
+    )]
+    hold: Duration,
     /// Where the webhook listens, in HTTPS.
     #[arg(long, env = "ISTHMUS_LISTEN", default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
     listen: String,
@@ -112,23 +135,24 @@ pub(super) struct Args {
     settings: SettingsArgs,
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Some(inventory) = args.inventory.clone() else {
-        bail!("give the directory that describes the mesh: --inventory DIR");
-    };
-    if !inventory.is_dir() {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(inventory) = &args.inventory
+        && !inventory.is_dir()
+    {
         bail!("--inventory {}: there is no such directory", inventory.display());
     }
     log::init(args.log_format, &args.log).context("--log")?;
-    let certificate = certificate(&args)?;
+    let certificate = certificate(args)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = cores.clamp(2, MOST_WORKERS);
     let config = Config {
         settings: args.settings.settings(),
-        inventory,
+        inventory: args.inventory.clone(),
         inventory_poll: args.inventory_poll,
-        listen: args.listen,
-        admin: args.admin,
+        cluster: None,
+        hold: args.hold,
+        listen: args.listen.clone(),
+        admin: args.admin.clone(),
         certificate: Arc::clone(&certificate),
         tls_poll: args.tls_poll,
         drain_delay: args.drain_delay,
@@ -145,13 +169,26 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start")?;
-    let ended = runtime.block_on(serve(config));
+    let ended = runtime.block_on(async {
+        let cluster = cluster(args).await?;
+        serve(Config { cluster, ..config }).await
+    });
     // What is left is cut short, or has nothing to say any more.
     runtime.shutdown_background();
     Ok(match ended? {
         Ended::Drained => ExitCode::SUCCESS,
         Ended::Aborted => ExitCode::from(ABORTED),
     })
+}
+
+/// The cluster to watch, if one is to be watched.
+async fn cluster(args: &Args) -> anyhow::Result<Option<kube::Config>> {
+    let named = args.cluster || args.kubeconfig.is_some() || args.context.is_some();
+    if args.inventory.is_some() && !named {
+        return Ok(None);
+    }
+    let config = watch::config(args.kubeconfig.as_deref(), args.context.as_deref()).await;
+    if named { config } else { config.context(NO_MESH) }.map(Some)
 }
 
 async fn serve(config: Config) -> anyhow::Result<Ended> {

@@ -22,6 +22,14 @@ pub struct ObjectRef {
     pub name: Arc<str>,
 }
 
+impl ObjectRef {
+    /// The object as it was just admitted, which may not be stored yet. No object has such a name.
+    #[must_use]
+    pub fn just_admitted(&self) -> Self {
+        Self { name: format!("{}, just admitted", self.name).into(), ..self.clone() }
+    }
+}
+
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.namespace {

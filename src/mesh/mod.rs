@@ -145,6 +145,16 @@ impl Mesh {
         self.spoken_of.get(object).into_iter().flat_map(|names| names.from(None))
     }
 
+    /// What an object says as it stands.
+    pub fn reading_of(&self, object: &Arc<ObjectRef>) -> Reading {
+        let members = self.spoken_of(object).filter_map(|name| self.member(name));
+        let statements = members.map(|member| {
+            let claims = member.claims().iter().filter(|claim| claim.place.object == *object);
+            (Arc::clone(member.name()), claims.cloned().collect())
+        });
+        Reading { object: Arc::clone(object), statements: statements.collect() }
+    }
+
     /// Takes in what an object says now, in place of all it said before.
     pub fn apply(&mut self, reading: Reading) {
         let Reading { object, statements } = reading;

@@ -65,6 +65,19 @@ impl Reading {
         }
     }
 
+    /// The same, said by the object as it was just admitted.
+    #[must_use]
+    pub fn just_admitted(&self) -> Self {
+        let object = Arc::new(self.object.just_admitted());
+        let mut statements = self.statements.clone();
+        for (_, claims) in &mut statements {
+            for claim in claims {
+                claim.place.object = Arc::clone(&object);
+            }
+        }
+        Self { object, statements }
+    }
+
     /// The members it speaks of.
     pub fn members(&self) -> impl Iterator<Item = &MemberName> {
         self.statements.iter().map(|(name, _)| name)

@@ -1,8 +1,8 @@
 //! What all parts of the server share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -10,6 +10,7 @@ use super::metrics::Metrics;
 use super::tls::Certificate;
 use crate::mesh::Mesh;
 use crate::snapshot::Snapshot;
+use crate::standing::Standing;
 
 /// The unit in which the memory of large bodies is counted, in bytes.
 pub(super) const MEMORY_UNIT: usize = 64 << 10;
@@ -33,7 +34,11 @@ pub struct Limits {
 /// What all parts of the server share.
 pub(super) struct App {
     /// The mesh that reviews are held against.
-    pub(super) snapshot: Snapshot,
+    pub(super) snapshot: Arc<Snapshot>,
+    /// How well that is known.
+    pub(super) standing: Arc<Standing>,
+    /// How long an admitted write counts that is not observed; nothing where no cluster is watched.
+    pub(super) hold: Option<Duration>,
     pub(super) metrics: Metrics,
     pub(super) certificate: Arc<Certificate>,
     pub(super) limits: Limits,
@@ -44,23 +49,20 @@ pub(super) struct App {
     /// How many reviews of large bodies are made at once.
     pub(super) large_reviews: Arc<Semaphore>,
     draining: AtomicBool,
-    inventory: Mutex<Inventory>,
-}
-
-/// How the inventory stands.
-#[derive(Default)]
-struct Inventory {
-    /// Why part of the mesh is unknown; nothing once all of it was read.
-    missing: Option<String>,
-    /// When it was last known to be complete.
-    complete: Option<Instant>,
 }
 
 impl App {
-    pub(super) fn new(snapshot: Snapshot, certificate: Arc<Certificate>, limits: Limits) -> Self {
-        let missing = Some("not read yet".to_owned());
+    pub(super) fn new(
+        snapshot: Arc<Snapshot>,
+        standing: Arc<Standing>,
+        hold: Option<Duration>,
+        certificate: Arc<Certificate>,
+        limits: Limits,
+    ) -> Self {
         Self {
             snapshot,
+            standing,
+            hold,
             metrics: Metrics::new(),
             certificate,
             limits,
@@ -68,15 +70,12 @@ impl App {
             reviews: Arc::new(Semaphore::new(limits.reviews)),
             large_reviews: Arc::new(Semaphore::new(LARGE_REVIEWS)),
             draining: AtomicBool::new(false),
-            inventory: Mutex::new(Inventory { missing, complete: None }),
         }
     }
 
     /// Why a review cannot be answered now; empty if it can.
     pub(super) fn faults(&self) -> Vec<String> {
-        let inventory = self.inventory().missing.clone();
-        let inventory = inventory.map(|why| format!("the inventory is not read: {why}"));
-        inventory.into_iter().chain(self.certificate.fault()).collect()
+        self.standing.missing().into_iter().chain(self.certificate.fault()).collect()
     }
 
     /// Why no more reviews should be sent here; empty if they should.
@@ -95,32 +94,21 @@ impl App {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Notes how the inventory stands. What was read once is known from then on, however old.
-    pub(super) fn inventory_read(&self, missing: Option<String>, complete: bool) {
-        let mut inventory = self.inventory();
-        if inventory.missing.is_some() {
-            inventory.missing = missing;
-        }
-        if complete {
-            inventory.complete = Some(Instant::now());
-        }
-    }
-
     /// The metrics' page, as of now.
     pub(super) fn metrics_page(&self) -> String {
-        let age = self.inventory().complete.map_or(f64::INFINITY, |at| at.elapsed().as_secs_f64());
-        self.metrics.inventory_age.set(age);
+        self.metrics.inventory_age.set(self.standing.age());
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        let (watched, held) = self.snapshot.counts();
+        self.metrics.watched_objects.set(number(watched));
+        self.metrics.held_writes.set(number(held));
+        self.metrics.lost_watches.set(number(self.standing.lost()));
         let members = self.snapshot.read(Mesh::len);
-        self.metrics.inventory_members.set(i64::try_from(members).unwrap_or(i64::MAX));
+        self.metrics.inventory_members.set(number(members));
         let room = self.limits.body_memory / MEMORY_UNIT;
         let taken = (room - self.memory.available_permits()) * MEMORY_UNIT;
-        self.metrics.body_memory.set(i64::try_from(taken).unwrap_or(i64::MAX));
+        self.metrics.body_memory.set(number(taken));
         self.metrics.certificate_expiry.set(self.certificate.validity().until);
         self.metrics.ready.set(self.unready().is_empty().into());
         self.metrics.render()
-    }
-
-    fn inventory(&self) -> MutexGuard<'_, Inventory> {
-        self.inventory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -50,6 +50,9 @@ pub(super) struct Metrics {
     pub(super) inventory_bad_files: Gauge,
     pub(super) inventory_age: Gauge<f64, AtomicU64>,
     pub(super) inventory_errors: Counter,
+    pub(super) watched_objects: Gauge,
+    pub(super) lost_watches: Gauge,
+    pub(super) held_writes: Gauge,
     pub(super) certificate_expiry: Gauge,
     pub(super) certificate_errors: Counter,
     pub(super) ready: Gauge,
@@ -116,6 +119,9 @@ impl Metrics {
             inventory_bad_files: Gauge::default(),
             inventory_age: Gauge::default(),
             inventory_errors: Counter::default(),
+            watched_objects: Gauge::default(),
+            lost_watches: Gauge::default(),
+            held_writes: Gauge::default(),
             certificate_expiry: Gauge::default(),
             certificate_errors: Counter::default(),
             ready: Gauge::default(),
@@ -199,10 +205,16 @@ impl Metrics {
         registry.register("inventory_files", help, self.inventory_files.clone());
         let help = "Files of the inventory that cannot be read now";
         registry.register("inventory_bad_files", help, self.inventory_bad_files.clone());
-        let help = "Time since the inventory was last known to be complete";
+        let help = "Time since the inventory, or what is known of the cluster, was last known to be complete";
         registry.register("inventory_age_seconds", help, self.inventory_age.clone());
         let help = "Times that a file of the inventory turned bad";
         registry.register("inventory_errors", help, self.inventory_errors.clone());
+        let help = "Objects of the cluster that say something of a member";
+        registry.register("watched_objects", help, self.watched_objects.clone());
+        let help = "Watches of the cluster that are lost now";
+        registry.register("lost_watches", help, self.lost_watches.clone());
+        let help = "Admitted writes that the cluster has not told of yet";
+        registry.register("held_writes", help, self.held_writes.clone());
         let help = "When the certificate expires, in seconds since 1970";
         registry.register(
             "certificate_expiry_timestamp_seconds",

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use kube::Client;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -32,6 +33,8 @@ use crate::inventory::Inventory;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
+use crate::standing::Standing;
+use crate::watch;
 use app::App;
 use connections::Connections;
 use listener::Endpoint;
@@ -48,10 +51,14 @@ const DRAIN_STEP: Duration = Duration::from_millis(10);
 pub struct Config {
     /// What an operator decides for the mesh.
     pub settings: Settings,
-    /// The directory of manifests.
-    pub inventory: PathBuf,
+    /// The directory of manifests, if there is one.
+    pub inventory: Option<PathBuf>,
     /// How often it is looked at.
     pub inventory_poll: Duration,
+    /// The cluster to watch, if there is one.
+    pub cluster: Option<kube::Config>,
+    /// How long an admitted write counts that the cluster does not tell of.
+    pub hold: Duration,
     /// Where the webhook listens, as `host:port`.
     pub listen: String,
     /// Where the admin endpoint listens.
@@ -111,8 +118,14 @@ impl Server {
     pub async fn run(self, show: impl FnOnce(&Mesh)) -> anyhow::Result<Ended> {
         let Self { config, webhook, admin, mut signals } = self;
         let settings = Arc::new(config.settings);
+        let watches =
+            config.cluster.as_ref().map(|_| watch::watches(&settings)).unwrap_or_default();
+        let sources = watches.iter().map(ToString::to_string);
+        let files = config.inventory.iter().map(|_| upkeep::INVENTORY.to_owned());
         let app = Arc::new(App::new(
-            Snapshot::new(Mesh::new(Arc::clone(&settings))),
+            Arc::new(Snapshot::new(Mesh::new(Arc::clone(&settings)))),
+            Arc::new(Standing::new(files.chain(sources))),
+            config.cluster.as_ref().map(|_| config.hold),
             Arc::clone(&config.certificate),
             config.limits,
         ));
@@ -133,16 +146,36 @@ impl Server {
         let connections = Arc::clone(&endpoint.connections);
 
         let (loaded, first_load) = oneshot::channel();
-        let inventory = Inventory::new(config.inventory, settings);
-        tokio::spawn(upkeep::inventory(Arc::clone(&app), inventory, config.inventory_poll, loaded));
+        match config.inventory {
+            Some(directory) => {
+                let inventory = Inventory::new(directory, settings);
+                let every = config.inventory_poll;
+                tokio::spawn(upkeep::inventory(Arc::clone(&app), inventory, every, loaded));
+            }
+            None => drop(loaded),
+        }
+        if let Some(cluster) = config.cluster {
+            let client = Client::try_from(cluster).context("cannot reach the cluster")?;
+            for watch in watches {
+                let (snapshot, standing) = (Arc::clone(&app.snapshot), Arc::clone(&app.standing));
+                tokio::spawn(watch.run(client.clone(), snapshot, standing));
+            }
+            tokio::spawn(upkeep::holds(Arc::clone(&app)));
+        }
         tokio::spawn(upkeep::certificate(Arc::clone(&app), config.tls_poll));
         tokio::spawn(admin_endpoint.clone().sweep());
         tokio::spawn(endpoint.clone().sweep());
         tokio::spawn(admin_endpoint.accept(admin));
         let accepting = tokio::spawn(endpoint.accept(webhook));
 
+        let is_read = async {
+            let _ = first_load.await;
+            if app.hold.is_some() {
+                app.standing.complete().await;
+            }
+        };
         tokio::select! {
-            _ = first_load => {
+            () = is_read => {
                 app.snapshot.read(show);
                 signals.next().await;
             }

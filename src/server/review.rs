@@ -19,7 +19,7 @@ use super::body::{self, Received, SMALL};
 use super::connections::{Connection, Phase};
 use super::duration;
 use super::metrics::hook_name;
-use crate::admission::{Answer, Decision, Hook, answer};
+use crate::admission::{Answer, Decision, Hook, answer, answer_and_keep};
 use crate::wire::NotAReview;
 
 /// How long a caller waits that does not say so: the API server's default.
@@ -134,7 +134,13 @@ async fn decide(
 }
 
 fn judge(app: &App, hook: Hook, body: &[u8], begun: Instant) -> Result<Vec<u8>, Refusal> {
-    let judged = caught(|| app.snapshot.read(|mesh| answer(mesh, hook, body)))?;
+    let judged = caught(|| match app.hold.filter(|_| hook == Hook::Validate) {
+        None => app.snapshot.read(|mesh| answer(mesh, hook, body)),
+        Some(hold) => app.snapshot.admit(hold, |mesh| match answer_and_keep(mesh, hook, body) {
+            Ok((answer, kept)) => (Ok(answer), kept),
+            Err(error) => (Err(error), None),
+        }),
+    })?;
     let Answer { body, decision } = judged.map_err(Refusal::NotAReview)?;
     let took = begun.elapsed();
     app.metrics.decided(hook, &decision, took);

@@ -1,7 +1,7 @@
 //! What is looked at again and again: the inventory and the certificate.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
@@ -9,6 +9,19 @@ use tokio::time::sleep;
 
 use super::app::App;
 use crate::inventory::Inventory;
+
+/// What the inventory is called where it is told how the mesh stands.
+pub(super) const INVENTORY: &str = "the inventory";
+/// How often it is looked whether an admitted write was held for too long.
+const EXPIRY: Duration = Duration::from_millis(500);
+
+/// Gives up what was admitted and never came to be, for ever.
+pub(super) async fn holds(app: Arc<App>) {
+    loop {
+        sleep(EXPIRY).await;
+        app.snapshot.expire(Instant::now());
+    }
+}
 
 /// Keeps the mesh as the inventory says, for ever; tells of the first time.
 pub(super) async fn inventory(
@@ -66,7 +79,11 @@ fn refresh(app: &App, inventory: &mut Inventory) {
         tracing::info!(path = %path.display(), "the inventory is good again");
     }
     if refresh.changed {
-        app.snapshot.replace(inventory.mesh());
+        if app.hold.is_some() {
+            app.snapshot.replace_files(inventory.readings().cloned());
+        } else {
+            app.snapshot.replace(inventory.mesh());
+        }
         let members = app.snapshot.read(crate::mesh::Mesh::len);
         let (files, objects) = (inventory.files(), inventory.objects());
         tracing::info!(members, objects, files, "the inventory is read");
@@ -78,6 +95,6 @@ fn refresh(app: &App, inventory: &mut Inventory) {
     }
     let bad = inventory.errors().count();
     app.metrics.inventory_bad_files.set(i64::try_from(bad).unwrap_or(i64::MAX));
-    app.inventory_read(inventory.missing(), bad == 0);
+    app.standing.looked_at(INVENTORY, inventory.missing(), bad == 0);
     app.metrics.inventory_polls.inc();
 }

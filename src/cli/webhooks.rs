@@ -1,0 +1,163 @@
+//! `isthmus webhooks`: how the API server is told to ask isthmus, folded from the documents.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::ValueEnum;
+use serde_json::{Value as Json, json};
+
+use super::settings::SettingsArgs;
+use super::yaml;
+use crate::document::{DOCUMENTS, Document, Select};
+use crate::settings::Settings;
+
+/// The domain of the webhooks' names.
+const DOMAIN: &str = "isthmus.dev";
+/// The label that every namespace bears with its own name.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The authority that the webhook's certificate is checked by, in PEM.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The service to call.
+    #[arg(long, default_value = "isthmus", value_name = "NAME")]
+    service: String,
+    /// The namespace of that service.
+    #[arg(long, short, default_value = "isthmus", value_name = "NAME")]
+    namespace: String,
+    /// The address to call in place of a service, such as https://192.0.2.1:8443.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// What becomes of writes while isthmus does not answer.
+    #[arg(long, value_enum, default_value_t = FailurePolicy::Fail, value_name = "POLICY")]
+    failure_policy: FailurePolicy,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FailurePolicy {
+    /// They are refused.
+    #[value(name = "Fail")]
+    Fail,
+    /// They are stored unseen.
+    #[value(name = "Ignore")]
+    Ignore,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let settings = args.settings.settings();
+    let client = |path: &str| client_config(args, path);
+    let policy = match args.failure_policy {
+        FailurePolicy::Fail => "Fail",
+        FailurePolicy::Ignore => "Ignore",
+    };
+    let validating = webhooks(&settings, &client("validate")?, policy, |_| true);
+    let mutating = webhooks(&settings, &client("mutate")?, policy, Document::is_canonicalized);
+    let configuration = |kind: &str, mut webhooks: Vec<Json>| {
+        for webhook in &mut webhooks {
+            if kind.starts_with("Mutating") {
+                webhook["reinvocationPolicy"] = "IfNeeded".into();
+            } else {
+                // What was admitted is held, which a dry run is not.
+                webhook["sideEffects"] = "NoneOnDryRun".into();
+            }
+        }
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": kind,
+            "metadata": {"name": "isthmus"},
+            "webhooks": webhooks,
+        })
+    };
+    let manifests = [
+        configuration("ValidatingWebhookConfiguration", validating),
+        configuration("MutatingWebhookConfiguration", mutating),
+    ];
+    anstream::print!("{}", yaml::stream(&manifests));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn client_config(args: &Args, path: &str) -> anyhow::Result<Json> {
+    let mut config = match &args.url {
+        Some(url) if !url.starts_with("https://") => bail!("--url {url}: it must be https"),
+        Some(url) => json!({"url": format!("{}/{path}", url.trim_end_matches('/'))}),
+        None => json!({"service": {
+            "name": args.service,
+            "namespace": args.namespace,
+            "path": format!("/{path}"),
+        }}),
+    };
+    if let Some(file) = &args.ca {
+        let pem = std::fs::read(file).with_context(|| format!("--ca {}", file.display()))?;
+        config["caBundle"] = STANDARD.encode(pem).into();
+    }
+    Ok(config)
+}
+
+/// One webhook for each kind of document that is taken.
+fn webhooks(
+    settings: &Settings,
+    client: &Json,
+    policy: &str,
+    takes: impl Fn(&Document) -> bool,
+) -> Vec<Json> {
+    let taken = DOCUMENTS.iter().filter(|document| takes(document));
+    taken.filter_map(|document| webhook(document, settings, client, policy)).collect()
+}
+
+fn webhook(document: &Document, settings: &Settings, client: &Json, policy: &str) -> Option<Json> {
+    let of_name = |name: &str| format!("request.name == {name:?}");
+    let within = |namespaces: &[String]| {
+        let is_one = json!({"key": NAMESPACE_NAME, "operator": "In", "values": namespaces});
+        Some(json!({"matchExpressions": [is_one]}))
+    };
+    let (condition, namespaces) = match document.select {
+        Select::All => (None, None),
+        Select::Name(name) => (Some(of_name(name)), None),
+        Select::Namespaced(namespace, name) => {
+            (Some(of_name(name)), within(&[namespace.to_owned()]))
+        }
+        Select::MemberLabel(label) => {
+            // Both, so that it is known when the label goes.
+            let bears = |object: &str| {
+                format!(
+                    "({object} != null && has({object}.metadata.labels) && {label:?} in {object}.metadata.labels)"
+                )
+            };
+            let condition = format!("{} || {}", bears("object"), bears("oldObject"));
+            (Some(condition), within(&settings.member_namespaces))
+        }
+        Select::BareFile => return None,
+    };
+    let scope = if namespaces.is_some() { "Namespaced" } else { "Cluster" };
+    let mut webhook = json!({
+        "name": format!("{}.{DOMAIN}", document.name.to_lowercase().replace(' ', "-")),
+        "admissionReviewVersions": ["v1"],
+        "clientConfig": client,
+        "failurePolicy": policy,
+        "matchPolicy": "Equivalent",
+        "rules": [{
+            "apiGroups": [document.group],
+            "apiVersions": document.versions,
+            "operations": ["CREATE", "UPDATE"],
+            "resources": [document.resource],
+            "scope": scope,
+        }],
+        "sideEffects": "None",
+        "timeoutSeconds": 10,
+    });
+    if let Some(expression) = condition {
+        webhook["matchConditions"] =
+            json!([{"name": "carries-the-document", "expression": expression}]);
+    }
+    if let Some(namespaces) = namespaces {
+        webhook["namespaceSelector"] = namespaces;
+    }
+    Some(webhook)
+}

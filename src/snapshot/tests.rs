@@ -1,0 +1,96 @@
+use super::*;
+use crate::document::{self, Object};
+use crate::settings::Settings;
+
+const HOLD: Duration = Duration::from_secs(10);
+
+fn reading(name: &str, host: &str) -> Reading {
+    let json = format!(
+        r#"{{"apiVersion":"deckhouse.io/v1alpha1","kind":"IstioMulticluster","metadata":{{"name":"{name}"}},"spec":{{"metadataEndpoint":"https://{host}/metadata/"}}}}"#
+    );
+    document::read(&Object::parse(&json).unwrap(), &Settings::default())
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot::new(Mesh::new(Arc::new(Settings::default())))
+}
+
+fn claims(snapshot: &Snapshot, name: &str) -> usize {
+    snapshot.read(|mesh| mesh.member(name).map_or(0, |member| member.claims().len()))
+}
+
+#[test]
+fn what_was_admitted_counts_until_it_is_observed() {
+    let snapshot = snapshot();
+    let a = reading("a", "a.example.com");
+    snapshot.admit(HOLD, |_| ((), Some(a.clone())));
+    let each = claims(&snapshot, "a");
+    assert!(each > 0);
+    assert_eq!(snapshot.counts(), (0, 1));
+    snapshot.observe(a.clone());
+    assert_eq!((snapshot.counts(), claims(&snapshot, "a")), ((1, 0), each));
+    snapshot.forget(&a.object);
+    assert_eq!((snapshot.counts(), claims(&snapshot, "a")), ((0, 0), 0));
+}
+
+#[test]
+fn it_counts_beside_what_stands_and_an_older_event_does_not_end_that() {
+    let snapshot = snapshot();
+    let (old, new) = (reading("a", "old.example.com"), reading("a", "new.example.com"));
+    snapshot.observe(old.clone());
+    let each = claims(&snapshot, "a");
+    snapshot.admit(HOLD, |_| ((), Some(new.clone())));
+    assert_eq!(claims(&snapshot, "a"), 2 * each);
+    snapshot.observe(old);
+    assert_eq!(claims(&snapshot, "a"), 2 * each);
+    snapshot.observe(new.clone());
+    assert_eq!(claims(&snapshot, "a"), each);
+    // What says nothing new is not held.
+    snapshot.admit(HOLD, |_| ((), Some(new.clone())));
+    assert_eq!(snapshot.counts(), (1, 0));
+}
+
+#[test]
+fn what_is_never_observed_is_given_up() {
+    let snapshot = snapshot();
+    snapshot.admit(HOLD, |_| ((), Some(reading("a", "a.example.com"))));
+    snapshot.expire(Instant::now());
+    assert_eq!(snapshot.counts(), (0, 1));
+    snapshot.expire(Instant::now() + HOLD);
+    assert_eq!((snapshot.counts(), claims(&snapshot, "a")), ((0, 0), 0));
+}
+
+#[test]
+fn of_writes_that_clash_at_the_same_moment_one_is_admitted() {
+    for _ in 0..100 {
+        let snapshot = snapshot();
+        let admit = |name: &str| {
+            snapshot.admit(HOLD, |mesh| {
+                let free = mesh.is_empty();
+                (i32::from(free), free.then(|| reading(name, "one.example.com")))
+            })
+        };
+        let admitted: i32 = std::thread::scope(|scope| {
+            let writers = ["a", "b", "c"].map(|name| scope.spawn(move || admit(name)));
+            writers.map(|writer| writer.join().unwrap()).iter().sum()
+        });
+        assert_eq!(admitted, 1);
+    }
+}
+
+#[test]
+fn the_cluster_counts_before_files_and_files_remain_when_it_forgets() {
+    let snapshot = snapshot();
+    let (file, cluster) = (reading("a", "file.example.com"), reading("a", "cluster.example.com"));
+    let endpoint = |snapshot: &Snapshot| {
+        snapshot.read(|mesh| format!("{:?}", mesh.member("a").unwrap().claims()))
+    };
+    snapshot.replace_files([file.clone(), reading("b", "b.example.com")]);
+    snapshot.observe(cluster.clone());
+    assert!(endpoint(&snapshot).contains("cluster.example.com"));
+    snapshot.replace_files([file]);
+    assert!(endpoint(&snapshot).contains("cluster.example.com"));
+    assert_eq!(claims(&snapshot, "b"), 0);
+    snapshot.forget(&cluster.object);
+    assert!(endpoint(&snapshot).contains("file.example.com"));
+}

@@ -1,0 +1,129 @@
+//! How well the mesh is known: which of its sources have been read, and how long ago the cluster or
+//! the files were last known to say what the mesh says.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+/// The state of all sources of a mesh.
+pub struct Standing {
+    sources: Mutex<BTreeMap<String, Source>>,
+    complete: watch::Sender<bool>,
+}
+
+struct Source {
+    /// Why part of it is unknown; nothing once all of it was read.
+    missing: Option<String>,
+    /// Whether each change is told of as it happens.
+    live: bool,
+    /// When it was last known to be complete.
+    complete: Option<Instant>,
+    /// What it was lost for, if it is.
+    lost: Option<String>,
+}
+
+impl Standing {
+    /// Sources of which nothing was read yet.
+    pub fn new(sources: impl IntoIterator<Item = String>) -> Self {
+        let unread = |name| {
+            let missing = Some("not read yet".to_owned());
+            (name, Source { missing, live: false, complete: None, lost: None })
+        };
+        let sources: BTreeMap<_, _> = sources.into_iter().map(unread).collect();
+        let complete = watch::Sender::new(sources.is_empty());
+        Self { sources: Mutex::new(sources), complete }
+    }
+
+    /// Notes how a source stands that is looked at now and then. What was read once is known from
+    /// then on, however old.
+    pub fn looked_at(&self, name: &str, missing: Option<String>, complete: bool) {
+        self.change(name, |source| {
+            if source.missing.is_some() {
+                source.missing = missing;
+            }
+            if complete {
+                source.complete = Some(Instant::now());
+            }
+        });
+    }
+
+    /// Notes that a source was read, and tells of changes from now on; says whether all sources
+    /// that were lost are back by that.
+    pub fn live(&self, name: &str) -> bool {
+        let mut was_lost = false;
+        self.change(name, |source| {
+            was_lost = source.lost.take().is_some();
+            source.missing = None;
+            source.live = true;
+            source.complete = Some(Instant::now());
+        });
+        was_lost && self.lost() == 0
+    }
+
+    /// Notes that a source does not tell of changes any more; says whether that is news.
+    pub fn lose(&self, name: &str, why: &str) -> bool {
+        let mut news = false;
+        self.change(name, |source| {
+            news = source.lost.as_deref() != Some(why);
+            source.lost = Some(why.to_owned());
+            if let Some(missing) = &mut source.missing {
+                why.clone_into(missing);
+            }
+            if std::mem::take(&mut source.live) {
+                source.complete = Some(Instant::now());
+            }
+        });
+        news
+    }
+
+    /// Why the mesh is not known as a whole; empty once it was.
+    pub fn missing(&self) -> Vec<String> {
+        let sources = self.sources();
+        let missing = sources.iter().filter_map(|(name, source)| {
+            source.missing.as_ref().map(|why| format!("{name} is not read: {why}"))
+        });
+        missing.collect()
+    }
+
+    /// How many sources are lost.
+    pub fn lost(&self) -> usize {
+        self.sources().values().filter(|source| source.lost.is_some()).count()
+    }
+
+    /// How old the oldest part of the mesh may be, in seconds.
+    pub fn age(&self) -> f64 {
+        self.sources().values().map(Source::age).fold(0.0, f64::max)
+    }
+
+    /// Waits until every source was read.
+    pub async fn complete(&self) {
+        let mut complete = self.complete.subscribe();
+        // The sender is part of `self`, and so outlives this.
+        let _ = complete.wait_for(|complete| *complete).await;
+    }
+
+    fn change(&self, name: &str, change: impl FnOnce(&mut Source)) {
+        let mut sources = self.sources();
+        if let Some(source) = sources.get_mut(name) {
+            change(source);
+        }
+        let complete = sources.values().all(|source| source.missing.is_none());
+        drop(sources);
+        self.complete.send_if_modified(|known| std::mem::replace(known, complete) != complete);
+    }
+
+    fn sources(&self) -> MutexGuard<'_, BTreeMap<String, Source>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source {
+    fn age(&self) -> f64 {
+        if self.live {
+            return 0.0;
+        }
+        self.complete.map_or(f64::INFINITY, |at| at.elapsed().as_secs_f64())
+    }
+}
