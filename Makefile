@@ -6,10 +6,10 @@ TOOLS := $(CURDIR)/target/tools
 CARGO_DENY_VERSION := 0.20.2
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help run test format lint core unit docs deny bench golden release clean
+.PHONY: help run test format lint core unit control-plane docs deny bench golden release clean
 
 help: ## Print what can be made.
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 run: ## Serve the example mesh over HTTPS, with a certificate made on the spot.
 	$(CARGO) run --release -- serve --inventory manifests/examples/mesh
@@ -28,8 +28,11 @@ core: ## Check that the core builds without anything that does I/O.
 		| grep -E '^(tokio|axum|kube|hyper|rustls) ' \
 		|| { echo "the core depends on an edge" >&2; exit 1; }
 
-unit: ## Run every test.
+unit: control-plane ## Run every test.
 	$(CARGO) test --locked --lib --test integration
+
+control-plane: ## Build the etcd, kube-apiserver, kubectl and helm that the tests start, once.
+	@test -n "$$KUBEBUILDER_ASSETS" || tests/control-plane/build
 
 docs: ## Build the documentation of the code, without a broken link.
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib

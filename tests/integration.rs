@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod check;
+mod control_plane;
 mod docs;
 mod golden;
 mod laws;

@@ -33,14 +33,17 @@ impl Server {
 
     /// Starts one with this inventory, and waits until it listens.
     pub(crate) fn launch(inventory: &Path, args: &[&str]) -> Self {
+        Self::launch_with(&[&["--inventory", inventory.to_str().unwrap()], args].concat())
+    }
+
+    /// Starts one, and waits until it listens.
+    pub(crate) fn launch_with(args: &[&str]) -> Self {
         // A directory of its own, so that no certificates of the project are found.
         let directory = TempDir::new();
         let mut child = command(directory.path())
             .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .env("ISTHMUS_INVENTORY_POLL", "5ms")
             .env("ISTHMUS_TLS_POLL", "5ms")
-            .arg("--inventory")
-            .arg(inventory)
             .args(args)
             .spawn()
             .unwrap();

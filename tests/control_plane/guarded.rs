@@ -1,0 +1,147 @@
+//! A cluster that isthmus guards.
+
+use std::sync::MutexGuard;
+
+use super::plane::{Output, Plane, exclusive};
+use crate::support::process::{Server, command};
+use crate::support::{TempDir, data, wait_for};
+
+/// The custom resources.
+pub(crate) const CRDS: &str = include_str!("crds.yaml");
+
+/// A control plane for one test alone, with isthmus before it.
+pub(crate) struct Guarded {
+    pub(crate) isthmus: Server,
+    pub(crate) plane: &'static Plane,
+    certs: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Guarded {
+    /// An empty cluster, and isthmus before it.
+    pub(crate) fn start() -> Self {
+        Self::start_with(CRDS, "Fail")
+    }
+
+    /// An empty cluster with these custom resources, and isthmus before it.
+    pub(crate) fn start_with(crds: &str, failure_policy: &str) -> Self {
+        let (plane, turn) = exclusive();
+        clear(plane, crds);
+        let certs = TempDir::new();
+        let directory = certs.path().to_str().unwrap().to_owned();
+        isthmus(&["certs", "--certs-dir", &directory]);
+        plane.kubectl(&["apply", "-f", "-"], &isthmus(&["rbac"])).ok();
+        let token = plane.kubectl(&["create", "token", "isthmus", "-n=isthmus"], "").ok();
+        let kubeconfig = plane.kubeconfig("isthmus", token.trim());
+        let isthmus = Server::launch_with(&[
+            "--kubeconfig",
+            kubeconfig.to_str().unwrap(),
+            "--certs-dir",
+            &directory,
+        ]);
+        isthmus.wait_ready();
+        let guarded = Self { isthmus, plane, certs, _turn: turn };
+        if crds == CRDS {
+            guarded.register(failure_policy);
+        }
+        guarded
+    }
+
+    /// Has the API server ask isthmus, and waits until it does.
+    pub(crate) fn register(&self, failure_policy: &str) {
+        let webhooks = isthmus(&[
+            "webhooks",
+            "--failure-policy",
+            failure_policy,
+            "--url",
+            &format!("https://{}", self.isthmus.webhook),
+            "--ca",
+            self.certs.path().join("ca.pem").to_str().unwrap(),
+        ]);
+        self.kubectl(&["apply", "-f", "-"], &webhooks).ok();
+        let dry_run = ["create", "--dry-run=server", "-o=name", "-f", "-"];
+        let refused = member("probe", "https://istio.probe.example.com");
+        wait_for("the validating webhook", || {
+            let answer = self.kubectl(&dry_run, &refused);
+            answer.stderr.contains("[InvalidMetadataEndpoint]").then_some(())
+        });
+        // The resource's own pattern refuses what is not put right.
+        let changed = member("probe", "HTTPS://istio.probe.example.com/metadata/");
+        wait_for("the mutating webhook", || {
+            self.kubectl(&dry_run, &changed).succeeded.then_some(())
+        });
+    }
+
+    pub(crate) fn kubectl(&self, args: &[&str], stdin: &str) -> Output {
+        self.plane.kubectl(args, stdin)
+    }
+
+    /// Creates objects.
+    pub(crate) fn create(&self, manifests: &str) -> Output {
+        self.kubectl(&["create", "-f", "-"], manifests)
+    }
+
+    /// Waits until isthmus has seen so many objects of the cluster, and holds nothing more.
+    pub(crate) fn wait_watched(&self, objects: u32) {
+        self.isthmus.wait_metric("isthmus_watched_objects", objects.into());
+        self.isthmus.wait_metric("isthmus_held_writes", 0.0);
+    }
+}
+
+/// An IstioMulticluster.
+pub(crate) fn member(name: &str, endpoint: &str) -> String {
+    format!(
+        "apiVersion: deckhouse.io/v1alpha1\nkind: IstioMulticluster\nmetadata:\n  name: {name}\nspec:\n  metadataEndpoint: {endpoint}\n"
+    )
+}
+
+/// An IstioMulticluster that says more of itself by these annotations.
+pub(crate) fn described(name: &str, gateway: bool, annotations: &[(&str, &str)]) -> String {
+    let annotations =
+        annotations.iter().map(|(key, value)| format!("    isthmus.dev/{key}: {value}\n"));
+    let annotations: String = annotations.collect();
+    let manifest = member(name, &format!("https://istio.{name}.example.com/metadata/"));
+    manifest.replace("spec:\n", &format!("  annotations:\n{annotations}spec:\n"))
+        + &format!("  enableIngressGateway: {gateway}\n")
+}
+
+/// The Secret in which Deckhouse keeps the local member's configuration, with these pods.
+pub(crate) fn local(pods: &str) -> String {
+    let configuration = data("seed/cluster-configuration.yaml").replace("10.111.0.0/16", pods);
+    let configuration = configuration.replace('\n', "\n    ");
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: d8-cluster-configuration\n  namespace: kube-system\nstringData:\n  cluster-configuration.yaml: |\n    {}\n",
+        configuration.trim_end()
+    )
+}
+
+/// Leaves nothing of an earlier test.
+fn clear(plane: &Plane, crds: &str) {
+    let webhooks = "validatingwebhookconfigurations,mutatingwebhookconfigurations";
+    plane.kubectl(&["delete", webhooks, "--all"], "").ok();
+    if crds == CRDS {
+        plane.kubectl(&["apply", "-f", "-"], crds).ok();
+        let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+        plane.kubectl(&wait, "").ok();
+        let resources = "istiomulticlusters,moduleconfigs,clusterconfigurations";
+        wait_for("the custom resources", || {
+            plane.kubectl(&["delete", resources, "--all"], "").succeeded.then_some(())
+        });
+    } else {
+        plane.kubectl(&["delete", "crd", "--all"], "").ok();
+    }
+    let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: isthmus}}\n---\n{apiVersion: v1, kind: ServiceAccount, metadata: {name: isthmus, namespace: isthmus}}\n";
+    plane.kubectl(&["apply", "-f", "-"], namespace).ok();
+    plane.kubectl(&["delete", "configmaps,secrets", "--all", "-n=isthmus"], "").ok();
+    let ours = ["secret/d8-cluster-configuration", "cm/kubeadm-config", "cm/d8-cluster-uuid"];
+    let delete = ["delete", "--ignore-not-found", "-n=kube-system"];
+    plane.kubectl(&[&delete[..], &ours].concat(), "").ok();
+}
+
+/// What the built program prints.
+pub(crate) fn isthmus(args: &[&str]) -> String {
+    let directory = TempDir::new();
+    let output = command(directory.path()).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}

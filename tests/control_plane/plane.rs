@@ -1,0 +1,253 @@
+//! A real control plane: etcd and kube-apiserver, started once for a run of the tests.
+
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rcgen::{KeyPair, PublicKeyData};
+
+/// How long the control plane may take to start on a slow machine.
+const START: Duration = Duration::from_secs(120);
+/// The token of an administrator.
+pub(crate) const ADMIN: &str = "tests-administrator";
+/// Ends a program when the handle of this script is closed, which also happens when the test
+/// process ends in whatever way.
+const LEASH: &str = r#"log=$1; shift
+"$@" >>"$log" 2>&1 &
+program=$!
+cat >/dev/null
+kill -9 "$program" 2>/dev/null
+wait "$program" 2>/dev/null
+"#;
+
+/// The control plane of this run.
+pub(crate) struct Plane {
+    directory: PathBuf,
+    ports: Ports,
+    etcd: Mutex<Option<Leashed>>,
+    api_server: Mutex<Option<Leashed>>,
+}
+
+#[derive(Clone, Copy)]
+struct Ports {
+    etcd: u16,
+    peers: u16,
+    api: u16,
+}
+
+/// A program that ends with its handle.
+struct Leashed(Child);
+
+/// The control plane for one test alone: what it holds is about one mesh.
+pub(crate) fn exclusive() -> (&'static Plane, MutexGuard<'static, ()>) {
+    static PLANE: OnceLock<Plane> = OnceLock::new();
+    static TURN: Mutex<()> = Mutex::new(());
+    // A test that failed leaves nothing that the next one does not clear away.
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    (PLANE.get_or_init(Plane::start), turn)
+}
+
+impl Plane {
+    fn start() -> Self {
+        let parent = Path::new(env!("CARGO_TARGET_TMPDIR")).join("control-plane");
+        // Logs are kept until the next run.
+        let _ = fs::remove_dir_all(&parent);
+        let directory = parent.join(std::process::id().to_string());
+        fs::create_dir_all(&directory).unwrap();
+        let key = KeyPair::generate().unwrap();
+        fs::write(directory.join("sa.key"), key.serialize_pem()).unwrap();
+        fs::write(directory.join("sa.pub"), public_pem(&key)).unwrap();
+        let token = format!("{ADMIN},admin,admin,\"system:masters\"\n");
+        fs::write(directory.join("tokens.csv"), token).unwrap();
+        let mut ports = free_ports();
+        let [etcd, peers, api] = [(); 3].map(|()| ports.next().unwrap());
+        let ports = Ports { etcd, peers, api };
+        let plane = Self { directory, ports, etcd: Mutex::default(), api_server: Mutex::default() };
+        plane.start_etcd();
+        plane.start_api_server();
+        plane
+    }
+
+    pub(crate) fn start_etcd(&self) {
+        let Ports { etcd, peers, .. } = self.ports;
+        let (client, peer) =
+            (format!("http://127.0.0.1:{etcd}"), format!("http://127.0.0.1:{peers}"));
+        let data = self.directory.join("etcd");
+        let args = [
+            "--name=default",
+            &format!("--data-dir={}", data.display()),
+            &format!("--listen-client-urls={client}"),
+            &format!("--advertise-client-urls={client}"),
+            &format!("--listen-peer-urls={peer}"),
+            &format!("--initial-advertise-peer-urls={peer}"),
+            &format!("--initial-cluster=default={peer}"),
+            "--unsafe-no-fsync",
+            "--log-level=warn",
+        ];
+        *self.etcd.lock().unwrap() = Some(self.leash("etcd", &args));
+        self.wait("etcd", || {
+            // Plain HTTP, which a TLS client of kubectl cannot ask for.
+            let mut stream = TcpStream::connect(("127.0.0.1", etcd)).ok()?;
+            stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+            let request = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+            stream.write_all(request.as_bytes()).ok()?;
+            let mut answer = String::new();
+            std::io::Read::read_to_string(&mut stream, &mut answer).ok()?;
+            answer.starts_with("HTTP/1.1 200").then_some(())
+        });
+    }
+
+    pub(crate) fn start_api_server(&self) {
+        let Ports { etcd, api, .. } = self.ports;
+        let file = |name: &str| self.directory.join(name).display().to_string();
+        let args = [
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            "--endpoint-reconciler-type=none",
+            &format!("--secure-port={api}"),
+            &format!("--cert-dir={}", file("pki")),
+            &format!("--etcd-servers=http://127.0.0.1:{etcd}"),
+            &format!("--service-account-issuer=https://127.0.0.1:{api}"),
+            &format!("--service-account-key-file={}", file("sa.pub")),
+            &format!("--service-account-signing-key-file={}", file("sa.key")),
+            &format!("--token-auth-file={}", file("tokens.csv")),
+            "--authorization-mode=RBAC",
+            "--service-cluster-ip-range=10.0.0.0/24",
+        ];
+        *self.api_server.lock().unwrap() = Some(self.leash("kube-apiserver", &args));
+        self.wait("kube-apiserver", || TcpStream::connect(self.api()).ok());
+        self.kubeconfig("admin", ADMIN);
+        self.wait("kube-apiserver", || {
+            let ready = self.kubectl(&["get", "--raw=/readyz", "--request-timeout=5s"], "");
+            let there = ["get", "namespace", "kube-system", "--request-timeout=5s"];
+            (ready.stdout == "ok" && self.kubectl(&there, "").succeeded).then_some(())
+        });
+    }
+
+    /// Ends the API server, until it is started again.
+    pub(crate) fn stop_api_server(&self) {
+        drop(self.api_server.lock().unwrap().take());
+    }
+
+    /// Where the API server listens.
+    pub(crate) fn api(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.ports.api).into()
+    }
+
+    /// A kubeconfig of somebody with this token.
+    pub(crate) fn kubeconfig(&self, name: &str, token: &str) -> PathBuf {
+        let path = self.directory.join(format!("{name}.kubeconfig"));
+        let authority = self.directory.join("pki/apiserver.crt");
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: tests\n\
+             clusters: [{{name: tests, cluster: {{server: 'https://{}', certificate-authority: '{}'}}}}]\n\
+             users: [{{name: tests, user: {{token: {token}}}}}]\n\
+             contexts: [{{name: tests, context: {{cluster: tests, user: tests}}}}]\n",
+            self.api(),
+            authority.display()
+        );
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// What kubectl prints, as an administrator.
+    pub(crate) fn kubectl(&self, args: &[&str], stdin: &str) -> Output {
+        let mut child = Command::new(binary("kubectl"))
+            .args(args)
+            .env("KUBECONFIG", self.directory.join("admin.kubeconfig"))
+            .env("KUBECACHEDIR", self.directory.join("cache"))
+            .env("KUBE_EDITOR", "false")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It may end without having read all of it.
+        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        Output {
+            succeeded: output.status.success(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    fn leash(&self, name: &str, args: &[&str]) -> Leashed {
+        let log = self.directory.join(format!("{name}.log"));
+        let child = Command::new("sh")
+            .args(["-c", LEASH, "leash"])
+            .arg(log)
+            .arg(binary(name))
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the tests need a shell, `sh`");
+        Leashed(child)
+    }
+
+    fn wait<T>(&self, name: &str, mut probe: impl FnMut() -> Option<T>) {
+        let begun = Instant::now();
+        while probe().is_none() {
+            let log = self.directory.join(format!("{name}.log"));
+            assert!(begun.elapsed() < START, "{name} does not start, see {}", log.display());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Leashed {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// What a command printed.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) succeeded: bool,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Output {
+    /// It has done what it was asked.
+    #[track_caller]
+    pub(crate) fn ok(self) -> String {
+        assert!(self.succeeded, "{}", self.stderr);
+        self.stdout
+    }
+}
+
+/// A program of the control plane.
+fn binary(name: &str) -> PathBuf {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/control-plane");
+    let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+    let path = assets.unwrap_or(built).join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run `make control-plane`, which needs Go, or set KUBEBUILDER_ASSETS to a \
+         directory with etcd, kube-apiserver and kubectl",
+        path.display()
+    );
+    path
+}
+
+/// Ports that nobody listens on now, below those that outgoing connections take.
+fn free_ports() -> impl Iterator<Item = u16> {
+    let begin = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    (begin..32_000).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+}
+
+fn public_pem(key: &KeyPair) -> String {
+    use base64::Engine;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(key.subject_public_key_info());
+    let lines: Vec<_> = encoded.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
+}

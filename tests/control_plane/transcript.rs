@@ -1,0 +1,65 @@
+//! What kubectl prints, word for word: each test's transcript is a file that is held equal.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use super::guarded::Guarded;
+use super::plane::Output;
+
+/// The commands of a test and all that they printed.
+pub(crate) struct Transcript {
+    name: &'static str,
+    text: String,
+}
+
+impl Transcript {
+    /// An empty one, to be held against `tests/control_plane/transcripts/NAME.txt`.
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, text: String::new() }
+    }
+
+    /// Tells the reader what comes.
+    pub(crate) fn note(&mut self, note: &str) {
+        let gap = if self.text.is_empty() { "" } else { "\n" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.text, "{gap}# {note}");
+    }
+
+    /// Runs kubectl, and takes down what it prints.
+    pub(crate) fn kubectl(&mut self, cluster: &Guarded, args: &[&str], stdin: &str) -> Output {
+        let output = cluster.kubectl(args, stdin);
+        let quoted = args.iter().map(|arg| {
+            if arg.contains([' ', '{', '"']) { format!("'{arg}'") } else { (*arg).to_owned() }
+        });
+        let _ = writeln!(self.text, "$ kubectl {}", quoted.collect::<Vec<_>>().join(" "));
+        for (mark, lines) in [("<  ", stdin), ("   ", &output.stdout), ("2> ", &output.stderr)] {
+            for line in lines.lines() {
+                let _ = writeln!(self.text, "{}", format!("{mark}{line}").trim_end());
+            }
+        }
+        if !output.succeeded {
+            self.text.push_str("exit: failure\n");
+        }
+        output
+    }
+
+    /// Holds what was printed against what is expected.
+    #[track_caller]
+    pub(crate) fn check(self) {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control_plane");
+        let path = directory.join("transcripts").join(self.name).with_extension("txt");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, self.text).unwrap();
+            return;
+        }
+        let expected = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            self.text == expected,
+            "{} differs from what was printed:\n{}",
+            path.display(),
+            self.text
+        );
+    }
+}
