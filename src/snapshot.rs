@@ -82,6 +82,8 @@ impl Snapshot {
     /// Forgets what an object of the cluster said.
     pub fn forget(&self, object: &ObjectRef) {
         let mut state = self.state_mut();
+        // It may have been admitted to say nothing any more.
+        state.release(&Reading::new(object.clone()));
         state.observed.remove(object);
         match state.files.get(object).cloned() {
             Some(reading) => state.apply(reading),

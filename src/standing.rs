@@ -20,8 +20,8 @@ struct Source {
     live: bool,
     /// When it was last known to be complete.
     complete: Option<Instant>,
-    /// What it was lost for, if it is.
-    lost: Option<String>,
+    /// Whether it is lost.
+    lost: bool,
 }
 
 impl Standing {
@@ -29,7 +29,7 @@ impl Standing {
     pub fn new(sources: impl IntoIterator<Item = String>) -> Self {
         let unread = |name| {
             let missing = Some("not read yet".to_owned());
-            (name, Source { missing, live: false, complete: None, lost: None })
+            (name, Source { missing, live: false, complete: None, lost: false })
         };
         let sources: BTreeMap<_, _> = sources.into_iter().map(unread).collect();
         let complete = watch::Sender::new(sources.is_empty());
@@ -54,7 +54,7 @@ impl Standing {
     pub fn live(&self, name: &str) -> bool {
         let mut was_lost = false;
         self.change(name, |source| {
-            was_lost = source.lost.take().is_some();
+            was_lost = std::mem::take(&mut source.lost);
             source.missing = None;
             source.live = true;
             source.complete = Some(Instant::now());
@@ -62,12 +62,10 @@ impl Standing {
         was_lost && self.lost() == 0
     }
 
-    /// Notes that a source does not tell of changes any more; says whether that is news.
-    pub fn lose(&self, name: &str, why: &str) -> bool {
-        let mut news = false;
+    /// Notes that a source does not tell of changes any more.
+    pub fn lose(&self, name: &str, why: &str) {
         self.change(name, |source| {
-            news = source.lost.as_deref() != Some(why);
-            source.lost = Some(why.to_owned());
+            source.lost = true;
             if let Some(missing) = &mut source.missing {
                 why.clone_into(missing);
             }
@@ -75,7 +73,6 @@ impl Standing {
                 source.complete = Some(Instant::now());
             }
         });
-        news
     }
 
     /// Why the mesh is not known as a whole; empty once it was.
@@ -89,7 +86,7 @@ impl Standing {
 
     /// How many sources are lost.
     pub fn lost(&self) -> usize {
-        self.sources().values().filter(|source| source.lost.is_some()).count()
+        self.sources().values().filter(|source| source.lost).count()
     }
 
     /// How old the oldest part of the mesh may be, in seconds.

@@ -35,6 +35,11 @@ const ANSWER: Duration = Duration::from_secs(15);
 const CALL: u32 = 60;
 /// The status of what is not there.
 const NOT_FOUND: u16 = 404;
+/// The status of a watch that was away for longer than the API server remembers.
+const EXPIRED: u16 = 410;
+/// After so many refusals in a row a watch is told of by itself: for a moment after its start an
+/// API server refuses everybody.
+const MANY: u32 = 8;
 
 /// One watch: the objects of one kind of document, in one place.
 #[derive(Clone, Debug)]
@@ -103,7 +108,8 @@ impl Watch {
     /// Keeps the mesh as the cluster says, for ever.
     pub async fn run(self, client: Client, snapshot: Arc<Snapshot>, standing: Arc<Standing>) {
         let (name, known) = (self.to_string(), BTreeSet::new());
-        let mut watching = Watching { watch: self, name, client, snapshot, standing, known };
+        let mut watching =
+            Watching { watch: self, name, client, snapshot, standing, known, failures: 0 };
         let mut wait = BACKOFF.0;
         loop {
             let listed = watching.listed().await;
@@ -149,6 +155,8 @@ struct Watching {
     standing: Arc<Standing>,
     /// The objects that it knows.
     known: BTreeSet<Arc<ObjectRef>>,
+    /// How often it failed in a row.
+    failures: u32,
 }
 
 impl Watching {
@@ -156,7 +164,7 @@ impl Watching {
     async fn listed(&mut self) -> bool {
         let served = match timeout(ANSWER, self.served()).await {
             Ok(Ok(served)) => served,
-            Ok(Err(error)) => return self.lost(&error.to_string()),
+            Ok(Err(error)) => return self.lost(&reason(&error)),
             Err(_) => return self.lost("the API server does not answer"),
         };
         let Some(resource) = served else {
@@ -233,11 +241,15 @@ impl Watching {
                     self.known.extend(applied);
                 }
                 Some(Ok(Event::Delete(object))) => self.deleted(object, &kind),
-                Some(Err(error)) if is_absent(&error) => return listed,
-                Some(Err(error)) => {
-                    self.lost(&error.to_string());
-                    return listed;
-                }
+                Some(Err(error)) => match status(&error) {
+                    Some(NOT_FOUND) => return listed,
+                    // It lists anew by itself.
+                    Some(EXPIRED) => listed = false,
+                    _ => {
+                        self.lost(&reason(&error));
+                        return listed;
+                    }
+                },
                 None => {
                     self.lost("the watch has ended");
                     return listed;
@@ -293,20 +305,24 @@ impl Watching {
         self.known = listed;
     }
 
-    fn back(&self) {
+    fn back(&mut self) {
+        self.failures = 0;
         if self.standing.live(&self.name) {
             tracing::info!("the API server is back; the mesh is as the cluster says");
         }
     }
 
-    /// Tells once of an API server that is lost, however many watches it had, and of each watch
-    /// that it refuses.
-    fn lost(&self, why: &str) -> bool {
+    /// Tells once of an API server that is lost, however many watches it had, and once of a watch
+    /// that it goes on refusing.
+    fn lost(&mut self, why: &str) -> bool {
+        self.failures += 1;
         let watch = &self.name;
-        let refused = why.contains("orbidden");
-        let (first, news) = (self.standing.lost() == 0, self.standing.lose(watch, why));
-        if (first || refused) && news {
+        let first = self.standing.lost() == 0;
+        self.standing.lose(watch, why);
+        if first {
             tracing::error!(watch, why, "the API server is lost; what was last known stands");
+        } else if self.failures == MANY && why.contains("forbidden") {
+            tracing::error!(watch, why, "the API server refuses a watch");
         } else {
             tracing::debug!(watch, why, "the API server is still lost");
         }
@@ -314,15 +330,31 @@ impl Watching {
     }
 }
 
-/// Whether the resource itself is gone, or is served in other versions.
-fn is_absent(error: &watcher::Error) -> bool {
-    use kube::Error::Api;
+/// The status that the API server has answered with, if it has.
+fn status(error: &watcher::Error) -> Option<u16> {
     use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
     match error {
-        InitialListFailed(Api(status))
-        | WatchStartFailed(Api(status))
-        | WatchFailed(Api(status))
-        | WatchError(status) => status.code == NOT_FOUND,
-        _ => false,
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status))
+        | WatchError(status) => Some(status.code),
+        _ => None,
     }
+}
+
+/// What went wrong, down to its cause.
+fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let mut words: Vec<String> = Vec::new();
+    for error in chain {
+        let word = match error.downcast_ref::<kube::Error>() {
+            // Its own words repeat the whole status.
+            Some(kube::Error::Api(status)) => return status.message.clone(),
+            _ => error.to_string(),
+        };
+        if words.last().is_none_or(|last| !last.contains(&word)) {
+            words.push(word);
+        }
+    }
+    words.join(": ")
 }

@@ -25,6 +25,11 @@ impl Guarded {
 
     /// An empty cluster with these custom resources, and isthmus before it.
     pub(crate) fn start_with(crds: &str, failure_policy: &str) -> Self {
+        Self::start_by(crds, failure_policy, &[])
+    }
+
+    /// The same, isthmus being started with more arguments.
+    pub(crate) fn start_by(crds: &str, failure_policy: &str, args: &[&str]) -> Self {
         let (plane, turn) = exclusive();
         clear(plane, crds);
         let certs = TempDir::new();
@@ -33,12 +38,8 @@ impl Guarded {
         plane.kubectl(&["apply", "-f", "-"], &isthmus(&["rbac"])).ok();
         let token = plane.kubectl(&["create", "token", "isthmus", "-n=isthmus"], "").ok();
         let kubeconfig = plane.kubeconfig("isthmus", token.trim());
-        let isthmus = Server::launch_with(&[
-            "--kubeconfig",
-            kubeconfig.to_str().unwrap(),
-            "--certs-dir",
-            &directory,
-        ]);
+        let watched = ["--kubeconfig", kubeconfig.to_str().unwrap(), "--certs-dir", &directory];
+        let isthmus = Server::launch_with(&[&watched, args].concat());
         isthmus.wait_ready();
         let guarded = Self { isthmus, plane, certs, _turn: turn };
         if crds == CRDS {
@@ -74,6 +75,11 @@ impl Guarded {
 
     pub(crate) fn kubectl(&self, args: &[&str], stdin: &str) -> Output {
         self.plane.kubectl(args, stdin)
+    }
+
+    /// Waits until the custom resources are served.
+    pub(crate) fn wait_established(&self) {
+        wait_established(self.plane);
     }
 
     /// Creates objects.
@@ -115,14 +121,18 @@ pub(crate) fn local(pods: &str) -> String {
     )
 }
 
+fn wait_established(plane: &Plane) {
+    let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+    plane.kubectl(&wait, "").ok();
+}
+
 /// Leaves nothing of an earlier test.
 fn clear(plane: &Plane, crds: &str) {
     let webhooks = "validatingwebhookconfigurations,mutatingwebhookconfigurations";
     plane.kubectl(&["delete", webhooks, "--all"], "").ok();
     if crds == CRDS {
         plane.kubectl(&["apply", "-f", "-"], crds).ok();
-        let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
-        plane.kubectl(&wait, "").ok();
+        wait_established(plane);
         let resources = "istiomulticlusters,moduleconfigs,clusterconfigurations";
         wait_for("the custom resources", || {
             plane.kubectl(&["delete", resources, "--all"], "").succeeded.then_some(())

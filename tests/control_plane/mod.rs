@@ -1,6 +1,8 @@
 //! isthmus before a real kube-apiserver, as those see it who run kubectl.
 
+mod changes;
 mod guarded;
+mod outages;
 mod plane;
 mod transcript;
 mod writes;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rcgen::{KeyPair, PublicKeyData};
 
 /// How long the control plane may take to start on a slow machine.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 /// The token of an administrator.
 pub(crate) const ADMIN: &str = "tests-administrator";
 /// Ends a program when the handle of this script is closed, which also happens when the test
@@ -128,6 +128,11 @@ impl Plane {
         });
     }
 
+    /// Ends etcd, until it is started again.
+    pub(crate) fn stop_etcd(&self) {
+        drop(self.etcd.lock().unwrap().take());
+    }
+
     /// Ends the API server, until it is started again.
     pub(crate) fn stop_api_server(&self) {
         drop(self.api_server.lock().unwrap().take());
@@ -156,11 +161,16 @@ impl Plane {
 
     /// What kubectl prints, as an administrator.
     pub(crate) fn kubectl(&self, args: &[&str], stdin: &str) -> Output {
+        self.kubectl_editing("false", args, stdin)
+    }
+
+    /// The same, with an editor.
+    pub(crate) fn kubectl_editing(&self, editor: &str, args: &[&str], stdin: &str) -> Output {
         let mut child = Command::new(binary("kubectl"))
             .args(args)
             .env("KUBECONFIG", self.directory.join("admin.kubeconfig"))
             .env("KUBECACHEDIR", self.directory.join("cache"))
-            .env("KUBE_EDITOR", "false")
+            .env("KUBE_EDITOR", editor)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

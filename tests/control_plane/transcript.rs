@@ -28,7 +28,9 @@ impl Transcript {
 
     /// Runs kubectl, and takes down what it prints.
     pub(crate) fn kubectl(&mut self, cluster: &Guarded, args: &[&str], stdin: &str) -> Output {
-        let output = cluster.kubectl(args, stdin);
+        let mut output = cluster.kubectl(args, stdin);
+        let address = cluster.isthmus.webhook.to_string();
+        output.stderr = output.stderr.replace(&address, "127.0.0.1:8443");
         let quoted = args.iter().map(|arg| {
             if arg.contains([' ', '{', '"']) { format!("'{arg}'") } else { (*arg).to_owned() }
         });

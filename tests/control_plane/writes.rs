@@ -67,10 +67,13 @@ fn every_way_to_write_is_judged() {
     let patch = format!(r#"[{{"op":"replace","path":"/spec/metadataEndpoint","value":"{twin}"}}]"#);
     let target = ["patch", "istiomulticluster", "cluster-b", "--type=json", "-p"];
     told.kubectl(&cluster, &[&target[..], &[&patch]].concat(), "");
-    told.note("A name that is still to be generated");
     let nameless = member("twin", twin).replace("name: twin", "generateName: twin-");
     let refused = cluster.create(&nameless);
     assert!(!refused.succeeded && refused.stderr.contains("[DuplicateMember]"), "{refused:?}");
+    let edit = ["edit", "istiomulticluster", "cluster-b"];
+    let editor = "sed -i s/k8s-b/k8s-a/";
+    let edited = cluster.plane.kubectl_editing(editor, &edit, "");
+    assert!(!edited.succeeded && edited.stderr.contains("[DuplicateMember]"), "{edited:?}");
     told.note("A list of which one is bad");
     let good = "https://istio.good.example.com/metadata/";
     let items = [member("good", good), member("twin", twin)]
@@ -101,7 +104,10 @@ fn endpoints_are_stored_in_canonical_form() {
         told.kubectl(&cluster, &stored, "");
         told.kubectl(&cluster, &["delete", "istiomulticluster", "a"], "");
     }
-    told.note("What is stored is applied again, and nothing changes.");
+    told.note("What is canonical is applied again, and nothing changes.");
+    for args in [APPLY, APPLY, SERVER_SIDE, SERVER_SIDE] {
+        told.kubectl(&cluster, args, &member("c", "https://istio.c.example.com/metadata/"));
+    }
     told.kubectl(&cluster, CREATE, &member("a", "https://istio.a.example.com/metadata/"));
     let whole = cluster.kubectl(&["get", "istiomulticluster", "a", "-o=yaml"], "").ok();
     let again = cluster.kubectl(&["replace", "-o=yaml", "-f", "-"], &whole).ok();

@@ -1,0 +1,194 @@
+//! What comes, goes and breaks: resources, the API server, isthmus itself, and two at once.
+
+use std::sync::Barrier;
+
+use serde_json::{Value as Json, json};
+
+use super::guarded::{CRDS, Guarded, local, member};
+use super::plane::ADMIN;
+use super::transcript::Transcript;
+use crate::support::client::Client;
+use crate::support::wait_for;
+
+#[test]
+fn resources_that_come_later_and_go_are_normal() {
+    let cluster = Guarded::start_with("", "Fail");
+    cluster.create(&local("10.111.0.0/16")).ok();
+    cluster.wait_watched(1);
+    for _ in 0..2 {
+        cluster.kubectl(&["apply", "-f", "-"], CRDS).ok();
+        cluster.wait_established();
+        cluster.register("Fail");
+        wait_for("the resource", || {
+            let made = cluster.create(&member("a", "https://istio.a.example.com/metadata/"));
+            (made.succeeded || made.stderr.contains("AlreadyExists")).then_some(())
+        });
+        cluster.wait_watched(2);
+        let twin = cluster.create(&member("b", "https://istio.a.example.com/metadata/"));
+        assert!(twin.stderr.contains("(IstioMulticluster a)"), "{twin:?}");
+        cluster.kubectl(&["delete", "crd", "--all"], "").ok();
+        cluster.wait_watched(1);
+        assert_eq!(cluster.isthmus.metric("isthmus_lost_watches"), Some(0.0));
+    }
+    assert!(!cluster.isthmus.logged().contains("ERROR"), "{}", cluster.isthmus.logged());
+}
+
+#[test]
+fn a_lost_api_server_leaves_what_was_last_known() {
+    let cluster = Guarded::start();
+    cluster.create(&local("10.111.0.0/16")).ok();
+    cluster.wait_watched(1);
+    assert_eq!(cluster.isthmus.metric("isthmus_inventory_age_seconds"), Some(0.0));
+    let overlapping: Json = json!({
+        "apiVersion": "deckhouse.io/v1alpha1", "kind": "IstioMulticluster",
+        "metadata": {"name": "a", "annotations": {"isthmus.dev/pod-subnet-cidr": "10.111.0.0/16"}},
+        "spec": {"metadataEndpoint": "https://istio.a.example.com/metadata/", "enableIngressGateway": false},
+    });
+    let review = crate::support::creation("deckhouse.io", "v1alpha1", &overlapping);
+    assert!(!cluster.isthmus.allows(&review));
+    cluster.plane.stop_api_server();
+    let watches = isthmus::watch::watches(&isthmus::settings::Settings::default()).len();
+    let all = f64::from(u32::try_from(watches).unwrap());
+    cluster.isthmus.wait_metric("isthmus_lost_watches", all);
+    assert!(!cluster.isthmus.allows(&review), "what was known stands");
+    assert_eq!(cluster.isthmus.admin("/readyz").status, 200);
+    wait_for("the age", || {
+        (cluster.isthmus.metric("isthmus_inventory_age_seconds")? > 0.0).then_some(())
+    });
+    cluster.plane.start_api_server();
+    cluster.isthmus.wait_metric("isthmus_lost_watches", 0.0);
+    assert_eq!(cluster.isthmus.metric("isthmus_inventory_age_seconds"), Some(0.0));
+    cluster.kubectl(&["delete", "-n=kube-system", "secret/d8-cluster-configuration"], "").ok();
+    cluster.wait_watched(0);
+    let logged = cluster.isthmus.log_lines();
+    let lost = logged.iter().filter(|line| line["level"] == "ERROR").count();
+    assert_eq!(lost, 1, "told once: {}", cluster.isthmus.logged());
+}
+
+#[test]
+fn without_isthmus_the_failure_policy_decides() {
+    let mut told = Transcript::new("failure-policy");
+    for policy in ["Fail", "Ignore"] {
+        let cluster = Guarded::start_with(CRDS, policy);
+        cluster.isthmus.terminate();
+        wait_for("the end", || {
+            std::net::TcpStream::connect(cluster.isthmus.webhook).err().map(drop)
+        });
+        told.note(policy);
+        let dry_run = ["create", "--dry-run=server", "-f", "-"];
+        let bad = member("a", "https://istio.a.example.com");
+        let printed = told.kubectl(&cluster, &dry_run, &bad);
+        assert_eq!(printed.succeeded, policy == "Ignore", "{printed:?}");
+        told.note("Objects that nobody asks about are stored.");
+        let other =
+            "{apiVersion: v1, kind: Secret, metadata: {name: other, namespace: kube-system}}";
+        told.kubectl(&cluster, &["apply", "-f", "-"], other);
+        cluster.kubectl(&["delete", "-n=kube-system", "secret/other"], "").ok();
+    }
+    told.check();
+}
+
+#[test]
+fn of_two_that_race_one_is_stored() {
+    const PAIRS: u32 = 200;
+    let cluster = Guarded::start();
+    cluster.create(&local("10.111.0.0/16")).ok();
+    cluster.wait_watched(1);
+    let barrier = Barrier::new(2);
+    let race = |side: &str| -> Vec<bool> {
+        let mut client = Client::connect(cluster.plane.api());
+        let path = "/apis/deckhouse.io/v1alpha1/istiomulticlusters";
+        let authorization = format!("Authorization: Bearer {ADMIN}");
+        let headers = [authorization.as_str(), "Content-Type: application/json"];
+        let mut stored = Vec::new();
+        for pair in 0..PAIRS {
+            let pods = format!("10.{}.{}.0/24", 120 + pair / 100, pair % 100);
+            let name = format!("{side}-{pair}");
+            let object = json!({
+                "apiVersion": "deckhouse.io/v1alpha1", "kind": "IstioMulticluster",
+                "metadata": {"name": name, "annotations": {"isthmus.dev/pod-subnet-cidr": pods}},
+                "spec": {
+                    "metadataEndpoint": format!("https://istio.{name}.example.com/metadata/"),
+                    "enableIngressGateway": false,
+                },
+            });
+            barrier.wait();
+            let answer = client.send("POST", path, &headers, object.to_string().as_bytes());
+            assert!([201, 422].contains(&answer.status), "{}", answer.text());
+            stored.push(answer.status == 201);
+        }
+        stored
+    };
+    let (left, right) = std::thread::scope(|scope| {
+        let (left, right) = (scope.spawn(|| race("left")), scope.spawn(|| race("right")));
+        (left.join().unwrap(), right.join().unwrap())
+    });
+    for (pair, (left, right)) in left.iter().zip(&right).enumerate() {
+        assert!(left != right, "pair {pair}: left {left}, right {right}");
+    }
+    assert!(left.contains(&true) && right.contains(&true), "both win at times");
+    cluster.wait_watched(PAIRS + 1);
+}
+
+#[test]
+fn what_was_admitted_counts_before_its_event() {
+    let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", "2s"]);
+    let peer = |name: &str| crate::support::peer(name, "https://istio.a.example.com/metadata/");
+    // Asked about, but never stored.
+    assert!(cluster.isthmus.allows(&peer("a")));
+    let answer = cluster.isthmus.review("/validate", &peer("b"));
+    let message = answer["status"]["message"].as_str().unwrap();
+    assert!(message.contains("member \"a\" (IstioMulticluster a, just admitted)"), "{message}");
+    assert!(cluster.isthmus.allows(&peer("a")), "it does not clash with itself");
+    wait_for("the deadline", || cluster.isthmus.allows(&peer("b")).then_some(()));
+    // A dry run is not held.
+    cluster.isthmus.wait_metric("isthmus_held_writes", 0.0);
+    let mut dry_run = peer("c");
+    dry_run["request"]["dryRun"] = true.into();
+    assert!(cluster.isthmus.allows(&dry_run));
+    assert_eq!(cluster.isthmus.metric("isthmus_held_writes"), Some(0.0));
+}
+
+#[test]
+fn etcd_stops_and_goes_on() {
+    let cluster = Guarded::start();
+    cluster.create(&member("a", "https://istio.a.example.com/metadata/")).ok();
+    cluster.wait_watched(1);
+    cluster.plane.stop_etcd();
+    cluster.plane.start_etcd();
+    wait_for("a write", || {
+        let made = cluster.create(&member("b", "https://istio.b.example.com/metadata/"));
+        (made.succeeded || made.stderr.contains("AlreadyExists")).then_some(())
+    });
+    cluster.wait_watched(2);
+    let twin = cluster.create(&member("c", "https://istio.b.example.com/metadata/"));
+    assert!(twin.stderr.contains("(IstioMulticluster b)"), "{twin:?}");
+}
+
+#[test]
+fn a_thousand_members_come_in_a_burst() {
+    const MEMBERS: u32 = 1000;
+    let cluster = Guarded::start();
+    let path = "/apis/deckhouse.io/v1alpha1/istiomulticlusters";
+    let authorization = format!("Authorization: Bearer {ADMIN}");
+    let headers = [authorization.as_str(), "Content-Type: application/json"];
+    let create = &|from: u32| {
+        let mut client = Client::connect(cluster.plane.api());
+        for at in (from..MEMBERS).step_by(4) {
+            let object = json!({
+                "apiVersion": "deckhouse.io/v1alpha1", "kind": "IstioMulticluster",
+                "metadata": {"name": format!("m-{at}")},
+                "spec": {"metadataEndpoint": format!("https://istio.m-{at}.example.com/metadata/")},
+            });
+            let answer = client.send("POST", path, &headers, object.to_string().as_bytes());
+            assert_eq!(answer.status, 201, "{}", answer.text());
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..4).for_each(|from| {
+            scope.spawn(move || create(from));
+        })
+    });
+    cluster.wait_watched(MEMBERS);
+    cluster.isthmus.wait_metric("isthmus_inventory_members", MEMBERS.into());
+}
