@@ -133,10 +133,12 @@ fn clear(plane: &Plane, crds: &str) {
     if crds == CRDS {
         plane.kubectl(&["apply", "-f", "-"], crds).ok();
         wait_established(plane);
-        let resources = "istiomulticlusters,moduleconfigs,clusterconfigurations";
-        wait_for("the custom resources", || {
-            plane.kubectl(&["delete", resources, "--all"], "").succeeded.then_some(())
-        });
+        // As one request each: kubectl deletes a thousand objects one by one, and slowly.
+        for resource in ["istiomulticlusters", "moduleconfigs", "clusterconfigurations"] {
+            let version = if resource == "clusterconfigurations" { "v1" } else { "v1alpha1" };
+            let all = format!("--raw=/apis/deckhouse.io/{version}/{resource}");
+            wait_for(resource, || plane.kubectl(&["delete", &all], "").succeeded.then_some(()));
+        }
     } else {
         plane.kubectl(&["delete", "crd", "--all"], "").ok();
     }

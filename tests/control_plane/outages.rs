@@ -187,7 +187,7 @@ fn a_thousand_members_come_in_a_burst() {
     std::thread::scope(|scope| {
         (0..4).for_each(|from| {
             scope.spawn(move || create(from));
-        })
+        });
     });
     cluster.wait_watched(MEMBERS);
     cluster.isthmus.wait_metric("isthmus_inventory_members", MEMBERS.into());

@@ -171,6 +171,7 @@ impl Plane {
             .env("KUBECONFIG", self.directory.join("admin.kubeconfig"))
             .env("KUBECACHEDIR", self.directory.join("cache"))
             .env("KUBE_EDITOR", editor)
+            .env("TMPDIR", &self.directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

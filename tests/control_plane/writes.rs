@@ -73,7 +73,9 @@ fn every_way_to_write_is_judged() {
     let edit = ["edit", "istiomulticluster", "cluster-b"];
     let editor = "sed -i s/k8s-b/k8s-a/";
     let edited = cluster.plane.kubectl_editing(editor, &edit, "");
-    assert!(!edited.succeeded && edited.stderr.contains("[DuplicateMember]"), "{edited:?}");
+    // kubectl shows the causes within the editor only.
+    let refusal = "error: istiomulticlusters.deckhouse.io \"cluster-b\" is invalid\n";
+    assert!(!edited.succeeded && edited.stderr.contains(refusal), "{edited:?}");
     told.note("A list of which one is bad");
     let good = "https://istio.good.example.com/metadata/";
     let items = [member("good", good), member("twin", twin)]
