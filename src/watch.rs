@@ -109,7 +109,7 @@ impl Watch {
     pub async fn run(self, client: Client, snapshot: Arc<Snapshot>, standing: Arc<Standing>) {
         let (name, known) = (self.to_string(), BTreeSet::new());
         let mut watching =
-            Watching { watch: self, name, client, snapshot, standing, known, failures: 0 };
+            Watching { watch: self, name, client, snapshot, standing, known, refusals: 0 };
         let mut wait = BACKOFF.0;
         loop {
             let listed = watching.listed().await;
@@ -155,8 +155,8 @@ struct Watching {
     standing: Arc<Standing>,
     /// The objects that it knows.
     known: BTreeSet<Arc<ObjectRef>>,
-    /// How often it failed in a row.
-    failures: u32,
+    /// How often it was refused in a row.
+    refusals: u32,
 }
 
 impl Watching {
@@ -306,7 +306,7 @@ impl Watching {
     }
 
     fn back(&mut self) {
-        self.failures = 0;
+        self.refusals = 0;
         if self.standing.live(&self.name) {
             tracing::info!("the API server is back; the mesh is as the cluster says");
         }
@@ -315,13 +315,14 @@ impl Watching {
     /// Tells once of an API server that is lost, however many watches it had, and once of a watch
     /// that it goes on refusing.
     fn lost(&mut self, why: &str) -> bool {
-        self.failures += 1;
+        let refused = why.contains("forbidden");
+        self.refusals = if refused { self.refusals + 1 } else { 0 };
         let watch = &self.name;
         let first = self.standing.lost() == 0;
         self.standing.lose(watch, why);
         if first {
             tracing::error!(watch, why, "the API server is lost; what was last known stands");
-        } else if self.failures == MANY && why.contains("forbidden") {
+        } else if self.refusals == MANY {
             tracing::error!(watch, why, "the API server refuses a watch");
         } else {
             tracing::debug!(watch, why, "the API server is still lost");
