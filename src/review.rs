@@ -55,7 +55,7 @@ pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
     let mut verdict = Verdict { notes: notes(old.as_ref(), &new), ..Verdict::default() };
 
     let names = names(mesh, old.as_ref(), &new);
-    let admitted = object.just_admitted();
+    let admitted = mesh.just_admitted(&object);
     let (mut old, mut new) = (Statements::of(old), Statements::of(Some(new)));
     let (mut before, mut after) =
         (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
@@ -63,7 +63,9 @@ pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
         let member = mesh.member(name).cloned();
         let mut member = member.unwrap_or_else(|| Member::new(Arc::clone(name)));
         // The write follows upon what was just admitted of its object.
-        member.replace(&admitted, Vec::new());
+        if let Some(admitted) = &admitted {
+            member.replace(admitted, Vec::new());
+        }
         member.replace(&object, old.take(name));
         before.push(member.clone());
         member.replace(&object, new.take(name));
@@ -172,7 +174,9 @@ fn names(mesh: &Mesh, old: Option<&Reading>, new: &Reading) -> Vec<MemberName> {
         // What is known of the object may be older still.
         names.extend(mesh.spoken_of(&new.object).cloned());
     }
-    names.extend(mesh.spoken_of(&new.object.just_admitted()).cloned());
+    if let Some(admitted) = mesh.just_admitted(&new.object) {
+        names.extend(mesh.spoken_of(&admitted).cloned());
+    }
     names.sort_unstable();
     names.dedup();
     names

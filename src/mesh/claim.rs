@@ -22,11 +22,19 @@ pub struct ObjectRef {
     pub name: Arc<str>,
 }
 
+/// What the name of an object that was just admitted ends in.
+const JUST_ADMITTED: &str = ", just admitted";
+
 impl ObjectRef {
     /// The object as it was just admitted, which may not be stored yet. No object has such a name.
     #[must_use]
     pub fn just_admitted(&self) -> Self {
-        Self { name: format!("{}, just admitted", self.name).into(), ..self.clone() }
+        Self { name: format!("{}{JUST_ADMITTED}", self.name).into(), ..self.clone() }
+    }
+
+    /// Whether this is an object as it was just admitted.
+    pub(super) fn is_just_admitted(&self) -> bool {
+        self.name.ends_with(JUST_ADMITTED)
     }
 }
 

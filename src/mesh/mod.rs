@@ -29,6 +29,8 @@ pub struct Mesh {
     members: HashMap<MemberName, Member>,
     /// Which members each object speaks of.
     spoken_of: HashMap<Arc<ObjectRef>, Few<MemberName>>,
+    /// How many objects stand as they were just admitted; nearly always none.
+    admitted: usize,
     subnets: Subnets,
     /// Endpoints by identity, which begins with the host.
     endpoints: BTreeMap<EndpointIdentity, Few<MemberName>>,
@@ -88,6 +90,7 @@ impl Mesh {
             settings,
             members: HashMap::new(),
             spoken_of: HashMap::new(),
+            admitted: 0,
             subnets: Subnets::default(),
             endpoints: BTreeMap::new(),
             uuids: HashMap::new(),
@@ -174,6 +177,7 @@ impl Mesh {
                 None => names = Some(Few::One(name)),
             }
         }
+        self.count_admitted(&object, spoken_of.is_some(), names.is_some());
         if let Some(names) = names {
             self.spoken_of.insert(object, names);
         }
@@ -184,6 +188,18 @@ impl Mesh {
         let spoken_of = self.spoken_of.remove(object);
         for name in spoken_of.iter().flat_map(|names| names.from(None)) {
             self.replace(name, object, Vec::new());
+        }
+        self.count_admitted(object, spoken_of.is_some(), false);
+    }
+
+    /// The object as it was just admitted, if anything was.
+    pub fn just_admitted(&self, object: &ObjectRef) -> Option<ObjectRef> {
+        (self.admitted > 0).then(|| object.just_admitted())
+    }
+
+    fn count_admitted(&mut self, object: &ObjectRef, was: bool, is: bool) {
+        if object.is_just_admitted() {
+            self.admitted = self.admitted + usize::from(is) - usize::from(was);
         }
     }
 
