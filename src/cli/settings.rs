@@ -11,7 +11,7 @@ pub(super) struct SettingsArgs {
     /// The name of the member that isthmus guards.
     #[arg(long, env = "ISTHMUS_LOCAL_MEMBER", default_value = "local", value_name = "NAME")]
     local_member: String,
-    /// Namespaces that hold Istio's own ConfigMaps.
+    /// Namespaces that hold Istio's own ConfigMaps. Those are not read yet.
     #[arg(
         long,
         env = "ISTHMUS_ISTIO_NAMESPACES",
@@ -46,7 +46,8 @@ pub(super) struct SettingsArgs {
         value_name = "POLICY"
     )]
     self_reference: Policy,
-    /// Deny an Istio 0.8 descriptor whose spec is lost under metadata, instead of warning.
+    /// Deny an Istio 0.8 descriptor whose spec is lost under metadata, instead of warning. Those are
+    /// not read yet.
     #[arg(long, env = "ISTHMUS_STRICT_DESCRIPTORS")]
     strict_descriptors: bool,
 }
