@@ -132,13 +132,9 @@ impl<'a> View<'a> {
         self.others(judged, names.flat_map(|names| names.from(None))).collect()
     }
 
-    /// The domains that others than `judged` state, each with those that state it.
-    pub fn domains_of_others(&self, judged: &Member) -> BTreeMap<StatedDomain, Vec<&'a Member>> {
-        self.domains_of_others_but(judged, |_| false, usize::MAX)
-    }
-
-    /// The same without the domains that `skip` takes, and with at most `most` members of each.
-    pub fn domains_of_others_but(
+    /// The domains that others than `judged` state and `skip` does not take, each with at most
+    /// `most` of those that state it.
+    pub fn domains_of_others(
         &self,
         judged: &Member,
         skip: impl Fn(&StatedDomain) -> bool,
@@ -164,7 +160,7 @@ impl<'a> View<'a> {
         domains
     }
 
-    /// How many members other than `judged` have an IstioMulticluster, with the first by name.
+    /// The members other than `judged` that have an IstioMulticluster, by name.
     pub fn peers(&self, judged: &Member) -> Vec<&'a Member> {
         let is_peer = |member: &&Member| {
             member.pick(|fact| matches!(fact, super::Fact::Peer).then_some(())).next().is_some()

@@ -48,7 +48,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
 fn against_all(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (domain, ours) in local.pick(exact) {
-        let others = mesh.domains_of_others_but(local, |theirs| theirs.agrees(&domain), usize::MAX);
+        let others = mesh.domains_of_others(local, |theirs| theirs.agrees(&domain), usize::MAX);
         for (theirs, members) in others {
             for member in members {
                 for (_, claim) in
@@ -73,7 +73,7 @@ fn against_all(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
 fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (domain, ours) in member.pick(StatedDomain::of) {
-        let others = mesh.domains_of_others_but(member, |_| false, NAMED + 1);
+        let others = mesh.domains_of_others(member, |_| false, NAMED + 1);
         let Some((theirs, members)) = others.iter().find(|(theirs, _)| !theirs.agrees(&domain))
         else {
             continue;
