@@ -18,7 +18,7 @@ pub use reading::Reading;
 pub use view::View;
 
 use crate::settings::Settings;
-use crate::value::{ClusterDomain, ClusterUuid, EndpointIdentity, NetworkName};
+use crate::value::{ClusterDomain, ClusterUuid, EndpointHost, NetworkName};
 use few::Few;
 use foldhash::{HashMap, HashMapExt};
 use subnets::Subnets;
@@ -32,8 +32,8 @@ pub struct Mesh {
     /// How many objects stand as they were just admitted; nearly always none.
     admitted: usize,
     subnets: Subnets,
-    /// Endpoints by identity, which begins with the host.
-    endpoints: BTreeMap<EndpointIdentity, Few<MemberName>>,
+    /// Who has an endpoint on each host.
+    endpoints: HashMap<EndpointHost, Few<MemberName>>,
     uuids: HashMap<ClusterUuid, Few<MemberName>>,
     domains: BTreeMap<StatedDomain, BTreeSet<MemberName>>,
 }
@@ -92,7 +92,7 @@ impl Mesh {
             spoken_of: HashMap::new(),
             admitted: 0,
             subnets: Subnets::default(),
-            endpoints: BTreeMap::new(),
+            endpoints: HashMap::new(),
             uuids: HashMap::new(),
             domains: BTreeMap::new(),
         }
@@ -232,11 +232,11 @@ impl Mesh {
         let (_, name) = claimant;
         for Claim { fact, .. } in member.claims() {
             if let Fact::Endpoint(endpoint) = fact {
-                match self.endpoints.get_mut(&*endpoint.identity()) {
+                match self.endpoints.get_mut(&*endpoint.host_identity()) {
                     Some(names) => names.insert(Arc::clone(&name)),
                     None => {
-                        let identity = EndpointIdentity::of(endpoint);
-                        self.endpoints.insert(identity, Few::One(Arc::clone(&name)));
+                        let host = EndpointHost::of(endpoint);
+                        self.endpoints.insert(host, Few::One(Arc::clone(&name)));
                     }
                 }
             } else if let Fact::Uuid(uuid) = fact {
@@ -256,9 +256,9 @@ impl Mesh {
         let (_, name) = claimant;
         for Claim { fact, .. } in member.claims() {
             if let Fact::Endpoint(endpoint) = fact {
-                let identity = endpoint.identity();
-                if self.endpoints.get_mut(&*identity).is_some_and(|names| names.remove(&name)) {
-                    self.endpoints.remove(&*identity);
+                let host = endpoint.host_identity();
+                if self.endpoints.get_mut(&*host).is_some_and(|names| names.remove(&name)) {
+                    self.endpoints.remove(&*host);
                 }
             } else if let Fact::Uuid(uuid) = fact {
                 if self.uuids.get_mut(uuid).is_some_and(|names| names.remove(&name)) {

@@ -1,8 +1,6 @@
 //! The mesh as it would be: a base that is shared, and the few members a change replaces.
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use super::{Member, MemberName, Mesh, Network, StatedDomain};
@@ -108,22 +106,11 @@ impl<'a> View<'a> {
         self.changed.len() <= 1 && !self.mesh.subnets.is_claimed(subnet)
     }
 
-    /// Members other than `judged` that may have an endpoint of this identity.
-    pub fn others_at_endpoint(&self, judged: &Member, identity: &str) -> Vec<&'a Member> {
-        let names = self.mesh.endpoints.get(identity).into_iter();
-        self.others(judged, names.flat_map(|names| names.from(None))).collect()
-    }
-
     /// Members other than `judged` that may have an endpoint on this host, as
     /// [`MetadataEndpoint::host_identity`](crate::value::MetadataEndpoint::host_identity) tells it.
     pub fn others_at_host(&self, judged: &Member, host: &str) -> Vec<&'a Member> {
-        let from = (Bound::Included(host), Bound::Unbounded);
-        let found = self.mesh.endpoints.range::<str, _>(from);
-        let found = found.take_while(|(identity, _)| {
-            let identity: &str = (*identity).borrow();
-            identity.starts_with(host)
-        });
-        self.others(judged, found.flat_map(|(_, names)| names.from(None))).collect()
+        let names = self.mesh.endpoints.get(host).into_iter();
+        self.others(judged, names.flat_map(|names| names.from(None))).collect()
     }
 
     /// Members other than `judged` that may have this identity.

@@ -18,7 +18,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         match &ours.fact {
             Fact::Endpoint(endpoint) => {
                 let identity = endpoint.identity();
-                for other in mesh.others_at_endpoint(member, &identity) {
+                for other in mesh.others_at_host(member, &endpoint.host_identity()) {
                     for theirs in other.claims() {
                         let Fact::Endpoint(found) = &theirs.fact else { continue };
                         if found.identity() != identity {

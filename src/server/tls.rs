@@ -134,11 +134,6 @@ impl Certificate {
         }
     }
 
-    /// Whether it was made at start.
-    pub fn is_self_signed(&self) -> bool {
-        self.source == Source::SelfSigned
-    }
-
     fn renew(&self) -> Result<bool, TlsError> {
         if SystemTime::now() + RENEW_BEFORE < self.validity().end() {
             return Ok(false);

@@ -1,8 +1,8 @@
 //! Metadata endpoints: where a peer publishes what Deckhouse's discovery reads.
 
 use std::borrow::{Borrow, Cow};
-use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -128,10 +128,10 @@ impl fmt::Display for MetadataEndpoint {
     }
 }
 
-/// [`MetadataEndpoint::identity`] as a key that shares the endpoint's text.
-pub(crate) struct EndpointIdentity(MetadataEndpoint);
+/// [`MetadataEndpoint::host_identity`] as a key that shares the endpoint's text.
+pub(crate) struct EndpointHost(MetadataEndpoint);
 
-impl EndpointIdentity {
+impl EndpointHost {
     pub(crate) fn of(endpoint: &MetadataEndpoint) -> Self {
         match endpoint.identity() {
             Cow::Borrowed(_) => Self(endpoint.clone()),
@@ -140,29 +140,23 @@ impl EndpointIdentity {
     }
 }
 
-impl Borrow<str> for EndpointIdentity {
+impl Borrow<str> for EndpointHost {
     fn borrow(&self) -> &str {
-        self.0.without_scheme()
+        self.0.host()
     }
 }
 
-impl PartialEq for EndpointIdentity {
+impl PartialEq for EndpointHost {
     fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
+        self.0.host() == other.0.host()
     }
 }
 
-impl Eq for EndpointIdentity {}
+impl Eq for EndpointHost {}
 
-impl PartialOrd for EndpointIdentity {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for EndpointIdentity {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.without_scheme().cmp(other.0.without_scheme())
+impl Hash for EndpointHost {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.host().hash(state);
     }
 }
 

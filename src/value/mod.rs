@@ -12,7 +12,7 @@ use std::fmt;
 
 pub use domain::{ClusterDomain, NetworkName, PublicDomainTemplate};
 pub use endpoint::MetadataEndpoint;
-pub(crate) use endpoint::{EndpointIdentity, host_identity};
+pub(crate) use endpoint::{EndpointHost, host_identity};
 pub use subnet::Subnet;
 pub use uuid::Uuid as ClusterUuid;
 
