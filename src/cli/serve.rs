@@ -187,7 +187,7 @@ async fn cluster(args: &Args) -> anyhow::Result<Option<kube::Config>> {
     if args.inventory.is_some() && !named {
         return Ok(None);
     }
-    let config = watch::config(args.kubeconfig.as_deref(), args.context.as_deref()).await;
+    let config = watch::as_pod(args.kubeconfig.as_deref(), args.context.as_deref()).await;
     if named { config } else { config.context(NO_MESH) }.map(Some)
 }
 
