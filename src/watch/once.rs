@@ -61,7 +61,7 @@ pub async fn read(config: Config, settings: &Settings) -> Result<Vec<Reading>, U
 impl fmt::Display for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cluster, watches, reasons } = self;
-        write!(f, "the cluster at {cluster} cannot be read: ")?;
+        write!(f, "the cluster at {cluster} cannot be read:")?;
         let forbidden = reasons.iter().find(|why| why.is_forbidden);
         let first = reasons.first().map(|why| &why.reason);
         if let Some(reason) = first
@@ -69,7 +69,7 @@ impl fmt::Display for Unread {
             && reasons.iter().all(|why| why.reason == *reason)
         {
             // An API server that is away is away for all of them.
-            return f.write_str(reason);
+            return write!(f, " {reason}");
         }
         for (watch, why) in watches.iter().zip(reasons) {
             let reason = if why.is_forbidden { "forbidden" } else { &why.reason };

@@ -2,6 +2,7 @@
 
 mod changes;
 mod guarded;
+mod judged;
 mod outages;
 mod plane;
 mod transcript;
