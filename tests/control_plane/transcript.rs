@@ -130,9 +130,10 @@ touch changed
 /// A line without what is another with each run: what the API server makes up, and where kubectl
 /// keeps what was edited in vain.
 fn without_chance(line: &str) -> String {
+    let key = line.trim_start_matches(['|', ' ']);
     for field in ["creationTimestamp: ", "resourceVersion: ", "uid: "] {
-        if let Some((before, _)) = line.split_once(field) {
-            return format!("{before}{field}...");
+        if key.starts_with(field) {
+            return format!("{}{field}...", line.strip_suffix(key).unwrap());
         }
     }
     if let Some((before, rest)) = line.split_once("\"/")
