@@ -19,7 +19,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Config};
 use tokio::time::{sleep, timeout};
 
-use crate::document::{self, DOCUMENTS, Document, Object, Select};
+use crate::document::{self, DOCUMENTS, Document, Label, Object, Select};
 use crate::mesh::{ObjectRef, Reading};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
@@ -51,7 +51,7 @@ pub struct Watch {
     /// The only name, if there is one.
     pub name: Option<&'static str>,
     /// The label that the objects bear, if they must.
-    pub label: Option<&'static str>,
+    pub label: Option<Label>,
 }
 
 /// Every watch that the registry asks for.
@@ -63,10 +63,19 @@ pub fn watches(settings: &Settings) -> Vec<Watch> {
         Select::Namespaced(namespace, name) => {
             vec![watch(document, Some(namespace.to_owned()), Some(name), None)]
         }
-        Select::MemberLabel(label) => {
-            let namespaces: BTreeSet<_> = settings.member_namespaces.iter().cloned().collect();
-            let watch = |namespace| watch(document, Some(namespace), None, Some(label));
+        Select::Istio(names) => {
+            let only = match names {
+                [name] if !name.ends_with('*') => Some(*name),
+                _ => None,
+            };
+            let namespaces: BTreeSet<_> = settings.istio_namespaces.iter().cloned().collect();
+            let watch = |namespace| watch(document, Some(namespace), only, None);
             namespaces.into_iter().map(watch).collect()
+        }
+        Select::Label(label) => {
+            let watch =
+                |namespace: &str| watch(document, Some(namespace.to_owned()), None, Some(label));
+            label.namespaces(settings).into_iter().map(watch).collect()
         }
         Select::BareFile => Vec::new(),
     };
@@ -100,6 +109,11 @@ impl fmt::Display for Watch {
             (Some(namespace), None) => write!(f, " in {namespace}"),
             (None, Some(name)) => write!(f, " {name}"),
             (None, None) => Ok(()),
+        }?;
+        match &self.label {
+            Some(Label { key, value: Some(value), .. }) => write!(f, " with {key}={value}"),
+            Some(label) => write!(f, " with {}", label.key),
+            None => Ok(()),
         }
     }
 }
@@ -212,7 +226,10 @@ impl Watching {
             config = config.fields(&format!("metadata.name={name}"));
         }
         if let Some(label) = self.watch.label {
-            config = config.labels(label);
+            config = config.labels(&match label.value {
+                Some(value) => format!("{}={value}", label.key),
+                None => label.key.to_owned(),
+            });
         }
         let kind =
             TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };

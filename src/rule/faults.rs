@@ -2,7 +2,7 @@
 //! InvalidMetadataEndpoint.
 
 use super::finding::told;
-use super::{Finding, Judge, Rule};
+use super::{Finding, Judge, Rule, Severity};
 use crate::mesh::{About, Fact, Fault, Member, Role, View};
 
 pub(super) static INVALID_DOCUMENT: Rule = Rule {
@@ -48,12 +48,20 @@ fn faults(rule: &Rule, member: &Member, is_about: impl Fn(About) -> bool) -> Vec
         .claims()
         .iter()
         .filter_map(|claim| {
-            let Fault { about, text, problem, remedy } = &*fault(&claim.fact)?;
-            let mut finding = rule.deny(member, &claim.place, problem.clone(), remedy.clone());
-            finding.value = (*about != About::Document).then(|| format!("{about} {text}"));
+            let Fault { about, text, problem, remedy, harmless } = &*fault(&claim.fact)?;
+            let severity = if *harmless { Severity::Warn } else { Severity::Deny };
+            let (problem, remedy) = (problem.clone(), remedy.clone());
+            let mut finding = rule.find(severity, member, &claim.place, problem, remedy);
+            finding.value = is_fact(*about).then(|| format!("{about} {text}"));
             Some(finding)
         })
         .collect()
+}
+
+/// Whether a member's other document may state the same.
+fn is_fact(about: About) -> bool {
+    use About::{ClusterDomain, Endpoint, NodePrefix, Subnet};
+    matches!(about, Subnet(_) | NodePrefix | ClusterDomain | Endpoint)
 }
 
 fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
