@@ -6,8 +6,10 @@
 mod carried;
 mod cluster_configuration;
 mod cluster_uuid;
+mod endpoints;
 mod fields;
 mod istio_multicluster;
+mod istio_remote;
 mod module_config;
 mod node;
 mod object;
@@ -16,6 +18,7 @@ mod yaml;
 
 use std::collections::BTreeSet;
 
+pub use istio_remote::VALUES_KIND;
 pub use node::{BorrowedText, Key, Node, Span, Value};
 pub use object::{Metadata, Object};
 pub use outline::outline;
@@ -103,9 +106,13 @@ pub static DOCUMENTS: &[Document] = &[
     module_config::ISTIO,
     module_config::GLOBAL,
     cluster_uuid::DOCUMENT,
+    endpoints::ENDPOINTS,
+    endpoints::ENDPOINT_SLICE,
     carried::LABELLED,
+    istio_remote::CONFIG_MAP,
     carried::BARE_DECKHOUSE,
     carried::BARE_KUBEADM,
+    istio_remote::FILE,
 ];
 
 impl Document {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::value::{
     ClusterDomain, ClusterUuid, Invalid, MetadataEndpoint, NetworkName, PublicDomainTemplate,
-    Subnet, clipped,
+    RemoteAddress, Subnet, clipped,
 };
 
 /// The name of a member.
@@ -178,6 +178,8 @@ pub enum Fact {
     Network(Network),
     /// The names of its public services.
     PublicDomain(PublicDomainTemplate),
+    /// Where it finds the control plane of another cluster.
+    RemoteAddress(RemoteAddress),
     /// Whether it may have peers at all.
     Multicluster(bool),
     /// Rules that its document takes as warnings.

@@ -39,7 +39,12 @@ pub(super) static INVALID_METADATA_ENDPOINT: Rule = Rule {
     judge: Judge::State(invalid_metadata_endpoint),
 };
 
-fn faults(rule: &Rule, member: &Member, is_about: impl Fn(About) -> bool) -> Vec<Finding> {
+/// The faults of a member that are about something, as findings of a rule.
+pub(super) fn faults(
+    rule: &Rule,
+    member: &Member,
+    is_about: impl Fn(About) -> bool,
+) -> Vec<Finding> {
     let fault = |fact: &Fact| match fact {
         Fact::Fault(fault) => is_about(fault.about).then(|| fault.clone()),
         _ => None,
