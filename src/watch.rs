@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::StreamExt;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DynamicObject, TypeMeta};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::ApiResource;
@@ -35,6 +36,8 @@ const ANSWER: Duration = Duration::from_secs(15);
 const CALL: u32 = 60;
 /// The status of what is not there.
 const NOT_FOUND: u16 = 404;
+/// The status of what one may not ask for.
+const FORBIDDEN: u16 = 403;
 /// The status of a watch that was away for longer than the API server remembers.
 const EXPIRED: u16 = 410;
 /// After so many refusals in a row a watch is told of by itself: for a moment after its start an
@@ -181,13 +184,28 @@ impl Watching {
             Ok(Err(error)) => return self.lost(&reason(&error)),
             Err(_) => return self.lost("the API server does not answer"),
         };
-        let Some(resource) = served else {
-            self.replace(BTreeSet::new());
-            self.back();
-            sleep(ABSENT).await;
-            return true;
-        };
-        self.follow(&resource).await
+        match served {
+            Some(resource) => self.follow(&resource).await,
+            None => self.absent().await,
+        }
+    }
+
+    /// There is nothing to list, and nothing wrong with that.
+    async fn absent(&mut self) -> bool {
+        self.replace(BTreeSet::new());
+        self.back();
+        sleep(ABSENT).await;
+        true
+    }
+
+    /// Whether the namespace is not there. The API server refuses to list what is in it then, for
+    /// nobody has rights in it.
+    async fn has_no_namespace(&self) -> bool {
+        let Some(namespace) = &self.watch.namespace else { return false };
+        let namespaces: Api<DynamicObject> =
+            Api::all_with(self.client.clone(), &ApiResource::erase::<Namespace>(&()));
+        let found = timeout(ANSWER, namespaces.get_metadata(namespace)).await;
+        matches!(found, Ok(Err(kube::Error::Api(status))) if status.code == NOT_FOUND)
     }
 
     /// The resource in the newest version that is served.
@@ -262,6 +280,9 @@ impl Watching {
                     Some(NOT_FOUND) => return listed,
                     // It lists anew by itself.
                     Some(EXPIRED) => listed = false,
+                    Some(FORBIDDEN) if self.has_no_namespace().await => {
+                        return self.absent().await;
+                    }
                     _ => {
                         self.lost(&reason(&error));
                         return listed;

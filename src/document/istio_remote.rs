@@ -102,7 +102,7 @@ fn read_config_map(object: &Object<'_>, settings: &Settings, reading: &mut Readi
     };
     match yaml::document(text) {
         Ok(root) => {
-            read_values(&mut Fields { reading, member: &member, root: &root, prefix: &path })
+            read_values(&mut Fields { reading, member: &member, root: &root, prefix: &path });
         }
         Err(error) => {
             refuse(error.span.position(), error.what, "write the values as one YAML document");
@@ -117,7 +117,7 @@ fn read_file(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     for name in dotted.chain(ADDRESSES.iter().map(|address| address.name)).chain(["global"]) {
         match object.field(name) {
             Ok(Some(node)) => {
-                entries.push((Key { text: name.into(), span: Span::default() }, node))
+                entries.push((Key { text: name.into(), span: Span::default() }, node));
             }
             Ok(None) => {}
             Err(error) => unreadable(reading, &member, name, &error),

@@ -2,6 +2,7 @@
 
 mod changes;
 mod guarded;
+mod istio_remote;
 mod outages;
 mod plane;
 mod transcript;
