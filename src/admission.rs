@@ -82,8 +82,8 @@ impl Outcome {
 /// answer with the request's uid.
 pub fn answer<'a>(mesh: &Mesh, hook: Hook, body: &'a [u8]) -> Result<Answer<'a>, NotAReview> {
     let request = Request::parse(body)?;
-    let judged = judge(mesh, hook, &request, body)?;
-    Ok(Answer { body: judged.body, decision: decision(request, judged.outcome, judged.rules) })
+    let Judged { body, outcome, rules, .. } = judge(mesh, hook, &request, body, false)?;
+    Ok(Answer { body, decision: decision(request, outcome, rules) })
 }
 
 /// Answers the same, and tells what the object says from now on if the write is admitted and will
@@ -94,19 +94,8 @@ pub fn answer_and_keep<'a>(
     body: &'a [u8],
 ) -> Result<(Answer<'a>, Option<Reading>), NotAReview> {
     let request = Request::parse(body)?;
-    let Judged { body, outcome, rules } = judge(mesh, hook, &request, body)?;
-    let stored = hook == Hook::Validate && outcome != Outcome::Denied && !request.dry_run;
-    let kept = if stored { kept(mesh.settings(), &request) } else { None };
+    let Judged { body, outcome, rules, kept } = judge(mesh, hook, &request, body, true)?;
     Ok((Answer { body, decision: decision(request, outcome, rules) }, kept))
-}
-
-fn kept(settings: &Settings, request: &Request<'_>) -> Option<Reading> {
-    let writes_nothing = matches!(&*request.operation, "DELETE" | "CONNECT");
-    if writes_nothing || !request.subresource.is_empty() {
-        return None;
-    }
-    let object = written(request).ok()?;
-    (!object.metadata.name.is_empty()).then(|| document::read(object, settings))
 }
 
 /// An answer whose request is still at hand.
@@ -114,6 +103,8 @@ struct Judged {
     body: Vec<u8>,
     outcome: Outcome,
     rules: Vec<&'static str>,
+    /// What the object says from now on, if that is asked for and it will be stored.
+    kept: Option<Reading>,
 }
 
 fn judge(
@@ -121,6 +112,7 @@ fn judge(
     hook: Hook,
     request: &Request<'_>,
     body: &[u8],
+    keep: bool,
 ) -> Result<Judged, NotAReview> {
     let writes_nothing = matches!(&*request.operation, "DELETE" | "CONNECT");
     if writes_nothing || !request.subresource.is_empty() {
@@ -132,15 +124,16 @@ fn judge(
         Err(why) => return Ok(unreadable(request, &why)),
     };
     match hook {
-        Hook::Validate => Ok(validate(mesh, request, object)),
+        Hook::Validate => Ok(validate(mesh, request, object, keep)),
         Hook::Mutate => mutate(mesh.settings(), request, object, body),
     }
 }
 
-fn validate(mesh: &Mesh, request: &Request<'_>, object: &Object<'_>) -> Judged {
-    let settings = mesh.settings();
-    let new = document::read(object, settings);
+fn validate(mesh: &Mesh, request: &Request<'_>, object: &Object<'_>, keep: bool) -> Judged {
+    let new = document::read(object, mesh.settings());
     let written = Arc::clone(&new.object);
+    let is_stored = !request.dry_run && !object.name().is_empty();
+    let kept = (keep && is_stored).then(|| new.clone());
     let verdict = review(mesh, old_reading(mesh, request, &new), new);
     let mut response = Response::allow(&request.uid);
     response.warnings = report::warnings(&verdict, &written);
@@ -155,7 +148,8 @@ fn validate(mesh: &Mesh, request: &Request<'_>, object: &Object<'_>) -> Judged {
         Outcome::Warned
     };
     let rules = verdict.rules().into_iter().collect();
-    Judged { body: response.to_body(), outcome, rules }
+    let kept = kept.filter(|_| outcome != Outcome::Denied);
+    Judged { body: response.to_body(), outcome, rules, kept }
 }
 
 /// What the object said before. An update whose old object is missing or cannot be read is held
@@ -186,7 +180,7 @@ fn mutate(
     let patch = json_patch::diff(&before, &after);
     let response = Response::allow(&request.uid).with_patch(&patch);
     let outcome = if patch.is_empty() { Outcome::Allowed } else { Outcome::Patched };
-    Ok(Judged { body: response.to_body(), outcome, rules: Vec::new() })
+    Ok(Judged { body: response.to_body(), outcome, rules: Vec::new(), kept: None })
 }
 
 /// The object that is written, if it is there and what the request says it is.
@@ -208,7 +202,7 @@ fn written<'r, 'a>(request: &'r Request<'a>) -> Result<&'r Object<'a>, String> {
 
 fn allow(request: &Request<'_>) -> Judged {
     let body = Response::allow(&request.uid).to_body();
-    Judged { body, outcome: Outcome::Allowed, rules: Vec::new() }
+    Judged { body, outcome: Outcome::Allowed, rules: Vec::new(), kept: None }
 }
 
 fn unreadable(request: &Request<'_>, why: &str) -> Judged {
@@ -219,7 +213,7 @@ fn unreadable(request: &Request<'_>, why: &str) -> Judged {
     let mut response = Response::allow(&request.uid);
     response.audit_annotations.insert("rules", rule.to_owned());
     deny(&mut response, request, "", vec![cause]);
-    Judged { body: response.to_body(), outcome: Outcome::Denied, rules: vec![rule] }
+    Judged { body: response.to_body(), outcome: Outcome::Denied, rules: vec![rule], kept: None }
 }
 
 fn deny<'a>(

@@ -1,48 +1,36 @@
 //! What the cluster has, as its API server tells it: one watch for each kind of document.
 //!
-//! A custom resource may be absent, come, go and be served in another version; each is normal. Any
-//! error ends a watch, which begins anew with a list. What was last known stands meanwhile.
+//! A custom resource may be absent, come, go and be served in another version; each is normal.
+
+mod config;
+mod follow;
+mod once;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::Path;
-use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
 use kube::api::{Api, DynamicObject, TypeMeta};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::ApiResource;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Client, Config};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
+
+pub use config::{as_kubectl, as_pod};
+pub use once::{Unread, read};
 
 use crate::document::{self, DOCUMENTS, Document, Label, Object, Select};
-use crate::mesh::{ObjectRef, Reading};
+use crate::mesh::Reading;
 use crate::settings::Settings;
-use crate::snapshot::Snapshot;
-use crate::standing::Standing;
 
-/// How often a resource is looked for that the API server does not serve.
-const ABSENT: Duration = Duration::from_secs(1);
-/// How long to wait after the first error, and after many.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// How long an answer may take, and a list to bring its next page.
 const ANSWER: Duration = Duration::from_secs(15);
-/// How long one watch call lasts, in seconds: a connection that broke in silence is noticed by it.
-const CALL: u32 = 60;
+/// What is told when it takes longer.
+const SILENT: &str = "the API server does not answer";
 /// The status of what is not there.
 const NOT_FOUND: u16 = 404;
 /// The status of what one may not ask for.
 const FORBIDDEN: u16 = 403;
-/// The status of a watch that was away for longer than the API server remembers.
-const EXPIRED: u16 = 410;
-/// After so many refusals in a row a watch is told of by itself: for a moment after its start an
-/// API server refuses everybody.
-const MANY: u32 = 8;
 
 /// One watch: the objects of one kind of document, in one place.
 #[derive(Clone, Debug)]
@@ -85,22 +73,6 @@ pub fn watches(settings: &Settings) -> Vec<Watch> {
     DOCUMENTS.iter().flat_map(of_document).collect()
 }
 
-/// How to reach the cluster: by a kubeconfig if one is named, else as a pod of it.
-pub async fn config(file: Option<&Path>, context: Option<&str>) -> anyhow::Result<Config> {
-    let options = KubeConfigOptions { context: context.map(str::to_owned), ..Default::default() };
-    if let Some(file) = file {
-        let kubeconfig = Kubeconfig::read_from(file)
-            .with_context(|| format!("--kubeconfig {}", file.display()))?;
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        return config.with_context(|| format!("--kubeconfig {}", file.display()));
-    }
-    if let Some(context) = context {
-        let config = Config::from_kubeconfig(&options).await;
-        return config.with_context(|| format!("--context {context}"));
-    }
-    Config::incluster().context("cannot reach the cluster as a pod of it")
-}
-
 impl fmt::Display for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.document.resource)?;
@@ -122,25 +94,65 @@ impl fmt::Display for Watch {
 }
 
 impl Watch {
-    /// Keeps the mesh as the cluster says, for ever.
-    pub async fn run(self, client: Client, snapshot: Arc<Snapshot>, standing: Arc<Standing>) {
-        let (name, known) = (self.to_string(), BTreeSet::new());
-        let mut watching =
-            Watching { watch: self, name, client, snapshot, standing, known, refusals: 0 };
-        let mut wait = BACKOFF.0;
-        loop {
-            let listed = watching.listed().await;
-            wait = if listed { BACKOFF.0 } else { (wait * 2).min(BACKOFF.1) };
-            sleep(wait).await;
+    /// The resource in the newest version that is served; nothing if none is.
+    async fn served(&self, client: &Client) -> Result<Option<Served>, kube::Error> {
+        let Document { group, versions, kind, resource, .. } = *self.document;
+        for version in versions {
+            let api_version =
+                if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") };
+            if !group.is_empty() {
+                match client.list_api_group_resources(&api_version).await {
+                    Ok(list) if list.resources.iter().any(|found| found.name == resource) => {}
+                    Ok(_) => continue,
+                    Err(kube::Error::Api(status)) if status.code == NOT_FOUND => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+            let types = TypeMeta { api_version: api_version.clone(), kind: kind.to_owned() };
+            let resource = ApiResource {
+                group: group.to_owned(),
+                version: (*version).to_owned(),
+                api_version,
+                kind: kind.to_owned(),
+                plural: resource.to_owned(),
+            };
+            let api = match &self.namespace {
+                Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+                None => Api::all_with(client.clone(), &resource),
+            };
+            return Ok(Some(Served { api, types }));
         }
+        Ok(None)
+    }
+
+    /// What selects its objects by their fields.
+    fn fields(&self) -> Option<String> {
+        self.name.map(|name| format!("metadata.name={name}"))
+    }
+
+    /// What selects its objects by their labels.
+    fn labels(&self) -> Option<String> {
+        self.label.map(|Label { key, value, .. }| match value {
+            Some(value) => format!("{key}={value}"),
+            None => key.to_owned(),
+        })
+    }
+
+    /// Whether the namespace is not there. The API server refuses to list what is in it then, for
+    /// nobody has rights in it.
+    async fn has_no_namespace(&self, client: &Client) -> bool {
+        let Some(namespace) = &self.namespace else { return false };
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let found = timeout(ANSWER, namespaces.get_metadata(namespace)).await;
+        matches!(found, Ok(Err(kube::Error::Api(status))) if status.code == NOT_FOUND)
     }
 
     /// Reads an object, if it is one of this watch: one that is found by name may bear the label
     /// of another kind.
-    fn read(&self, mut object: DynamicObject, kind: &TypeMeta, settings: &Settings) -> Watched {
+    fn read(&self, mut object: DynamicObject, types: &TypeMeta, settings: &Settings) -> Watched {
         object.metadata.managed_fields = None;
         // The items of a list do not say their kind.
-        object.types = Some(kind.clone());
+        object.types = Some(types.clone());
         let read = serde_json::to_string(&object).map_err(|error| error.to_string());
         let read = read.and_then(|json| {
             let object = Object::parse(&json).map_err(|error| error.to_string())?;
@@ -156,229 +168,17 @@ impl Watch {
     }
 }
 
+/// A resource as it is served.
+struct Served {
+    api: Api<DynamicObject>,
+    types: TypeMeta,
+}
+
 /// What became of an object.
 enum Watched {
     Says(Reading),
     OfNoConcern,
     Unreadable(String),
-}
-
-/// A watch under way.
-struct Watching {
-    watch: Watch,
-    name: String,
-    client: Client,
-    snapshot: Arc<Snapshot>,
-    standing: Arc<Standing>,
-    /// The objects that it knows.
-    known: BTreeSet<Arc<ObjectRef>>,
-    /// How often it was refused in a row.
-    refusals: u32,
-}
-
-impl Watching {
-    /// Watches until that fails; says whether there was a list at least.
-    async fn listed(&mut self) -> bool {
-        let served = match timeout(ANSWER, self.served()).await {
-            Ok(Ok(served)) => served,
-            Ok(Err(error)) => return self.lost(&reason(&error)),
-            Err(_) => return self.lost("the API server does not answer"),
-        };
-        match served {
-            Some(resource) => self.follow(&resource).await,
-            None => self.absent().await,
-        }
-    }
-
-    /// There is nothing to list, and nothing wrong with that.
-    async fn absent(&mut self) -> bool {
-        self.replace(BTreeSet::new());
-        self.back();
-        sleep(ABSENT).await;
-        true
-    }
-
-    /// Whether the namespace is not there. The API server refuses to list what is in it then, for
-    /// nobody has rights in it.
-    async fn has_no_namespace(&self) -> bool {
-        let Some(namespace) = &self.watch.namespace else { return false };
-        let namespaces: Api<DynamicObject> =
-            Api::all_with(self.client.clone(), &ApiResource::erase::<Namespace>(&()));
-        let found = timeout(ANSWER, namespaces.get_metadata(namespace)).await;
-        matches!(found, Ok(Err(kube::Error::Api(status))) if status.code == NOT_FOUND)
-    }
-
-    /// The resource in the newest version that is served.
-    async fn served(&self) -> Result<Option<ApiResource>, kube::Error> {
-        let Document { group, versions, kind, resource, .. } = *self.watch.document;
-        for version in versions {
-            let api_version =
-                if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") };
-            if !group.is_empty() {
-                match self.client.list_api_group_resources(&api_version).await {
-                    Ok(list) if list.resources.iter().any(|found| found.name == resource) => {}
-                    Ok(_) => continue,
-                    Err(kube::Error::Api(status)) if status.code == NOT_FOUND => continue,
-                    Err(error) => return Err(error),
-                }
-            }
-            return Ok(Some(ApiResource {
-                group: group.to_owned(),
-                version: (*version).to_owned(),
-                api_version,
-                kind: kind.to_owned(),
-                plural: resource.to_owned(),
-            }));
-        }
-        Ok(None)
-    }
-
-    async fn follow(&mut self, resource: &ApiResource) -> bool {
-        let client = self.client.clone();
-        let api: Api<DynamicObject> = match &self.watch.namespace {
-            Some(namespace) => Api::namespaced_with(client, namespace, resource),
-            None => Api::all_with(client, resource),
-        };
-        let mut config = watcher::Config::default().timeout(CALL);
-        if let Some(name) = self.watch.name {
-            config = config.fields(&format!("metadata.name={name}"));
-        }
-        if let Some(label) = self.watch.label {
-            config = config.labels(&match label.value {
-                Some(value) => format!("{}={value}", label.key),
-                None => label.key.to_owned(),
-            });
-        }
-        let kind =
-            TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
-        let mut events = pin!(watcher(api, config));
-        let mut listing = BTreeSet::new();
-        let mut listed = false;
-        loop {
-            let event = if listed {
-                events.next().await
-            } else {
-                match timeout(ANSWER, events.next()).await {
-                    Ok(event) => event,
-                    Err(_) => return self.lost("the API server does not answer"),
-                }
-            };
-            match event {
-                Some(Ok(Event::Init)) => listing.clear(),
-                Some(Ok(Event::InitApply(object))) => listing.extend(self.applied(object, &kind)),
-                Some(Ok(Event::InitDone)) => {
-                    self.replace(std::mem::take(&mut listing));
-                    self.back();
-                    listed = true;
-                }
-                Some(Ok(Event::Apply(object))) => {
-                    let applied = self.applied(object, &kind);
-                    self.known.extend(applied);
-                }
-                Some(Ok(Event::Delete(object))) => self.deleted(object, &kind),
-                Some(Err(error)) => match status(&error) {
-                    Some(NOT_FOUND) => return listed,
-                    // It lists anew by itself.
-                    Some(EXPIRED) => listed = false,
-                    Some(FORBIDDEN) if self.has_no_namespace().await => {
-                        return self.absent().await;
-                    }
-                    _ => {
-                        self.lost(&reason(&error));
-                        return listed;
-                    }
-                },
-                None => {
-                    self.lost("the watch has ended");
-                    return listed;
-                }
-            }
-        }
-    }
-
-    fn applied(&self, object: DynamicObject, kind: &TypeMeta) -> Option<Arc<ObjectRef>> {
-        let name = object.metadata.name.clone().unwrap_or_default();
-        let settings = self.snapshot.read(|mesh| Arc::clone(mesh.settings()));
-        match self.watch.read(object, kind, &settings) {
-            Watched::Says(reading) => {
-                let object = Arc::clone(&reading.object);
-                self.snapshot.observe(reading);
-                Some(object)
-            }
-            Watched::OfNoConcern => None,
-            Watched::Unreadable(error) => {
-                let watch = &self.name;
-                tracing::error!(
-                    watch,
-                    name,
-                    error,
-                    "an object cannot be read; what it said stands"
-                );
-                let object = self.known.iter().find(|known| *known.name == *name);
-                object.cloned()
-            }
-        }
-    }
-
-    fn deleted(&mut self, object: DynamicObject, kind: &TypeMeta) {
-        // By what it is, not by what it bears now: it may have lost the label it was found by.
-        let (name, namespace) = (object.metadata.name, object.metadata.namespace);
-        let same = |known: &&Arc<ObjectRef>| {
-            Some(&*known.name) == name.as_deref()
-                && known.namespace.as_deref() == namespace.as_deref()
-                && known.kind == kind.kind
-        };
-        let found = self.known.iter().find(same).cloned();
-        if let Some(object) = found {
-            self.known.remove(&object);
-            self.snapshot.forget(&object);
-        }
-    }
-
-    /// Puts what was listed in place of what was known.
-    fn replace(&mut self, listed: BTreeSet<Arc<ObjectRef>>) {
-        for object in self.known.difference(&listed) {
-            self.snapshot.forget(object);
-        }
-        self.known = listed;
-    }
-
-    fn back(&mut self) {
-        self.refusals = 0;
-        if self.standing.live(&self.name) {
-            tracing::info!("the API server is back; the mesh is as the cluster says");
-        }
-    }
-
-    /// Tells once of an API server that is lost, however many watches it had, and once of a watch
-    /// that it goes on refusing.
-    fn lost(&mut self, why: &str) -> bool {
-        let refused = why.contains("forbidden");
-        self.refusals = if refused { self.refusals + 1 } else { 0 };
-        let watch = &self.name;
-        let first = self.standing.lost() == 0;
-        self.standing.lose(watch, why);
-        if first {
-            tracing::error!(watch, why, "the API server is lost; what was last known stands");
-        } else if self.refusals == MANY {
-            tracing::error!(watch, why, "the API server refuses a watch");
-        } else {
-            tracing::debug!(watch, why, "the API server is still lost");
-        }
-        false
-    }
-}
-
-/// The status that the API server has answered with, if it has.
-fn status(error: &watcher::Error) -> Option<u16> {
-    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
-    match error {
-        InitialListFailed(kube::Error::Api(status))
-        | WatchStartFailed(kube::Error::Api(status))
-        | WatchFailed(kube::Error::Api(status))
-        | WatchError(status) => Some(status.code),
-        _ => None,
-    }
 }
 
 /// What went wrong, down to its cause.

@@ -1,10 +1,9 @@
-//! `isthmus check`: a set of manifests judged as one mesh, offline.
+//! `isthmus check`: a set of manifests judged as one mesh, offline, or as a change to a cluster.
 
 mod files;
 mod judge;
 mod write;
 
-use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,15 +12,17 @@ use clap::ValueEnum;
 
 use self::files::{Input, Inputs};
 use super::settings::SettingsArgs;
+use super::{cluster, exit_code, print};
 use crate::document::VALUES_KIND;
-use crate::report::diagnostic::{CheckReport, Level};
+use crate::report::diagnostic::CheckReport;
 use crate::report::github::github;
 use crate::report::json::json;
 use crate::report::pretty::pretty;
 use crate::report::printable;
 use crate::report::sarif::sarif;
+use crate::watch;
 
-/// Judge manifests as one mesh, offline.
+/// Judge manifests as one mesh, offline, or as a change to what a cluster has.
 ///
 /// Reads YAML and JSON: files, directories (all .yaml, .yml and .json in them; hidden entries are
 /// skipped), and `-` for stdin. Objects that say nothing of the mesh are passed over, and so are
@@ -39,6 +40,17 @@ pub(super) struct Args {
     /// without a name replaces the one in the file of the same name.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
+    /// Judge the set as a change to what a cluster has: the one that the kubeconfig leads to, as for
+    /// kubectl, or the one that isthmus runs in. With --against also to what those files say of
+    /// objects that the cluster does not have.
+    #[arg(long)]
+    cluster: bool,
+    /// The kubeconfig that leads to the cluster.
+    #[arg(long, requires = "cluster", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig.
+    #[arg(long, requires = "cluster", value_name = "NAME")]
+    context: Option<String>,
     /// Read the files as something that has no kind, each file as a whole.
     #[arg(long = "as", value_enum, conflicts_with = "fix", value_name = "WHAT")]
     read_as: Option<ReadAs>,
@@ -101,16 +113,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::from(2));
     }
+    let cluster = if args.cluster {
+        let config = watch::as_kubectl(args.kubeconfig.as_deref(), args.context.as_deref());
+        Some(cluster::read(config, &settings)?)
+    } else {
+        None
+    };
     let fixed = if args.fix { Some(write::fix_all(&mut set.files, &settings)?) } else { None };
     let stdin = set.files.iter().find(|file| file.real.is_none() && file.name == files::STDIN);
     let stdin = stdin.map(Input::whole_text);
-    let mut report =
-        judge::judge(set, against, &settings, kind, fixed.as_ref().map(|fixed| &fixed.not_fixed));
+    let not_fixed = fixed.as_ref().map(|fixed| &fixed.not_fixed);
+    let mut report = judge::judge(set, against, cluster, &settings, kind, not_fixed);
     report.changes = fixed.map(|fixed| fixed.changes).unwrap_or_default();
     show(args, &report, stdin.as_deref().filter(|_| args.fix))?;
-    let is_denied = report.count(Level::Denial) > 0;
-    let is_warned = report.count(Level::Warning) > 0;
-    Ok(ExitCode::from(u8::from(is_denied || (args.strict && is_warned))))
+    Ok(exit_code(&report, args.strict))
 }
 
 fn show(args: &Args, report: &CheckReport, fixed_stdin: Option<&str>) -> anyhow::Result<()> {
@@ -131,12 +147,4 @@ fn show(args: &Args, report: &CheckReport, fixed_stdin: Option<&str>) -> anyhow:
         anstream::eprintln!("{}", report.summary());
     }
     Ok(())
-}
-
-/// Prints a text; a reader who has seen enough is no error.
-fn print(to: &mut dyn std::io::Write, text: &str) -> std::io::Result<()> {
-    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result,
-    }
 }

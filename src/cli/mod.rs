@@ -1,9 +1,12 @@
 //! The command line: one file for each command.
 
+mod audit;
 mod banner;
 mod certs;
 mod check;
+mod cluster;
 mod log;
+mod mesh;
 mod rbac;
 mod rules;
 mod serve;
@@ -11,11 +14,14 @@ mod settings;
 mod webhooks;
 mod yaml;
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 pub use rules::markdown as rules_page;
+
+use crate::report::diagnostic::{CheckReport, Level};
 
 /// Keeps Istio multicluster meshes sound: refuses writes that would break them, and says what to
 /// write instead.
@@ -33,6 +39,7 @@ enum Command {
     /// Write certificates for development.
     Certs(certs::Args),
     Check(check::Args),
+    Audit(audit::Args),
     /// Print every rule: what it denies, why, and what to do about it.
     Rules(rules::Args),
     /// Print what isthmus must be allowed to read, as manifests.
@@ -49,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Certs(args) => certs::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Rbac(args) => Ok(rbac::run(&args)),
         Command::Webhooks(args) => webhooks::run(&args),
@@ -57,4 +65,19 @@ pub fn main() -> ExitCode {
         anstream::eprintln!("isthmus: {error:#}");
         ExitCode::from(2)
     })
+}
+
+/// The exit status of a command that judges; `strict` counts warnings too.
+fn exit_code(report: &CheckReport, strict: bool) -> ExitCode {
+    let is_denied = report.count(Level::Denial) > 0;
+    let is_warned = report.count(Level::Warning) > 0;
+    ExitCode::from(u8::from(is_denied || (strict && is_warned)))
+}
+
+/// Prints a text; a reader who has seen enough is no error.
+fn print(to: &mut dyn Write, text: &str) -> std::io::Result<()> {
+    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
 }

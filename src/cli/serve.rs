@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::banner;
 use super::log::{self, LogFormat};
+use super::mesh::MeshArgs;
 use super::settings::SettingsArgs;
 use crate::server::{Certificate, Config, Ended, Limits, Server, Source, duration};
 use crate::watch;
@@ -24,10 +25,8 @@ const NO_MESH: &str = "give the directory that describes the mesh, --inventory D
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The directory of YAML and JSON files that describes the mesh. Without one, the cluster is
-    /// watched that isthmus runs in, or that a kubeconfig names.
-    #[arg(long, env = "ISTHMUS_INVENTORY", value_name = "DIR")]
-    inventory: Option<PathBuf>,
+    #[command(flatten)]
+    mesh: MeshArgs,
     /// How often the inventory is looked at.
     #[arg(
         long,
@@ -37,15 +36,6 @@ pub(super) struct Args {
         value_name = "DURATION"
     )]
     inventory_poll: Duration,
-    /// Watch the cluster that this file leads to, and add what the inventory says, if there is one.
-    #[arg(long, env = "ISTHMUS_KUBECONFIG", value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// The context of the kubeconfig.
-    #[arg(long, env = "ISTHMUS_CONTEXT", value_name = "NAME")]
-    context: Option<String>,
-    /// Watch the cluster that isthmus runs in, even though there is an inventory.
-    #[arg(long, env = "ISTHMUS_CLUSTER")]
-    cluster: bool,
     /// How long an admitted write counts that the cluster does not tell of.
     #[arg(
         long,
@@ -136,18 +126,14 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if let Some(inventory) = &args.inventory
-        && !inventory.is_dir()
-    {
-        bail!("--inventory {}: there is no such directory", inventory.display());
-    }
+    args.mesh.check()?;
     log::init(args.log_format, &args.log).context("--log")?;
     let certificate = certificate(args)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = cores.clamp(2, MOST_WORKERS);
     let config = Config {
         settings: args.settings.settings(),
-        inventory: args.inventory.clone(),
+        inventory: args.mesh.inventory.clone(),
         inventory_poll: args.inventory_poll,
         cluster: None,
         hold: args.hold,
@@ -170,7 +156,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start")?;
     let ended = runtime.block_on(async {
-        let cluster = cluster(args).await?;
+        let cluster = cluster(&args.mesh).await?;
         serve(Config { cluster, ..config }).await
     });
     // What is left is cut short, or has nothing to say any more.
@@ -182,13 +168,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The cluster to watch, if one is to be watched.
-async fn cluster(args: &Args) -> anyhow::Result<Option<kube::Config>> {
-    let named = args.cluster || args.kubeconfig.is_some() || args.context.is_some();
-    if args.inventory.is_some() && !named {
+async fn cluster(mesh: &MeshArgs) -> anyhow::Result<Option<kube::Config>> {
+    if !mesh.reads_cluster() {
         return Ok(None);
     }
-    let config = watch::config(args.kubeconfig.as_deref(), args.context.as_deref()).await;
-    if named { config } else { config.context(NO_MESH) }.map(Some)
+    let config = watch::as_pod(mesh.kubeconfig.as_deref(), mesh.context.as_deref()).await;
+    if mesh.names_cluster() { config } else { config.context(NO_MESH) }.map(Some)
 }
 
 async fn serve(config: Config) -> anyhow::Result<Ended> {

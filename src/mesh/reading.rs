@@ -99,6 +99,21 @@ impl Reading {
         Self { object, statements }
     }
 
+    /// The same with the status of what stands: an API server strips it from what people write,
+    /// and keeps its own.
+    #[must_use]
+    pub fn with_status_of(mut self, stands: Option<&Self>) -> Self {
+        for (_, claims) in &mut self.statements {
+            claims.retain(|claim| !claim.place.is_status());
+        }
+        for (member, claims) in stands.iter().flat_map(|stands| &stands.statements) {
+            for Claim { fact, place } in claims.iter().filter(|claim| claim.place.is_status()) {
+                self.claim(member, place.path().to_owned(), place.position(), fact.clone());
+            }
+        }
+        self
+    }
+
     /// The members it speaks of.
     pub fn members(&self) -> impl Iterator<Item = &MemberName> {
         self.statements.iter().map(|(name, _)| name)

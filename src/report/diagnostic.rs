@@ -1,12 +1,15 @@
-//! What `isthmus check` tells of a set of files, as data that every format prints.
+//! What `isthmus check` and `isthmus audit` tell, as data that every format prints.
 
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
 use super::locate::{Location, Source};
-use crate::mesh::{MemberName, ObjectRef};
+use super::position_words;
+use crate::mesh::{MemberName, ObjectRef, Place};
 use crate::review::Mildness;
+use crate::rule::Finding;
 
-/// Everything that is told of a set of files.
+/// Everything that is told of a set of files, or of what a cluster has.
 #[derive(Debug, Default)]
 pub struct CheckReport {
     /// The texts that locations point into.
@@ -41,7 +44,7 @@ pub struct Diagnostic {
     /// Why it is a warning and not a denial.
     pub because: Option<Mildness>,
     /// Where to look: at the field, or in a set that is held against a mesh at what it clashes
-    /// with in the set.
+    /// with in the set. Nothing where no file has it.
     pub at: Option<Location>,
     /// Whether `at` is not the field.
     pub is_elsewhere: bool,
@@ -125,6 +128,8 @@ pub struct Counts {
     pub objects: usize,
     /// Objects that do not.
     pub objects_passed_over: usize,
+    /// Objects of the cluster that the set is held against, if it is.
+    pub in_cluster: Option<usize>,
 }
 
 impl fmt::Display for FileChange {
@@ -148,22 +153,75 @@ impl CheckReport {
 
     /// The line that ends a report: what was looked at and what came of it.
     pub fn summary(&self) -> String {
-        let Counts { files, files_passed_over, objects, objects_passed_over } = self.counts;
+        let Counts { files, files_passed_over, objects, objects_passed_over, in_cluster } =
+            self.counts;
+        let against = in_cluster
+            .map(|objects| format!(" against {} of the cluster", counted(objects, "object")));
         format!(
-            "{} ({files_passed_over} passed over), {} judged ({objects_passed_over} passed over): {}, {}",
+            "{} ({files_passed_over} passed over), {} judged ({objects_passed_over} passed over){}: {}",
             counted(files, "file"),
             counted(objects, "object"),
-            counted(self.count(Level::Denial), "denial"),
-            counted(self.count(Level::Warning), "warning"),
+            against.unwrap_or_default(),
+            self.outcome(),
         )
+    }
+
+    /// How much is denied and warned of.
+    pub fn outcome(&self) -> String {
+        let denials = counted(self.count(Level::Denial), "denial");
+        format!("{denials}, {}", counted(self.count(Level::Warning), "warning"))
     }
 }
 
 impl Diagnostic {
-    /// What is wrong, and with which field; of which object where `at` points at another.
+    /// Something to tell, of which no more is known yet.
+    pub fn new(level: Level, code: &'static str) -> Self {
+        Self {
+            level,
+            code,
+            member: None,
+            object: None,
+            field: String::new(),
+            message: String::new(),
+            remedy: String::new(),
+            because: None,
+            at: None,
+            is_elsewhere: false,
+            related: Vec::new(),
+        }
+    }
+
+    /// A finding that denies, or that is a warning for a reason; not located yet.
+    pub fn of(finding: &Finding, because: Option<Mildness>) -> Self {
+        let level = if because.is_some() { Level::Warning } else { Level::Denial };
+        let place = &finding.place;
+        Self {
+            member: Some(Arc::clone(&finding.member)),
+            remedy: finding.remedy.clone(),
+            because,
+            ..Self::at(level, finding.rule, place, &finding.message)
+        }
+    }
+
+    /// How something would better be written; not located yet.
+    pub fn advice(place: &Place, advice: &str) -> Self {
+        Self::at(Level::Note, ADVICE, place, advice)
+    }
+
+    fn at(level: Level, code: &'static str, place: &Place, message: &str) -> Self {
+        Self {
+            object: Some(ObjectRef::clone(&place.object)),
+            field: place.path().to_owned(),
+            message: format!("{}{message}", position_words(place)),
+            ..Self::new(level, code)
+        }
+    }
+
+    /// What is wrong, and with which field; of which object where `at` does not show it.
     pub fn headline(&self) -> String {
         let mut headline = String::new();
-        if let Some(object) = self.object.as_ref().filter(|_| self.is_elsewhere) {
+        let is_shown = self.at.is_some() && !self.is_elsewhere;
+        if let Some(object) = self.object.as_ref().filter(|_| !is_shown) {
             // Writing to a String cannot fail.
             let _ = write!(headline, "{object}: ");
         }
@@ -189,6 +247,7 @@ impl Diagnostic {
     }
 }
 
-fn counted(count: usize, what: &str) -> String {
+/// A number of things.
+pub fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

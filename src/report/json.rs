@@ -1,4 +1,4 @@
-//! A report of `check` as one JSON object, for programs.
+//! A report of `check` or `audit` as one JSON object, for programs.
 
 use serde_json::{Value as Json, json};
 
@@ -40,6 +40,7 @@ pub fn json(report: &CheckReport) -> String {
             "filesPassedOver": counts.files_passed_over,
             "objects": counts.objects,
             "objectsPassedOver": counts.objects_passed_over,
+            "objectsOfCluster": counts.in_cluster,
             "denials": report.count(Level::Denial),
             "warnings": report.count(Level::Warning),
             "notes": report.count(Level::Note),

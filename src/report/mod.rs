@@ -7,6 +7,8 @@ pub mod locate;
 #[cfg(feature = "serve")]
 pub mod pretty;
 pub mod sarif;
+#[cfg(feature = "serve")]
+pub mod table;
 
 use std::borrow::Cow;
 

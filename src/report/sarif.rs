@@ -1,4 +1,4 @@
-//! A report of `check` as SARIF 2.1.0, which code scanning services read.
+//! A report of `check` or `audit` as SARIF 2.1.0, which code scanning services read.
 
 use std::fmt::Write;
 
@@ -63,7 +63,10 @@ fn result(report: &CheckReport, diagnostic: &Diagnostic) -> Json {
         "ruleId": diagnostic.code,
         "level": level,
         "message": {"text": text},
-        "locations": diagnostic.at.iter().map(|at| location(report, at)).collect::<Vec<_>>(),
+        "locations": [match &diagnostic.at {
+            Some(at) => location(report, at),
+            None => logical_location(diagnostic),
+        }],
     });
     let index = RULES.iter().map(|rule| rule.name).chain(CHECK_CODES.iter().map(|(code, _)| *code));
     if let Some(index) = index.into_iter().position(|name| name == diagnostic.code) {
@@ -84,6 +87,12 @@ fn result(report: &CheckReport, diagnostic: &Diagnostic) -> Json {
         result["relatedLocations"] = related.into();
     }
     result
+}
+
+/// What no file holds is named.
+fn logical_location(diagnostic: &Diagnostic) -> Json {
+    let object = diagnostic.object.as_ref().map(ToString::to_string).unwrap_or_default();
+    json!({"logicalLocations": [{"fullyQualifiedName": object, "kind": "resource"}]})
 }
 
 fn location(report: &CheckReport, at: &Location) -> Json {

@@ -1,6 +1,6 @@
 //! How the local cluster's own documents change under members, and what never is in the way.
 
-use super::guarded::{Guarded, described, local, member};
+use super::guarded::{Guarded, described, local};
 use super::transcript::Transcript;
 use crate::support::data;
 
@@ -77,16 +77,10 @@ fn members_are_described_by_config_maps_in_their_namespace_only() {
 
 #[test]
 fn what_stood_before_is_in_nobodys_way() {
-    let cluster = Guarded::start();
+    let cluster = Guarded::start_unasked();
     let mut told = Transcript::new("stood-before");
-    cluster.kubectl(&["delete", "validatingwebhookconfiguration", "isthmus"], "").ok();
     let twice = [("a", "10.1.0.0/16"), ("b", "10.1.0.0/16")].map(|(name, pods)| {
         described(name, false, &[("pod-subnet-cidr", pods), ("cluster-domain", "under_score")])
-    });
-    // Stored while nobody was asked, once the API server has noticed that.
-    crate::support::wait_for("the webhook to be gone", || {
-        let dry_run = ["create", "--dry-run=server", "-f", "-"];
-        cluster.kubectl(&dry_run, &member("x", "https://x")).succeeded.then_some(())
     });
     cluster.create(&twice.join("---\n")).ok();
     cluster.wait_watched(2);

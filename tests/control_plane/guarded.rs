@@ -1,5 +1,6 @@
 //! A cluster that isthmus guards.
 
+use std::path::{Path, PathBuf};
 use std::sync::MutexGuard;
 
 use super::plane::{Output, Plane, exclusive};
@@ -13,6 +14,7 @@ pub(crate) const CRDS: &str = include_str!("crds.yaml");
 pub(crate) struct Guarded {
     pub(crate) isthmus: Server,
     pub(crate) plane: &'static Plane,
+    kubeconfig: PathBuf,
     certs: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
@@ -30,6 +32,25 @@ impl Guarded {
 
     /// The same, isthmus being started with more arguments.
     pub(crate) fn start_by(crds: &str, failure_policy: &str, args: &[&str]) -> Self {
+        let guarded = Self::launch(crds, args);
+        if crds == CRDS {
+            guarded.register(failure_policy);
+        }
+        guarded
+    }
+
+    /// An empty cluster that isthmus watches, but whose API server does not ask it.
+    pub(crate) fn start_unasked() -> Self {
+        let guarded = Self::launch(CRDS, &[]);
+        // Until the API server has noticed that nobody is to be asked any more.
+        wait_for("the webhooks to be gone", || {
+            let dry_run = ["create", "--dry-run=server", "-f", "-"];
+            guarded.kubectl(&dry_run, &member("x", "https://x")).succeeded.then_some(())
+        });
+        guarded
+    }
+
+    fn launch(crds: &str, args: &[&str]) -> Self {
         let (plane, turn) = exclusive();
         clear(plane, crds);
         let certs = TempDir::new();
@@ -44,11 +65,7 @@ impl Guarded {
         let watched = ["--kubeconfig", kubeconfig.to_str().unwrap(), "--certs-dir", &directory];
         let isthmus = Server::launch_with(&[&watched, args].concat());
         isthmus.wait_ready();
-        let guarded = Self { isthmus, plane, certs, _turn: turn };
-        if crds == CRDS {
-            guarded.register(failure_policy);
-        }
-        guarded
+        Self { isthmus, plane, kubeconfig, certs, _turn: turn }
     }
 
     /// Has the API server ask isthmus, and waits until it does.
@@ -78,6 +95,12 @@ impl Guarded {
 
     pub(crate) fn kubectl(&self, args: &[&str], stdin: &str) -> Output {
         self.plane.kubectl(args, stdin)
+    }
+
+    /// What another command of isthmus prints in a directory, with the rights that the server has.
+    pub(crate) fn run(&self, directory: &Path, args: &[&str]) -> Ran {
+        let run = command(directory).args(args).env("KUBECONFIG", &self.kubeconfig).output();
+        Ran::from(run.unwrap())
     }
 
     /// Waits until the custom resources are served.
@@ -153,6 +176,24 @@ fn clear(plane: &Plane, crds: &str) {
     let ours = ["secret/d8-cluster-configuration", "cm/kubeadm-config", "cm/d8-cluster-uuid"];
     let delete = ["delete", "--ignore-not-found", "-n=kube-system"];
     plane.kubectl(&[&delete[..], &ours].concat(), "").ok();
+}
+
+/// What came of a command of isthmus.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<std::process::Output> for Ran {
+    fn from(output: std::process::Output) -> Self {
+        Self {
+            status: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
 }
 
 /// What the built program prints.

@@ -3,6 +3,7 @@
 mod changes;
 mod guarded;
 mod istio_remote;
+mod judged;
 mod outages;
 mod plane;
 mod transcript;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use super::guarded::Guarded;
+use super::guarded::{Guarded, Ran};
 use super::plane::Output;
 
 /// The commands of a test and all that they printed.
@@ -28,22 +28,52 @@ impl Transcript {
 
     /// Runs kubectl, and takes down what it prints.
     pub(crate) fn kubectl(&mut self, cluster: &Guarded, args: &[&str], stdin: &str) -> Output {
-        let mut output = cluster.kubectl(args, stdin);
-        let address = cluster.isthmus.webhook.to_string();
-        output.stderr = output.stderr.replace(&address, "127.0.0.1:8443");
-        let quoted = args.iter().map(|arg| {
-            if arg.contains([' ', '{', '"']) { format!("'{arg}'") } else { (*arg).to_owned() }
-        });
-        let _ = writeln!(self.text, "$ kubectl {}", quoted.collect::<Vec<_>>().join(" "));
-        for (mark, lines) in [("<  ", stdin), ("   ", &output.stdout), ("2> ", &output.stderr)] {
-            for line in lines.lines() {
-                let _ = writeln!(self.text, "{}", format!("{mark}{line}").trim_end());
-            }
-        }
+        let output = cluster.kubectl(args, stdin);
+        self.take_down(cluster, "kubectl", args, stdin, &output.stdout, &output.stderr);
         if !output.succeeded {
             self.text.push_str("exit: failure\n");
         }
         output
+    }
+
+    /// Runs isthmus in a directory, and takes down what it prints.
+    pub(crate) fn isthmus(&mut self, cluster: &Guarded, directory: &Path, args: &[&str]) -> Ran {
+        let ran = cluster.run(directory, args);
+        self.take_down(cluster, "isthmus", args, "", &ran.stdout, &ran.stderr);
+        let _ = writeln!(self.text, "exit: {}", ran.status);
+        ran
+    }
+
+    /// Takes down a command and what it printed.
+    pub(crate) fn print(&mut self, command: &str, printed: &str) {
+        let _ = writeln!(self.text, "{command}");
+        for line in printed.lines() {
+            let _ = writeln!(self.text, "{}", format!("   {line}").trim_end());
+        }
+    }
+
+    fn take_down(
+        &mut self,
+        cluster: &Guarded,
+        program: &str,
+        args: &[&str],
+        stdin: &str,
+        stdout: &str,
+        stderr: &str,
+    ) {
+        let quoted = args.iter().map(|arg| {
+            if arg.contains([' ', '{', '"']) { format!("'{arg}'") } else { (*arg).to_owned() }
+        });
+        let _ = writeln!(self.text, "$ {program} {}", quoted.collect::<Vec<_>>().join(" "));
+        let webhook = cluster.isthmus.webhook.to_string();
+        let api = cluster.plane.api().to_string();
+        for (mark, lines) in [("<  ", stdin), ("   ", stdout), ("2> ", stderr)] {
+            // Addresses are others with each run.
+            let lines = lines.replace(&webhook, "127.0.0.1:8443").replace(&api, "127.0.0.1:6443");
+            for line in lines.lines() {
+                let _ = writeln!(self.text, "{}", format!("{mark}{line}").trim_end());
+            }
+        }
     }
 
     /// Holds what was printed against what is expected.

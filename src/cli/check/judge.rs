@@ -11,10 +11,9 @@ use crate::manifest::broken::{BrokenDocument, is_of_mesh, set_broken_aside};
 use crate::manifest::{Manifest, fix, read, read_as};
 use crate::mesh::{Mesh, ObjectRef, Place, Reading};
 use crate::report::diagnostic::{
-    ADVICE, CheckReport, Counts, DEFINED_TWICE, Diagnostic, Level, NOT_FIXED, PassedOver, REWRITTEN,
+    CheckReport, Counts, DEFINED_TWICE, Diagnostic, Level, NOT_FIXED, PassedOver, REWRITTEN,
 };
 use crate::report::locate::{Location, Source, find};
-use crate::report::position_words;
 use crate::review::{Mildness, review_all};
 use crate::rule::Finding;
 use crate::settings::Settings;
@@ -68,12 +67,13 @@ fn is_finding(broken: &BrokenDocument) -> bool {
     broken.is_of_mesh && !broken.is_template
 }
 
-/// Judges a set of files as a change to those it is held against. `not_fixed` tells which objects
-/// could not be written back, if that was tried. With a `kind` the set's files are each one object
-/// of it.
+/// Judges a set of files as a change to those it is held against, and to what a cluster has, which
+/// counts before what those files say of the same object. `not_fixed` tells which objects could not
+/// be written back, if that was tried. With a `kind` the set's files are each one object of it.
 pub(super) fn judge(
     set: Inputs,
     against: Inputs,
+    cluster: Option<Vec<Reading>>,
     settings: &Arc<Settings>,
     kind: Option<&'static str>,
     not_fixed: Option<&NotFixed>,
@@ -82,6 +82,7 @@ pub(super) fn judge(
     let mut counts = Counts {
         files: count + set.passed_over.len() + set.other_files,
         files_passed_over: set.passed_over.len() + set.other_files,
+        in_cluster: cluster.as_ref().map(Vec::len),
         ..Counts::default()
     };
     let mut passed_over = set.passed_over;
@@ -89,7 +90,7 @@ pub(super) fn judge(
     let sources: Vec<_> = inputs.map(|input| Source::new(input.name, input.text)).collect();
     let texts: Vec<_> = sources.iter().map(|source| readable(source.text())).collect();
 
-    let mut judge = Judge::new(settings, &sources, count);
+    let mut judge = Judge::new(settings, &sources, count, cluster);
     for (((text, broken), name), source) in texts.iter().zip(names(&sources, count)).zip(0..) {
         let manifests = match kind.filter(|_| source < count) {
             Some(kind) => read_as(text, &name, kind).map(|manifest| vec![manifest]),
@@ -148,6 +149,8 @@ struct Judge<'a> {
     sources: &'a [Source],
     /// How many of the sources are the set; those after them are what it is held against.
     count: usize,
+    /// What a cluster has, if the set is held against one.
+    cluster: Option<HashMap<Arc<ObjectRef>, Reading>>,
     objects: Vec<Judged<'a>>,
     /// For each object the last definition, which counts, as it does for kubectl; one of the set
     /// before any other.
@@ -156,9 +159,16 @@ struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    fn new(settings: &'a Arc<Settings>, sources: &'a [Source], count: usize) -> Self {
+    fn new(
+        settings: &'a Arc<Settings>,
+        sources: &'a [Source],
+        count: usize,
+        cluster: Option<Vec<Reading>>,
+    ) -> Self {
+        let by_object = |reading: Reading| (Arc::clone(&reading.object), reading);
+        let cluster = cluster.map(|readings| readings.into_iter().map(by_object).collect());
         let (objects, counts, told) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { settings, sources, count, objects, counts, told }
+        Self { settings, sources, count, cluster, objects, counts, told }
     }
 
     /// Tells of documents that are no YAML, and gives back those that are passed over.
@@ -166,7 +176,7 @@ impl<'a> Judge<'a> {
         let (told, passed): (Vec<_>, Vec<_>) = broken.iter().partition(|b| is_finding(b));
         for broken in told {
             let at = self.source(source).location(source, broken.error.span.bytes.clone());
-            let base = diagnostic(Level::Denial, INVALID_DOCUMENT, Some(at));
+            let base = diagnostic_at(Level::Denial, INVALID_DOCUMENT, at);
             self.told.push(Diagnostic {
                 message: broken.error.what.clone(),
                 remedy: "write the document as YAML".to_owned(),
@@ -192,6 +202,10 @@ impl<'a> Judge<'a> {
             Ok(_) | Err(_) => return false,
         };
         let object = ObjectRef::clone(&reading.object);
+        let in_cluster = self.cluster.as_ref().is_some_and(|found| found.contains_key(&object));
+        if source >= self.count && in_cluster {
+            return false;
+        }
         self.objects.push(Judged { source, index, manifest, reading });
         let newest = self.objects.len() - 1;
         let stands = self.counts.get(&object).and_then(|index| self.objects.get(*index));
@@ -209,7 +223,7 @@ impl<'a> Judge<'a> {
         let why = error.to_string();
         // Its place is one in the JSON that was made of the object.
         let why = why.split(" at line ").next().unwrap_or_default();
-        let base = diagnostic(Level::Denial, INVALID_DOCUMENT, Some(at));
+        let base = diagnostic_at(Level::Denial, INVALID_DOCUMENT, at);
         self.told.push(Diagnostic {
             message: format!("the object cannot be read: {why}"),
             remedy: "write it as its kind demands".to_owned(),
@@ -234,7 +248,7 @@ impl<'a> Judge<'a> {
             let counts = self.locate(counting, "metadata.name", 0).0;
             let file = &self.source(counting.source).name;
             let here = &self.source(judged.source).name;
-            let base = diagnostic(Level::Warning, DEFINED_TWICE, Some(at));
+            let base = diagnostic_at(Level::Warning, DEFINED_TWICE, at);
             told.push(Diagnostic {
                 object: Some(ObjectRef::clone(object)),
                 field: "metadata.name".to_owned(),
@@ -260,11 +274,18 @@ impl<'a> Judge<'a> {
             .iter()
             .enumerate()
             .filter(|(index, judged)| judged.source < self.count && counted(*index, judged))
-            .map(|(_, judged)| judged.reading.clone())
+            .map(|(_, judged)| match &self.cluster {
+                Some(cluster) => {
+                    let stands = cluster.get(&judged.reading.object);
+                    judged.reading.clone().with_status_of(stands)
+                }
+                None => judged.reading.clone(),
+            })
             .collect();
         let stands = || {
             let stands = self.objects.iter().filter(|judged| judged.source >= self.count);
-            stands.map(|judged| judged.reading.clone())
+            let in_cluster = self.cluster.iter().flat_map(HashMap::values).cloned();
+            stands.map(|judged| judged.reading.clone()).chain(in_cluster)
         };
         let before = Mesh::of(Arc::clone(self.settings), stands());
         let after = Mesh::of(Arc::clone(self.settings), stands().chain(written.iter().cloned()));
@@ -276,20 +297,22 @@ impl<'a> Judge<'a> {
             self.told.push(self.finding(&warning.finding, Some(warning.because)));
         }
         for (place, note) in &verdict.notes {
-            let (at, inside) = self.place(place);
-            let base = diagnostic(Level::Note, ADVICE, at);
-            self.told.push(Diagnostic {
-                object: Some(ObjectRef::clone(&place.object)),
-                field: place.path().to_owned(),
-                message: told(note, place, inside),
-                ..base
-            });
+            let (at, is_inside) = self.place(place);
+            let mut told = Diagnostic { at, ..Diagnostic::advice(place, note) };
+            if is_inside {
+                told.message.clone_from(note);
+            }
+            self.told.push(told);
         }
     }
 
     fn finding(&self, finding: &Finding, because: Option<Mildness>) -> Diagnostic {
-        let (at, inside) = self.place(&finding.place);
-        let message = told(&finding.message, &finding.place, inside);
+        let mut told = Diagnostic::of(finding, because);
+        let (at, is_inside) = self.place(&finding.place);
+        if is_inside {
+            // A place in the file makes the position inside the text superfluous.
+            told.message.clone_from(&finding.message);
+        }
         let others = [
             ("the other side", finding.against.as_ref()),
             ("what puts it on this network", finding.because.as_ref()),
@@ -297,30 +320,21 @@ impl<'a> Judge<'a> {
         let others = others.into_iter().filter_map(|(what, place)| Some((what, place?)));
         let mut related: Vec<_> =
             others.filter_map(|(what, place)| Some((what, self.place(place).0?))).collect();
-        let mut at = at;
-        let mut is_elsewhere = false;
         // A reader of the set looks for what the set can change.
         let in_set = |at: &Location| at.source < self.count;
-        if at.as_ref().is_some_and(|at| !in_set(at))
-            && let Some((_, place)) = related.iter_mut().find(|(_, place)| in_set(place))
-            && let Some(at) = &mut at
-        {
-            std::mem::swap(at, place);
-            is_elsewhere = true;
-        }
-        related.retain(|(_, place)| at.as_ref() != Some(place));
-        let level = if because.is_some() { Level::Warning } else { Level::Denial };
-        Diagnostic {
-            member: Some(Arc::clone(&finding.member)),
-            object: Some(ObjectRef::clone(&finding.place.object)),
-            field: finding.place.path().to_owned(),
-            message,
-            remedy: finding.remedy.clone(),
-            because,
-            is_elsewhere,
-            related,
-            ..diagnostic(level, finding.rule, at)
-        }
+        told.at = match (at, related.iter().position(|(_, place)| in_set(place))) {
+            (Some(at), Some(other)) if !in_set(&at) => {
+                told.is_elsewhere = true;
+                Some(std::mem::replace(&mut related[other].1, at))
+            }
+            (None, Some(other)) => {
+                told.is_elsewhere = true;
+                Some(related.remove(other).1)
+            }
+            (at, _) => at,
+        };
+        related.retain(|(_, place)| told.at.as_ref() != Some(place));
+        Diagnostic { related, ..told }
     }
 
     /// Tells what admission would write otherwise.
@@ -329,7 +343,7 @@ impl<'a> Judge<'a> {
         for judged in self.objects.iter().filter(|judged| judged.source < self.count) {
             for rewrite in fix::rewrites(&judged.manifest, self.settings) {
                 let field = fix::dotted(&rewrite.pointer);
-                let at = Some(self.locate(judged, &field, 0).0);
+                let at = self.locate(judged, &field, 0).0;
                 let to = rewrite.to;
                 let what = match rewrite.from {
                     None => format!("absent, and admission writes {to}"),
@@ -348,7 +362,7 @@ impl<'a> Judge<'a> {
                     field,
                     message: what,
                     remedy,
-                    ..diagnostic(level, code, at)
+                    ..diagnostic_at(level, code, at)
                 });
             }
         }
@@ -357,7 +371,9 @@ impl<'a> Judge<'a> {
 
     /// Where a place is, and whether that is its line inside a carried text.
     fn place(&self, place: &Place) -> (Option<Location>, bool) {
-        let index = self.counts.get(&*place.object);
+        // A cluster keeps a status that no file has.
+        let is_of_cluster = self.cluster.is_some() && place.is_status();
+        let index = self.counts.get(&*place.object).filter(|_| !is_of_cluster);
         let Some(judged) = index.and_then(|index| self.objects.get(*index)) else {
             return (None, false);
         };
@@ -378,25 +394,6 @@ impl<'a> Judge<'a> {
     }
 }
 
-fn diagnostic(level: Level, code: &'static str, at: Option<Location>) -> Diagnostic {
-    Diagnostic {
-        level,
-        code,
-        member: None,
-        object: None,
-        field: String::new(),
-        message: String::new(),
-        remedy: String::new(),
-        because: None,
-        at,
-        is_elsewhere: false,
-        related: Vec::new(),
-    }
-}
-
-/// A message with the position inside a carried text, which only a place in the file makes
-/// superfluous.
-fn told(message: &str, place: &Place, is_inside: bool) -> String {
-    let position = if is_inside { String::new() } else { position_words(place) };
-    format!("{position}{message}")
+fn diagnostic_at(level: Level, code: &'static str, at: Location) -> Diagnostic {
+    Diagnostic { at: Some(at), ..Diagnostic::new(level, code) }
 }

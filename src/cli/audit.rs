@@ -1,0 +1,116 @@
+//! `isthmus audit`: what a cluster has now, judged as one mesh.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::bail;
+use clap::ValueEnum;
+
+use super::mesh::MeshArgs;
+use super::settings::SettingsArgs;
+use super::{cluster, exit_code, print};
+use crate::inventory::Inventory;
+use crate::mesh::{Mesh, Reading};
+use crate::report::diagnostic::{CheckReport, Counts, Diagnostic};
+use crate::report::json::json;
+use crate::report::sarif::sarif;
+use crate::report::table::table;
+use crate::review::review_all;
+use crate::settings::Settings;
+use crate::watch;
+
+/// How wide a table is that no terminal shows, in characters.
+const WIDTH: usize = 100;
+/// How narrow and how wide one becomes on a terminal: longer lines are hard to read.
+const WIDTHS: (usize, usize) = (60, 120);
+
+/// Judge what a cluster has now as one mesh.
+///
+/// Reads the cluster that the kubeconfig leads to, as for kubectl, or the one that isthmus runs in;
+/// with --inventory only files; with both, files for what the cluster does not have.
+///
+/// Exit status: 0 if admission would deny nothing of it, 1 if it would (with --strict also if it
+/// would warn), 2 if something cannot be read or used.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    mesh: MeshArgs,
+    /// How to print what is found.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Exit with 1 also where something is only warned of.
+    #[arg(long)]
+    strict: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people: one block for each finding.
+    Table,
+    /// One JSON object.
+    Json,
+    /// SARIF 2.1.0, for code scanning services.
+    Sarif,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.mesh.check()?;
+    let settings = Arc::new(args.settings.settings());
+    let mut readings = match &args.mesh.inventory {
+        Some(directory) => of_files(directory, &settings)?,
+        None => Vec::new(),
+    };
+    if args.mesh.reads_cluster() {
+        let (file, context) = (args.mesh.kubeconfig.as_deref(), args.mesh.context.as_deref());
+        readings.extend(cluster::read(watch::as_kubectl(file, context), &settings)?);
+    }
+    let report = judge(readings, settings);
+    let text = match args.format {
+        Format::Table => table(&report, width()),
+        Format::Json => json(&report),
+        Format::Sarif => sarif(&report),
+    };
+    print(&mut anstream::stdout(), &text)?;
+    Ok(exit_code(&report, args.strict))
+}
+
+fn of_files(directory: &Path, settings: &Arc<Settings>) -> anyhow::Result<Vec<Reading>> {
+    let mut inventory = Inventory::new(directory.to_owned(), Arc::clone(settings));
+    inventory.refresh();
+    let errors: Vec<_> = inventory.errors().collect();
+    if !errors.is_empty() {
+        bail!("--inventory {}: {}", directory.display(), errors.join("; "));
+    }
+    Ok(inventory.readings().cloned().collect())
+}
+
+/// Judges a mesh as if all of it were written now. Of an object that comes twice, the last one
+/// counts.
+fn judge(readings: Vec<Reading>, settings: Arc<Settings>) -> CheckReport {
+    let by_object: BTreeMap<_, _> =
+        readings.into_iter().map(|reading| (Arc::clone(&reading.object), reading)).collect();
+    let readings: Vec<_> = by_object.into_values().collect();
+    let nothing = Mesh::new(Arc::clone(&settings));
+    let verdict = review_all(&nothing, &Mesh::of(settings, readings.iter().cloned()), &readings);
+    let denials = verdict.denials.iter().map(|finding| Diagnostic::of(finding, None));
+    let warnings = verdict.warnings.iter();
+    let warnings = warnings.map(|it| Diagnostic::of(&it.finding, Some(it.because)));
+    let notes = verdict.notes.iter().map(|(place, note)| Diagnostic::advice(place, note));
+    let mut diagnostics: Vec<_> = denials.chain(warnings).chain(notes).collect();
+    diagnostics.sort_by(|a, b| {
+        let key = |it: &Diagnostic| (it.level, it.code, it.object.clone());
+        key(a).cmp(&key(b))
+    });
+    let counts = Counts { objects: readings.len(), ..Counts::default() };
+    CheckReport { diagnostics, counts, ..CheckReport::default() }
+}
+
+fn width() -> usize {
+    let (narrow, wide) = WIDTHS;
+    terminal_size::terminal_size_of(std::io::stdout())
+        .map_or(WIDTH, |(width, _)| usize::from(width.0).clamp(narrow, wide))
+}

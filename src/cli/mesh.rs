@@ -1,0 +1,45 @@
+//! Where the mesh is read from: the cluster, a directory of files, or both.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+
+/// Flags that every command takes that reads the mesh.
+#[derive(Debug, clap::Args)]
+pub(super) struct MeshArgs {
+    /// The directory of YAML and JSON files that describes the mesh. Without one, the cluster is
+    /// read that isthmus runs in, or that a kubeconfig names.
+    #[arg(long, env = "ISTHMUS_INVENTORY", value_name = "DIR")]
+    pub(super) inventory: Option<PathBuf>,
+    /// Read the cluster that this file leads to, and add what the inventory says, if there is one.
+    #[arg(long, env = "ISTHMUS_KUBECONFIG", value_name = "FILE")]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig.
+    #[arg(long, env = "ISTHMUS_CONTEXT", value_name = "NAME")]
+    pub(super) context: Option<String>,
+    /// Read the cluster even though there is an inventory.
+    #[arg(long, env = "ISTHMUS_CLUSTER")]
+    cluster: bool,
+}
+
+impl MeshArgs {
+    /// Whether a cluster is asked for by name.
+    pub(super) fn names_cluster(&self) -> bool {
+        self.cluster || self.kubeconfig.is_some() || self.context.is_some()
+    }
+
+    /// Whether a cluster is read.
+    pub(super) fn reads_cluster(&self) -> bool {
+        self.inventory.is_none() || self.names_cluster()
+    }
+
+    /// Refuses an inventory that is not there.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        match &self.inventory {
+            Some(inventory) if !inventory.is_dir() => {
+                bail!("--inventory {}: there is no such directory", inventory.display())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A watch that keeps a mesh as the cluster says. Any error ends it, and it begins anew with a
+//! list. What was last known stands meanwhile.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use kube::Client;
+use kube::api::{DynamicObject, TypeMeta};
+use kube::runtime::watcher::{self, Event, watcher};
+use tokio::time::{sleep, timeout};
+
+use super::{ANSWER, FORBIDDEN, NOT_FOUND, SILENT, Served, Watch, Watched, reason};
+use crate::mesh::ObjectRef;
+use crate::snapshot::Snapshot;
+use crate::standing::Standing;
+
+/// How often a resource is looked for that the API server does not serve.
+const ABSENT: Duration = Duration::from_secs(1);
+/// How long to wait after the first error, and after many.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// How long one watch call lasts, in seconds: a connection that broke in silence is noticed by it.
+const CALL: u32 = 60;
+/// The status of a watch that was away for longer than the API server remembers.
+const EXPIRED: u16 = 410;
+/// After so many refusals in a row a watch is told of by itself: for a moment after its start an
+/// API server refuses everybody.
+const MANY: u32 = 8;
+
+impl Watch {
+    /// Keeps the mesh as the cluster says, for ever.
+    pub async fn run(self, client: Client, snapshot: Arc<Snapshot>, standing: Arc<Standing>) {
+        let (name, known) = (self.to_string(), BTreeSet::new());
+        let mut watching =
+            Watching { watch: self, name, client, snapshot, standing, known, refusals: 0 };
+        let mut wait = BACKOFF.0;
+        loop {
+            let listed = watching.listed().await;
+            wait = if listed { BACKOFF.0 } else { (wait * 2).min(BACKOFF.1) };
+            sleep(wait).await;
+        }
+    }
+}
+
+/// A watch under way.
+struct Watching {
+    watch: Watch,
+    name: String,
+    client: Client,
+    snapshot: Arc<Snapshot>,
+    standing: Arc<Standing>,
+    /// The objects that it knows.
+    known: BTreeSet<Arc<ObjectRef>>,
+    /// How often it was refused in a row.
+    refusals: u32,
+}
+
+impl Watching {
+    /// Watches until that fails; says whether there was a list at least.
+    async fn listed(&mut self) -> bool {
+        let served = match timeout(ANSWER, self.watch.served(&self.client)).await {
+            Ok(Ok(served)) => served,
+            Ok(Err(error)) => return self.lost(&reason(&error)),
+            Err(_) => return self.lost(SILENT),
+        };
+        match served {
+            Some(served) => self.follow(served).await,
+            None => self.absent().await,
+        }
+    }
+
+    /// There is nothing to list, and nothing wrong with that.
+    async fn absent(&mut self) -> bool {
+        self.replace(BTreeSet::new());
+        self.back();
+        sleep(ABSENT).await;
+        true
+    }
+
+    async fn follow(&mut self, Served { api, types }: Served) -> bool {
+        let mut config = watcher::Config::default().timeout(CALL);
+        config.field_selector = self.watch.fields();
+        config.label_selector = self.watch.labels();
+        let mut events = pin!(watcher(api, config));
+        let mut listing = BTreeSet::new();
+        let mut listed = false;
+        loop {
+            let event = if listed {
+                events.next().await
+            } else {
+                match timeout(ANSWER, events.next()).await {
+                    Ok(event) => event,
+                    Err(_) => return self.lost(SILENT),
+                }
+            };
+            match event {
+                Some(Ok(Event::Init)) => listing.clear(),
+                Some(Ok(Event::InitApply(object))) => listing.extend(self.applied(object, &types)),
+                Some(Ok(Event::InitDone)) => {
+                    self.replace(std::mem::take(&mut listing));
+                    self.back();
+                    listed = true;
+                }
+                Some(Ok(Event::Apply(object))) => {
+                    let applied = self.applied(object, &types);
+                    self.known.extend(applied);
+                }
+                Some(Ok(Event::Delete(object))) => self.deleted(object, &types),
+                Some(Err(error)) => match status(&error) {
+                    Some(NOT_FOUND) => return listed,
+                    // Left to itself, kube may ask for the same past again and again.
+                    Some(EXPIRED) => {
+                        let watch = &self.name;
+                        tracing::info!(watch, "the watch had expired; it begins anew with a list");
+                        return listed;
+                    }
+                    Some(FORBIDDEN) if self.watch.has_no_namespace(&self.client).await => {
+                        return self.absent().await;
+                    }
+                    _ => {
+                        self.lost(&reason(&error));
+                        return listed;
+                    }
+                },
+                None => {
+                    self.lost("the watch has ended");
+                    return listed;
+                }
+            }
+        }
+    }
+
+    fn applied(&self, object: DynamicObject, types: &TypeMeta) -> Option<Arc<ObjectRef>> {
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let settings = self.snapshot.read(|mesh| Arc::clone(mesh.settings()));
+        match self.watch.read(object, types, &settings) {
+            Watched::Says(reading) => {
+                let object = Arc::clone(&reading.object);
+                self.snapshot.observe(reading);
+                Some(object)
+            }
+            Watched::OfNoConcern => None,
+            Watched::Unreadable(error) => {
+                let watch = &self.name;
+                tracing::error!(
+                    watch,
+                    name,
+                    error,
+                    "an object cannot be read; what it said stands"
+                );
+                let object = self.known.iter().find(|known| *known.name == *name);
+                object.cloned()
+            }
+        }
+    }
+
+    fn deleted(&mut self, object: DynamicObject, types: &TypeMeta) {
+        // By what it is, not by what it bears now: it may have lost the label it was found by.
+        let (name, namespace) = (object.metadata.name, object.metadata.namespace);
+        let same = |known: &&Arc<ObjectRef>| {
+            Some(&*known.name) == name.as_deref()
+                && known.namespace.as_deref() == namespace.as_deref()
+                && known.kind == types.kind
+        };
+        let found = self.known.iter().find(same).cloned();
+        if let Some(object) = found {
+            self.known.remove(&object);
+            self.snapshot.forget(&object);
+        }
+    }
+
+    /// Puts what was listed in place of what was known.
+    fn replace(&mut self, listed: BTreeSet<Arc<ObjectRef>>) {
+        for object in self.known.difference(&listed) {
+            self.snapshot.forget(object);
+        }
+        self.known = listed;
+    }
+
+    fn back(&mut self) {
+        self.refusals = 0;
+        if self.standing.live(&self.name) {
+            tracing::info!("the API server is back; the mesh is as the cluster says");
+        }
+    }
+
+    /// Tells once of an API server that is lost, however many watches it had, and once of a watch
+    /// that it goes on refusing.
+    fn lost(&mut self, why: &str) -> bool {
+        let refused = why.contains("forbidden");
+        self.refusals = if refused { self.refusals + 1 } else { 0 };
+        let watch = &self.name;
+        let first = self.standing.lost() == 0;
+        self.standing.lose(watch, why);
+        if first {
+            tracing::error!(watch, why, "the API server is lost; what was last known stands");
+        } else if self.refusals == MANY {
+            tracing::error!(watch, why, "the API server refuses a watch");
+        } else {
+            tracing::debug!(watch, why, "the API server is still lost");
+        }
+        false
+    }
+}
+
+/// The status that the API server has answered with, if it has.
+fn status(error: &watcher::Error) -> Option<u16> {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status))
+        | WatchError(status) => Some(status.code),
+        _ => None,
+    }
+}
