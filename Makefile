@@ -6,13 +6,17 @@ TOOLS := $(CURDIR)/target/tools
 CARGO_DENY_VERSION := 0.20.2
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help run test format lint core unit control-plane docs deny bench golden release clean
+.PHONY: help run demo test format lint core unit control-plane docs deny bench golden release clean
 
 help: ## Print what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 run: ## Serve the example mesh over HTTPS, with a certificate made on the spot.
 	$(CARGO) run --release -- serve --inventory manifests/examples/mesh
+
+demo: control-plane ## Show isthmus before a real control plane: an example mesh, and what it refuses.
+	$(CARGO) build --locked
+	tests/control-plane/demo
 
 test: format lint core unit docs deny ## All that must hold before a change lands.
 
@@ -31,7 +35,7 @@ core: ## Check that the core builds without anything that does I/O.
 unit: control-plane ## Run every test.
 	$(CARGO) test --locked --lib --test integration
 
-control-plane: ## Build the etcd, kube-apiserver, kubectl and helm that the tests start, once.
+control-plane: ## Build the etcd, kube-apiserver, kubectl and helm that tests and demo start, once.
 	@test -n "$$KUBEBUILDER_ASSETS" || tests/control-plane/build
 
 docs: ## Build the documentation of the code, without a broken link.

@@ -157,7 +157,11 @@ fn clear(plane: &Plane, crds: &str) {
     let webhooks = "validatingwebhookconfigurations,mutatingwebhookconfigurations";
     plane.kubectl(&["delete", webhooks, "--all"], "").ok();
     if crds == CRDS {
-        plane.kubectl(&["apply", "-f", "-"], crds).ok();
+        // A resource that was stored in another version cannot go back to this one.
+        if !plane.kubectl(&["apply", "-f", "-"], crds).succeeded {
+            plane.kubectl(&["delete", "crd", "--all"], "").ok();
+            plane.kubectl(&["apply", "-f", "-"], crds).ok();
+        }
         wait_established(plane);
         // As one request each: kubectl deletes a thousand objects one by one, and slowly.
         for resource in ["istiomulticlusters", "moduleconfigs", "clusterconfigurations"] {

@@ -1,6 +1,8 @@
 //! isthmus before a real kube-apiserver, as those see it who run kubectl.
 
 mod changes;
+mod demo;
+mod documents;
 mod guarded;
 mod istio_remote;
 mod judged;

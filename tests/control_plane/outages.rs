@@ -2,9 +2,10 @@
 
 use std::sync::Barrier;
 
+use base64::Engine;
 use serde_json::{Value as Json, json};
 
-use super::guarded::{CRDS, Guarded, local, member};
+use super::guarded::{CRDS, Guarded, described, local, member};
 use super::plane::ADMIN;
 use super::transcript::Transcript;
 use crate::support::client::Client;
@@ -30,6 +31,99 @@ fn resources_that_come_later_and_go_are_normal() {
         cluster.wait_watched(1);
         cluster.isthmus.wait_metric("isthmus_lost_watches", 0.0);
     }
+}
+
+#[test]
+fn a_resource_that_is_served_in_another_version_goes_on_being_seen() {
+    let version = |name: &str, served: bool, storage: bool| {
+        format!(
+            "    - name: {name}\n      served: {served}\n      storage: {storage}\n      schema:\n        openAPIV3Schema:\n          type: object\n          x-kubernetes-preserve-unknown-fields: true\n"
+        )
+    };
+    let new = version("v1", true, true);
+    assert!(CRDS.contains(&new));
+    let old = CRDS.replace(&new, &version("v1alpha1", true, true));
+    let cluster = Guarded::start_with("", "Fail");
+    cluster.kubectl(&["apply", "-f", "-"], &old).ok();
+    cluster.wait_established();
+    cluster.register("Fail");
+    let far = |version: &str, pods: &str| {
+        format!(
+            "apiVersion: deckhouse.io/{version}\nkind: ClusterConfiguration\nmetadata:\n  name: far\npodSubnetCIDR: {pods}\nserviceSubnetCIDR: 10.223.0.0/16\n"
+        )
+    };
+    let flat = |pods: &str| described("near", false, &[("pod-subnet-cidr", pods)]);
+    let refused = |pods: &str| {
+        let dry_run = ["create", "--dry-run=server", "-f", "-"];
+        let near = cluster.kubectl(&dry_run, &flat(pods));
+        assert!(near.succeeded || near.stderr.contains("(ClusterConfiguration far)"), "{near:?}");
+        !near.succeeded
+    };
+    let replace = ["replace", "-f", "-"];
+    cluster.create(&far("v1alpha1", "10.112.0.0/16")).ok();
+    cluster.wait_watched(1);
+    assert!(refused("10.112.0.0/16"));
+    cluster.kubectl(&replace, &far("v1alpha1", "10.113.0.0/16")).ok();
+    cluster.wait_watched(1);
+    assert!(refused("10.113.0.0/16") && !refused("10.112.0.0/16"));
+    // The new version beside the old one, and then alone.
+    for (is_served, pods) in [(true, "10.114.0.0/16"), (false, "10.115.0.0/16")] {
+        let both = new.clone() + &version("v1alpha1", is_served, false);
+        let crds = CRDS.replace(&new, &both);
+        cluster.kubectl(&["apply", "-f", "-"], &crds).ok();
+        wait_for("the new version", || {
+            cluster.kubectl(&replace, &far("v1", pods)).succeeded.then_some(())
+        });
+        // Not what was admitted, but what the watch tells.
+        cluster.wait_watched(1);
+        assert!(refused(pods) && !refused("10.113.0.0/16"));
+    }
+    wait_for("the old version to be gone", || {
+        let old = ["get", "--raw=/apis/deckhouse.io/v1alpha1/clusterconfigurations"];
+        (!cluster.kubectl(&old, "").succeeded).then_some(())
+    });
+    for pods in ["10.116.0.0/16", "10.117.0.0/16"] {
+        cluster.kubectl(&replace, &far("v1", pods)).ok();
+        cluster.wait_watched(1);
+        assert!(refused(pods) && !refused("10.115.0.0/16"));
+    }
+    cluster.isthmus.wait_metric("isthmus_lost_watches", 0.0);
+    cluster.kubectl(&["delete", "clusterconfiguration/far"], "").ok();
+    cluster.wait_watched(0);
+}
+
+#[test]
+fn a_watch_that_has_expired_begins_anew() {
+    let cluster = Guarded::start();
+    let kept = member("kept", "https://istio.kept.example.com/metadata/");
+    let lost = member("lost", "https://istio.lost.example.com/metadata/");
+    cluster.create(&(kept + "---\n" + &lost)).ok();
+    cluster.wait_watched(2);
+    assert!(!cluster.isthmus.logged().contains("expired"), "{}", cluster.isthmus.logged());
+    let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    cluster.plane.while_api_server_sleeps(|| {
+        // Nothing that was under way outlives etcd, so the API server has to ask for what came
+        // after the last revision that it knows, and that is compacted.
+        cluster.plane.stop_etcd();
+        cluster.plane.start_etcd();
+        let key = base64("/registry/deckhouse.io/istiomulticlusters/lost");
+        let deleted = cluster.plane.etcd("/v3/kv/deleterange", &json!({"key": key}));
+        assert_eq!(deleted["deleted"], "1");
+        let note = json!({"key": base64("/tests/note"), "value": base64("x")});
+        let put = cluster.plane.etcd("/v3/kv/put", &note);
+        let revision = &put["header"]["revision"];
+        cluster.plane.etcd("/v3/kv/compaction", &json!({"revision": revision, "physical": true}));
+    });
+    cluster.isthmus.wait_logged("the watch had expired; it begins anew with a list");
+    cluster.wait_watched(1);
+    let twin = |of: &str| member("twin", &format!("https://istio.{of}.example.com/metadata/"));
+    let dry_run = ["create", "--dry-run=server", "-f", "-"];
+    wait_for("the API server", || cluster.kubectl(&dry_run, &twin("lost")).succeeded.then_some(()));
+    let refused = cluster.kubectl(&dry_run, &twin("kept"));
+    assert!(refused.stderr.contains("(IstioMulticluster kept)"), "{refused:?}");
+    assert!(!cluster.isthmus.logged().contains("is lost"), "{}", cluster.isthmus.logged());
+    cluster.create(&member("later", "https://istio.later.example.com/metadata/")).ok();
+    cluster.wait_watched(2);
 }
 
 #[test]

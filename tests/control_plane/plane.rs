@@ -9,6 +9,10 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rcgen::{KeyPair, PublicKeyData};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value as Json;
+
+use crate::support::client::Client;
 
 /// How long the control plane may take to start on a slow machine.
 const START: Duration = Duration::from_mins(2);
@@ -19,6 +23,7 @@ pub(crate) const ADMIN: &str = "tests-administrator";
 const LEASH: &str = r#"log=$1; shift
 "$@" >>"$log" 2>&1 &
 program=$!
+echo "$program" >"$log.pid"
 cat >/dev/null
 kill -9 "$program" 2>/dev/null
 wait "$program" 2>/dev/null
@@ -136,6 +141,31 @@ impl Plane {
     /// Ends the API server, until it is started again.
     pub(crate) fn stop_api_server(&self) {
         drop(self.api_server.lock().unwrap().take());
+    }
+
+    /// Has the API server stand still while something is done.
+    pub(crate) fn while_api_server_sleeps<T>(&self, act: impl FnOnce() -> T) -> T {
+        struct Asleep(Pid);
+        impl Drop for Asleep {
+            fn drop(&mut self) {
+                let _ = kill_process(self.0, Signal::CONT);
+            }
+        }
+        let pid = fs::read_to_string(self.directory.join("kube-apiserver.log.pid")).unwrap();
+        let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        let _asleep = Asleep(pid);
+        act()
+    }
+
+    /// Asks etcd itself, past the API server.
+    pub(crate) fn etcd(&self, path: &str, request: &Json) -> Json {
+        let address = ([127, 0, 0, 1], self.ports.etcd).into();
+        let headers = ["Content-Type: application/json"];
+        let request = request.to_string();
+        let answer = Client::plain(address).send("POST", path, &headers, request.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        serde_json::from_slice(&answer.body).unwrap()
     }
 
     /// Where the API server listens.

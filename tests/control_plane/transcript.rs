@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::guarded::{Guarded, Ran};
 use super::plane::Output;
+use crate::support::TempDir;
 
 /// The commands of a test and all that they printed.
 pub(crate) struct Transcript {
@@ -30,6 +31,35 @@ impl Transcript {
     pub(crate) fn kubectl(&mut self, cluster: &Guarded, args: &[&str], stdin: &str) -> Output {
         let output = cluster.kubectl(args, stdin);
         self.take_down(cluster, "kubectl", args, stdin, &output.stdout, &output.stderr);
+        if !output.succeeded {
+            self.text.push_str("exit: failure\n");
+        }
+        output
+    }
+
+    /// Runs kubectl with an editor that makes a change by `sed` when it opens first and leaves what
+    /// it is shown from then on, and takes down all that the editor shows.
+    pub(crate) fn edit(&mut self, cluster: &Guarded, change: &str, args: &[&str]) -> Output {
+        const EDITOR: &str = r#"cat "$1" | sed 's/^/| /' >>shown
+echo >>shown
+[ -e changed ] || sed -i -f change "$1"
+touch changed
+"#;
+        let directory = TempDir::with("editor", EDITOR);
+        directory.write("change", change);
+        let path = directory.path().display();
+        let editor = format!("sh -c 'cd {path} && sh editor \"$1\"' editor");
+        let output = cluster.plane.kubectl_editing(&editor, args, "");
+        let shown = fs::read_to_string(directory.path().join("shown")).unwrap();
+        let stdout = format!("{shown}{}", output.stdout);
+        self.take_down(
+            cluster,
+            &format!("EDITOR='sed -i \"{change}\"' kubectl"),
+            args,
+            "",
+            &stdout,
+            &output.stderr,
+        );
         if !output.succeeded {
             self.text.push_str("exit: failure\n");
         }
@@ -71,6 +101,7 @@ impl Transcript {
             // Addresses are others with each run.
             let lines = lines.replace(&webhook, "127.0.0.1:8443").replace(&api, "127.0.0.1:6443");
             for line in lines.lines() {
+                let line = without_chance(line);
                 let _ = writeln!(self.text, "{}", format!("{mark}{line}").trim_end());
             }
         }
@@ -94,4 +125,31 @@ impl Transcript {
             self.text
         );
     }
+}
+
+/// A line without what is another with each run: what the API server makes up, and where kubectl
+/// keeps what was edited in vain.
+fn without_chance(line: &str) -> String {
+    for field in ["creationTimestamp: ", "resourceVersion: ", "uid: "] {
+        if let Some((before, _)) = line.split_once(field) {
+            return format!("{before}{field}...");
+        }
+    }
+    if let Some((before, rest)) = line.split_once("\"/")
+        && let Some((_, after)) = rest.split_once('"')
+        && rest.contains("/kubectl-edit-")
+    {
+        return format!("{before}\"/tmp/kubectl-edit.yaml\"{after}");
+    }
+    // What the API server ends such a name with.
+    let mut parts = line.split("generated-");
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_whole = |end: &str| end.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        match part.split_at_checked(5) {
+            Some((end, rest)) if is_whole(end) => write!(clean, "generated-xxxxx{rest}").unwrap(),
+            _ => write!(clean, "generated-{part}").unwrap(),
+        }
+    }
+    clean
 }

@@ -67,15 +67,19 @@ fn every_way_to_write_is_judged() {
     let patch = format!(r#"[{{"op":"replace","path":"/spec/metadataEndpoint","value":"{twin}"}}]"#);
     let target = ["patch", "istiomulticluster", "cluster-b", "--type=json", "-p"];
     told.kubectl(&cluster, &[&target[..], &[&patch]].concat(), "");
-    let nameless = member("twin", twin).replace("name: twin", "generateName: twin-");
-    let refused = cluster.create(&nameless);
-    assert!(!refused.succeeded && refused.stderr.contains("[DuplicateMember]"), "{refused:?}");
+    told.note("A name that the API server completes");
+    let nameless = |endpoint: &str| {
+        member("generated", endpoint).replace("name: generated", "generateName: generated-")
+    };
+    told.kubectl(&cluster, CREATE, &nameless(twin));
+    told.kubectl(&cluster, CREATE, &nameless("https://istio.k8s-c.example.com/metadata/"));
+    cluster.wait_watched(3);
+    told.kubectl(&cluster, CREATE, &nameless("https://istio.k8s-c.example.com/metadata/"));
+    told.note("An editor: a change that is refused, one that is put right, and one that passes");
     let edit = ["edit", "istiomulticluster", "cluster-b"];
-    let editor = "sed -i s/k8s-b/k8s-a/";
-    let edited = cluster.plane.kubectl_editing(editor, &edit, "");
-    // kubectl shows the causes within the editor only.
-    let refusal = "error: istiomulticlusters.deckhouse.io \"cluster-b\" is invalid\n";
-    assert!(!edited.succeeded && edited.stderr.contains(refusal), "{edited:?}");
+    told.edit(&cluster, "s/k8s-b/k8s-a/", &edit);
+    told.edit(&cluster, "s#https://istio.k8s-b#HTTPS://istio.k8s-e#", &edit);
+    told.edit(&cluster, "s/k8s-e/k8s-b/", &edit);
     told.note("A list of which one is bad");
     let good = "https://istio.good.example.com/metadata/";
     let items = [member("good", good), member("twin", twin)]
