@@ -8,7 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json};
 
-use crate::document::{self, Document, Node, Object, Value, YamlError, yaml_documents};
+use crate::document::{
+    self, Document, Node, Object, Value, YamlError, yaml_document, yaml_documents,
+};
 use crate::mesh::Reading;
 use crate::settings::Settings;
 
@@ -32,6 +34,30 @@ pub fn read<'a>(text: &'a str, file: &str) -> Result<Vec<Manifest<'a>>, YamlErro
         open(node, file, &mut manifests);
     }
     Ok(manifests)
+}
+
+/// Reads a text that is one mapping without a kind, such as the values of a Helm chart, as an
+/// object of this kind.
+pub fn read_as<'a>(
+    text: &'a str,
+    file: &str,
+    kind: &'static str,
+) -> Result<Manifest<'a>, YamlError> {
+    let node = yaml_document(text)?;
+    let mut json = match node.to_json() {
+        Json::Null => Json::Object(Map::new()),
+        Json::Object(entries) => Json::Object(entries),
+        _ => {
+            let what = format!("must be a mapping, not {}", node.kind());
+            return Err(YamlError { what, span: node.span });
+        }
+    };
+    // Whatever the text calls so is none of Kubernetes' own.
+    for (key, value) in [("apiVersion", ""), ("kind", kind)] {
+        json[key] = value.into();
+    }
+    json["metadata"] = Json::Null;
+    Ok(Manifest { json: json.to_string(), file: file.to_owned(), node })
 }
 
 fn open<'a>(node: Node<'a>, file: &str, manifests: &mut Vec<Manifest<'a>>) {

@@ -151,6 +151,23 @@ pub fn review_all(before: &Mesh, after: &Mesh, written: &[Reading]) -> Verdict {
     verdict
 }
 
+/// What is wrong with a member as it stands, and how bad that is once the annotations of both
+/// sides are taken into account.
+pub fn standing(mesh: &Mesh, name: &str) -> Vec<(Finding, Severity)> {
+    let Some(member) = mesh.member(name) else { return Vec::new() };
+    let findings = rule::judge(&mesh.view(), member);
+    let severity = |finding: &Finding| {
+        let sides = [Some(&finding.place), finding.against.as_ref()];
+        let is_allowed = sides.into_iter().flatten().any(|side| {
+            let allows = allows(&mesh.reading_of(&side.object));
+            allows.iter().any(|allow| allow.covers(finding.rule))
+        });
+        if is_allowed { Severity::Warn } else { finding.severity }
+    };
+    let severities: Vec<_> = findings.iter().map(severity).collect();
+    findings.into_iter().zip(severities).collect()
+}
+
 impl Verdict {
     fn add(&mut self, finding: Finding, stood: bool, allows: &[Arc<Allow>]) {
         let because = if stood {

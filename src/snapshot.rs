@@ -48,6 +48,11 @@ impl Snapshot {
         look(&self.state().mesh)
     }
 
+    /// How often the mesh has changed.
+    pub fn revision(&self) -> u64 {
+        self.state().revision
+    }
+
     /// Judges a write, which also says what the object will say if it is admitted, and holds that
     /// for so long, or until it is observed. No other write is admitted in between: of two that
     /// clash, one is judged against the other.

@@ -10,14 +10,16 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, DynamicObject, TypeMeta};
 use kube::core::ApiResource;
+use tokio::time::timeout;
 
 pub use config::{as_kubectl, as_pod};
 pub use once::{Unread, read};
 
-use crate::document::{self, DOCUMENTS, Document, Object, Select};
+use crate::document::{self, DOCUMENTS, Document, Label, Object, Select};
 use crate::mesh::Reading;
 use crate::settings::Settings;
 
@@ -27,6 +29,8 @@ const ANSWER: Duration = Duration::from_secs(15);
 const SILENT: &str = "the API server does not answer";
 /// The status of what is not there.
 const NOT_FOUND: u16 = 404;
+/// The status of what one may not ask for.
+const FORBIDDEN: u16 = 403;
 
 /// One watch: the objects of one kind of document, in one place.
 #[derive(Clone, Debug)]
@@ -38,7 +42,7 @@ pub struct Watch {
     /// The only name, if there is one.
     pub name: Option<&'static str>,
     /// The label that the objects bear, if they must.
-    pub label: Option<&'static str>,
+    pub label: Option<Label>,
 }
 
 /// Every watch that the registry asks for.
@@ -50,10 +54,19 @@ pub fn watches(settings: &Settings) -> Vec<Watch> {
         Select::Namespaced(namespace, name) => {
             vec![watch(document, Some(namespace.to_owned()), Some(name), None)]
         }
-        Select::MemberLabel(label) => {
-            let namespaces: BTreeSet<_> = settings.member_namespaces.iter().cloned().collect();
-            let watch = |namespace| watch(document, Some(namespace), None, Some(label));
+        Select::Istio(names) => {
+            let only = match names {
+                [name] if !name.ends_with('*') => Some(*name),
+                _ => None,
+            };
+            let namespaces: BTreeSet<_> = settings.istio_namespaces.iter().cloned().collect();
+            let watch = |namespace| watch(document, Some(namespace), only, None);
             namespaces.into_iter().map(watch).collect()
+        }
+        Select::Label(label) => {
+            let watch =
+                |namespace: &str| watch(document, Some(namespace.to_owned()), None, Some(label));
+            label.namespaces(settings).into_iter().map(watch).collect()
         }
         Select::BareFile => Vec::new(),
     };
@@ -71,6 +84,11 @@ impl fmt::Display for Watch {
             (Some(namespace), None) => write!(f, " in {namespace}"),
             (None, Some(name)) => write!(f, " {name}"),
             (None, None) => Ok(()),
+        }?;
+        match &self.label {
+            Some(Label { key, value: Some(value), .. }) => write!(f, " with {key}={value}"),
+            Some(label) => write!(f, " with {}", label.key),
+            None => Ok(()),
         }
     }
 }
@@ -110,6 +128,23 @@ impl Watch {
     /// What selects its objects by their fields.
     fn fields(&self) -> Option<String> {
         self.name.map(|name| format!("metadata.name={name}"))
+    }
+
+    /// What selects its objects by their labels.
+    fn labels(&self) -> Option<String> {
+        self.label.map(|Label { key, value, .. }| match value {
+            Some(value) => format!("{key}={value}"),
+            None => key.to_owned(),
+        })
+    }
+
+    /// Whether the namespace is not there. The API server refuses to list what is in it then, for
+    /// nobody has rights in it.
+    async fn has_no_namespace(&self, client: &Client) -> bool {
+        let Some(namespace) = &self.namespace else { return false };
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let found = timeout(ANSWER, namespaces.get_metadata(namespace)).await;
+        matches!(found, Ok(Err(kube::Error::Api(status))) if status.code == NOT_FOUND)
     }
 
     /// Reads an object, if it is one of this watch: one that is found by name may bear the label

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use isthmus::admission::{Hook, answer};
+use isthmus::document::VALUES_KIND;
 use isthmus::manifest;
 use isthmus::mesh::{Mesh, Reading};
 use isthmus::review::review_all;
@@ -316,6 +317,13 @@ proptest! {
             "data": {"ClusterConfiguration": format!("apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n{text}")},
         });
         call(&mesh(&[]), Hook::Validate, None, &object);
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "v", "namespace": "istio-system", "labels": {"isthmus.dev/helm-values": "istio-remote"}},
+            "data": {"values.yaml": format!("global:\n  pilotEndpoint: {text}")},
+        });
+        call(&mesh(&[]), Hook::Validate, None, &object);
         let _ = manifest::read(&text, "file.yaml");
+        let _ = manifest::read_as(&text, "file.yaml", VALUES_KIND);
     }
 }

@@ -13,6 +13,7 @@ use clap::ValueEnum;
 use self::files::{Input, Inputs};
 use super::settings::SettingsArgs;
 use super::{cluster, exit_code, print};
+use crate::document::VALUES_KIND;
 use crate::report::diagnostic::CheckReport;
 use crate::report::github::github;
 use crate::report::json::json;
@@ -50,6 +51,9 @@ pub(super) struct Args {
     /// The context of the kubeconfig.
     #[arg(long, requires = "cluster", value_name = "NAME")]
     context: Option<String>,
+    /// Read the files as something that has no kind, each file as a whole.
+    #[arg(long = "as", value_enum, conflicts_with = "fix", value_name = "WHAT")]
+    read_as: Option<ReadAs>,
     /// How to print what is found.
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     format: Format,
@@ -64,6 +68,22 @@ pub(super) struct Args {
     fix: bool,
     #[command(flatten)]
     settings: SettingsArgs,
+}
+
+/// What files can be that have no kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ReadAs {
+    /// The values that Helm is given for the chart istio-remote.
+    IstioRemoteValues,
+}
+
+impl ReadAs {
+    /// The kind of the objects they are read as.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::IstioRemoteValues => VALUES_KIND,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -84,7 +104,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let against = args.against.as_slice();
     let against = Inputs::read(against, &set.files);
     let errors = set.errors.iter().chain(&against.errors).cloned();
-    let unusable: Vec<_> = errors.chain(judge::unusable(&set.files, &against.files)).collect();
+    let kind = args.read_as.map(ReadAs::kind);
+    let unusable: Vec<_> =
+        errors.chain(judge::unusable(&set.files, &against.files, kind)).collect();
     if !unusable.is_empty() {
         for why in unusable {
             anstream::eprintln!("isthmus: {}", printable(&why));
@@ -101,7 +123,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let stdin = set.files.iter().find(|file| file.real.is_none() && file.name == files::STDIN);
     let stdin = stdin.map(Input::whole_text);
     let not_fixed = fixed.as_ref().map(|fixed| &fixed.not_fixed);
-    let mut report = judge::judge(set, against, cluster, &settings, not_fixed);
+    let mut report = judge::judge(set, against, cluster, &settings, kind, not_fixed);
     report.changes = fixed.map(|fixed| fixed.changes).unwrap_or_default();
     show(args, &report, stdin.as_deref().filter(|_| args.fix))?;
     Ok(exit_code(&report, args.strict))

@@ -45,27 +45,34 @@ fn manifests(settings: &Settings, namespace: &str, account: &str) -> Vec<Json> {
             _ => *names = None,
         }
     }
+    let namespaces: BTreeSet<_> = grants.keys().flatten().collect();
+    let namespaces = json!({
+        "apiGroups": [""],
+        "resources": ["namespaces"],
+        "resourceNames": namespaces,
+        // To tell a namespace that is not there from one that nobody may read.
+        "verbs": ["get"],
+    });
     let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": namespace});
-    grants.iter().flat_map(|(place, rules)| role(place.as_deref(), rules, &subject)).collect()
+    let roles = grants.iter().flat_map(|(place, rules)| {
+        let namespaces = place.is_none().then(|| namespaces.clone());
+        let rules: Vec<_> = rules.iter().map(rule).chain(namespaces).collect();
+        role(place.as_deref(), &rules, &subject)
+    });
+    roles.collect()
 }
 
-fn role(
-    namespace: Option<&str>,
-    rules: &BTreeMap<(&'static str, &'static str), Names>,
-    subject: &Json,
-) -> [Json; 2] {
-    let rules: Vec<_> = rules
-        .iter()
-        .map(|((group, resource), names)| {
-            let verbs = ["get", "list", "watch"];
-            let mut rule = json!({"apiGroups": [group], "resources": [resource], "verbs": verbs});
-            // A list or a watch by `metadata.name` asks for that name.
-            if let Some(names) = names {
-                rule["resourceNames"] = json!(names);
-            }
-            rule
-        })
-        .collect();
+fn rule(((group, resource), names): (&(&str, &str), &Names)) -> Json {
+    let verbs = ["get", "list", "watch"];
+    let mut rule = json!({"apiGroups": [group], "resources": [resource], "verbs": verbs});
+    // A list or a watch by `metadata.name` asks for that name.
+    if let Some(names) = names {
+        rule["resourceNames"] = json!(names);
+    }
+    rule
+}
+
+fn role(namespace: Option<&str>, rules: &[Json], subject: &Json) -> [Json; 2] {
     let (kind, metadata) = match namespace {
         Some(namespace) => ("Role", json!({"name": "isthmus", "namespace": namespace})),
         None => ("ClusterRole", json!({"name": "isthmus"})),
@@ -94,7 +101,9 @@ mod tests {
                 let secrets = rule["resources"] == json!(["secrets"]);
                 let named = rule["resourceNames"] == json!(["d8-cluster-configuration"]);
                 assert!(!secrets || named, "{rule}");
-                assert_eq!(rule["verbs"], json!(["get", "list", "watch"]));
+                let is_named = rule["resources"] == json!(["namespaces"]);
+                let verbs = if is_named { json!(["get"]) } else { json!(["get", "list", "watch"]) };
+                assert_eq!(rule["verbs"], verbs);
             }
         }
     }

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::settings::SettingsArgs;
 use super::yaml;
-use crate::document::{DOCUMENTS, Document, Select};
+use crate::document::{DOCUMENTS, Document, Label, Select};
 use crate::settings::Settings;
 
 /// The domain of the webhooks' names.
@@ -123,15 +123,11 @@ fn webhook(document: &Document, settings: &Settings, client: &Json, policy: &str
         Select::Namespaced(namespace, name) => {
             (Some(of_name(name)), within(&[namespace.to_owned()]))
         }
-        Select::MemberLabel(label) => {
-            // Both, so that it is known when the label goes.
-            let bears = |object: &str| {
-                format!(
-                    "({object} != null && has({object}.metadata.labels) && {label:?} in {object}.metadata.labels)"
-                )
-            };
-            let condition = format!("{} || {}", bears("object"), bears("oldObject"));
-            (Some(condition), within(&settings.member_namespaces))
+        Select::Istio(names) => (Some(is_named(names)), within(&settings.istio_namespaces)),
+        Select::Label(label) => {
+            let namespaces: Vec<_> =
+                label.namespaces(settings).into_iter().map(str::to_owned).collect();
+            (Some(bears(label)), within(&namespaces))
         }
         Select::BareFile => return None,
     };
@@ -152,12 +148,44 @@ fn webhook(document: &Document, settings: &Settings, client: &Json, policy: &str
         "sideEffects": "None",
         "timeoutSeconds": 10,
     });
-    if let Some(expression) = condition {
-        webhook["matchConditions"] =
-            json!([{"name": "carries-the-document", "expression": expression}]);
+    let keys = (!document.keys.is_empty()).then(|| holds_a_key(document.keys));
+    let conditions = [("carries-the-document", condition), ("holds-a-key", keys)];
+    let conditions: Vec<_> = conditions
+        .into_iter()
+        .filter_map(|(name, expression)| Some(json!({"name": name, "expression": expression?})))
+        .collect();
+    if !conditions.is_empty() {
+        webhook["matchConditions"] = conditions.into();
     }
     if let Some(namespaces) = namespaces {
         webhook["namespaceSelector"] = namespaces;
     }
     Some(webhook)
+}
+
+/// The object's own name, which a generated one has too by the time it is validated.
+fn is_named(names: &[&str]) -> String {
+    let one = |name: &&str| match name.strip_suffix('*') {
+        Some(start) => format!("object.metadata.name.startsWith({start:?})"),
+        None => format!("object.metadata.name == {name:?}"),
+    };
+    names.iter().map(one).collect::<Vec<_>>().join(" || ")
+}
+
+/// The object before or after, so that it is known when the label goes.
+fn bears(label: Label) -> String {
+    let Label { key, value, .. } = label;
+    let bears = |object: &str| {
+        let labels = format!("{object}.metadata.labels");
+        let is = value.map(|value| format!(" && {labels}[{key:?}] == {value:?}"));
+        let is = is.unwrap_or_default();
+        format!("({object} != null && has({labels}) && {key:?} in {labels}{is})")
+    };
+    format!("{} || {}", bears("object"), bears("oldObject"))
+}
+
+fn holds_a_key(keys: &[&str]) -> String {
+    let one = |key: &&str| format!("{key:?} in object.data");
+    let any = keys.iter().map(one).collect::<Vec<_>>().join(" || ");
+    format!("has(object.data) && ({any})")
 }

@@ -10,7 +10,7 @@ use super::fields::{Fields, allow_unsafe, common_annotations};
 use super::node::Value;
 use super::object::Object;
 use super::yaml;
-use super::{Document, Select, local};
+use super::{Document, Label, Select, local};
 use crate::mesh::{About, MemberName, Position, Reading};
 use crate::settings::Settings;
 use crate::value::Invalid;
@@ -29,6 +29,7 @@ pub(super) const DECKHOUSE_SECRET: Document = Document {
     versions: &["v1"],
     resource: "secrets",
     select: Select::Namespaced("kube-system", "d8-cluster-configuration"),
+    keys: &[],
     says: "the local member: its cluster domain and subnets, as Deckhouse keeps them",
     read: |object, settings, reading| {
         read_carrier(object, &local(settings), &[DECKHOUSE_KEY], reading);
@@ -44,6 +45,7 @@ pub(super) const KUBEADM_CONFIG: Document = Document {
     versions: &["v1"],
     resource: "configmaps",
     select: Select::Namespaced("kube-system", "kubeadm-config"),
+    keys: &[],
     says: "the local member: its cluster domain and subnets, as kubeadm keeps them",
     read: |object, settings, reading| {
         read_carrier(object, &local(settings), &[KUBEADM_KEY], reading);
@@ -57,7 +59,8 @@ pub(super) const LABELLED: Document = Document {
     group: "",
     versions: &["v1"],
     resource: "configmaps",
-    select: Select::MemberLabel(MEMBER_LABEL),
+    select: Select::Label(Label { key: MEMBER_LABEL, value: None, in_istio: false }),
+    keys: &[],
     says: "the member that label `isthmus.dev/member` names: its cluster domain and subnets, in either dialect",
     read: read_labelled,
     canonical: None,
@@ -70,6 +73,7 @@ pub(super) const BARE_DECKHOUSE: Document = Document {
     versions: &["v1", "v1alpha1"],
     resource: "",
     select: Select::BareFile,
+    keys: &[],
     says: "the local member, as the file given to dhctl says it",
     read: |object, settings, reading| {
         read_object(object, &local(settings), Dialect::Deckhouse, reading);
@@ -84,6 +88,7 @@ pub(super) const BARE_KUBEADM: Document = Document {
     versions: &["v1beta4", "v1beta3"],
     resource: "",
     select: Select::BareFile,
+    keys: &[],
     says: "the local member, as the file given to kubeadm says it",
     read: |object, settings, reading| {
         read_object(object, &local(settings), Dialect::Kubeadm, reading);

@@ -18,6 +18,7 @@ pub(super) const DOCUMENT: Document = Document {
     versions: &["v1", "v1alpha1"],
     resource: "clusterconfigurations",
     select: Select::All,
+    keys: &[],
     says: "the member named `metadata.name`: its cluster domain and subnets",
     read,
     canonical: Some(canonical),

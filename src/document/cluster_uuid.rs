@@ -15,6 +15,7 @@ pub(super) const DOCUMENT: Document = Document {
     versions: &["v1"],
     resource: "configmaps",
     select: Select::Namespaced("kube-system", "d8-cluster-uuid"),
+    keys: &[],
     says: "the local member's identity",
     read: |object, settings, reading| {
         let member = local(settings);

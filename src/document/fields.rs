@@ -140,6 +140,19 @@ impl<'n> Fields<'_, 'n> {
         }
     }
 
+    /// Notes what is wrong at a path.
+    pub(super) fn fault(
+        &mut self,
+        path: &str,
+        position: Position,
+        about: About,
+        text: &str,
+        why: Invalid,
+    ) {
+        let path = self.full(path);
+        self.reading.fault(self.member, path, position, about, text, why);
+    }
+
     /// Notes that a value has the wrong kind.
     pub(super) fn wrong_kind(&mut self, path: &str, node: &Node<'_>, wanted: &str) {
         let problem = format!("must be {wanted}, not {}", node.kind());
@@ -153,7 +166,11 @@ impl<'n> Fields<'_, 'n> {
     }
 
     fn full(&self, path: &str) -> String {
-        if self.prefix.is_empty() { path.to_owned() } else { format!("{}.{path}", self.prefix) }
+        match self.prefix {
+            "" => path.to_owned(),
+            prefix if path.starts_with('[') => format!("{prefix}{path}"),
+            prefix => format!("{prefix}.{path}"),
+        }
     }
 }
 

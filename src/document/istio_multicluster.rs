@@ -17,6 +17,7 @@ pub(super) const DOCUMENT: Document = Document {
     versions: &["v1alpha1"],
     resource: "istiomulticlusters",
     select: Select::All,
+    keys: &[],
     says: "a remote member named `metadata.name`: its metadata endpoint, its network, and by annotation its cluster domain and subnets",
     read,
     canonical: Some(canonical),

@@ -6,14 +6,19 @@
 mod carried;
 mod cluster_configuration;
 mod cluster_uuid;
+mod endpoints;
 mod fields;
 mod istio_multicluster;
+mod istio_remote;
 mod module_config;
 mod node;
 mod object;
 mod outline;
 mod yaml;
 
+use std::collections::BTreeSet;
+
+pub use istio_remote::VALUES_KIND;
 pub use node::{BorrowedText, Key, Node, Span, Value};
 pub use object::{Metadata, Object};
 pub use outline::outline;
@@ -37,6 +42,8 @@ pub struct Document {
     pub resource: &'static str,
     /// Which objects of the kind.
     pub select: Select,
+    /// The keys of `data`, one of which such an object holds; none where all of them are taken.
+    pub keys: &'static [&'static str],
     /// What it says, and of whom.
     pub says: &'static str,
     read: fn(&Object<'_>, &Settings, &mut Reading),
@@ -52,10 +59,41 @@ pub enum Select {
     Name(&'static str),
     /// The one of this namespace and name.
     Namespaced(&'static str, &'static str),
-    /// Those with this label, in one of [`Settings::member_namespaces`].
-    MemberLabel(&'static str),
+    /// Those of these names in one of [`Settings::istio_namespaces`]. A name that ends in an
+    /// asterisk stands for all that begin so.
+    Istio(&'static [&'static str]),
+    /// Those that bear a label.
+    Label(Label),
     /// A file without metadata, as it is given to the tool that builds a cluster.
     BareFile,
+}
+
+/// A label that makes an object a document, where not everybody may speak for a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Its key.
+    pub key: &'static str,
+    /// Its value, if only one will do.
+    pub value: Option<&'static str>,
+    /// Whether it means something in [`Settings::istio_namespaces`] too, and not only in
+    /// [`Settings::member_namespaces`].
+    pub in_istio: bool,
+}
+
+impl Label {
+    /// The namespaces in which it means something.
+    pub fn namespaces(self, settings: &Settings) -> BTreeSet<&str> {
+        let istio = settings.istio_namespaces.iter().filter(|_| self.in_istio);
+        settings.member_namespaces.iter().chain(istio).map(String::as_str).collect()
+    }
+}
+
+/// Whether a name is one of these, where one that ends in an asterisk stands for all that begin so.
+fn is_named(name: &str, names: &[&str]) -> bool {
+    names.iter().any(|known| match known.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == *known,
+    })
 }
 
 /// Every kind of document, those that are found by name before those that are found by label.
@@ -68,9 +106,13 @@ pub static DOCUMENTS: &[Document] = &[
     module_config::ISTIO,
     module_config::GLOBAL,
     cluster_uuid::DOCUMENT,
+    endpoints::ENDPOINTS,
+    endpoints::ENDPOINT_SLICE,
     carried::LABELLED,
+    istio_remote::CONFIG_MAP,
     carried::BARE_DECKHOUSE,
     carried::BARE_KUBEADM,
+    istio_remote::FILE,
 ];
 
 impl Document {
@@ -79,18 +121,34 @@ impl Document {
         if object.kind != self.kind || object.group() != self.group {
             return false;
         }
-        let namespace = object.metadata.namespace.as_ref();
+        let namespace: &str = object.metadata.namespace.as_ref();
         let bare = object.file.is_some() && object.name().is_empty();
-        match self.select {
+        let selected = match self.select {
             Select::All => !bare,
             Select::Name(name) => object.name() == name,
             Select::Namespaced(of, name) => namespace == of && object.name() == name,
-            Select::MemberLabel(label) => {
-                object.label(label).is_some()
-                    && settings.member_namespaces.iter().any(|member| member == namespace)
+            Select::Istio(names) => {
+                is_named(object.name(), names)
+                    && settings.istio_namespaces.iter().any(|istio| istio == namespace)
+            }
+            Select::Label(label) => {
+                let found = object.label(label.key);
+                found.is_some_and(|found| label.value.is_none_or(|value| value == found))
+                    && label.namespaces(settings).contains(namespace)
             }
             Select::BareFile => bare,
-        }
+        };
+        selected && self.holds_a_key(object)
+    }
+
+    fn holds_a_key(&self, object: &Object<'_>) -> bool {
+        // What cannot be read is told of by the document.
+        let data = || {
+            object.field("data").map_or(true, |data| {
+                data.is_some_and(|data| self.keys.iter().any(|key| data.get(key).is_some()))
+            })
+        };
+        self.keys.is_empty() || data()
     }
 
     /// Brings an object of this kind into its canonical form, defaults included.
@@ -126,8 +184,6 @@ fn local(settings: &Settings) -> MemberName {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]

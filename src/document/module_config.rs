@@ -84,6 +84,7 @@ const MODULE_CONFIG: Document = Document {
     versions: &["v1alpha1"],
     resource: "moduleconfigs",
     select: Select::All,
+    keys: &[],
     says: "",
     read: |_, _, _| {},
     canonical: None,

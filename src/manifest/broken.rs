@@ -52,7 +52,11 @@ pub fn is_of_mesh(text: &str) -> bool {
                 Select::Name(name) | Select::Namespaced(_, name) => {
                     squeezed.contains(&format!("name:{name}"))
                 }
-                Select::MemberLabel(label) => squeezed.contains(label),
+                Select::Istio(names) => names.iter().any(|name| {
+                    let name = name.strip_suffix('*').unwrap_or(name);
+                    squeezed.contains(&format!("name:{name}"))
+                }),
+                Select::Label(label) => squeezed.contains(label.key),
             }
     })
 }

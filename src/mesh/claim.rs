@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::value::{
-    ClusterDomain, ClusterUuid, MetadataEndpoint, NetworkName, PublicDomainTemplate, Subnet,
+    ClusterDomain, ClusterUuid, Invalid, MetadataEndpoint, NetworkName, PublicDomainTemplate,
+    RemoteAddress, Subnet, clipped,
 };
 
 /// The name of a member.
@@ -177,6 +178,8 @@ pub enum Fact {
     Network(Network),
     /// The names of its public services.
     PublicDomain(PublicDomainTemplate),
+    /// Where it finds the control plane of another cluster.
+    RemoteAddress(RemoteAddress),
     /// Whether it may have peers at all.
     Multicluster(bool),
     /// Rules that its document takes as warnings.
@@ -252,6 +255,17 @@ pub struct Fault {
     pub problem: String,
     /// What to write instead.
     pub remedy: String,
+    /// Whether what reads the document gets by all the same, so that it is only warned of.
+    pub harmless: bool,
+}
+
+impl Fault {
+    /// A value that what reads the document fails on, or reads as something else.
+    pub fn new(about: About, text: &str, why: Invalid) -> Self {
+        let Invalid { problem, remedy } = why;
+        let (text, problem) = (clipped(text).into_owned(), clipped(&problem).into_owned());
+        Self { about, text, problem, remedy, harmless: false }
+    }
 }
 
 /// What a text should have been.
@@ -267,6 +281,18 @@ pub enum About {
     ClusterDomain,
     /// A metadata endpoint.
     Endpoint,
+    /// A descriptor of a cluster, as Istio 0.8 reads it.
+    Descriptor,
+    /// The one descriptor of the cluster that holds Istio's control plane.
+    ControlPlane,
+    /// A kubeconfig by which Istio 0.8 reaches a cluster.
+    AccessConfig,
+    /// An address of a remote control plane.
+    RemoteEndpoint,
+    /// Istio's mesh networks, or its mesh config.
+    MeshNetworks,
+    /// One range or registry of one of Istio's mesh networks.
+    NetworkRange,
 }
 
 impl fmt::Display for About {
@@ -277,6 +303,12 @@ impl fmt::Display for About {
             Self::NodePrefix => f.write_str("node prefix"),
             Self::ClusterDomain => f.write_str("cluster domain"),
             Self::Endpoint => f.write_str("metadata endpoint"),
+            Self::Descriptor => f.write_str("descriptor"),
+            Self::ControlPlane => f.write_str("control plane"),
+            Self::AccessConfig => f.write_str("access config"),
+            Self::RemoteEndpoint => f.write_str("remote endpoint"),
+            Self::MeshNetworks => f.write_str("mesh networks"),
+            Self::NetworkRange => f.write_str("network range"),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::claim::{About, Claim, Fact, Fault, MemberName, ObjectRef, Place, Position};
-use crate::value::{Invalid, clipped};
+use crate::value::Invalid;
 
 /// As many claims as a well-described member's document makes.
 const USUAL_CLAIMS: usize = 8;
@@ -54,10 +54,31 @@ impl Reading {
         text: &str,
         why: Invalid,
     ) {
-        let Invalid { problem, remedy } = why;
-        let (text, problem) = (clipped(text).into_owned(), clipped(&problem).into_owned());
-        let fault = Fault { about, text, problem, remedy };
-        let (fact, path) = (Fact::Fault(Arc::new(fault)), path.into());
+        self.note_fault(member, path.into(), position, Fault::new(about, text, why));
+    }
+
+    /// Notes a value that is not as it should be, though what reads it gets by all the same.
+    pub fn harmless_fault(
+        &mut self,
+        member: &MemberName,
+        path: impl Into<Cow<'static, str>>,
+        position: Position,
+        about: About,
+        text: &str,
+        why: Invalid,
+    ) {
+        let fault = Fault { harmless: true, ..Fault::new(about, text, why) };
+        self.note_fault(member, path.into(), position, fault);
+    }
+
+    fn note_fault(
+        &mut self,
+        member: &MemberName,
+        path: Cow<'static, str>,
+        position: Position,
+        fault: Fault,
+    ) {
+        let fact = Fact::Fault(Arc::new(fault));
         // A field that is read for two facts would tell its fault twice.
         let told = |claim: &Claim| claim.fact == fact && claim.place.path() == path;
         if !self.claims_of(member).iter().any(told) {

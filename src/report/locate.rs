@@ -192,17 +192,26 @@ fn deepest(root: &Node<'_>, path: &[&str]) -> Range<usize> {
     let mut node = root;
     let mut holder = None;
     for key in path {
-        let Some((key, value)) = node.entry(key) else {
-            return holder.unwrap_or_else(|| naming(root));
+        node = match (node.entry(key), item(node, key)) {
+            (Some((key, value)), _) => {
+                holder = Some(key.span.bytes.clone());
+                value
+            }
+            (None, Some(item)) => item,
+            (None, None) => return holder.unwrap_or_else(|| naming(root)),
         };
-        holder = Some(key.span.bytes.clone());
-        node = value;
     }
     match node.value {
         // What a mapping or list holds is too much to point at.
         Value::Map(_) | Value::List(_) | Value::Null => holder.unwrap_or_else(|| naming(root)),
         _ => node.span.bytes.clone(),
     }
+}
+
+/// An item of a list, as `[2]` in a path names it.
+fn item<'n, 'a>(list: &'n Node<'a>, index: &str) -> Option<&'n Node<'a>> {
+    let Value::List(items) = &list.value else { return None };
+    items.get(index.parse::<usize>().ok()?)
 }
 
 fn naming(root: &Node<'_>) -> Range<usize> {

@@ -2,7 +2,7 @@
 //! InvalidMetadataEndpoint.
 
 use super::finding::told;
-use super::{Finding, Judge, Rule};
+use super::{Finding, Judge, Rule, Severity};
 use crate::mesh::{About, Fact, Fault, Member, Role, View};
 
 pub(super) static INVALID_DOCUMENT: Rule = Rule {
@@ -39,7 +39,12 @@ pub(super) static INVALID_METADATA_ENDPOINT: Rule = Rule {
     judge: Judge::State(invalid_metadata_endpoint),
 };
 
-fn faults(rule: &Rule, member: &Member, is_about: impl Fn(About) -> bool) -> Vec<Finding> {
+/// The faults of a member that are about something, as findings of a rule.
+pub(super) fn faults(
+    rule: &Rule,
+    member: &Member,
+    is_about: impl Fn(About) -> bool,
+) -> Vec<Finding> {
     let fault = |fact: &Fact| match fact {
         Fact::Fault(fault) => is_about(fault.about).then(|| fault.clone()),
         _ => None,
@@ -48,12 +53,20 @@ fn faults(rule: &Rule, member: &Member, is_about: impl Fn(About) -> bool) -> Vec
         .claims()
         .iter()
         .filter_map(|claim| {
-            let Fault { about, text, problem, remedy } = &*fault(&claim.fact)?;
-            let mut finding = rule.deny(member, &claim.place, problem.clone(), remedy.clone());
-            finding.value = (*about != About::Document).then(|| format!("{about} {text}"));
+            let Fault { about, text, problem, remedy, harmless } = &*fault(&claim.fact)?;
+            let severity = if *harmless { Severity::Warn } else { Severity::Deny };
+            let (problem, remedy) = (problem.clone(), remedy.clone());
+            let mut finding = rule.find(severity, member, &claim.place, problem, remedy);
+            finding.value = is_fact(*about).then(|| format!("{about} {text}"));
             Some(finding)
         })
         .collect()
+}
+
+/// Whether a member's other document may state the same.
+fn is_fact(about: About) -> bool {
+    use About::{ClusterDomain, Endpoint, NodePrefix, Subnet};
+    matches!(about, Subnet(_) | NodePrefix | ClusterDomain | Endpoint)
 }
 
 fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {

@@ -7,7 +7,7 @@ use crate::mesh::{Member, MemberName, Place};
 use crate::value::Subnet;
 
 /// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// The write passes, with a warning.
     Warn,

@@ -9,6 +9,7 @@ mod conflicting_claims;
 mod duplicate_member;
 mod faults;
 mod finding;
+mod invalid_remote_endpoint;
 mod multicluster_disabled;
 mod pinned_member_moved;
 mod self_reference;
@@ -59,6 +60,7 @@ pub static RULES: &[&Rule] = &[
     &multicluster_disabled::RULE,
     &conflicting_claims::RULE,
     &unknown_facts::RULE,
+    &invalid_remote_endpoint::RULE,
 ];
 
 /// The rule of a name.

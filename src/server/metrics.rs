@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 use crate::admission::{Decision, Hook};
 use crate::document::DOCUMENTS;
+use crate::rule::Severity;
 
 /// The media type of [`Metrics::render`].
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -32,6 +33,7 @@ pub(super) struct Metrics {
     registry: Registry,
     reviews: Family<ReviewLabels, Counter>,
     findings: Family<FindingLabels, Counter>,
+    standing_findings: Family<StandingLabels, Gauge>,
     duration: Family<HookLabels, Histogram, fn() -> Histogram>,
     refused: Family<StatusLabels, Counter>,
     shed: Family<ResourceLabels, Counter>,
@@ -73,6 +75,12 @@ struct FindingLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StandingLabels {
+    rule: &'static str,
+    severity: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct HookLabels {
     hook: &'static str,
 }
@@ -103,6 +111,7 @@ impl Metrics {
             registry: Registry::with_prefix("isthmus"),
             reviews: Family::default(),
             findings: Family::default(),
+            standing_findings: Family::default(),
             duration: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             refused: Family::default(),
             shed: Family::default(),
@@ -146,6 +155,15 @@ impl Metrics {
         self.duration.get_or_create(&HookLabels { hook }).observe(took.as_secs_f64());
     }
 
+    /// Tells how many findings of a rule stand.
+    pub(super) fn stands(&self, rule: &'static str, severity: Severity, count: i64) {
+        let severity = match severity {
+            Severity::Warn => "warn",
+            Severity::Deny => "deny",
+        };
+        self.standing_findings.get_or_create(&StandingLabels { rule, severity }).set(count);
+    }
+
     /// Counts a call that was answered with an error.
     pub(super) fn refused(&self, status: u16) {
         self.refused.get_or_create(&StatusLabels { status }).inc();
@@ -177,6 +195,9 @@ impl Metrics {
         registry.register("reviews", help, self.reviews.clone());
         let help = "Reviews in which a rule fired, by the verdict they came to";
         registry.register("findings", help, self.findings.clone());
+        let help =
+            "What is wrong with the mesh as it stands, by the rule and what it would do to a write";
+        registry.register("standing_findings", help, self.standing_findings.clone());
         let help = "Time from a review's last byte to its answer";
         registry.register("review_duration_seconds", help, self.duration.clone());
         let help = "Calls that were answered with an HTTP error, by its status";

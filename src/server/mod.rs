@@ -2,6 +2,7 @@
 
 mod admin;
 mod app;
+mod audit;
 mod body;
 mod connections;
 pub mod duration;
@@ -162,6 +163,7 @@ impl Server {
             }
             tokio::spawn(upkeep::holds(Arc::clone(&app)));
         }
+        tokio::spawn(audit::audit(Arc::clone(&app)));
         tokio::spawn(upkeep::certificate(Arc::clone(&app), config.tls_poll));
         tokio::spawn(admin_endpoint.clone().sweep());
         tokio::spawn(endpoint.clone().sweep());

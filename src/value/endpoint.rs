@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use url::{Host, Url};
 
-use super::Invalid;
+use super::{Invalid, address};
 
 /// The path under which Deckhouse serves the metadata of a cluster.
 const STANDARD_PATH: &str = "/metadata/";
@@ -263,23 +263,10 @@ fn without_password(written: &str) -> String {
 }
 
 fn unusable(host: &Host<&str>) -> Option<&'static str> {
-    let address = match host {
-        Host::Domain(_) => return None,
-        Host::Ipv4(address) => IpAddr::V4(*address),
-        Host::Ipv6(address) => IpAddr::V6(*address).to_canonical(),
-    };
-    let link_local = match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    if address.is_loopback() {
-        Some("a loopback address")
-    } else if address.is_unspecified() {
-        Some("the unspecified address")
-    } else if link_local {
-        Some("a link-local address")
-    } else {
-        None
+    match host {
+        Host::Domain(_) => None,
+        Host::Ipv4(address) => address::unusable(IpAddr::V4(*address)),
+        Host::Ipv6(address) => address::unusable(IpAddr::V6(*address)),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each type refuses what Kubernetes, Istio or Deckhouse could not use, and says what to write
 //! instead.
 
+mod address;
 mod domain;
 mod endpoint;
 mod subnet;
@@ -10,6 +11,7 @@ mod subnet;
 use std::borrow::Cow;
 use std::fmt;
 
+pub use address::RemoteAddress;
 pub use domain::{ClusterDomain, NetworkName, PublicDomainTemplate};
 pub use endpoint::MetadataEndpoint;
 pub(crate) use endpoint::{EndpointHost, host_identity};

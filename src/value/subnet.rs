@@ -93,6 +93,11 @@ impl Subnet {
         shared >= u32::from(self.prefix_len())
     }
 
+    /// Whether an address is in this subnet.
+    pub fn holds(self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+
     /// The addresses two subnets share: CIDRs nest or are disjoint, so it is the smaller of them.
     pub fn intersection(self, other: Self) -> Option<Self> {
         if self.contains(other) {

@@ -12,7 +12,7 @@ use kube::api::{DynamicObject, TypeMeta};
 use kube::runtime::watcher::{self, Event, watcher};
 use tokio::time::{sleep, timeout};
 
-use super::{ANSWER, NOT_FOUND, SILENT, Served, Watch, Watched, reason};
+use super::{ANSWER, FORBIDDEN, NOT_FOUND, SILENT, Served, Watch, Watched, reason};
 use crate::mesh::ObjectRef;
 use crate::snapshot::Snapshot;
 use crate::standing::Standing;
@@ -65,19 +65,24 @@ impl Watching {
             Ok(Err(error)) => return self.lost(&reason(&error)),
             Err(_) => return self.lost(SILENT),
         };
-        let Some(served) = served else {
-            self.replace(BTreeSet::new());
-            self.back();
-            sleep(ABSENT).await;
-            return true;
-        };
-        self.follow(served).await
+        match served {
+            Some(served) => self.follow(served).await,
+            None => self.absent().await,
+        }
+    }
+
+    /// There is nothing to list, and nothing wrong with that.
+    async fn absent(&mut self) -> bool {
+        self.replace(BTreeSet::new());
+        self.back();
+        sleep(ABSENT).await;
+        true
     }
 
     async fn follow(&mut self, Served { api, types }: Served) -> bool {
         let mut config = watcher::Config::default().timeout(CALL);
         config.field_selector = self.watch.fields();
-        config.label_selector = self.watch.label.map(str::to_owned);
+        config.label_selector = self.watch.labels();
         let mut events = pin!(watcher(api, config));
         let mut listing = BTreeSet::new();
         let mut listed = false;
@@ -110,6 +115,9 @@ impl Watching {
                         let watch = &self.name;
                         tracing::info!(watch, "the watch had expired; it begins anew with a list");
                         return listed;
+                    }
+                    Some(FORBIDDEN) if self.watch.has_no_namespace(&self.client).await => {
+                        return self.absent().await;
                     }
                     _ => {
                         self.lost(&reason(&error));

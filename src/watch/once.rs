@@ -7,12 +7,9 @@ use kube::api::ListParams;
 use kube::{Client, Config};
 use tokio::time::timeout;
 
-use super::{ANSWER, NOT_FOUND, SILENT, Watch, Watched, reason, watches};
+use super::{ANSWER, FORBIDDEN, NOT_FOUND, SILENT, Watch, Watched, reason, watches};
 use crate::mesh::Reading;
 use crate::settings::Settings;
-
-/// The status of what one may not read.
-const FORBIDDEN: u16 = 403;
 
 /// Why what the cluster has is not known as a whole.
 #[derive(Debug, thiserror::Error)]
@@ -103,13 +100,18 @@ impl Watch {
         let Some(served) = self.served(client).await? else { return Ok(Vec::new()) };
         let params = ListParams {
             field_selector: self.fields(),
-            label_selector: self.label.map(str::to_owned),
+            label_selector: self.labels(),
             ..ListParams::default()
         };
         let listed = match served.api.list(&params).await {
             Ok(listed) => listed,
             // The resource went away between the two questions.
             Err(kube::Error::Api(status)) if status.code == NOT_FOUND => return Ok(Vec::new()),
+            Err(kube::Error::Api(status))
+                if status.code == FORBIDDEN && self.has_no_namespace(client).await =>
+            {
+                return Ok(Vec::new());
+            }
             Err(error) => return Err(error.into()),
         };
         let mut readings = Vec::new();

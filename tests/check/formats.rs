@@ -19,6 +19,19 @@ fn prints_workflow_commands() {
 }
 
 #[test]
+fn reads_values_files_that_have_no_kind() {
+    let values = "istio-remote-values";
+    golden("check/values/misplaced", &["--as", values, "misplaced.yaml"], b"");
+    golden("check/values/good", &["--as", values, "good.yaml"], b"");
+    golden("check/values/list", &["--as", values, "list.yaml", "good.yaml"], b"");
+}
+
+#[test]
+fn finds_the_item_of_a_list() {
+    golden("check/values/endpoints", &["endpoints.yaml"], b"");
+}
+
+#[test]
 fn judges_a_change_against_what_stands() {
     golden("check/change/grown", &["set", "--against", "mesh"], b"");
     golden("check/change/strict", &["mesh/cluster.yaml", "--strict", "--against", "mesh"], b"");

@@ -56,7 +56,10 @@ impl Guarded {
         let certs = TempDir::new();
         let directory = certs.path().to_str().unwrap().to_owned();
         isthmus(&["certs", "--certs-dir", &directory]);
-        plane.kubectl(&["apply", "-f", "-"], &isthmus(&["rbac"])).ok();
+        // Of the two namespaces that Istio may have, a cluster has one.
+        let granted = plane.kubectl(&["apply", "-f", "-"], &isthmus(&["rbac"]));
+        let absent = |line: &str| line.contains("namespaces \"d8-istio\" not found");
+        assert!(granted.stderr.lines().all(absent), "{granted:?}");
         let token = plane.kubectl(&["create", "token", "isthmus", "-n=isthmus"], "").ok();
         let kubeconfig = plane.kubeconfig("isthmus", token.trim());
         let watched = ["--kubeconfig", kubeconfig.to_str().unwrap(), "--certs-dir", &directory];
@@ -169,9 +172,11 @@ fn clear(plane: &Plane, crds: &str) {
     } else {
         plane.kubectl(&["delete", "crd", "--all"], "").ok();
     }
-    let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: isthmus}}\n---\n{apiVersion: v1, kind: ServiceAccount, metadata: {name: isthmus, namespace: isthmus}}\n";
+    let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: isthmus}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}\n---\n{apiVersion: v1, kind: ServiceAccount, metadata: {name: isthmus, namespace: isthmus}}\n";
     plane.kubectl(&["apply", "-f", "-"], namespace).ok();
     plane.kubectl(&["delete", "configmaps,secrets", "--all", "-n=isthmus"], "").ok();
+    let istio = "configmaps,endpoints,endpointslices";
+    plane.kubectl(&["delete", istio, "--all", "-n=istio-system"], "").ok();
     let ours = ["secret/d8-cluster-configuration", "cm/kubeadm-config", "cm/d8-cluster-uuid"];
     let delete = ["delete", "--ignore-not-found", "-n=kube-system"];
     plane.kubectl(&[&delete[..], &ours].concat(), "").ok();

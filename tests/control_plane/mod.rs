@@ -4,6 +4,7 @@ mod changes;
 mod demo;
 mod documents;
 mod guarded;
+mod istio_remote;
 mod judged;
 mod outages;
 mod plane;

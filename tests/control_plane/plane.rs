@@ -266,6 +266,13 @@ impl Output {
     }
 }
 
+/// What helm prints.
+pub(crate) fn helm(args: &[&str]) -> String {
+    let output = Command::new(binary("helm")).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// A program of the control plane.
 fn binary(name: &str) -> PathBuf {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/control-plane");

@@ -202,3 +202,26 @@ fn metrics_count_what_happens_in_bounded_labels() {
     assert!(page.text().ends_with("# EOF\n"));
     assert_eq!(server.admin("/nowhere").status, 404);
 }
+
+#[test]
+fn what_stands_is_counted_once_for_both_its_sides() {
+    let series = |rule: &str, severity: &str| {
+        format!("isthmus_standing_findings{{rule=\"{rule}\",severity=\"{severity}\"}}")
+    };
+    let twin = |name: &str, allow: &str| {
+        let endpoint = "https://istio.twin.example.com/metadata/";
+        format!(
+            "apiVersion: deckhouse.io/v1alpha1\nkind: IstioMulticluster\nmetadata: {{name: {name}, annotations: {{{allow}}}}}\nspec: {{metadataEndpoint: '{endpoint}'}}\n"
+        )
+    };
+    let inventory = TempDir::with("a.yaml", &twin("a", ""));
+    inventory.write("b.yaml", twin("b", ""));
+    let server = Server::start(inventory.path(), &[]);
+    server.wait_metric(&series("DuplicateMember", "deny"), 1.0);
+    server.wait_metric(&series("UnknownFacts", "warn"), 2.0);
+    inventory.write("b.yaml", twin("b", "isthmus.dev/allow: DuplicateMember"));
+    server.wait_metric(&series("DuplicateMember", "deny"), 0.0);
+    server.wait_metric(&series("DuplicateMember", "warn"), 1.0);
+    inventory.remove("b.yaml");
+    server.wait_metric(&series("DuplicateMember", "warn"), 0.0);
+}

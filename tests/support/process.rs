@@ -94,6 +94,13 @@ impl Server {
         line.parse().ok()
     }
 
+    /// How many reviews were answered, of whatever kind.
+    pub(crate) fn reviews(&self) -> f64 {
+        let page = self.admin("/metrics").text();
+        let series = page.lines().filter(|line| line.starts_with("isthmus_reviews_total"));
+        series.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
     /// Waits until a metric has a value.
     #[track_caller]
     pub(crate) fn wait_metric(&self, series: &str, value: f64) {

@@ -8,7 +8,7 @@ use super::files::{Input, Inputs};
 use super::write::NotFixed;
 use crate::document::{YamlError, yaml_documents};
 use crate::manifest::broken::{BrokenDocument, is_of_mesh, set_broken_aside};
-use crate::manifest::{Manifest, fix, read};
+use crate::manifest::{Manifest, fix, read, read_as};
 use crate::mesh::{Mesh, ObjectRef, Place, Reading};
 use crate::report::diagnostic::{
     CheckReport, Counts, DEFINED_TWICE, Diagnostic, Level, NOT_FIXED, PassedOver, REWRITTEN,
@@ -23,8 +23,21 @@ const INVALID_DOCUMENT: &str = "InvalidDocument";
 
 /// What makes files unusable: a named one that is no YAML, or one of the mesh that it is held
 /// against.
-pub(super) fn unusable(set: &[Input], against: &[Input]) -> Vec<String> {
+///
+/// Where there is a `kind`, those of the set have none of their own and are read as that.
+pub(super) fn unusable(
+    set: &[Input],
+    against: &[Input],
+    kind: Option<&'static str>,
+) -> Vec<String> {
     let mut unusable = Vec::new();
+    let whole = kind.map(|kind| set.iter().map(move |input| (input, kind)));
+    for (input, kind) in whole.into_iter().flatten() {
+        if let Err(YamlError { what, span }) = read_as(&input.text, &input.name, kind) {
+            unusable.push(format!("{}:{}:{}: {what}", input.name, span.line, span.column));
+        }
+    }
+    let set = if kind.is_some() { &[] } else { set };
     for (input, in_set) in set.iter().map(|i| (i, true)).chain(against.iter().map(|i| (i, false))) {
         for broken in readable(&input.text).1 {
             let is_unusable = if in_set {
@@ -56,12 +69,13 @@ fn is_finding(broken: &BrokenDocument) -> bool {
 
 /// Judges a set of files as a change to those it is held against, and to what a cluster has, which
 /// counts before what those files say of the same object. `not_fixed` tells which objects could not
-/// be written back, if that was tried.
+/// be written back, if that was tried. With a `kind` the set's files are each one object of it.
 pub(super) fn judge(
     set: Inputs,
     against: Inputs,
     cluster: Option<Vec<Reading>>,
     settings: &Arc<Settings>,
+    kind: Option<&'static str>,
     not_fixed: Option<&NotFixed>,
 ) -> CheckReport {
     let count = set.files.len();
@@ -78,7 +92,11 @@ pub(super) fn judge(
 
     let mut judge = Judge::new(settings, &sources, count, cluster);
     for (((text, broken), name), source) in texts.iter().zip(names(&sources, count)).zip(0..) {
-        let manifests = read(text, &name).unwrap_or_default();
+        let manifests = match kind.filter(|_| source < count) {
+            Some(kind) => read_as(text, &name, kind).map(|manifest| vec![manifest]),
+            None => read(text, &name),
+        };
+        let manifests = manifests.unwrap_or_default();
         if source < count {
             counts.files_passed_over += usize::from(!broken.is_empty() && manifests.is_empty());
             passed_over.extend(judge.broken(source, broken));
