@@ -11,7 +11,7 @@ use super::node::Value;
 use super::object::Object;
 use super::yaml;
 use super::{Document, Label, Select, local};
-use crate::mesh::{About, MemberName, Position, Reading};
+use crate::mesh::{About, MemberName, ObjectRef, Position, Reading};
 use crate::settings::Settings;
 use crate::value::Invalid;
 
@@ -95,6 +95,22 @@ pub(super) const BARE_KUBEADM: Document = Document {
     },
     canonical: None,
 };
+
+/// The object, and its field, in which a cluster keeps what a bare file says, if this is one.
+pub(super) fn kept_in(document: &Document) -> Option<(ObjectRef, String)> {
+    let kept = [
+        (BARE_DECKHOUSE, DECKHOUSE_SECRET, DECKHOUSE_KEY),
+        (BARE_KUBEADM, KUBEADM_CONFIG, KUBEADM_KEY),
+    ];
+    let (_, carrier, key) = kept.into_iter().find(|(bare, ..)| bare.name == document.name)?;
+    let Select::Namespaced(namespace, name) = carrier.select else { return None };
+    let object = ObjectRef {
+        kind: carrier.kind.into(),
+        namespace: Some(namespace.into()),
+        name: name.into(),
+    };
+    Some((object, format!("data[{key}]")))
+}
 
 fn read_labelled(object: &Object<'_>, _: &Settings, reading: &mut Reading) {
     let member = object.label(MEMBER_LABEL).unwrap_or_default();

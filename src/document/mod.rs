@@ -24,7 +24,7 @@ pub use object::{Metadata, Object};
 pub use outline::outline;
 pub use yaml::{YamlError, document as yaml_document, documents as yaml_documents};
 
-use crate::mesh::{MemberName, Reading};
+use crate::mesh::{MemberName, ObjectRef, Reading};
 use crate::settings::Settings;
 
 /// One kind of document: which objects carry it, what it says, how it is read.
@@ -116,6 +116,11 @@ pub static DOCUMENTS: &[Document] = &[
 ];
 
 impl Document {
+    /// The object, and its field, in which a cluster keeps what a bare file says, if this is one.
+    pub fn kept_in(&self) -> Option<(ObjectRef, String)> {
+        carried::kept_in(self)
+    }
+
     /// Whether an object carries this document.
     pub fn matches(&self, object: &Object<'_>, settings: &Settings) -> bool {
         if object.kind != self.kind || object.group() != self.group {

@@ -114,6 +114,23 @@ impl Reading {
         self
     }
 
+    /// Takes away what it says in a field and those below, as if another object said that at its
+    /// top.
+    #[must_use]
+    pub fn split_off(&mut self, field: &str, object: Arc<ObjectRef>) -> Self {
+        let mut other = Self { object, statements: Vec::new() };
+        for (member, claims) in &mut self.statements {
+            let below = |claim: &Claim| -> Option<String> {
+                Some(claim.place.path().strip_prefix(field)?.strip_prefix('.')?.to_owned())
+            };
+            for claim in claims.extract_if(.., |claim| below(claim).is_some()) {
+                let path = below(&claim).unwrap_or_default();
+                other.claim(member, path, claim.place.position(), claim.fact);
+            }
+        }
+        other
+    }
+
     /// The members it speaks of.
     pub fn members(&self) -> impl Iterator<Item = &MemberName> {
         self.statements.iter().map(|(name, _)| name)

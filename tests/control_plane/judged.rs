@@ -7,8 +7,8 @@ use serde_json::Value as Json;
 
 use super::guarded::{Guarded, Ran, described, local, member};
 use super::transcript::Transcript;
-use crate::support::TempDir;
 use crate::support::process::command;
+use crate::support::{TempDir, data};
 
 const CHECK: &[&str] = &["check", "--cluster"];
 const UUID: &str = r#"{"status":{"metadataCache":{"public":{"clusterUUID":"0b9d1c80-8a46-11ee-b9d1-0242ac120002"}}}}"#;
@@ -43,8 +43,13 @@ fn files_are_judged_as_a_change_to_the_cluster() {
     let moved = flat("a", "10.112.0.0/16", "10.223.0.0/16").replace("istio.a.", "istio.other.");
     check("It moves, and the cluster has pinned it.", "a.yaml", &moved);
     check("The local cluster takes its pods.", "local.yaml", &local("10.112.0.0/16"));
-    files.remove("a.yaml");
-    files.remove("local.yaml");
+    let bare = data("seed/cluster-configuration.yaml");
+    check("The file that the local cluster was made of.", "bare.yaml", &bare);
+    let changed = bare.replace("10.111.0.0/16", "10.112.0.0/16");
+    check("It changes.", "bare.yaml", &changed);
+    cluster.create(&flat("z", "10.111.8.0/24", "10.229.0.0/16")).ok();
+    check("What stood before is only warned of.", "bare.yaml", &bare);
+    cluster.kubectl(&["delete", "istiomulticluster/z"], "").ok();
     files.write("mesh.yaml", flat("c", "10.113.0.0/16", "10.225.0.0/16"));
     told.note("A file that it is held against describes a member that the cluster does not have.");
     let against = ["--against", "mesh.yaml", "b.yaml"];

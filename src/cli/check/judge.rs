@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::files::{Input, Inputs};
 use super::write::NotFixed;
-use crate::document::{YamlError, yaml_documents};
+use crate::document::{Document, YamlError, yaml_documents};
 use crate::manifest::broken::{BrokenDocument, is_of_mesh, set_broken_aside};
 use crate::manifest::{Manifest, fix, read, read_as};
 use crate::mesh::{Mesh, ObjectRef, Place, Reading};
@@ -109,6 +109,7 @@ pub(super) fn judge(
             }
         }
     }
+    judge.stand_for_bare_files();
     judge.defined_twice();
     judge.verdict();
     judge.rewrites(not_fixed);
@@ -229,6 +230,19 @@ impl<'a> Judge<'a> {
             remedy: "write it as its kind demands".to_owned(),
             ..base
         });
+    }
+
+    /// Lets a bare file of the set stand in place of what a cluster was made of it.
+    fn stand_for_bare_files(&mut self) {
+        let Some(cluster) = &mut self.cluster else { return };
+        for judged in self.objects.iter().filter(|judged| judged.source < self.count) {
+            let document = judged.manifest.document(self.settings);
+            let Some((object, field)) = document.and_then(Document::kept_in) else { continue };
+            let Some(standing) = cluster.get_mut(&object) else { continue };
+            let bare = Arc::clone(&judged.reading.object);
+            let said = standing.split_off(&field, Arc::clone(&bare));
+            cluster.entry(bare).or_insert(said);
+        }
     }
 
     /// Tells of objects that stand more than once in the set.
