@@ -52,19 +52,19 @@ impl Standing {
     /// Notes that a source was read, and tells of changes from now on; says whether all sources
     /// that were lost are back by that.
     pub fn live(&self, name: &str) -> bool {
-        let mut was_lost = false;
-        self.change(name, |source| {
-            was_lost = std::mem::take(&mut source.lost);
+        let (before, after) = self.change(name, |source| {
+            source.lost = false;
             source.missing = None;
             source.live = true;
             source.complete = Some(Instant::now());
         });
-        was_lost && self.lost() == 0
+        before > 0 && after == 0
     }
 
-    /// Notes that a source does not tell of changes any more.
-    pub fn lose(&self, name: &str, why: &str) {
-        self.change(name, |source| {
+    /// Notes that a source does not tell of changes any more; says whether it is the first one that
+    /// is lost.
+    pub fn lose(&self, name: &str, why: &str) -> bool {
+        let (before, after) = self.change(name, |source| {
             source.lost = true;
             if let Some(missing) = &mut source.missing {
                 why.clone_into(missing);
@@ -73,6 +73,7 @@ impl Standing {
                 source.complete = Some(Instant::now());
             }
         });
+        before == 0 && after > 0
     }
 
     /// Why the mesh is not known as a whole; empty once it was.
@@ -86,7 +87,7 @@ impl Standing {
 
     /// How many sources are lost.
     pub fn lost(&self) -> usize {
-        self.sources().values().filter(|source| source.lost).count()
+        lost(&self.sources())
     }
 
     /// How old the oldest part of the mesh may be, in seconds.
@@ -101,19 +102,28 @@ impl Standing {
         let _ = complete.wait_for(|complete| *complete).await;
     }
 
-    fn change(&self, name: &str, change: impl FnOnce(&mut Source)) {
+    /// Changes a source; says how many were lost before and after, in one step, for sources change
+    /// at the same moment.
+    fn change(&self, name: &str, change: impl FnOnce(&mut Source)) -> (usize, usize) {
         let mut sources = self.sources();
+        let before = lost(&sources);
         if let Some(source) = sources.get_mut(name) {
             change(source);
         }
+        let after = lost(&sources);
         let complete = sources.values().all(|source| source.missing.is_none());
         drop(sources);
         self.complete.send_if_modified(|known| std::mem::replace(known, complete) != complete);
+        (before, after)
     }
 
     fn sources(&self) -> MutexGuard<'_, BTreeMap<String, Source>> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn lost(sources: &BTreeMap<String, Source>) -> usize {
+    sources.values().filter(|source| source.lost).count()
 }
 
 impl Source {
@@ -122,5 +132,33 @@ impl Source {
             return 0.0;
         }
         self.complete.map_or(f64::INFINITY, |at| at.elapsed().as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn each_loss_of_the_first_is_told_once_and_so_is_each_return_of_the_last() {
+        const ROUNDS: usize = 20_000;
+        let names = ["a", "b", "c", "d"];
+        let standing = Standing::new(names.map(str::to_owned));
+        let told = |name: &str| -> (usize, usize) {
+            (0..ROUNDS).fold((0, 0), |(lost, back), _| {
+                let lost = lost + usize::from(standing.lose(name, "it is gone"));
+                (lost, back + usize::from(standing.live(name)))
+            })
+        };
+        let told = thread::scope(|scope| {
+            let threads = names.map(|name| scope.spawn(move || told(name)));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        let sum = told.iter().fold((0, 0), |sum, told| (sum.0 + told.0, sum.1 + told.1));
+        // They take turns, and at the end nothing is lost.
+        assert!(sum.0 > 0);
+        assert_eq!(sum.0, sum.1);
     }
 }

@@ -192,9 +192,7 @@ impl Watching {
         let refused = why.contains("forbidden");
         self.refusals = if refused { self.refusals + 1 } else { 0 };
         let watch = &self.name;
-        let first = self.standing.lost() == 0;
-        self.standing.lose(watch, why);
-        if first {
+        if self.standing.lose(watch, why) {
             tracing::error!(watch, why, "the API server is lost; what was last known stands");
         } else if self.refusals == MANY {
             tracing::error!(watch, why, "the API server refuses a watch");
