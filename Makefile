@@ -50,7 +50,7 @@ $(TOOLS)/bin/cargo-deny:
 bench: ## Measure what docs/benchmarks.md records.
 	$(CARGO) bench --bench core --bench memory
 
-golden: ## Write the expected texts of the tests anew; read the difference before you commit it.
+golden: ## Write the expected texts and the README's picture anew; read the difference before you commit it.
 	UPDATE_GOLDEN=1 $(CARGO) test --locked --test integration
 
 release: ## Build the binary that is shipped.
