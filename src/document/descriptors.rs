@@ -120,21 +120,29 @@ impl<'n> Registry<'_, 'n> {
             }
             (Ok(_), Ok(stream)) if is_read => self.descriptors(file, stream),
             (Ok(_), Ok(stream)) => self.ignored(file, stream),
-            (Ok(_), Err(Some(error))) if is_read => {
-                let why = match error.what.as_str() {
-                    what if what.starts_with("not ") => format!("{what}, and {EXITS}"),
-                    what => what.to_owned(),
-                };
-                let remedy = "write descriptors as plain YAML or JSON".to_owned();
-                let why = Invalid { problem: why, remedy };
-                self.lost(About::Descriptor, &path, error.span.position(), why);
-            }
+            (Ok(text), Err(Some(error))) if is_read => self.unreadable(text, &path, error),
             // By its looks: that it is no YAML is nothing to Pilot.
             (Ok(text), Err(_)) if text.contains(API_VERSION) => {
                 self.wrong_ending(file, Position::NONE);
             }
             _ => {}
         }
+    }
+
+    fn unreadable(&mut self, text: &str, path: &str, error: &YamlError) {
+        let YamlError { what, span } = error;
+        let what = match what.as_str() {
+            what if what.starts_with("not ") => format!("{what}, and {EXITS}"),
+            what => what.to_owned(),
+        };
+        let remedy = "write descriptors as plain YAML or JSON".to_owned();
+        // A kubeconfig by its looks, and so a line of it may hold a credential.
+        let (problem, position) = if text.contains("current-context") {
+            (format!("line {}: {what}", span.line), Position::NONE)
+        } else {
+            (what, span.position())
+        };
+        self.lost(About::Descriptor, path, position, Invalid { problem, remedy });
     }
 
     /// Takes in what Pilot reads.
@@ -172,6 +180,10 @@ impl<'n> Registry<'_, 'n> {
             };
             let path = file.path();
             match why {
+                // Its line may hold a credential.
+                Some(why) if kind == "Config" => {
+                    self.lost(About::Descriptor, &path, Position::NONE, why);
+                }
                 Some(why) => {
                     let path = format!("{path}[{index}]");
                     self.lost(About::Descriptor, &path, document.span.position(), why);
