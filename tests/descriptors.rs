@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::golden::call;
 
-fn config_map(data: Value) -> Value {
+fn config_map(data: &Value) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -109,7 +109,7 @@ fn told(texts: &[String]) -> (bool, Vec<(String, String)>) {
     let mut data: Map<String, Value> =
         keys.map(|(at, text)| (format!("{at:02}.yaml"), json!(text))).collect();
     data.insert("a.conf".to_owned(), json!(kubeconfig("x")));
-    let response = judged(&config_map(data.into()));
+    let response = judged(&config_map(&data.into()));
     let causes = response["status"]["details"]["causes"].as_array().cloned().unwrap_or_default();
     let field = |path: &str| path.split_once("].").map_or(path, |(_, field)| field).to_owned();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -134,7 +134,7 @@ fn more_descriptors_than_any_mesh_has_are_refused_at_once() {
             )
             .unwrap();
         }
-        judged(&config_map(json!({"a.yaml": texts, "a.conf": kubeconfig("x")})))
+        judged(&config_map(&json!({"a.yaml": texts, "a.conf": kubeconfig("x")})))
     };
     assert_eq!(set(1000)["allowed"], true);
     let refused = set(1001);
@@ -160,7 +160,7 @@ proptest! {
         };
         let begun = format!("{}{text}", sound.yaml());
         for text in [text, begun] {
-            let mut object = config_map(json!({"z.yaml": sound.yaml()}));
+            let mut object = config_map(&json!({"z.yaml": sound.yaml()}));
             if is_binary {
                 object["binaryData"][&key] = STANDARD.encode(&text).into();
             } else {
@@ -215,7 +215,7 @@ proptest! {
                 .map(|(key, text)| (format!("config.istio.io/{key}"), text.to_owned())).to_vec(),
             cidr: "0.0.0.0/0",
         };
-        let mut object = config_map(json!({"z.yaml": descriptor.yaml(), key: config}));
+        let mut object = config_map(&json!({"z.yaml": descriptor.yaml(), key: config}));
         let response = judged(&object).to_string();
         prop_assert!(!response.contains(SECRET), "{response}");
         object["data"][key] = Value::Null;

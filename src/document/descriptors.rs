@@ -3,6 +3,7 @@
 
 mod descriptor;
 mod directory;
+mod flow;
 mod kubeconfig;
 mod object;
 mod spec;
@@ -281,9 +282,11 @@ impl<'n> Registry<'_, 'n> {
             [one] => Some(*one),
             _ => None,
         };
+        let access = found.iter().filter_map(Descriptor::access_config_file).collect();
         let around = Surroundings {
             control_plane,
             directory: Some(directory),
+            unnamed: directory.unnamed(&access),
             strict: settings.strict_descriptors,
             is_istio: true,
         };

@@ -1,6 +1,7 @@
 //! One descriptor: what Pilot reads of it, and what it says of a member.
 
 use super::directory::{Directory, file_name};
+use super::flow::flow;
 use super::spec;
 use super::writer::{EXITS, Writer};
 use crate::document::fields::{Annotations, completing_annotations, network_annotation};
@@ -41,6 +42,8 @@ pub(super) struct Surroundings<'d> {
     pub(super) control_plane: Option<&'d Descriptor<'d>>,
     /// The files beside it, where they are known.
     pub(super) directory: Option<&'d Directory<'d>>,
+    /// Those of the files that no descriptor names.
+    pub(super) unnamed: Vec<&'d str>,
     /// Whether a `spec` that is lost is refused.
     pub(super) strict: bool,
     /// Whether Pilot is meant to read it: the cluster registry has other users too.
@@ -86,6 +89,11 @@ impl<'n> Descriptor<'n> {
 
     pub(super) fn annotation(&self, name: &str) -> Option<&'n Node<'n>> {
         self.root.get("metadata")?.get("annotations")?.get(&format!("{PREFIX}{name}"))
+    }
+
+    /// The file that it names as its kubeconfig.
+    pub(super) fn access_config_file(&self) -> Option<&'n str> {
+        file_name(self.stated(ACCESS_CONFIG_FILE)?.1).ok()
     }
 
     /// An endpoint of Pilot that clients can dial.
@@ -160,7 +168,7 @@ impl<'n> Descriptor<'n> {
     fn nested_spec(&self, key: &Key<'_>, spec: &Node<'_>, strict: bool, writer: &mut Writer<'_>) {
         const PATH: &str = "metadata.spec";
         let problem = "spec under metadata is lost".to_owned();
-        let flow = flow(spec);
+        let flow = flow(spec, MOST_CORRECTED);
         // A warning that is too long loses its remedy.
         let room = MOST_CORRECTED.saturating_sub(writer.prefix.chars().count());
         let remedy = match flow {
@@ -268,7 +276,7 @@ impl<'n> Descriptor<'n> {
             }
             return;
         };
-        match directory.access(text) {
+        match directory.access(text, &around.unnamed) {
             Err(why) => note(false, why),
             Ok(absent) if absent.is_empty() => {}
             Ok(absent) => {
@@ -351,38 +359,6 @@ fn go_bool(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
         _ => None,
     }
-}
-
-/// A value in YAML's flow style; nothing where it is too long for a message anyway.
-fn flow(node: &Node<'_>) -> Option<String> {
-    let text = match &node.value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(_) | Value::Number(_) => node.scalar()?.to_owned(),
-        Value::Text(text) => quoted(text),
-        Value::List(items) => {
-            let items = items.iter().map(flow).collect::<Option<Vec<_>>>()?;
-            format!("[{}]", items.join(", "))
-        }
-        Value::Map(entries) => {
-            let entry = |(key, node): &(Key<'_>, Node<'_>)| {
-                Some(format!("{}: {}", quoted(&key.text), flow(node)?))
-            };
-            let entries = entries.iter().map(entry).collect::<Option<Vec<_>>>()?;
-            format!("{{{}}}", entries.join(", "))
-        }
-    };
-    (text.len() <= MOST_CORRECTED).then_some(text)
-}
-
-/// A text as it stands in flow style: in quotes unless it is plainly nothing but a text.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '/' | '-' | '_');
-    let plain = text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_plain);
-    let reads_as_text = || {
-        let node = crate::document::yaml_document(text);
-        node.is_ok_and(|node| matches!(node.value, Value::Text(_)))
-    };
-    if plain && reads_as_text() { text.to_owned() } else { format!("{text:?}") }
 }
 
 /// Whether a document is a descriptor by its looks, whatever key holds it.

@@ -1,7 +1,7 @@
 //! The keys of ConfigMap `multicluster`, which Pilot has before it as the files of one directory.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -86,9 +86,20 @@ impl<'f> Directory<'f> {
         Self { files: files.collect() }
     }
 
+    /// The files that are no descriptors and that none of these names.
+    pub(super) fn unnamed(&self, named: &BTreeSet<&str>) -> Vec<&'f str> {
+        let others = self.files.iter().filter(|(key, _)| !named.contains(*key));
+        others.filter(|(_, (file, _))| !file.holds_descriptors()).map(|(key, _)| *key).collect()
+    }
+
     /// Finds the kubeconfig that an `accessConfigFile` names; gives back the fields of it that name
     /// files which are not beside it.
-    pub(super) fn access(&self, text: &str) -> Result<Vec<&'static str>, Invalid> {
+    /// `unnamed` are the files that no descriptor names.
+    pub(super) fn access(
+        &self,
+        text: &str,
+        unnamed: &[&str],
+    ) -> Result<Vec<&'static str>, Invalid> {
         let key = file_name(text).map_err(|problem| {
             let last = text.rsplit('/').next().unwrap_or_default();
             let remedy = match self.files.get_key_value(last) {
@@ -98,10 +109,10 @@ impl<'f> Directory<'f> {
             Invalid { problem: format!("{text:?} {problem}"), remedy }
         })?;
         let Some((file, stream)) = self.files.get(key) else {
-            let keys: Vec<_> = self.files.keys().copied().collect();
             let problem =
                 format!("{key:?} is no key of this ConfigMap, and {}", super::writer::EXITS);
-            let remedy = match similar(key, &keys) {
+            // A name that differs in one digit is mostly that of another cluster.
+            let remedy = match similar(key, unnamed) {
                 Some(meant) => format!("did you mean {meant}?"),
                 None => "put the kubeconfig under it".to_owned(),
             };

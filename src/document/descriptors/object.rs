@@ -44,6 +44,7 @@ pub(super) fn read(object: &Object<'_>, settings: &Settings, reading: &mut Readi
     let around = Surroundings {
         control_plane: None,
         directory: None,
+        unnamed: Vec::new(),
         strict: settings.strict_descriptors,
         is_istio,
     };
