@@ -68,7 +68,7 @@ pub fn watches(settings: &Settings) -> Vec<Watch> {
                 |namespace: &str| watch(document, Some(namespace.to_owned()), None, Some(label));
             label.namespaces(settings).into_iter().map(watch).collect()
         }
-        Select::BareFile => Vec::new(),
+        Select::BareFile | Select::File => Vec::new(),
     };
     DOCUMENTS.iter().flat_map(of_document).collect()
 }

@@ -131,6 +131,7 @@ fn settings(text: &str) -> Settings {
         match name {
             "localMember" => value.clone_into(&mut settings.local_member),
             "multiNetworkOverlap" => settings.multi_network_overlap = value.parse().unwrap(),
+            "strictDescriptors" => settings.strict_descriptors = value.parse().unwrap(),
             "selfReference" => settings.self_reference = value.parse().unwrap(),
             other => panic!("no setting {other}"),
         }

@@ -3,6 +3,7 @@
 
 mod check;
 mod control_plane;
+mod descriptors;
 mod docs;
 mod golden;
 mod laws;

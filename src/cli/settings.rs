@@ -46,8 +46,7 @@ pub(super) struct SettingsArgs {
         value_name = "POLICY"
     )]
     self_reference: Policy,
-    /// Deny an Istio 0.8 descriptor whose spec is lost under metadata, instead of warning. Those are
-    /// not read yet.
+    /// Deny an Istio 0.8 descriptor whose spec is lost under metadata, instead of warning.
     #[arg(long, env = "ISTHMUS_STRICT_DESCRIPTORS")]
     strict_descriptors: bool,
 }

@@ -123,13 +123,16 @@ fn webhook(document: &Document, settings: &Settings, client: &Json, policy: &str
         Select::Namespaced(namespace, name) => {
             (Some(of_name(name)), within(&[namespace.to_owned()]))
         }
-        Select::Istio(names) => (Some(is_named(names)), within(&settings.istio_namespaces)),
+        Select::Istio(names) => {
+            let condition = (!names.contains(&"*")).then(|| is_named(names));
+            (condition, within(&settings.istio_namespaces))
+        }
         Select::Label(label) => {
             let namespaces: Vec<_> =
                 label.namespaces(settings).into_iter().map(str::to_owned).collect();
             (Some(bears(label)), within(&namespaces))
         }
-        Select::BareFile => return None,
+        Select::BareFile | Select::File => return None,
     };
     let scope = if namespaces.is_some() { "Namespaced" } else { "Cluster" };
     let mut webhook = json!({

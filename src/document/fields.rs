@@ -232,19 +232,74 @@ fn domain(
     }
 }
 
+/// Where the annotations of a document stand.
+pub(super) enum Annotations<'a> {
+    /// On the object itself.
+    Object(&'a Object<'a>),
+    /// On a descriptor within it: the mapping, and what stands before the descriptor's paths.
+    Descriptor(&'a Node<'a>, &'a str),
+}
+
+impl Annotations<'_> {
+    fn find(&self, annotation: &Annotation) -> Option<(&str, Cow<'static, str>, Position)> {
+        match self {
+            Self::Object(object) => {
+                let text = object.annotation(annotation.key)?;
+                Some((text, annotation.path.into(), Position::NONE))
+            }
+            Self::Descriptor(annotations, prefix) => {
+                let node = annotations.get(annotation.key)?;
+                let path = match *prefix {
+                    "" => annotation.path.into(),
+                    prefix => format!("{prefix}.{}", annotation.path).into(),
+                };
+                Some((node.scalar()?, path, node.span.position()))
+            }
+        }
+    }
+}
+
 /// Reads the annotations that complete a document without fields of its own for them.
 pub(super) fn completing_annotations(
-    object: &Object<'_>,
+    annotations: &Annotations<'_>,
     reading: &mut Reading,
     member: &MemberName,
 ) {
-    if let Some(text) = object.annotation(CLUSTER_DOMAIN.key) {
-        domain(reading, member, CLUSTER_DOMAIN.path.into(), Position::NONE, text.trim());
+    if let Some((text, path, position)) = annotations.find(&CLUSTER_DOMAIN) {
+        domain(reading, member, path, position, text.trim());
     }
     for (annotation, role) in [(POD_SUBNET, Role::Pod), (SERVICE_SUBNET, Role::Service)] {
-        if let Some(text) = object.annotation(annotation.key) {
+        if let Some((text, path, position)) = annotations.find(&annotation) {
             let items = text.split(',').map(str::trim);
-            subnets(reading, member, annotation.path.into(), Position::NONE, role, items);
+            subnets(reading, member, path, position, role, items);
+        }
+    }
+}
+
+/// Reads the annotations that mean something on every document of a member.
+pub(super) fn common_annotations(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
+    network_annotation(&Annotations::Object(object), reading, member);
+    allow_annotation(object, reading, member);
+}
+
+/// Reads the annotation that names the network of a member.
+pub(super) fn network_annotation(
+    annotations: &Annotations<'_>,
+    reading: &mut Reading,
+    member: &MemberName,
+) {
+    let Some((text, path, position)) = annotations.find(&NETWORK) else { return };
+    match text.trim() {
+        "" => {
+            let why = Invalid {
+                problem: "the network has no name".to_owned(),
+                remedy: "write its name, or drop the annotation".to_owned(),
+            };
+            reading.fault(member, path, position, About::Document, text, why);
+        }
+        name => {
+            let network = Network::Named(name.into());
+            reading.claim(member, path, position, Fact::Network(network));
         }
     }
 }
@@ -252,24 +307,8 @@ pub(super) fn completing_annotations(
 /// How many rules an annotation may allow: more than there are.
 const MOST_ALLOWED: usize = 64;
 
-/// Reads the annotations that mean something on every document of a member.
-pub(super) fn common_annotations(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
-    if let Some(text) = object.annotation(NETWORK.key) {
-        match text.trim() {
-            "" => {
-                let problem = "the network has no name".to_owned();
-                let why = Invalid {
-                    problem,
-                    remedy: "write its name, or drop the annotation".to_owned(),
-                };
-                reading.fault(member, NETWORK.path, Position::NONE, About::Document, text, why);
-            }
-            name => {
-                let network = Network::Named(name.into());
-                reading.claim(member, NETWORK.path, Position::NONE, Fact::Network(network));
-            }
-        }
-    }
+/// Reads the annotation that turns denials of an object into warnings.
+pub(super) fn allow_annotation(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
     if let Some(text) = object.annotation(ALLOW.key) {
         let rules = text.split(',').map(str::trim).filter(|rule| !rule.is_empty());
         let rules = rules.take(MOST_ALLOWED);

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::fields::{Fields, common_annotations, completing_annotations};
+use super::fields::{Annotations, Fields, common_annotations, completing_annotations};
 use super::object::Object;
 use super::{Document, Select};
 use crate::mesh::{About, Fact, MemberName, Network, Position, Reading};
@@ -30,7 +30,7 @@ fn read(object: &Object<'_>, _: &Settings, reading: &mut Reading) {
     let member = MemberName::clone(&reading.object.name);
     reading.claim(&member, "metadata.name", Position::NONE, Fact::Peer);
     spec(object, reading, &member);
-    completing_annotations(object, reading, &member);
+    completing_annotations(&Annotations::Object(object), reading, &member);
     common_annotations(object, reading, &member);
     status(object, reading, &member);
 }

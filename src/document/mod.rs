@@ -6,6 +6,7 @@
 mod carried;
 mod cluster_configuration;
 mod cluster_uuid;
+mod descriptors;
 mod endpoints;
 mod fields;
 mod istio_multicluster;
@@ -22,6 +23,7 @@ pub use istio_remote::VALUES_KIND;
 pub use node::{BorrowedText, Key, Node, Span, Value};
 pub use object::{Metadata, Object};
 pub use outline::outline;
+pub(crate) use yaml::texts as yaml_texts;
 pub use yaml::{YamlError, document as yaml_document, documents as yaml_documents};
 
 use crate::mesh::{MemberName, ObjectRef, Reading};
@@ -66,6 +68,8 @@ pub enum Select {
     Label(Label),
     /// A file without metadata, as it is given to the tool that builds a cluster.
     BareFile,
+    /// A file that says no namespace.
+    File,
 }
 
 /// A label that makes an object a document, where not everybody may speak for a cluster.
@@ -106,6 +110,8 @@ pub static DOCUMENTS: &[Document] = &[
     module_config::ISTIO,
     module_config::GLOBAL,
     cluster_uuid::DOCUMENT,
+    descriptors::CONFIG_MAP,
+    descriptors::OBJECT,
     endpoints::ENDPOINTS,
     endpoints::ENDPOINT_SLICE,
     carried::LABELLED,
@@ -113,6 +119,7 @@ pub static DOCUMENTS: &[Document] = &[
     carried::BARE_DECKHOUSE,
     carried::BARE_KUBEADM,
     istio_remote::FILE,
+    descriptors::FILE,
 ];
 
 impl Document {
@@ -142,6 +149,7 @@ impl Document {
                     && label.namespaces(settings).contains(namespace)
             }
             Select::BareFile => bare,
+            Select::File => object.file.is_some() && namespace.is_empty(),
         };
         selected && self.holds_a_key(object)
     }

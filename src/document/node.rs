@@ -85,6 +85,18 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The text that a scalar is read as where a string is wanted, as Kubernetes' YAML library does
+    /// it: `True` is `true`, and nothing is the empty text. No list or mapping has one.
+    pub fn scalar(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) | Value::Number(text) => Some(text),
+            Value::Bool(true) => Some("true"),
+            Value::Bool(false) => Some("false"),
+            Value::Null => Some(""),
+            Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
     /// What kind of value this is, with its article.
     pub fn kind(&self) -> &'static str {
         match self.value {

@@ -6,11 +6,13 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::node::{BorrowedText, Node};
+use super::node::{BorrowedText, Node, Value};
 use crate::mesh::ObjectRef;
 
 /// The prefix of every label and annotation of our own.
 const OURS: &str = "isthmus.dev/";
+/// The prefix of the annotations of Istio 0.8's descriptors.
+const ISTIO: &str = "config.istio.io/";
 /// Deckhouse's own way to say that a dangerous change is meant.
 pub(crate) const ALLOW_UNSAFE: &str = "deckhouse.io/allow-unsafe";
 /// The largest field that is read, in bytes of JSON: more than any object that etcd can store.
@@ -41,6 +43,8 @@ pub struct Metadata<'a> {
     pub name: Cow<'a, str>,
     /// `namespace`; empty for cluster-scoped objects.
     pub namespace: Cow<'a, str>,
+    /// A `spec` that stands here by mistake, where it is lost.
+    pub(crate) nested_spec: Option<&'a RawValue>,
     labels: Texts<'a>,
     annotations: Texts<'a>,
 }
@@ -83,7 +87,12 @@ impl<'a> Object<'a> {
         find(&self.metadata.labels, key)
     }
 
-    /// An annotation of our own, or Deckhouse's `deckhouse.io/allow-unsafe`.
+    /// The annotations that mean something here.
+    pub(crate) fn annotations(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.metadata.annotations.iter().map(|(key, text)| (key.as_ref(), text.as_ref()))
+    }
+
+    /// An annotation of our own, of Istio 0.8, or Deckhouse's `deckhouse.io/allow-unsafe`.
     pub fn annotation(&self, key: &str) -> Option<&str> {
         find(&self.metadata.annotations, key)
     }
@@ -178,7 +187,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut metadata = Metadata::default();
                 let mut generate_name = Cow::default();
-                let mut seen = [false; 5];
+                let mut seen = [false; 6];
                 while let Some(BorrowedText(key)) = map.next_key()? {
                     match key.as_ref() {
                         "name" => {
@@ -200,6 +209,10 @@ impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
                         "annotations" => {
                             once(&mut seen[4], "metadata.annotations")?;
                             metadata.annotations = ours(&mut map)?;
+                        }
+                        "spec" => {
+                            once(&mut seen[5], "metadata.spec")?;
+                            metadata.nested_spec = Some(map.next_value()?);
                         }
                         _ => drop(map.next_value::<IgnoredAny>()?),
                     }
@@ -247,7 +260,8 @@ impl<'a, 'de: 'a> Deserialize<'de> for Ours<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut entries = Texts::new();
                 while let Some(BorrowedText(key)) = map.next_key()? {
-                    if !key.starts_with(OURS) && key != ALLOW_UNSAFE {
+                    let means = key.starts_with(OURS) || key.starts_with(ISTIO);
+                    if !means && key != ALLOW_UNSAFE {
                         map.next_value::<IgnoredAny>()?;
                         continue;
                     }
@@ -256,11 +270,37 @@ impl<'a, 'de: 'a> Deserialize<'de> for Ours<'a> {
                     {
                         return Err(A::Error::custom(format!("key {key:?} stands twice")));
                     }
-                    entries.push((key, optional_text(&mut map)?));
+                    let text = if key.starts_with(ISTIO) {
+                        let ScalarText(text) = map.next_value()?;
+                        text
+                    } else {
+                        optional_text(&mut map)?
+                    };
+                    entries.push((key, text));
                 }
                 Ok(Ours(entries))
             }
         }
         deserializer.deserialize_map(OursVisitor)
+    }
+}
+
+/// The text that a scalar is read as where a string is wanted: the API server lets only strings
+/// through, but a descriptor in a file may have a bare boolean.
+struct ScalarText<'a>(Cow<'a, str>);
+
+impl<'a, 'de: 'a> Deserialize<'de> for ScalarText<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let node = Node::deserialize(deserializer)?;
+        match node.value {
+            Value::Text(text) | Value::Number(text) => Ok(Self(text)),
+            Value::Null | Value::Bool(_) => {
+                Ok(Self(node.scalar().unwrap_or_default().to_owned().into()))
+            }
+            Value::List(_) | Value::Map(_) => Err(D::Error::custom(format!(
+                "an annotation must be a string, not {}",
+                node.kind()
+            ))),
+        }
     }
 }

@@ -23,6 +23,8 @@ pub struct YamlError {
 const MOST_IN_FILE: usize = 20_000_000;
 /// The same for a text inside an object, which anyone may write: a hundred times any real one.
 const MOST_IN_OBJECT: usize = 100_000;
+/// The same for all texts of an object that holds many: what an object of the largest size can hold.
+pub(super) const MOST_IN_TEXTS: usize = 400_000;
 
 /// How many bytes of text count as one more value.
 const BYTES_PER_VALUE: usize = 64;
@@ -30,6 +32,15 @@ const BYTES_PER_VALUE: usize = 64;
 /// Reads every document of a file; an empty one is a null.
 pub fn documents(text: &str) -> Result<Vec<Node<'_>>, YamlError> {
     Reader::new(text, MOST_IN_FILE).documents()
+}
+
+/// Reads every document of one of an object's texts, and adds to `values` how many they hold: the
+/// texts of one object share what they may hold.
+pub(crate) fn texts<'a>(text: &'a str, values: &mut usize) -> Result<Vec<Node<'a>>, YamlError> {
+    let mut reader = Reader { nodes: *values, ..Reader::new(text, MOST_IN_TEXTS) };
+    let documents = reader.documents();
+    *values = reader.nodes;
+    documents
 }
 
 /// Reads a text inside an object, which must hold one document.
@@ -65,7 +76,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn documents(mut self) -> Result<Vec<Node<'a>>, YamlError> {
+    fn documents(&mut self) -> Result<Vec<Node<'a>>, YamlError> {
         let mut documents = Vec::new();
         loop {
             match self.next()? {

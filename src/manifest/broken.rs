@@ -48,7 +48,7 @@ pub fn is_of_mesh(text: &str) -> bool {
         squeezed.contains(&format!("kind:{}", document.kind))
             && (group.is_empty() || squeezed.contains(&format!("apiVersion:{group}/")))
             && match document.select {
-                Select::All | Select::BareFile => true,
+                Select::All | Select::BareFile | Select::File => true,
                 Select::Name(name) | Select::Namespaced(_, name) => {
                     squeezed.contains(&format!("name:{name}"))
                 }

@@ -162,6 +162,8 @@ pub struct Claim {
 pub enum Fact {
     /// An IstioMulticluster names the member as a peer.
     Peer,
+    /// A descriptor of Istio 0.8 names the member as a cluster that another one's Pilot serves.
+    Remote,
     /// Its cluster domain.
     ClusterDomain(ClusterDomain),
     /// Its network name as Deckhouse pinned it, which holds the cluster domain in lossy form.

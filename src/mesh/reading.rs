@@ -34,7 +34,8 @@ impl Reading {
     ) {
         let place = Place::new(Arc::clone(&self.object), path, position);
         let claim = Claim { fact, place };
-        match self.statements.iter_mut().find(|(name, _)| name == member) {
+        // An object that speaks of many does so one after the other.
+        match self.statements.iter_mut().rev().find(|(name, _)| name == member) {
             Some((_, claims)) => claims.push(claim),
             None => {
                 let mut claims = Vec::with_capacity(USUAL_CLAIMS);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::document::{Node, Span, Value, yaml_document};
+use crate::document::{Node, Span, Value, yaml_texts};
 use crate::mesh::Position;
 
 /// A text with the name it is known by.
@@ -88,7 +88,9 @@ impl Source {
 pub fn find(text: &str, object: &Node<'_>, path: &str, line: u32) -> Found {
     let keys = keys(path);
     if let Some((carrier, rest)) = carrier(object, &keys) {
-        let inside = inside(text, carrier, rest, line);
+        // A text as a whole is its key: what it holds may be secret.
+        let is_whole = rest.is_empty() && line == 0;
+        let inside = if is_whole { None } else { inside(text, carrier, rest, line) };
         return match inside {
             Some(bytes) => Found { bytes, is_inside: true, is_carrier: false },
             None => {
@@ -122,12 +124,15 @@ fn carrier<'n, 'a, 'k>(
     keys: &'k [&'k str],
 ) -> Option<(Entry<'n, 'a>, &'k [&'k str])> {
     let [data, key, rest @ ..] = keys else { return None };
-    if *data != "data" {
-        return None;
-    }
     // kubectl lets the texts of stringData replace those of data.
-    let string_data = object.get("stringData").and_then(|texts| texts.entry(key));
-    let entry = string_data.or_else(|| object.get("data")?.entry(key))?;
+    let entry = match *data {
+        "data" => {
+            let string_data = object.get("stringData").and_then(|texts| texts.entry(key));
+            string_data.or_else(|| object.get("data")?.entry(key))?
+        }
+        "binaryData" => object.get("binaryData")?.entry(key)?,
+        _ => return None,
+    };
     matches!(entry.1.value, Value::Text(_)).then_some((entry, rest))
 }
 
@@ -138,9 +143,10 @@ fn inside(text: &str, entry: Entry<'_, '_>, path: &[&str], line: u32) -> Option<
     if !is_literal(text.get(key.span.bytes.end..)?) {
         return None;
     }
-    let span = match yaml_document(carried) {
-        Ok(root) => span_inside(carried, &root, path, line),
-        Err(error) => error.span,
+    let span = match yaml_texts(carried, &mut 0) {
+        Ok(documents) => span_inside(carried, &documents, path, line),
+        Err(error) if line == 0 || error.span.line == line => error.span,
+        Err(_) => Span { line, column: 1, bytes: 0..0 },
     };
     let line = if span.line == 0 { line } else { span.line };
     let index = usize::try_from(line).ok()?.checked_sub(1)?;
@@ -156,14 +162,21 @@ fn inside(text: &str, entry: Entry<'_, '_>, path: &[&str], line: u32) -> Option<
     Some(into(span.bytes.start)..into(span.bytes.end))
 }
 
-/// The span of a field in a carried text; that of its line where the field itself is not there.
-fn span_inside(carried: &str, root: &Node<'_>, path: &[&str], line: u32) -> Span {
-    let bytes = deepest(root, path);
-    let position = position(carried, bytes.start);
-    if line != 0 && position.line != line {
-        return Span { line, column: 1, bytes: 0..0 };
-    }
-    Span { line: position.line, column: position.column, bytes }
+/// The span of a field in a carried text; that of its line where the field itself is not there. Of
+/// several documents a path begins with the name of the one that is meant.
+fn span_inside(carried: &str, documents: &[Node<'_>], path: &[&str], line: u32) -> Span {
+    let named = documents.iter().filter_map(|root| {
+        let (name, path) = path.split_first()?;
+        let is_meant = root.get("metadata")?.get("name")?.scalar() == Some(name);
+        is_meant.then(|| deepest(root, path))
+    });
+    let others = documents.iter().map(|root| deepest(root, path));
+    let spans = named.chain(others).map(|bytes| {
+        let Position { line, column } = position(carried, bytes.start);
+        Span { line, column, bytes }
+    });
+    let at_line = Span { line, column: 1, bytes: 0..0 };
+    spans.into_iter().find(|span| line == 0 || span.line == line).unwrap_or(at_line)
 }
 
 /// Whether what follows a key is a literal block scalar, which holds its text as it is.
@@ -311,6 +324,27 @@ mod tests {
         assert_eq!((&*found_text, at.line, at.column, inside), ("10.0.0.0/8", 9, 18, true));
         let (found_text, at, _) = found(text, "data[C].networking.dnsDomain", 0);
         assert_eq!((&*found_text, at.line), ("networking", 8));
+    }
+
+    #[test]
+    fn finds_the_document_that_a_path_names() {
+        let text = "kind: ConfigMap\ndata:\n  a.yaml: |\n    metadata: {name: a, x: 1}\n    ---\n    metadata:\n      name: b\n      x: 2\n    ---\n    metadata: {x: 3}\n";
+        for (path, line, expected) in [
+            ("data[a.yaml][a].metadata.x", 1, "1"),
+            ("data[a.yaml][b].metadata.x", 5, "2"),
+            ("data[a.yaml][b].metadata.x", 0, "2"),
+            ("data[a.yaml][b].metadata.y", 3, "metadata"),
+            ("data[a.yaml][2].metadata.x", 7, "metadata: {x: 3}"),
+        ] {
+            let (found, _, is_inside) = found(text, path, line);
+            assert_eq!((&*found, is_inside), (expected, true), "{path}");
+        }
+    }
+
+    #[test]
+    fn points_at_the_key_of_a_whole_text() {
+        let text = "kind: ConfigMap\ndata:\n  a.conf: |\n    token: x\n";
+        assert_eq!(found(text, "data[a.conf]", 0).0, "a.conf");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod cluster_domain_mismatch;
 mod conflicting_claims;
+mod descriptors;
 mod duplicate_member;
 mod faults;
 mod finding;
@@ -60,6 +61,9 @@ pub static RULES: &[&Rule] = &[
     &multicluster_disabled::RULE,
     &conflicting_claims::RULE,
     &unknown_facts::RULE,
+    &descriptors::INVALID_DESCRIPTOR,
+    &descriptors::CONTROL_PLANE_COUNT,
+    &descriptors::MISSING_ACCESS_CONFIG,
     &invalid_remote_endpoint::RULE,
 ];
 

@@ -9,7 +9,7 @@ pub(super) static RULE: Rule = Rule {
     name: "UnknownFacts",
     what: "Warns of a member whose cluster domain or subnets nobody states.",
     why: "A clash that nobody states cannot be found before it bites.",
-    remedy: "Annotate the IstioMulticluster (`isthmus.dev/cluster-domain`, `isthmus.dev/pod-subnet-cidr`, `isthmus.dev/service-subnet-cidr`), or keep the member's ClusterConfiguration in a ConfigMap labelled `isthmus.dev/member`.",
+    remedy: "Annotate the IstioMulticluster or the descriptor (`isthmus.dev/cluster-domain`, `isthmus.dev/pod-subnet-cidr`, `isthmus.dev/service-subnet-cidr`), or keep the member's ClusterConfiguration in a ConfigMap labelled `isthmus.dev/member`.",
     judge: Judge::State(judge),
 };
 
@@ -42,19 +42,23 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
     }
     let what: Vec<_> = missing.iter().map(|(_, what, _)| *what).collect();
     let message = format!("nobody states the {} of member \"{}\"", what.join(", "), member.name());
-    let remedy = if describing.fact == Fact::Peer {
+    let is_remote = describing.fact == Fact::Remote;
+    let remedy = if is_remote || describing.fact == Fact::Peer {
         let keys: Vec<_> = missing.iter().map(|(_, _, key)| *key).collect();
         format!("annotate isthmus.dev/{}", keys.join(", isthmus.dev/"))
     } else {
         "state it there, or in a ConfigMap labelled isthmus.dev/member".to_owned()
     };
-    let object = Arc::clone(&describing.place.object);
-    let place = Place::new(object, "metadata.name", Position::NONE);
+    let place = if is_remote {
+        describing.place.clone()
+    } else {
+        Place::new(Arc::clone(&describing.place.object), "metadata.name", Position::NONE)
+    };
     vec![RULE.warn(member, &place, message, remedy)]
 }
 
 fn describes(fact: &Fact) -> bool {
-    matches!(fact, Fact::Peer | Fact::Subnet(..) | Fact::ClusterDomain(_))
+    matches!(fact, Fact::Peer | Fact::Remote | Fact::Subnet(..) | Fact::ClusterDomain(_))
 }
 
 fn is_fault(fact: &Fact, of: About) -> bool {

@@ -6,15 +6,20 @@
 mod address;
 mod domain;
 mod endpoint;
+mod host_port;
+mod similar;
 mod subnet;
 
 use std::borrow::Cow;
 use std::fmt;
 
 pub use address::RemoteAddress;
+pub(crate) use address::unusable as unusable_address;
 pub use domain::{ClusterDomain, NetworkName, PublicDomainTemplate};
 pub use endpoint::MetadataEndpoint;
 pub(crate) use endpoint::{EndpointHost, host_identity};
+pub use host_port::{check_host, check_host_and_port};
+pub use similar::similar;
 pub use subnet::Subnet;
 pub use uuid::Uuid as ClusterUuid;
 

@@ -25,6 +25,16 @@ fn the_example_mesh_passes_without_a_word() {
 }
 
 #[test]
+fn the_example_descriptors_pass_without_a_word() {
+    let output = check(&examples(), &["--strict", "multicluster"], b"");
+    assert_eq!(
+        text(&output.stdout),
+        "4 files (2 passed over), 2 objects judged (0 passed over): 0 denials, 0 warnings\n"
+    );
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
 fn each_refused_example_is_refused_by_its_rule() {
     const CASES: &[(&str, &str)] = &[
         ("domain", "ClusterDomainMismatch"),

@@ -32,6 +32,18 @@ fn finds_the_item_of_a_list() {
 }
 
 #[test]
+fn shows_places_in_descriptors_and_never_a_credential() {
+    golden("check/descriptors/pretty", &["multicluster.yaml"], b"");
+    golden("check/descriptors/directory", &["files"], b"");
+    for format in ["pretty", "json", "sarif", "github"] {
+        let args = ["multicluster.yaml", "--format", format];
+        let output = check(&data("check/descriptors"), &args, b"");
+        let stdout = text(&output.stdout);
+        assert!(stdout.contains("falkor08.kube.conf") && !stdout.contains("s3cr3t"), "{stdout}");
+    }
+}
+
+#[test]
 fn judges_a_change_against_what_stands() {
     golden("check/change/grown", &["set", "--against", "mesh"], b"");
     golden("check/change/strict", &["mesh/cluster.yaml", "--strict", "--against", "mesh"], b"");

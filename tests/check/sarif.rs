@@ -6,7 +6,7 @@ use super::{check, data, json};
 
 #[test]
 fn has_the_shape_of_the_schema() {
-    let args = ["carried", "sorts", "twice", "--format", "sarif"];
+    let args = ["carried", "descriptors", "sorts", "twice", "--format", "sarif"];
     let output = check(&data("check"), &args, b"");
     assert_eq!(output.status.code(), Some(1));
     let sarif = json(&output);

@@ -175,8 +175,9 @@ fn clear(plane: &Plane, crds: &str) {
     let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: isthmus}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}\n---\n{apiVersion: v1, kind: ServiceAccount, metadata: {name: isthmus, namespace: isthmus}}\n";
     plane.kubectl(&["apply", "-f", "-"], namespace).ok();
     plane.kubectl(&["delete", "configmaps,secrets", "--all", "-n=isthmus"], "").ok();
-    let istio = "configmaps,endpoints,endpointslices";
-    plane.kubectl(&["delete", istio, "--all", "-n=istio-system"], "").ok();
+    let registry = if crds == CRDS { ",clusters.clusterregistry.k8s.io" } else { "" };
+    let istio = format!("configmaps,endpoints,endpointslices{registry}");
+    plane.kubectl(&["delete", &istio, "--all", "-n=istio-system"], "").ok();
     let ours = ["secret/d8-cluster-configuration", "cm/kubeadm-config", "cm/d8-cluster-uuid"];
     let delete = ["delete", "--ignore-not-found", "-n=kube-system"];
     plane.kubectl(&[&delete[..], &ours].concat(), "").ok();

@@ -2,6 +2,7 @@
 
 mod changes;
 mod demo;
+mod descriptors;
 mod documents;
 mod guarded;
 mod istio_remote;
