@@ -45,7 +45,7 @@ impl fmt::Display for RemoteAddress {
 }
 
 /// What makes an address one that nobody elsewhere can reach, in words with an article.
-pub(super) fn unusable(address: IpAddr) -> Option<&'static str> {
+pub(crate) fn unusable(address: IpAddr) -> Option<&'static str> {
     let address = address.to_canonical();
     let link_local = match address {
         IpAddr::V4(address) => address.is_link_local(),

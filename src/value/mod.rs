@@ -6,15 +6,18 @@
 mod address;
 mod domain;
 mod endpoint;
+mod similar;
 mod subnet;
 
 use std::borrow::Cow;
 use std::fmt;
 
 pub use address::RemoteAddress;
+pub(crate) use address::unusable as unusable_address;
 pub use domain::{ClusterDomain, NetworkName, PublicDomainTemplate};
 pub use endpoint::MetadataEndpoint;
 pub(crate) use endpoint::{EndpointHost, host_identity};
+pub use similar::similar;
 pub use subnet::Subnet;
 pub use uuid::Uuid as ClusterUuid;
 
@@ -28,7 +31,7 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { problem: problem.into(), remedy: remedy.into() }
     }
 }
