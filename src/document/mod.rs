@@ -10,6 +10,7 @@ mod endpoints;
 mod fields;
 mod istio_multicluster;
 mod istio_remote;
+mod mesh_config;
 mod module_config;
 mod node;
 mod object;
@@ -106,6 +107,7 @@ pub static DOCUMENTS: &[Document] = &[
     module_config::ISTIO,
     module_config::GLOBAL,
     cluster_uuid::DOCUMENT,
+    mesh_config::DOCUMENT,
     endpoints::ENDPOINTS,
     endpoints::ENDPOINT_SLICE,
     carried::LABELLED,

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use claim::{
-    About, Allow, Claim, Fact, Fault, MemberName, Network, ObjectRef, Place, Position, Role,
+    About, Allow, Claim, EndpointSource, Fact, Fault, MemberName, Network, NetworkEndpoints,
+    ObjectRef, Place, Position, Role,
 };
 pub use member::Member;
 pub use reading::Reading;
