@@ -12,6 +12,7 @@ mod finding;
 mod invalid_mesh_networks;
 mod invalid_remote_endpoint;
 mod multicluster_disabled;
+mod network_subnet_overlap;
 mod pinned_member_moved;
 mod self_reference;
 mod subnet_overlap;
@@ -68,6 +69,7 @@ pub static RULES: &[&Rule] = &[
     &unknown_facts::RULE,
     &invalid_remote_endpoint::RULE,
     &invalid_mesh_networks::RULE,
+    &network_subnet_overlap::RULE,
 ];
 
 /// The rule of a name.
