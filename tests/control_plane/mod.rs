@@ -4,6 +4,7 @@ mod changes;
 mod guarded;
 mod istio_remote;
 mod judged;
+mod mesh_networks;
 mod outages;
 mod plane;
 mod transcript;
