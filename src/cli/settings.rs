@@ -11,7 +11,7 @@ pub(super) struct SettingsArgs {
     /// The name of the member that isthmus guards.
     #[arg(long, env = "ISTHMUS_LOCAL_MEMBER", default_value = "local", value_name = "NAME")]
     local_member: String,
-    /// Namespaces that hold Istio's own ConfigMaps. Those are not read yet.
+    /// Namespaces that hold Istio's own ConfigMaps.
     #[arg(
         long,
         env = "ISTHMUS_ISTIO_NAMESPACES",

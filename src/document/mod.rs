@@ -11,6 +11,7 @@ mod endpoints;
 mod fields;
 mod istio_multicluster;
 mod istio_remote;
+mod mesh_config;
 mod module_config;
 mod node;
 mod object;
@@ -112,6 +113,7 @@ pub static DOCUMENTS: &[Document] = &[
     cluster_uuid::DOCUMENT,
     descriptors::CONFIG_MAP,
     descriptors::OBJECT,
+    mesh_config::DOCUMENT,
     endpoints::ENDPOINTS,
     endpoints::ENDPOINT_SLICE,
     carried::LABELLED,

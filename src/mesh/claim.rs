@@ -68,6 +68,8 @@ enum Field {
 struct OtherField {
     path: Cow<'static, str>,
     position: Position,
+    /// What it is known by, if not by its path.
+    identity: Option<Box<str>>,
 }
 
 /// A line and column, both from 1, of a text inside an object; all zero where there is none.
@@ -93,9 +95,21 @@ impl Place {
     ) -> Self {
         let field = match path.into() {
             Cow::Borrowed(path) if position == Position::NONE => Field::Plain(path),
-            path => Field::Other(Box::new(OtherField { path, position })),
+            path => Field::Other(Box::new(OtherField { path, position, identity: None })),
         };
         Self { object, field }
+    }
+
+    /// A field in an item of a list, which is known by something that does not change when other
+    /// items come and go, as its index does.
+    pub fn in_list(
+        object: Arc<ObjectRef>,
+        path: String,
+        position: Position,
+        identity: String,
+    ) -> Self {
+        let (path, identity) = (Cow::Owned(path), Some(identity.into()));
+        Self { object, field: Field::Other(Box::new(OtherField { path, position, identity })) }
     }
 
     /// The field, as Kubernetes writes paths: `spec.metadataEndpoint`,
@@ -121,7 +135,7 @@ impl Place {
     }
 }
 
-/// A place is its object and field; lines move with every edit above them.
+/// A place is its object and field; lines and indexes move with every edit above them.
 impl PartialEq for Place {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
@@ -144,7 +158,11 @@ impl Ord for Place {
 
 impl Place {
     fn key(&self) -> (&ObjectRef, &str) {
-        (&self.object, self.path())
+        let identity = match &self.field {
+            Field::Plain(_) => None,
+            Field::Other(other) => other.identity.as_deref(),
+        };
+        (&self.object, identity.unwrap_or(self.path()))
     }
 }
 
@@ -184,6 +202,12 @@ pub enum Fact {
     RemoteAddress(RemoteAddress),
     /// Whether it may have peers at all.
     Multicluster(bool),
+    /// Whether Istio's mesh networks name any.
+    MeshNetworks(bool),
+    /// Which endpoints one of Istio's mesh networks has.
+    NetworkEndpoints(Arc<NetworkEndpoints>),
+    /// The trust domain of Istio's mesh config.
+    TrustDomain(ClusterDomain),
     /// Rules that its document takes as warnings.
     Allow(Arc<Allow>),
     /// How it would better be written, where isthmus rewrites nothing.
@@ -225,6 +249,24 @@ pub enum Network {
     Named(Arc<str>),
     /// One of its own, behind a gateway.
     Own,
+}
+
+/// Endpoints of one of Istio's mesh networks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkEndpoints {
+    /// The network's name.
+    pub network: Arc<str>,
+    /// Which endpoints.
+    pub from: EndpointSource,
+}
+
+/// What endpoints of a network have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointSource {
+    /// The range their addresses are in.
+    Cidr(Subnet),
+    /// The cluster they are in, by the name Istio knows it by.
+    Registry(Box<str>),
 }
 
 /// The escape hatch of a document: rules whose denials it turns into warnings.
@@ -293,8 +335,6 @@ pub enum About {
     RemoteEndpoint,
     /// Istio's mesh networks, or its mesh config.
     MeshNetworks,
-    /// One range or registry of one of Istio's mesh networks.
-    NetworkRange,
 }
 
 impl fmt::Display for About {
@@ -310,7 +350,6 @@ impl fmt::Display for About {
             Self::AccessConfig => f.write_str("access config"),
             Self::RemoteEndpoint => f.write_str("remote endpoint"),
             Self::MeshNetworks => f.write_str("mesh networks"),
-            Self::NetworkRange => f.write_str("network range"),
         }
     }
 }

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use claim::{
-    About, Allow, Claim, Fact, Fault, MemberName, Network, ObjectRef, Place, Position, Role,
+    About, Allow, Claim, EndpointSource, Fact, Fault, MemberName, Network, NetworkEndpoints,
+    ObjectRef, Place, Position, Role,
 };
 pub use member::Member;
 pub use reading::Reading;
@@ -39,7 +40,8 @@ pub struct Mesh {
 }
 
 /// A cluster domain as a document states it: written out, or in the lossy form of a network name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Network names of one domain state the same.
+#[derive(Clone, Debug)]
 pub enum StatedDomain {
     /// Written out.
     Exact(ClusterDomain),
@@ -60,11 +62,38 @@ impl StatedDomain {
     /// Whether both may be the same domain; a lossy form is compared in its own form.
     pub fn agrees(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Exact(a), Self::Exact(b)) => a == b,
-            (Self::Dashed(a), Self::Dashed(b)) => a == b,
             (Self::Exact(domain), Self::Dashed(name))
             | (Self::Dashed(name), Self::Exact(domain)) => domain.dashed() == name.dashed_domain(),
+            (a, b) => a == b,
         }
+    }
+
+    /// Whether it is lossy, and its text.
+    fn key(&self) -> (bool, &str) {
+        match self {
+            Self::Exact(domain) => (false, domain.as_str()),
+            Self::Dashed(name) => (true, name.dashed_domain()),
+        }
+    }
+}
+
+impl PartialEq for StatedDomain {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for StatedDomain {}
+
+impl PartialOrd for StatedDomain {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for StatedDomain {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
     }
 }
 

@@ -33,6 +33,11 @@ impl Reading {
         fact: Fact,
     ) {
         let place = Place::new(Arc::clone(&self.object), path, position);
+        self.claim_at(member, place, fact);
+    }
+
+    /// Notes what the object says of a member at a place in it.
+    pub fn claim_at(&mut self, member: &MemberName, place: Place, fact: Fact) {
         let claim = Claim { fact, place };
         // An object that speaks of many does so one after the other.
         match self.statements.iter_mut().rev().find(|(name, _)| name == member) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Member, MemberName, Mesh, Network, StatedDomain};
+use super::{Fact, Member, MemberName, Mesh, Network, StatedDomain};
 use crate::settings::Settings;
 use crate::value::{ClusterUuid, Subnet};
 
@@ -54,6 +54,24 @@ impl<'a> View<'a> {
             return Network::Local;
         }
         network
+    }
+
+    /// What Istio calls the network a member's pods are on, if anything tells: the name of that
+    /// network, of the local one, or of the one that discovery has found the member on.
+    pub fn network_name<'m>(&self, member: &'m Member) -> Option<&'m str>
+    where
+        'a: 'm,
+    {
+        let claim = member.network_claim();
+        let flat = self.is_local(member) || matches!(claim, Some((Network::Local, _)));
+        match claim {
+            Some((Network::Named(name), _)) => Some(name),
+            _ if flat => match self.local()?.network_claim()? {
+                (Network::Named(name), _) => Some(name),
+                _ => None,
+            },
+            _ => member.pick(pinned_network).map(|(name, _)| name).next(),
+        }
     }
 
     /// Members other than `judged` that may claim addresses of this subnet on this network.
@@ -150,7 +168,7 @@ impl<'a> View<'a> {
     /// The members other than `judged` that have an IstioMulticluster, by name.
     pub fn peers(&self, judged: &Member) -> Vec<&'a Member> {
         let is_peer = |member: &&Member| {
-            member.pick(|fact| matches!(fact, super::Fact::Peer).then_some(())).next().is_some()
+            member.pick(|fact| matches!(fact, Fact::Peer).then_some(())).next().is_some()
         };
         let mut peers: Vec<_> =
             self.others(judged, self.mesh.members.keys()).filter(is_peer).collect();
@@ -186,5 +204,13 @@ impl<'a> View<'a> {
         names
             .filter(move |name| **name != judged && !changed.iter().any(|c| c.name() == *name))
             .filter_map(move |name| mesh.members.get(name))
+    }
+}
+
+/// The name of the network that discovery has found a member on.
+fn pinned_network(fact: &Fact) -> Option<&str> {
+    match fact {
+        Fact::NetworkName(name) => Some(name.as_str()),
+        _ => None,
     }
 }

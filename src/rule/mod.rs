@@ -10,8 +10,10 @@ mod descriptors;
 mod duplicate_member;
 mod faults;
 mod finding;
+mod invalid_mesh_networks;
 mod invalid_remote_endpoint;
 mod multicluster_disabled;
+mod network_subnet_overlap;
 mod pinned_member_moved;
 mod self_reference;
 mod subnet_overlap;
@@ -41,10 +43,15 @@ pub struct Rule {
 #[derive(Clone, Copy, Debug)]
 enum Judge {
     /// A member within the mesh.
-    State(fn(&View<'_>, &Member) -> Vec<Finding>),
+    State(JudgeState),
     /// The step from a member before to the same member after; it only ever warns.
-    Step(fn(&Member, &Member) -> Vec<Finding>),
+    Step(JudgeStep),
+    /// Both.
+    StateAndStep(JudgeState, JudgeStep),
 }
+
+type JudgeState = fn(&View<'_>, &Member) -> Vec<Finding>;
+type JudgeStep = fn(&Member, &Member) -> Vec<Finding>;
 
 /// Every rule, in the order findings are reported.
 pub static RULES: &[&Rule] = &[
@@ -65,6 +72,8 @@ pub static RULES: &[&Rule] = &[
     &descriptors::CONTROL_PLANE_COUNT,
     &descriptors::MISSING_ACCESS_CONFIG,
     &invalid_remote_endpoint::RULE,
+    &invalid_mesh_networks::RULE,
+    &network_subnet_overlap::RULE,
 ];
 
 /// The rule of a name.
@@ -79,7 +88,7 @@ pub fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         return findings;
     }
     for rule in RULES {
-        if let Judge::State(judge) = rule.judge {
+        if let Judge::State(judge) | Judge::StateAndStep(judge, _) = rule.judge {
             findings.append(&mut judge(mesh, member));
         }
     }
@@ -90,7 +99,7 @@ pub fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
 pub fn judge_step(before: &Member, after: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
     for rule in RULES {
-        if let Judge::Step(judge) = rule.judge {
+        if let Judge::Step(judge) | Judge::StateAndStep(_, judge) = rule.judge {
             findings.append(&mut judge(before, after));
         }
     }

@@ -66,22 +66,30 @@ impl fmt::Display for ClusterDomain {
 ///
 /// The form is lossy: `a.b` and `a-b` give the same name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NetworkName {
-    dashed: Arc<str>,
-}
+pub struct NetworkName(Arc<str>);
 
 impl NetworkName {
     /// Reads a network name of Deckhouse's form; any other name tells nothing of the domain.
     pub fn parse(text: &str) -> Option<Self> {
-        let (dashed, checksum) = text.strip_prefix("network-")?.rsplit_once('-')?;
+        let (dashed, checksum) = parts(text)?;
         checksum.parse::<u32>().ok()?;
-        (!dashed.is_empty()).then(|| Self { dashed: dashed.into() })
+        (!dashed.is_empty()).then(|| Self(text.into()))
     }
 
     /// The peer's cluster domain, dots as dashes.
     pub fn dashed_domain(&self) -> &str {
-        &self.dashed
+        parts(&self.0).map_or("", |(dashed, _)| dashed)
     }
+
+    /// The whole name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The domain and the checksum of a network name.
+fn parts(network_name: &str) -> Option<(&str, &str)> {
+    network_name.strip_prefix("network-")?.rsplit_once('-')
 }
 
 /// Deckhouse's `publicDomainTemplate`, such as `%s.example.com`: the name of each public service.

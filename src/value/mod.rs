@@ -33,7 +33,7 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { problem: problem.into(), remedy: remedy.into() }
     }
 }

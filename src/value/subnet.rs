@@ -59,6 +59,34 @@ impl Subnet {
         Ok(subnet)
     }
 
+    /// Reads the range of an Istio network's endpoints, with what about it is hardly meant: Istio
+    /// clears host bits, and takes every address there is.
+    pub fn parse_range(text: &str) -> Result<(Self, Option<Invalid>), Invalid> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            let length = if address.is_ipv4() { 32 } else { 128 };
+            return Err(Invalid::new(
+                format!("{address} is an address, not a CIDR: Istio takes it in and never uses it"),
+                format!("write {address}/{length}"),
+            ));
+        }
+        let net = read(text)?;
+        let subnet = Self(net.trunc());
+        if let Some(class) = subnet.class() {
+            let remedy = "write a range that pods or machines have addresses of";
+            return Err(Invalid::new(format!("{subnet} {class}"), remedy));
+        }
+        let doubt = if net.addr() != subnet.0.addr() {
+            let problem = format!("{text} has host bits set, and Istio reads it as {subnet}");
+            Some(Invalid::new(problem, format!("write {subnet}")))
+        } else if subnet.prefix_len() == 0 {
+            let problem = format!("{subnet} is every address there is");
+            Some(Invalid::new(problem, "write the ranges of this network alone"))
+        } else {
+            None
+        };
+        Ok((subnet, doubt))
+    }
+
     /// The range a text certainly means although [`Subnet::parse`] refuses it for its host bits,
     /// so that it can still be compared with others.
     pub fn meant(text: &str) -> Option<Self> {
@@ -160,6 +188,12 @@ impl Subnet {
         self.0
     }
 
+    /// The class of addresses, of no use to pods, that all of this range belongs to.
+    fn class(self) -> Option<&'static str> {
+        let classes = if self.is_ipv4() { UNUSABLE_V4 } else { UNUSABLE_V6 };
+        classes.iter().find(|(range, _)| range.contains(self)).map(|(_, class)| *class)
+    }
+
     fn unusable(self) -> Option<&'static str> {
         if self.prefix_len() == 0 {
             return Some("is every address there is");
@@ -254,6 +288,39 @@ mod tests {
         for (text, expected) in CASES {
             let read =
                 Subnet::parse(text).map_or_else(|error| error.to_string(), |s| s.to_string());
+            assert_eq!(read, *expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn reads_the_ranges_of_networks() {
+        const CASES: &[(&str, &str)] = &[
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("0.0.0.0/1", "0.0.0.0/1"),
+            ("10.1.2.3/32", "10.1.2.3/32"),
+            (
+                "10.1.2.3/16",
+                "10.1.0.0/16, but 10.1.2.3/16 has host bits set, and Istio reads it as 10.1.0.0/16; write 10.1.0.0/16",
+            ),
+            (
+                "::/0",
+                "::/0, but ::/0 is every address there is; write the ranges of this network alone",
+            ),
+            (
+                "fd00::1",
+                "fd00::1 is an address, not a CIDR: Istio takes it in and never uses it; write fd00::1/128",
+            ),
+            (
+                "127.0.0.0/8",
+                "127.0.0.0/8 is in the loopback range; write a range that pods or machines have addresses of",
+            ),
+        ];
+        for (text, expected) in CASES {
+            let read = match Subnet::parse_range(text) {
+                Ok((subnet, None)) => subnet.to_string(),
+                Ok((subnet, Some(doubt))) => format!("{subnet}, but {doubt}"),
+                Err(error) => error.to_string(),
+            };
             assert_eq!(read, *expected, "{text:?}");
         }
     }

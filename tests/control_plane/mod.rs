@@ -7,6 +7,7 @@ mod documents;
 mod guarded;
 mod istio_remote;
 mod judged;
+mod mesh_networks;
 mod outages;
 mod plane;
 mod transcript;
