@@ -8,6 +8,7 @@ mod rbac;
 mod rules;
 mod serve;
 mod settings;
+mod tls;
 mod webhooks;
 mod yaml;
 
