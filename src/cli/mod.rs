@@ -4,6 +4,7 @@ mod banner;
 mod certs;
 mod check;
 mod log;
+mod probe;
 mod rbac;
 mod rules;
 mod serve;
@@ -36,7 +37,9 @@ enum Command {
     Check(check::Args),
     /// Print every rule: what it denies, why, and what to do about it.
     Rules(rules::Args),
-    /// Print what isthmus must be allowed to read, as manifests.
+    /// Ask the API server whether isthmus guards it: create, as a dry run, what must be refused.
+    Probe(probe::Args),
+    /// Print what isthmus must be allowed to do, as manifests.
     Rbac(rbac::Args),
     /// Print the registration of the webhooks, as manifests.
     Webhooks(webhooks::Args),
@@ -50,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Certs(args) => certs::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Probe(args) => probe::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Rbac(args) => Ok(rbac::run(&args)),
         Command::Webhooks(args) => webhooks::run(&args),
