@@ -44,10 +44,10 @@ pub(super) type Data = BTreeMap<String, ByteString>;
 pub(super) struct Kept {
     /// Whom callers are to trust, in the order in which they were made.
     pub(super) authorities: Vec<Authority>,
-    /// The one that signs.
-    pub(super) signer: Option<Signer>,
-    /// The one that is to sign once all callers know it.
-    pub(super) next: Option<Signer>,
+    /// The key of the one that signs.
+    pub(super) signer: Option<Key>,
+    /// The key of the one that is to sign once all callers know it.
+    pub(super) next: Option<Key>,
     /// What is shown to callers.
     pub(super) leaf: Option<Leaf>,
     /// The last certificates of authorities that do not sign any more.
@@ -61,11 +61,14 @@ pub(super) struct Authority {
     pub(super) validity: Validity,
 }
 
-/// An authority with its key.
+/// The key of an authority.
 #[derive(Clone)]
+pub(super) struct Key(Arc<KeyPair>);
+
+/// An authority with its key.
 pub(super) struct Signer {
     pub(super) authority: Authority,
-    key: Arc<KeyPair>,
+    pub(super) key: Key,
 }
 
 /// A certificate of isthmus, with its key.
@@ -82,23 +85,19 @@ impl Kept {
     /// What can be used of a Secret.
     pub(super) fn read(data: &Data) -> Self {
         let value = |key: &str| data.get(key).map_or(&[][..], |value| &value.0);
-        let authorities = Authority::all(value(AUTHORITIES));
-        let signer = |key| Signer::read(value(key), &authorities);
         let [certificate, key] = CERTIFICATE.map(value);
         Self {
-            signer: signer(SIGNER),
-            next: signer(NEXT),
+            authorities: Authority::all(value(AUTHORITIES)),
+            signer: Key::read(value(SIGNER)),
+            next: Key::read(value(NEXT)),
             leaf: Leaf::read(certificate, key),
             old: Authority::all(value(OLD)),
-            authorities,
         }
     }
 
     /// Puts all of it into a Secret, and leaves alone what is not of it.
     pub(super) fn write(&self, data: &mut Data) {
-        let key = |signer: &Option<Signer>| {
-            signer.as_ref().map(|signer| signer.key.serialize_pem().into_bytes())
-        };
+        let key = |key: &Option<Key>| key.as_ref().map(|key| key.0.serialize_pem().into_bytes());
         let leaf = self.leaf.as_ref();
         let old = (!self.old.is_empty()).then(|| bundle(&self.old).into_bytes());
         for (name, value) in [
@@ -126,11 +125,30 @@ impl Kept {
         self.leaf.as_ref().is_some_and(|leaf| leaf.is_trusted(&self.authorities, now))
     }
 
+    /// The authority that signs, if it can now.
+    pub(super) fn signer(&self, now: i64) -> Option<Signer> {
+        self.with_key(self.signer.as_ref()?, now)
+    }
+
+    /// The authority that is to sign next, if it can now.
+    pub(super) fn next(&self, now: i64) -> Option<Signer> {
+        self.with_key(self.next.as_ref()?, now)
+    }
+
+    fn with_key(&self, key: &Key, now: i64) -> Option<Signer> {
+        let mut valid = self.authorities.iter().filter(|known| known.validity.contains(now));
+        let authority = valid.find(|authority| key.is_of(authority))?.clone();
+        Some(Signer { authority, key: key.clone() })
+    }
+
+    /// The authorities that callers no longer have to trust.
+    pub(super) fn unneeded(&self, now: i64) -> Vec<&Authority> {
+        self.authorities.iter().filter(|authority| !self.needs(authority, now)).collect()
+    }
+
     /// Whether callers still have to trust one of its authorities.
     pub(super) fn needs(&self, authority: &Authority, now: i64) -> bool {
-        let signs = |signer: &Option<Signer>| {
-            signer.as_ref().is_some_and(|signer| signer.authority == *authority)
-        };
+        let signs = |key: &Option<Key>| key.as_ref().is_some_and(|key| key.is_of(authority));
         let has_signed = |certificate: &Authority| {
             certificate.validity.contains(now)
                 && is_trusted(std::slice::from_ref(&certificate.certificate), [authority], now)
@@ -162,29 +180,31 @@ impl Signer {
         let validity = Validity::starting(now, life);
         let (certificate, key) = issue::authority(AUTHORITY, validity)?;
         let authority = Authority { certificate: certificate.der().clone(), validity };
-        Ok(Self { authority, key: Arc::new(key) })
+        Ok(Self { authority, key: Key(Arc::new(key)) })
     }
 
     /// Makes a certificate that the authority outlives.
     pub(super) fn sign(&self, names: Vec<String>, now: i64, life: Duration) -> Result<Leaf, Error> {
         let mut validity = Validity::starting(now, life);
         validity.until = validity.until.min(self.authority.validity.until);
-        let issuer = Issuer::from_ca_cert_der(&self.authority.certificate, &*self.key)?;
+        let issuer = Issuer::from_ca_cert_der(&self.authority.certificate, &*self.key.0)?;
         let (certificate, key) = issue::certificate(names, validity, &issuer)?;
         Leaf::read(certificate.pem().as_bytes(), key.serialize_pem().as_bytes())
             .ok_or(Error::CouldNotParseCertificate)
     }
+}
 
-    /// A key with that of the authorities which it is of.
-    fn read(pem: &[u8], authorities: &[Authority]) -> Option<Self> {
+impl Key {
+    fn read(pem: &[u8]) -> Option<Self> {
         let key = KeyPair::from_pem(std::str::from_utf8(pem).ok()?).ok()?;
-        let public = key.subject_public_key_info();
-        let is_its_own = |authority: &&Authority| {
-            let parsed = parse_x509_certificate(&authority.certificate);
-            parsed.is_ok_and(|(_, parsed)| parsed.public_key().raw == public && parsed.is_ca())
-        };
-        let authority = authorities.iter().find(is_its_own)?.clone();
-        Some(Self { authority, key: Arc::new(key) })
+        Some(Self(Arc::new(key)))
+    }
+
+    /// Whether it is the key of this authority.
+    fn is_of(&self, authority: &Authority) -> bool {
+        let parsed = parse_x509_certificate(&authority.certificate);
+        let public = self.0.subject_public_key_info();
+        parsed.is_ok_and(|(_, parsed)| parsed.public_key().raw == public && parsed.is_ca())
     }
 }
 

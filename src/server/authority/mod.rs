@@ -7,13 +7,14 @@
 
 mod kept;
 mod published;
+mod standing;
 mod step;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -22,6 +23,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, Config as Cluster};
 use tokio::time::{sleep, timeout};
 
+pub use standing::Standing;
 pub use step::Terms;
 
 use super::tls::Certificate;
@@ -74,22 +76,6 @@ pub struct SecretName {
     pub name: String,
 }
 
-/// How the authority stands, for those who ask.
-#[derive(Debug)]
-pub struct Standing {
-    state: Mutex<State>,
-}
-
-#[derive(Clone, Debug)]
-struct State {
-    /// Why callers may not trust what they are shown.
-    distrusted: Option<String>,
-    /// The last second of the authority of the certificate that is shown.
-    until: Option<i64>,
-    /// When all was last seen to be as it should be.
-    seen: Option<Instant>,
-}
-
 /// Keeps the certificate.
 pub(super) struct Keeper {
     secrets: Api<Secret>,
@@ -106,6 +92,8 @@ pub(super) struct Keeper {
     next_published: Option<(Authority, Instant)>,
     /// Since when a certificate is missed that others may remember.
     missed: Option<Instant>,
+    /// The authorities that the Secret knows no use of, and since when.
+    unneeded: Option<(Vec<Authority>, Instant)>,
 }
 
 /// Why a look came to nothing.
@@ -133,6 +121,7 @@ impl Keeper {
             held: None,
             next_published: None,
             missed: None,
+            unneeded: None,
         })
     }
 
@@ -181,12 +170,15 @@ impl Keeper {
                 Ok(published) => (Some(published), None),
                 Err(trouble) => (None, Some(trouble)),
             };
-            let sight = self.sight(&kept, published.as_ref());
-            if let Some(step) = step::next(&kept, self.held.as_ref(), sight, &self.terms) {
-                self.take(step, kept, secret, sight.now).await?;
+            let now = now();
+            self.time(&kept, published.as_ref(), now);
+            let told = published.as_ref().map(Published::authorities).unwrap_or_default();
+            let sight = self.sight(&told, now);
+            if let Some(step) = step::next(&kept, sight, &self.terms) {
+                self.take(step, kept, secret, sight).await?;
                 continue;
             }
-            if !kept.is_usable(sight.now) {
+            if !kept.is_usable(now) {
                 return Err(Trouble::Other(LOST.to_owned()));
             }
             if let Some(published) = &mut published {
@@ -196,7 +188,7 @@ impl Keeper {
                     Err(other) => trouble = Some(other),
                 }
             }
-            self.show(&kept, published.as_ref(), sight.now);
+            self.show(&kept, published.as_ref(), now);
             return trouble.map_or(Ok(()), Err);
         }
         Err(Trouble::Other(
@@ -204,24 +196,33 @@ impl Keeper {
         ))
     }
 
-    /// What is known besides the Secret.
-    fn sight(&mut self, kept: &Kept, published: Option<&Published>) -> Sight {
-        let now = now();
-        let next = kept.next.as_ref().map(|next| &next.authority);
+    /// Takes the time of what has to last for a while.
+    fn time(&mut self, kept: &Kept, published: Option<&Published>, now: i64) {
+        let next = kept.next(now).map(|next| next.authority);
         let told = next.filter(|next| published.is_some_and(|published| published.holds(next)));
-        self.next_published = told.map(|next| match self.next_published.take() {
-            Some((known, since)) if known == *next => (known, since),
-            _ => (next.clone(), Instant::now()),
-        });
+        self.next_published =
+            told.map(|next| timed(self.next_published.take(), next, Instant::now()));
+        let unneeded: Vec<_> = kept.unneeded(now).into_iter().cloned().collect();
+        self.unneeded = Some(timed(self.unneeded.take(), unneeded, Instant::now()));
         let is_missed = self.held.is_none()
             && !kept.is_usable(now)
             && published.is_some_and(|published| !published.is_blank());
         self.missed = is_missed.then(|| self.missed.unwrap_or_else(Instant::now));
+    }
+
+    /// What is known besides the Secret.
+    fn sight<'a>(&'a self, published: &'a [Authority], now: i64) -> Sight<'a> {
         Sight {
             now,
+            held: self.held.as_ref(),
+            published,
             published_for: self.next_published.as_ref().map(|(_, since)| since.elapsed()),
             // They look as often as this one.
             others_may_know: self.missed.is_some_and(|since| since.elapsed() < self.poll * 2),
+            all_have_looked: self
+                .unneeded
+                .as_ref()
+                .is_some_and(|(_, since)| since.elapsed() >= self.terms.settle.max(self.poll * 3)),
         }
     }
 
@@ -231,10 +232,10 @@ impl Keeper {
         step: Step,
         kept: Kept,
         secret: Option<Secret>,
-        now: i64,
+        sight: Sight<'_>,
     ) -> Result<(), Trouble> {
         let kept = step
-            .apply(kept, self.held.as_ref(), now, &self.terms)
+            .apply(kept, sight, &self.terms)
             .map_err(|error| Trouble::Other(format!("no certificate can be made: {error}")))?;
         let is_new = secret.is_none();
         let mut secret = secret.unwrap_or_else(|| self.empty());
@@ -278,8 +279,7 @@ impl Keeper {
             (Some(held), Some(kept)) => held.is(kept),
             _ => false,
         };
-        let is_trusted = trusted(kept);
-        if is_trusted || !self.held.as_ref().is_some_and(trusted) {
+        if step::is_to_be_shown(trusted(kept), self.held.as_ref().is_some_and(trusted)) {
             if let Some(leaf) = &kept.leaf
                 && !self.held.as_ref().is_some_and(is_shown)
             {
@@ -318,34 +318,6 @@ impl Keeper {
     }
 }
 
-impl Standing {
-    /// Why callers may not trust what they are shown; nothing if they do.
-    pub(super) fn distrusted(&self) -> Option<String> {
-        self.state().distrusted.clone()
-    }
-
-    /// The last second of the authority, in seconds since 1970.
-    pub(super) fn authority_until(&self) -> i64 {
-        self.state().until.unwrap_or_default()
-    }
-
-    /// For how long it is not known that all is as it should be, in seconds.
-    pub(super) fn age(&self) -> f64 {
-        self.state().seen.map_or(f64::INFINITY, |seen| seen.elapsed().as_secs_f64())
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Standing {
-    fn default() -> Self {
-        let distrusted = Some("it is not known yet whether the API server trusts it".to_owned());
-        Self { state: Mutex::new(State { distrusted, until: None, seen: None }) }
-    }
-}
-
 impl Trouble {
     fn is(&self, code: u16) -> bool {
         matches!(self, Self::Answered(status) if status.code == code)
@@ -373,6 +345,14 @@ impl FromStr for SecretName {
             }
             _ => Err(format!("{text:?} is not NAMESPACE/NAME, such as isthmus/isthmus-tls")),
         }
+    }
+}
+
+/// What is now, with the time since when it has been so.
+fn timed<T: PartialEq, Time>(known: Option<(T, Time)>, is: T, now: Time) -> (T, Time) {
+    match known {
+        Some((known, since)) if known == is => (known, since),
+        _ => (is, now),
     }
 }
 

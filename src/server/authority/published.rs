@@ -103,6 +103,17 @@ impl Published {
         self.bundles().all(|bundle| bundle.authorities.contains(authority))
     }
 
+    /// All that any webhook's caller is told to trust.
+    pub(super) fn authorities(&self) -> Vec<Authority> {
+        let mut all: Vec<Authority> = Vec::new();
+        for authority in self.bundles().flat_map(|bundle| &bundle.authorities) {
+            if !all.contains(authority) {
+                all.push(authority.clone());
+            }
+        }
+        all
+    }
+
     /// Whether nobody was told to trust anything.
     pub(super) fn is_blank(&self) -> bool {
         self.bundles().all(|bundle| bundle.authorities.is_empty())

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
+use proptest::prelude::*;
 
-use super::kept::{Data, Kept};
-use super::step::{Sight, Step, Terms, next};
+use super::kept::{Authority, Data, Kept};
+use super::step::{Sight, Step, Terms, is_to_be_shown, next};
+use super::timed;
 
 const DAY: i64 = 24 * 3600;
 const START: i64 = 1_800_000_000;
@@ -20,8 +22,15 @@ fn terms() -> Terms {
     }
 }
 
-fn sight(now: i64) -> Sight {
-    Sight { now, published_for: None, others_may_know: false }
+fn sight(now: i64, held: Option<&Kept>) -> Sight<'_> {
+    Sight {
+        now,
+        held,
+        published: &[],
+        published_for: None,
+        others_may_know: false,
+        all_have_looked: true,
+    }
 }
 
 /// All steps that are due, each authority being published for long enough at once.
@@ -29,13 +38,14 @@ fn sight(now: i64) -> Sight {
 fn settled(mut kept: Kept, held: Option<&Kept>, now: i64, terms: &Terms) -> (Kept, Vec<Step>) {
     let mut steps = Vec::new();
     loop {
-        let published_for = kept.next.as_ref().map(|_| terms.settle);
-        let Some(step) = next(&kept, held, Sight { published_for, ..sight(now) }, terms) else {
+        let published_for = kept.next(now).map(|_| terms.settle);
+        let sight = Sight { published_for, ..sight(now, held) };
+        let Some(step) = next(&kept, sight, terms) else {
             return (kept, steps);
         };
         steps.push(step);
         assert!(steps.len() < 10, "{steps:?}");
-        kept = step.apply(kept, held, now, terms).unwrap();
+        kept = step.apply(kept, sight, terms).unwrap();
     }
 }
 
@@ -55,8 +65,8 @@ fn leaf_until(kept: &Kept) -> i64 {
 
 #[test]
 fn from_nothing_comes_an_authority_unless_another_replica_may_know_of_one() {
-    let sight = Sight { others_may_know: true, ..sight(START) };
-    assert_eq!(next(&Kept::default(), None, sight, &terms()), None);
+    let sight = Sight { others_may_know: true, ..sight(START, None) };
+    assert_eq!(next(&Kept::default(), sight, &terms()), None);
     let (kept, steps) = settled(Kept::default(), None, START, &terms());
     assert_eq!(steps, [Step::Begin]);
     assert!(kept.is_usable(START));
@@ -68,15 +78,15 @@ fn what_is_written_is_read() {
     let mut kept = begun(START);
     let two_thirds = START + 3650 * DAY * 2 / 3;
     kept = settled(kept, None, two_thirds - DAY, &terms()).0;
-    kept = Step::Prepare.apply(kept, None, two_thirds, &terms()).unwrap();
-    let next = |kept: &Kept| kept.next.as_ref().unwrap().authority.clone();
+    kept = Step::Prepare.apply(kept, sight(two_thirds, None), &terms()).unwrap();
+    let next = |kept: &Kept| kept.next(two_thirds).unwrap().authority;
     let read = Kept::read(&data(&kept));
     assert!(read.authorities == kept.authorities && next(&read) == next(&kept));
     assert!(read.is_usable(two_thirds));
-    let changed = Step::ChangeOver.apply(read, None, two_thirds, &terms()).unwrap();
+    let changed = Step::ChangeOver.apply(read, sight(two_thirds, None), &terms()).unwrap();
     let read = Kept::read(&data(&changed));
     assert!(read.old == changed.old && read.old.len() == 1);
-    assert!(read.signer.unwrap().authority == next(&kept));
+    assert!(read.signer(two_thirds).unwrap().authority == next(&kept));
 }
 
 #[test]
@@ -85,7 +95,7 @@ fn clocks_that_are_off_neither_renew_nor_distrust() {
     for hours in HOURS_OFF {
         let now = START + hours * 3600;
         assert!(kept.is_usable(now), "{hours} h");
-        assert_eq!(next(&kept, None, sight(now), &terms()), None, "{hours} h");
+        assert_eq!(next(&kept, sight(now, None), &terms()), None, "{hours} h");
     }
 }
 
@@ -97,13 +107,13 @@ fn in_a_hundred_years_callers_always_trust_what_is_shown() {
     let mut counts = [0; 4];
     // Looks are rarer than they are, and every other publication fails.
     for (look, now) in (START..START + 36_500 * DAY).step_by(5 * 86_400).enumerate() {
-        let told = kept.next.as_ref().is_some_and(|next| published.contains(&next.authority));
+        let told = kept.next(now).is_some_and(|next| published.contains(&next.authority));
         next_since = told.then(|| next_since.unwrap_or(now));
         let since = next_since.map(|since| Duration::from_secs((now - since).unsigned_abs()));
-        let sight = Sight { published_for: since, ..sight(now) };
-        if let Some(step) = next(&kept, None, sight, &terms) {
+        let sight = Sight { published_for: since, ..sight(now, None) };
+        if let Some(step) = next(&kept, sight, &terms) {
             let shown = kept.leaf.clone();
-            kept = step.apply(kept, None, now, &terms).unwrap();
+            kept = step.apply(kept, sight, &terms).unwrap();
             kept = Kept::read(&data(&kept));
             let steps = [Step::Renew, Step::Prepare, Step::ChangeOver, Step::Forget];
             if let Some(at) = steps.iter().position(|known| *known == step) {
@@ -119,7 +129,7 @@ fn in_a_hundred_years_callers_always_trust_what_is_shown() {
             published.clone_from(&kept.authorities);
         }
         assert!(kept.leaf.as_ref().unwrap().is_trusted(&published, now), "day {}", look * 5);
-        assert!(leaf_until(&kept) <= kept.signer.as_ref().unwrap().authority.validity.until);
+        assert!(leaf_until(&kept) <= kept.signer(now).unwrap().authority.validity.until);
         assert!(kept.authorities.len() <= 2 && kept.old.len() <= 1);
     }
     let [renewed, prepared, changed, forgotten] = counts;
@@ -146,7 +156,7 @@ fn whatever_is_spoilt_callers_go_on_trusting_what_is_shown() {
     let mut kept = begun(START);
     let now = START + 3650 * DAY / 2;
     kept = settled(kept, None, now, &terms()).0;
-    kept = Step::Prepare.apply(kept, None, now, &terms()).unwrap();
+    kept = Step::Prepare.apply(kept, sight(now, None), &terms()).unwrap();
     let (held, whole) = (kept.without_signers(), data(&kept));
     assert_eq!(whole.len(), 5);
     let other = data(&begun(START));
@@ -159,13 +169,24 @@ fn whatever_is_spoilt_callers_go_on_trusting_what_is_shown() {
             }
             let (mended, steps) = settled(Kept::read(&data), Some(&held), now, &terms());
             assert!(held.leaf.as_ref().unwrap().is_trusted(&mended.authorities, now), "{key}");
-            assert!(mended.is_usable(now) && mended.signer.is_some(), "{key}: {steps:?}");
+            assert!(mended.is_usable(now) && mended.signer(now).is_some(), "{key}: {steps:?}");
             assert_eq!(settled(mended, Some(&held), now, &terms()).1, [], "{key}");
             // Without memory of it there is a usable state all the same.
             let (mended, _) = settled(Kept::read(&data), None, now, &terms());
-            assert!(mended.is_usable(now) && mended.signer.is_some(), "{key}");
+            assert!(mended.is_usable(now) && mended.signer(now).is_some(), "{key}");
         }
     }
+}
+
+#[test]
+fn authorities_that_are_lost_alone_are_put_back_with_nothing_changed() {
+    let kept = begun(START);
+    let mut data = data(&kept);
+    data.remove("ca.crt");
+    let held = kept.without_signers();
+    let (mended, steps) = settled(Kept::read(&data), Some(&held), START, &terms());
+    assert_eq!(steps, [Step::PutBack]);
+    assert!(mended.authorities == kept.authorities && mended.signer(START).is_some());
 }
 
 #[test]
@@ -183,13 +204,13 @@ fn after_a_pause_beyond_every_end_all_is_made_anew() {
 fn an_unpublished_authority_signs_nothing_while_the_last_one_can() {
     let kept = begun(START);
     let now = START + 3650 * DAY - 80 * DAY;
-    let kept = Step::Renew.apply(kept, None, now, &terms()).unwrap();
-    let kept = Step::Prepare.apply(kept, None, now, &terms()).unwrap();
+    let kept = Step::Renew.apply(kept, sight(now, None), &terms()).unwrap();
+    let kept = Step::Prepare.apply(kept, sight(now, None), &terms()).unwrap();
     let last = leaf_until(&kept);
     for now in (now..=last).step_by(86_400) {
-        assert_eq!(next(&kept, None, sight(now), &terms()), None, "no churn either");
+        assert_eq!(next(&kept, sight(now, None), &terms()), None, "no churn either");
     }
-    assert_eq!(next(&kept, None, sight(last + 1), &terms()), Some(Step::ChangeOver));
+    assert_eq!(next(&kept, sight(last + 1, None), &terms()), Some(Step::ChangeOver));
 }
 
 #[test]
@@ -205,4 +226,158 @@ fn replicas_that_ask_for_other_names_are_all_served() {
     let (kept, steps) = settled(kept, None, START + 61 * DAY, &newer);
     assert_eq!(steps, [Step::Renew]);
     assert_eq!(kept.leaf.unwrap().names, ["new.isthmus.svc"], "what nobody asks for is dropped");
+}
+
+/// What may happen to a few replicas that share a Secret.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// One of them looks.
+    Look(usize),
+    /// One of them starts anew.
+    Restart(usize),
+    Delete,
+    Spoil(&'static str),
+}
+
+const KEYS: [&str; 6] = ["ca.crt", "ca.key", "next-ca.key", "tls.crt", "tls.key", "old.crt"];
+const REPLICAS: usize = 3;
+/// How many events there are to one look of all.
+const ROUND: usize = 4;
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => (0..REPLICAS).prop_map(Event::Look),
+        1 => (0..REPLICAS).prop_map(Event::Restart),
+        1 => Just(Event::Delete),
+        4 => prop::sample::select(&KEYS[..]).prop_map(Event::Spoil),
+    ]
+}
+
+/// Replicas, the Secret, and what the API server trusts; its time counts rounds.
+#[derive(Default)]
+struct World {
+    round: i64,
+    secret: Data,
+    published: Vec<Authority>,
+    replicas: [Replica; REPLICAS],
+}
+
+#[derive(Clone, Default)]
+struct Replica {
+    held: Option<Kept>,
+    next: Option<(Authority, i64)>,
+    unneeded: Option<(Vec<Authority>, i64)>,
+    missed: Option<i64>,
+}
+
+impl World {
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Look(at) => self.look(at),
+            Event::Restart(at) => {
+                let others = self.replicas.iter().enumerate().filter(|(other, _)| *other != at);
+                // With nobody left who remembers, what is lost is lost.
+                if others.into_iter().any(|(_, other)| other.held.is_some()) {
+                    self.replicas[at] = Replica::default();
+                }
+            }
+            Event::Delete => self.secret.clear(),
+            Event::Spoil(key) => {
+                if let Some(value) = self.secret.get_mut(key) {
+                    value.0 = b"spoilt".to_vec();
+                }
+            }
+        }
+    }
+
+    fn look(&mut self, at: usize) {
+        let (now, round, terms) = (START + self.round, self.round, round_terms());
+        let replica = &mut self.replicas[at];
+        for _ in 0..10 {
+            let kept = Kept::read(&self.secret);
+            let told = kept.next(now).map(|next| next.authority);
+            let told = told.filter(|next| self.published.contains(next));
+            replica.next = told.map(|next| timed(replica.next.take(), next, round));
+            let unneeded = kept.unneeded(now).into_iter().cloned().collect();
+            replica.unneeded = Some(timed(replica.unneeded.take(), unneeded, round));
+            let misses =
+                replica.held.is_none() && !kept.is_usable(now) && !self.published.is_empty();
+            replica.missed = misses.then(|| replica.missed.unwrap_or(round));
+            let since = |from: i64| Duration::from_secs((round - from).unsigned_abs());
+            let sight = Sight {
+                now,
+                held: replica.held.as_ref(),
+                published: &self.published,
+                published_for: replica.next.as_ref().map(|(_, from)| since(*from)),
+                others_may_know: replica.missed.is_some_and(|from| round - from < 2),
+                all_have_looked: replica
+                    .unneeded
+                    .as_ref()
+                    .is_some_and(|(_, from)| round - from > 3),
+            };
+            if let Some(step) = next(&kept, sight, &terms) {
+                let kept = step.apply(kept, sight, &terms).unwrap();
+                kept.write(&mut self.secret);
+                continue;
+            }
+            if kept.is_usable(now) {
+                self.published.clone_from(&kept.authorities);
+                let is_trusted = |kept: &Kept| {
+                    kept.leaf.as_ref().is_some_and(|leaf| leaf.is_trusted(&self.published, now))
+                };
+                if is_to_be_shown(is_trusted(&kept), replica.held.as_ref().is_some_and(is_trusted))
+                {
+                    replica.held = Some(kept.without_signers());
+                }
+            }
+            return;
+        }
+        panic!("a look finds no end");
+    }
+
+    fn trusts_all(&self) -> bool {
+        let mut held = self.replicas.iter().filter_map(|replica| replica.held.as_ref());
+        held.all(|held| held.leaf.as_ref().unwrap().is_trusted(&self.published, START + self.round))
+    }
+}
+
+fn round_terms() -> Terms {
+    Terms { settle: Duration::from_secs(4), ..terms() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_to_the_secret_callers_trust_every_replica(
+        events in prop::collection::vec(event(), 1..60),
+    ) {
+        let mut world = World::default();
+        (0..REPLICAS).for_each(|at| world.look(at));
+        for (count, event) in events.into_iter().enumerate() {
+            world.happens(event);
+            prop_assert!(world.trusts_all(), "{event:?}");
+            if count % ROUND == 0 {
+                world.round += 1;
+                for at in 0..REPLICAS {
+                    world.look(at);
+                    prop_assert!(world.trusts_all(), "replica {at} after {event:?}");
+                }
+            }
+        }
+        for _ in 0..20 {
+            world.round += 1;
+            (0..REPLICAS).for_each(|at| world.look(at));
+            prop_assert!(world.trusts_all());
+        }
+        // In the end they agree, on an authority that can sign.
+        let kept = Kept::read(&world.secret);
+        let now = START + world.round;
+        prop_assert!(kept.signer(now).is_some() && kept.next(now).is_none());
+        let shown = |replica: &Replica| replica.held.as_ref()?.leaf.clone();
+        let agrees = |replica: &Replica| {
+            shown(replica).is_some_and(|leaf| leaf.is(kept.leaf.as_ref().unwrap()))
+        };
+        prop_assert!(world.replicas.iter().all(agrees));
+    }
 }
