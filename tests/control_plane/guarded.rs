@@ -127,7 +127,7 @@ fn wait_established(plane: &Plane) {
 }
 
 /// Leaves nothing of an earlier test.
-fn clear(plane: &Plane, crds: &str) {
+pub(crate) fn clear(plane: &Plane, crds: &str) {
     let webhooks = "validatingwebhookconfigurations,mutatingwebhookconfigurations";
     plane.kubectl(&["delete", webhooks, "--all"], "").ok();
     if crds == CRDS {
