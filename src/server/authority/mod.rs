@@ -1,7 +1,7 @@
 //! The authority that isthmus is to itself: it makes its certificate, keeps it in a Secret of the
 //! cluster that all replicas share, and tells the API server whom to trust.
 //!
-//! Each look reads the webhook configurations, then the Secret, and takes the next [`step`], if
+//! Each look reads the webhook configurations, then the Secret, and takes the next `step`, if
 //! there is one, by a write that succeeds only if nobody else has written since. An authority is
 //! published before a certificate by it is shown, and for as long as one may be shown.
 
@@ -206,7 +206,7 @@ impl Keeper {
         self.unneeded = Some(timed(self.unneeded.take(), unneeded, Instant::now()));
         let is_missed = self.held.is_none()
             && !kept.is_usable(now)
-            && published.is_some_and(|published| !published.is_blank());
+            && published.is_none_or(|published| !published.is_blank());
         self.missed = is_missed.then(|| self.missed.unwrap_or_else(Instant::now));
     }
 
