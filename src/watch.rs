@@ -182,7 +182,7 @@ enum Watched {
 }
 
 /// What went wrong, down to its cause.
-fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     let mut words: Vec<String> = Vec::new();
     for error in chain {

@@ -7,10 +7,12 @@ mod check;
 mod cluster;
 mod log;
 mod mesh;
+mod probe;
 mod rbac;
 mod rules;
 mod serve;
 mod settings;
+mod tls;
 mod webhooks;
 mod yaml;
 
@@ -42,7 +44,9 @@ enum Command {
     Audit(audit::Args),
     /// Print every rule: what it denies, why, and what to do about it.
     Rules(rules::Args),
-    /// Print what isthmus must be allowed to read, as manifests.
+    /// Ask the API server whether isthmus guards it: create, as a dry run, what must be refused.
+    Probe(probe::Args),
+    /// Print what isthmus must be allowed to do, as manifests.
     Rbac(rbac::Args),
     /// Print the registration of the webhooks, as manifests.
     Webhooks(webhooks::Args),
@@ -57,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Certs(args) => certs::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Probe(args) => probe::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Rbac(args) => Ok(rbac::run(&args)),
         Command::Webhooks(args) => webhooks::run(&args),

@@ -1,16 +1,21 @@
-//! `isthmus rbac`: what isthmus must be allowed to read, folded from its watches.
+//! `isthmus rbac`: what isthmus must be allowed to do, folded from its watches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
 
+use super::probe::Probe;
 use super::settings::SettingsArgs;
+use super::tls::WebhooksArg;
 use super::yaml;
+use crate::server::authority::SecretName;
 use crate::settings::Settings;
 use crate::watch::watches;
 
 const API: &str = "rbac.authorization.k8s.io";
+/// The service account and the roles of `isthmus probe`.
+const PROBE: &str = "isthmus-probe";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -20,62 +25,110 @@ pub(super) struct Args {
     /// The namespace of that service account.
     #[arg(long, short, default_value = "isthmus", value_name = "NAME")]
     namespace: String,
+    /// Grant what `isthmus serve --tls-secret` needs, too.
+    #[arg(long, env = "ISTHMUS_TLS_SECRET", value_name = "NAMESPACE/NAME")]
+    tls_secret: Option<SecretName>,
+    #[command(flatten)]
+    webhooks: WebhooksArg,
+    /// Grant what `isthmus probe` needs instead, to a service account of its own.
+    #[arg(long)]
+    probe: bool,
     #[command(flatten)]
     settings: SettingsArgs,
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    let manifests = manifests(&args.settings.settings(), &args.namespace, &args.service_account);
-    anstream::print!("{}", yaml::stream(&manifests));
+    anstream::print!("{}", yaml::stream(&manifests(args)));
     ExitCode::SUCCESS
 }
 
-/// Roles with the names they grant, by where they grant them; `None` for every name.
-type Grants = BTreeMap<Option<String>, BTreeMap<(&'static str, &'static str), Names>>;
-type Names = Option<BTreeSet<&'static str>>;
+/// Rules by the namespace that they grant in; `None` for the whole cluster.
+type Grants = BTreeMap<Option<String>, Vec<Json>>;
 
-fn manifests(settings: &Settings, namespace: &str, account: &str) -> Vec<Json> {
-    let mut grants = Grants::new();
+fn manifests(args: &Args) -> Vec<Json> {
+    let settings = args.settings.settings();
+    let (name, grants) = if args.probe {
+        (PROBE, probe(&settings))
+    } else {
+        let mut grants = watched(&settings);
+        if let Some(secret) = &args.tls_secret {
+            certificates(&mut grants, secret, &args.webhooks.name);
+        }
+        ("isthmus", grants)
+    };
+    let account = if args.probe { PROBE } else { &args.service_account };
+    let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": args.namespace});
+    let role = |(place, rules): (&Option<String>, &Vec<Json>)| {
+        role(name, place.as_deref(), rules, &subject)
+    };
+    grants.iter().flat_map(role).collect()
+}
+
+/// What the watches read.
+fn watched(settings: &Settings) -> Grants {
+    // The names of a resource, or nothing for every name, by where it is watched.
+    let mut resources: BTreeMap<_, BTreeMap<_, Option<BTreeSet<_>>>> = BTreeMap::new();
     for watch in watches(settings) {
         let resource = (watch.document.group, watch.document.resource);
-        let names = grants.entry(watch.namespace).or_default();
+        let names = resources.entry(watch.namespace).or_default();
         let names = names.entry(resource).or_insert_with(|| Some(BTreeSet::new()));
         match (watch.name, &mut *names) {
             (Some(name), Some(names)) => drop(names.insert(name)),
             _ => *names = None,
         }
     }
-    let namespaces: BTreeSet<_> = grants.keys().flatten().collect();
-    let namespaces = json!({
-        "apiGroups": [""],
-        "resources": ["namespaces"],
-        "resourceNames": namespaces,
-        // To tell a namespace that is not there from one that nobody may read.
-        "verbs": ["get"],
-    });
-    let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": namespace});
-    let roles = grants.iter().flat_map(|(place, rules)| {
-        let namespaces = place.is_none().then(|| namespaces.clone());
-        let rules: Vec<_> = rules.iter().map(rule).chain(namespaces).collect();
-        role(place.as_deref(), &rules, &subject)
-    });
-    roles.collect()
+    let rule = |((group, resource), names): (_, Option<BTreeSet<_>>)| {
+        // A list or a watch by `metadata.name` asks for that name.
+        let names: Vec<_> = names.into_iter().flatten().collect();
+        rule(group, &[resource], &["get", "list", "watch"], &names)
+    };
+    let rules = |(place, resources): (_, BTreeMap<_, _>)| {
+        (place, resources.into_iter().map(rule).collect())
+    };
+    let namespaces: Vec<_> = resources.keys().flatten().cloned().collect();
+    let namespaces: Vec<_> = namespaces.iter().map(String::as_str).collect();
+    let mut grants: Grants = resources.into_iter().map(rules).collect();
+    // To tell a namespace that is not there from one that nobody may read.
+    let namespaces = self::rule("", &["namespaces"], &["get"], &namespaces);
+    grants.entry(None).or_default().push(namespaces);
+    grants
 }
 
-fn rule(((group, resource), names): (&(&str, &str), &Names)) -> Json {
-    let verbs = ["get", "list", "watch"];
-    let mut rule = json!({"apiGroups": [group], "resources": [resource], "verbs": verbs});
-    // A list or a watch by `metadata.name` asks for that name.
-    if let Some(names) = names {
+/// What being the certificate's authority takes.
+fn certificates(grants: &mut Grants, secret: &SecretName, webhooks: &str) {
+    grants.entry(Some(secret.namespace.clone())).or_default().extend([
+        rule("", &["secrets"], &["get", "update"], &[&secret.name]),
+        // What is yet to be made has no name to go by.
+        rule("", &["secrets"], &["create"], &[]),
+    ]);
+    let configurations = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"];
+    let group = "admissionregistration.k8s.io";
+    let rule = rule(group, &configurations, &["get", "patch"], &[webhooks]);
+    grants.entry(None).or_default().push(rule);
+}
+
+/// What `isthmus probe` asks to create, for which a dry run takes the same right as the real thing.
+fn probe(settings: &Settings) -> Grants {
+    let mut grants = Grants::new();
+    for probe in Probe::all(settings) {
+        let rule = rule(probe.group(), &[probe.resource()], &["create"], &[]);
+        grants.entry(probe.namespace().map(str::to_owned)).or_default().push(rule);
+    }
+    grants
+}
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str], names: &[&str]) -> Json {
+    let mut rule = json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+    if !names.is_empty() {
         rule["resourceNames"] = json!(names);
     }
     rule
 }
 
-fn role(namespace: Option<&str>, rules: &[Json], subject: &Json) -> [Json; 2] {
+fn role(name: &str, namespace: Option<&str>, rules: &[Json], subject: &Json) -> [Json; 2] {
     let (kind, metadata) = match namespace {
-        Some(namespace) => ("Role", json!({"name": "isthmus", "namespace": namespace})),
-        None => ("ClusterRole", json!({"name": "isthmus"})),
+        Some(namespace) => ("Role", json!({"name": name, "namespace": namespace})),
+        None => ("ClusterRole", json!({"name": name})),
     };
     let api_version = format!("{API}/v1");
     [
@@ -84,7 +137,7 @@ fn role(namespace: Option<&str>, rules: &[Json], subject: &Json) -> [Json; 2] {
             "apiVersion": api_version,
             "kind": format!("{kind}Binding"),
             "metadata": metadata,
-            "roleRef": {"apiGroup": API, "kind": kind, "name": "isthmus"},
+            "roleRef": {"apiGroup": API, "kind": kind, "name": name},
             "subjects": [subject],
         }),
     ]
@@ -92,30 +145,71 @@ fn role(namespace: Option<&str>, rules: &[Json], subject: &Json) -> [Json; 2] {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn rules(arguments: &[&str]) -> Vec<(Json, Json)> {
+        let arguments = std::iter::once(&"rbac").chain(arguments);
+        let manifests = manifests(&Command::parse_from(arguments).args);
+        let rules = manifests.iter().map(|manifest| (&manifest["metadata"], &manifest["rules"]));
+        rules
+            .flat_map(|(metadata, rules)| {
+                let rules = rules.as_array().into_iter().flatten();
+                rules.map(|rule| (metadata["namespace"].clone(), rule.clone()))
+            })
+            .collect()
+    }
 
     #[test]
     fn secrets_are_read_by_name_only() {
-        for manifest in manifests(&Settings::default(), "isthmus", "isthmus") {
-            for rule in manifest["rules"].as_array().into_iter().flatten() {
-                let secrets = rule["resources"] == json!(["secrets"]);
-                let named = rule["resourceNames"] == json!(["d8-cluster-configuration"]);
-                assert!(!secrets || named, "{rule}");
-                let is_named = rule["resources"] == json!(["namespaces"]);
-                let verbs = if is_named { json!(["get"]) } else { json!(["get", "list", "watch"]) };
-                assert_eq!(rule["verbs"], verbs);
-            }
+        for (_, rule) in rules(&[]) {
+            let secrets = rule["resources"] == json!(["secrets"]);
+            let named = rule["resourceNames"] == json!(["d8-cluster-configuration"]);
+            assert!(!secrets || named, "{rule}");
+            let is_namespace = rule["resources"] == json!(["namespaces"]);
+            let verbs = if is_namespace { json!(["get"]) } else { json!(["get", "list", "watch"]) };
+            assert_eq!(rule["verbs"], verbs);
         }
     }
 
     #[test]
     fn a_namespace_of_members_that_holds_named_objects_too_grants_all_its_config_maps() {
-        let member_namespaces = vec!["kube-system".to_owned(), "kube-system".to_owned()];
-        let settings = Settings { member_namespaces, ..Settings::default() };
-        let manifests = manifests(&settings, "isthmus", "isthmus");
-        let role = manifests.iter().find(|manifest| manifest["kind"] == "Role").unwrap();
-        let rules = role["rules"].as_array().unwrap();
-        let maps = rules.iter().find(|rule| rule["resources"] == json!(["configmaps"])).unwrap();
-        assert!(maps.get("resourceNames").is_none());
+        let rules = rules(&["--member-namespaces", "kube-system,kube-system"]);
+        let maps = rules.iter().find(|(_, rule)| rule["resources"] == json!(["configmaps"]));
+        assert!(maps.unwrap().1.get("resourceNames").is_none());
+    }
+
+    #[test]
+    fn the_certificate_takes_one_secret_and_the_webhooks_of_one_name() {
+        let arguments = ["--tls-secret", "guard/tls", "--tls-webhooks", "mesh"];
+        let without = rules(&[]);
+        let mut added = rules(&arguments);
+        added.retain(|rule| !without.contains(rule));
+        let configurations = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"];
+        let expected = [
+            (
+                json!(null),
+                rule("admissionregistration.k8s.io", &configurations, &["get", "patch"], &["mesh"]),
+            ),
+            (json!("guard"), rule("", &["secrets"], &["get", "update"], &["tls"])),
+            (json!("guard"), rule("", &["secrets"], &["create"], &[])),
+        ];
+        assert_eq!(added, expected);
+    }
+
+    #[test]
+    fn a_probe_creates_and_does_nothing_else() {
+        let expected = [
+            (json!(null), rule("deckhouse.io", &["istiomulticlusters"], &["create"], &[])),
+            (json!("far"), rule("", &["configmaps"], &["create"], &[])),
+        ];
+        assert_eq!(rules(&["--probe", "--member-namespaces", "far,near"]), expected);
     }
 }

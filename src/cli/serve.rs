@@ -1,9 +1,7 @@
 //! `isthmus serve`: the webhook.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,7 +10,8 @@ use super::banner;
 use super::log::{self, LogFormat};
 use super::mesh::MeshArgs;
 use super::settings::SettingsArgs;
-use crate::server::{Certificate, Config, Ended, Limits, Server, Source, duration};
+use super::tls::TlsArgs;
+use crate::server::{Config, Ended, Limits, Server, duration};
 use crate::watch;
 
 /// The status of a process that a second signal ended.
@@ -51,25 +50,6 @@ pub(super) struct Args {
     /// Where probes and metrics are served, in HTTP.
     #[arg(long, env = "ISTHMUS_ADMIN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     admin: String,
-    /// The certificate in PEM, those that lead to its authority after it. Without one, that of
-    /// `isthmus certs` is used, or one is made for this run.
-    #[arg(long, env = "ISTHMUS_TLS_CERT", requires = "tls_key", value_name = "FILE")]
-    tls_cert: Option<PathBuf>,
-    /// The certificate's private key in PEM.
-    #[arg(long, env = "ISTHMUS_TLS_KEY", requires = "tls_cert", value_name = "FILE")]
-    tls_key: Option<PathBuf>,
-    /// How often the certificate's files are looked at.
-    #[arg(
-        long,
-        env = "ISTHMUS_TLS_POLL",
-        default_value = "10s",
-        value_parser = positive,
-        value_name = "DURATION"
-    )]
-    tls_poll: Duration,
-    /// Where `isthmus certs` wrote certificates for development.
-    #[arg(long, env = "ISTHMUS_CERTS_DIR", default_value = "certs", value_name = "DIR")]
-    certs_dir: PathBuf,
     /// How long to go on answering, no longer ready, before the process ends.
     #[arg(
         long,
@@ -122,13 +102,15 @@ pub(super) struct Args {
     #[arg(long, env = "ISTHMUS_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     settings: SettingsArgs,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.mesh.check()?;
+    args.tls.check()?;
     log::init(args.log_format, &args.log).context("--log")?;
-    let certificate = certificate(args)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = cores.clamp(2, MOST_WORKERS);
     let config = Config {
@@ -139,8 +121,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         hold: args.hold,
         listen: args.listen.clone(),
         admin: args.admin.clone(),
-        certificate: Arc::clone(&certificate),
-        tls_poll: args.tls_poll,
+        certificate: args.tls.certificate()?,
+        tls_poll: args.tls.poll(),
+        authority: None,
+        callers: args.tls.callers(),
         drain_delay: args.drain_delay,
         limits: Limits {
             connections: args.max_connections as usize,
@@ -157,7 +141,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .context("cannot start")?;
     let ended = runtime.block_on(async {
         let cluster = cluster(&args.mesh).await?;
-        serve(Config { cluster, ..config }).await
+        let named = async || {
+            watch::as_pod(args.mesh.kubeconfig.as_deref(), args.mesh.context.as_deref())
+                .await
+                .context("--tls-secret needs a cluster")
+        };
+        let authority = args.tls.authority(named).await?;
+        serve(Config { cluster, authority, ..config }).await
     });
     // What is left is cut short, or has nothing to say any more.
     runtime.shutdown_background();
@@ -189,39 +179,8 @@ fn print(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-fn certificate(args: &Args) -> anyhow::Result<Arc<Certificate>> {
-    if let (Some(certificate), Some(key)) = (args.tls_cert.clone(), args.tls_key.clone()) {
-        return Ok(Certificate::load(Source::Files { certificate, key })?);
-    }
-    if let Some(certificate) = development(&args.certs_dir) {
-        return Ok(certificate);
-    }
-    tracing::info!("a certificate is made for this run");
-    Ok(Certificate::load(Source::SelfSigned)?)
-}
-
-/// The certificate that `isthmus certs` wrote, if it is there and valid.
-fn development(directory: &Path) -> Option<Arc<Certificate>> {
-    let [certificate, key] = ["tls.pem", "tls-key.pem"].map(|file| directory.join(file));
-    if !certificate.exists() && !key.exists() {
-        return None;
-    }
-    let place = directory.display().to_string();
-    let why = match Certificate::load(Source::Files { certificate, key }) {
-        Ok(loaded) => match loaded.fault() {
-            None => {
-                tracing::info!(directory = place, "the certificate of `isthmus certs` is used");
-                return Some(loaded);
-            }
-            Some(fault) => fault,
-        },
-        Err(error) => error.to_string(),
-    };
-    tracing::warn!(directory = place, why, "the certificate of `isthmus certs` cannot be used");
-    None
-}
-
-fn positive(text: &str) -> Result<Duration, String> {
+/// A duration that is not zero.
+pub(super) fn positive(text: &str) -> Result<Duration, String> {
     match duration::parse(text)? {
         Duration::ZERO => Err("it must be longer than nothing".to_owned()),
         duration => Ok(duration),

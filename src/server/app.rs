@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::authority;
 use super::metrics::Metrics;
 use super::tls::Certificate;
 use crate::mesh::Mesh;
@@ -41,6 +42,8 @@ pub(super) struct App {
     pub(super) hold: Option<Duration>,
     pub(super) metrics: Metrics,
     pub(super) certificate: Arc<Certificate>,
+    /// How the authority of the certificate stands, where isthmus is that itself.
+    authority: Option<Arc<authority::Standing>>,
     pub(super) limits: Limits,
     /// Room for large bodies, in units of [`MEMORY_UNIT`].
     pub(super) memory: Arc<Semaphore>,
@@ -57,14 +60,16 @@ impl App {
         standing: Arc<Standing>,
         hold: Option<Duration>,
         certificate: Arc<Certificate>,
+        authority: Option<Arc<authority::Standing>>,
         limits: Limits,
     ) -> Self {
         Self {
             snapshot,
             standing,
             hold,
-            metrics: Metrics::new(),
+            metrics: Metrics::new(authority.is_some()),
             certificate,
+            authority,
             limits,
             memory: Arc::new(Semaphore::new(limits.body_memory / MEMORY_UNIT)),
             reviews: Arc::new(Semaphore::new(limits.reviews)),
@@ -81,7 +86,9 @@ impl App {
     /// Why no more reviews should be sent here; empty if they should.
     pub(super) fn unready(&self) -> Vec<String> {
         let draining = self.is_draining().then(|| "it is shutting down".to_owned());
-        draining.into_iter().chain(self.faults()).collect()
+        // One that calls nevertheless is answered.
+        let distrusted = self.authority.as_ref().and_then(|authority| authority.distrusted());
+        draining.into_iter().chain(self.faults()).chain(distrusted).collect()
     }
 
     /// Whether this process is about to end.
@@ -107,7 +114,12 @@ impl App {
         let room = self.limits.body_memory / MEMORY_UNIT;
         let taken = (room - self.memory.available_permits()) * MEMORY_UNIT;
         self.metrics.body_memory.set(number(taken));
-        self.metrics.certificate_expiry.set(self.certificate.validity().until);
+        let expiry = self.certificate.validity().map(|validity| validity.until);
+        self.metrics.certificate_expiry.set(expiry.unwrap_or_default());
+        if let Some(authority) = &self.authority {
+            self.metrics.authority_expiry.set(authority.authority_until());
+            self.metrics.certificate_age.set(authority.age());
+        }
         self.metrics.ready.set(self.unready().is_empty().into());
         self.metrics.render()
     }

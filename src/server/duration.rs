@@ -1,9 +1,9 @@
-//! Durations as Kubernetes writes them: `10s`, `1m30s`, `250ms`.
+//! Durations as Kubernetes writes them: `10s`, `1m30s`, `250ms`; and days: `90d`.
 
 use std::time::Duration;
 
 /// The units, and how many seconds each has.
-const UNITS: [(&str, f64); 7] = [
+const UNITS: [(&str, f64); 8] = [
     ("ns", 1e-9),
     ("us", 1e-6),
     ("\u{b5}s", 1e-6),
@@ -11,6 +11,7 @@ const UNITS: [(&str, f64); 7] = [
     ("s", 1.0),
     ("m", 60.0),
     ("h", 3600.0),
+    ("d", 86_400.0),
 ];
 
 /// Reads a duration; a bare number counts seconds.
@@ -53,6 +54,9 @@ mod tests {
             ("1.5s", Some(1_500)),
             ("250ms", Some(250)),
             ("1h", Some(3_600_000)),
+            ("87600h", Some(315_360_000_000)),
+            ("90d", Some(7_776_000_000)),
+            ("1d12h", Some(129_600_000)),
             ("", None),
             ("s", None),
             ("10", Some(10_000)),

@@ -1,16 +1,16 @@
-//! Certificates for development: a certificate authority of one certificate.
+//! Certificates that isthmus makes: authorities, and certificates by them.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, DnType, Error, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SigningKey,
 };
 
-/// The names every certificate is for.
+use super::validity::{Validity, now};
+
+/// The names every certificate for development is for.
 const NAMES: [&str; 4] = ["localhost", "127.0.0.1", "::1", "isthmus"];
-/// How long before now certificates begin, for clocks that are behind.
-const BACKDATED: Duration = Duration::from_hours(1);
 
 /// A certificate with its key and its authority, in PEM.
 ///
@@ -25,33 +25,50 @@ pub struct Issued {
 }
 
 /// Makes a certificate for this machine and for more DNS names or IP addresses.
-pub fn issue(names: &[String], valid_for: Duration) -> Result<Issued, rcgen::Error> {
-    let authority_key = KeyPair::generate()?;
-    let mut authority = CertificateParams::new(Vec::new())?;
-    authority.distinguished_name.push(DnType::CommonName, "isthmus development CA");
-    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    limit(&mut authority, valid_for);
-    let authority_certificate = authority.self_signed(&authority_key)?;
-    let issuer = Issuer::from_params(&authority, &authority_key);
-
-    let key = KeyPair::generate()?;
+pub fn issue(names: &[String], valid_for: Duration) -> Result<Issued, Error> {
+    let validity = Validity::starting(now(), valid_for);
+    let (authority, authority_key) = authority("isthmus development CA", validity)?;
+    let issuer = Issuer::from_ca_cert_der(authority.der(), authority_key)?;
     let mut all: Vec<String> = NAMES.iter().map(|name| (*name).to_owned()).collect();
     all.extend(names.iter().filter(|name| !NAMES.contains(&name.as_str())).cloned());
-    let mut leaf = CertificateParams::new(all)?;
-    leaf.distinguished_name.push(DnType::CommonName, "isthmus");
-    leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    leaf.use_authority_key_identifier_extension = true;
-    limit(&mut leaf, valid_for);
-    let certificate = leaf.signed_by(&key, &issuer)?;
-
-    let authority = authority_certificate.pem();
+    let (certificate, key) = certificate(all, validity, &issuer)?;
+    let authority = authority.pem();
     Ok(Issued { certificate: certificate.pem() + &authority, key: key.serialize_pem(), authority })
 }
 
-fn limit(params: &mut CertificateParams, valid_for: Duration) {
-    let now = SystemTime::now();
-    params.not_before = (now - BACKDATED).into();
-    params.not_after = (now + valid_for).into();
+/// Makes an authority that signs certificates of servers, and no other authority.
+pub(super) fn authority(name: &str, validity: Validity) -> Result<(Certificate, KeyPair), Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    limit(&mut params, validity);
+    Ok((params.self_signed(&key)?, key))
+}
+
+/// Makes a certificate of a server with these DNS names and IP addresses.
+pub(super) fn certificate(
+    names: Vec<String>,
+    validity: Validity,
+    issuer: &Issuer<'_, impl SigningKey>,
+) -> Result<(Certificate, KeyPair), Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name.push(DnType::CommonName, "isthmus");
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    limit(&mut params, validity);
+    Ok((params.signed_by(&key, issuer)?, key))
+}
+
+fn limit(params: &mut CertificateParams, validity: Validity) {
+    params.not_before = time(validity.from).into();
+    params.not_after = time(validity.until).into();
+}
+
+fn time(seconds: i64) -> SystemTime {
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance }
 }

@@ -18,10 +18,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::app::App;
+use super::callers::Secured;
 use super::connections::{Connection, Connections, Open, Phase};
 
 /// The largest head of a request, in bytes.
@@ -42,7 +42,7 @@ pub(super) struct Endpoint {
     pub(super) app: Arc<App>,
     pub(super) router: Router,
     /// How connections are secured; nothing for plain HTTP.
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) tls: Option<Arc<Secured>>,
     pub(super) connections: Arc<Connections>,
 }
 
@@ -100,7 +100,7 @@ impl Endpoint {
                 stream.write_all(NOT_TLS).await?;
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "HTTP instead of TLS"));
             }
-            tls.accept(stream).await
+            tls.acceptor().accept(stream).await
         };
         let shaken = tokio::select! {
             shaken = handshake => shaken,

@@ -56,6 +56,10 @@ pub(super) struct Metrics {
     pub(super) lost_watches: Gauge,
     pub(super) held_writes: Gauge,
     pub(super) certificate_expiry: Gauge,
+    /// When the authority expires, where isthmus is that itself.
+    pub(super) authority_expiry: Gauge,
+    /// For how long its certificate is not known to be kept as it should be.
+    pub(super) certificate_age: Gauge<f64, AtomicU64>,
     pub(super) certificate_errors: Counter,
     pub(super) ready: Gauge,
 }
@@ -106,7 +110,8 @@ struct BuildLabels {
 }
 
 impl Metrics {
-    pub(super) fn new() -> Self {
+    /// All of them; those of an authority only where isthmus is one.
+    pub(super) fn new(is_authority: bool) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("isthmus"),
             reviews: Family::default(),
@@ -132,10 +137,15 @@ impl Metrics {
             lost_watches: Gauge::default(),
             held_writes: Gauge::default(),
             certificate_expiry: Gauge::default(),
+            authority_expiry: Gauge::default(),
+            certificate_age: Gauge::default(),
             certificate_errors: Counter::default(),
             ready: Gauge::default(),
         };
         metrics.register();
+        if is_authority {
+            metrics.register_authority();
+        }
         metrics
     }
 
@@ -242,9 +252,21 @@ impl Metrics {
             help,
             self.certificate_expiry.clone(),
         );
-        let help = "Times that the certificate's files turned bad";
+        let help = "Times that the certificate's files turned bad, or that it could not be kept";
         registry.register("certificate_errors", help, self.certificate_errors.clone());
         registry.register("ready", "Whether reviews are answered", self.ready.clone());
+    }
+
+    fn register_authority(&mut self) {
+        let help = "When the authority of the certificate expires, in seconds since 1970";
+        self.registry.register(
+            "certificate_authority_expiry_timestamp_seconds",
+            help,
+            self.authority_expiry.clone(),
+        );
+        let help =
+            "Time since the certificate and what the API server trusts were last seen to be right";
+        self.registry.register("certificate_sync_age_seconds", help, self.certificate_age.clone());
     }
 }
 

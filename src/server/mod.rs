@@ -3,7 +3,9 @@
 mod admin;
 mod app;
 mod audit;
+pub mod authority;
 mod body;
+mod callers;
 mod connections;
 pub mod duration;
 mod issue;
@@ -12,6 +14,7 @@ mod metrics;
 mod review;
 mod tls;
 mod upkeep;
+mod validity;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,11 +27,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
 pub use app::Limits;
+pub use callers::Callers;
 pub use issue::{Issued, issue};
-pub use tls::{Certificate, Source, TlsError, Validity};
+pub use tls::{Certificate, Source, TlsError};
+pub use validity::Validity;
 
 use crate::inventory::Inventory;
 use crate::mesh::Mesh;
@@ -37,6 +41,8 @@ use crate::snapshot::Snapshot;
 use crate::standing::Standing;
 use crate::watch;
 use app::App;
+use authority::Keeper;
+use callers::Secured;
 use connections::Connections;
 use listener::Endpoint;
 
@@ -68,6 +74,10 @@ pub struct Config {
     pub certificate: Arc<Certificate>,
     /// How often its files are looked at.
     pub tls_poll: Duration,
+    /// How it is kept in the cluster, if it is.
+    pub authority: Option<authority::Config>,
+    /// Who may call the webhook, where not everybody may.
+    pub callers: Option<Callers>,
     /// How long to go on as before once it is said that the process ends.
     pub drain_delay: Duration,
     /// How much is done at once.
@@ -123,19 +133,24 @@ impl Server {
             config.cluster.as_ref().map(|_| watch::watches(&settings)).unwrap_or_default();
         let sources = watches.iter().map(ToString::to_string);
         let files = config.inventory.iter().map(|_| upkeep::INVENTORY.to_owned());
+        let keeper = config
+            .authority
+            .map(|authority| Keeper::new(authority, Arc::clone(&config.certificate)));
+        let keeper = keeper.transpose()?;
         let app = Arc::new(App::new(
             Arc::new(Snapshot::new(Mesh::new(Arc::clone(&settings)))),
             Arc::new(Standing::new(files.chain(sources))),
             config.cluster.as_ref().map(|_| config.hold),
             Arc::clone(&config.certificate),
+            keeper.as_ref().map(Keeper::standing),
             config.limits,
         ));
-        let tls = tls::config(Arc::clone(&config.certificate))?;
+        let secured = Arc::new(Secured::new(Arc::clone(&config.certificate), config.callers)?);
         let client_timeout = config.limits.client_timeout;
         let endpoint = Endpoint {
             app: Arc::clone(&app),
             router: review::router(Arc::clone(&app)),
-            tls: Some(TlsAcceptor::from(Arc::new(tls))),
+            tls: Some(Arc::clone(&secured)),
             connections: Connections::new(config.limits.connections, client_timeout),
         };
         let admin_endpoint = Endpoint {
@@ -164,7 +179,13 @@ impl Server {
             tokio::spawn(upkeep::holds(Arc::clone(&app)));
         }
         tokio::spawn(audit::audit(Arc::clone(&app)));
-        tokio::spawn(upkeep::certificate(Arc::clone(&app), config.tls_poll));
+        if let Some(keeper) = keeper {
+            let app = Arc::clone(&app);
+            tokio::spawn(keeper.run(move || {
+                app.metrics.certificate_errors.inc();
+            }));
+        }
+        tokio::spawn(upkeep::certificate(Arc::clone(&app), secured, config.tls_poll));
         tokio::spawn(admin_endpoint.clone().sweep());
         tokio::spawn(endpoint.clone().sweep());
         tokio::spawn(admin_endpoint.accept(admin));

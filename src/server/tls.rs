@@ -4,22 +4,19 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::version::{TLS12, TLS13};
 
 use super::issue;
+use super::validity::{Validity, now};
 
 /// How long a certificate made at start is valid.
 const SELF_SIGNED_FOR: Duration = Duration::from_hours(365 * 24);
-/// How long before its end a certificate made at start is made anew.
-const RENEW_BEFORE: Duration = Duration::from_hours(30 * 24);
 /// The largest file that a certificate or key is read from, in bytes.
 const LARGEST_FILE: u64 = 1 << 20;
 
@@ -35,6 +32,8 @@ pub enum Source {
     },
     /// Made at start, known to nobody else.
     SelfSigned,
+    /// Kept in a Secret of the cluster, from which it has yet to come.
+    Kept,
 }
 
 /// Why a certificate cannot be used.
@@ -58,6 +57,14 @@ pub enum TlsError {
         /// Why.
         why: String,
     },
+    /// The authority of callers cannot be used.
+    #[error("{}: {why}", .file.display())]
+    Authority {
+        /// Its file.
+        file: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// None could be made.
     #[error("no certificate can be made: {0}")]
     NotMade(String),
@@ -67,34 +74,27 @@ pub enum TlsError {
 #[derive(Debug)]
 pub struct Certificate {
     source: Source,
-    current: RwLock<Loaded>,
+    current: RwLock<Option<Loaded>>,
     /// The bytes that were last tried, so that each bad state is told once.
     tried: Mutex<Option<u64>>,
 }
 
+/// A certificate with its key, ready to be shown.
 #[derive(Clone, Debug)]
-struct Loaded {
-    key: Arc<CertifiedKey>,
-    validity: Validity,
-}
-
-/// From when to when a certificate is valid, in seconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Validity {
-    /// The first second.
-    pub from: i64,
-    /// The last second.
-    pub until: i64,
+pub(super) struct Loaded {
+    pub(super) key: Arc<CertifiedKey>,
+    pub(super) validity: Validity,
 }
 
 impl Certificate {
     /// Reads or makes the first certificate.
     pub fn load(source: Source) -> Result<Arc<Self>, TlsError> {
         let (loaded, tried) = match &source {
-            Source::SelfSigned => (make()?, None),
+            Source::Kept => (None, None),
+            Source::SelfSigned => (Some(make()?), None),
             Source::Files { certificate, key } => {
                 let pair = Pair::read(certificate, key)?;
-                (pair.load(certificate, key)?, Some(pair.hash()))
+                (Some(pair.load(certificate, key)?), Some(pair.hash()))
             }
         };
         Ok(Arc::new(Self { source, current: RwLock::new(loaded), tried: Mutex::new(tried) }))
@@ -103,8 +103,10 @@ impl Certificate {
     /// Looks whether there is a new one, and says so. A bad one is told once and leaves the last
     /// good one in use.
     pub fn refresh(&self) -> Result<bool, TlsError> {
-        let Source::Files { certificate, key } = &self.source else {
-            return self.renew();
+        let (certificate, key) = match &self.source {
+            Source::Files { certificate, key } => (certificate, key),
+            Source::SelfSigned => return self.renew(),
+            Source::Kept => return Ok(false),
         };
         let pair = Pair::read(certificate, key);
         let state = match &pair {
@@ -119,14 +121,16 @@ impl Certificate {
         Ok(true)
     }
 
-    /// When the one in use is valid.
-    pub fn validity(&self) -> Validity {
-        self.current().validity
+    /// When the one in use is valid; nothing if there is none yet.
+    pub fn validity(&self) -> Option<Validity> {
+        self.current().map(|current| current.validity)
     }
 
-    /// Why the one in use is not valid now, if so.
+    /// Why there is none that is valid now, if so.
     pub fn fault(&self) -> Option<String> {
-        let Validity { from, until } = self.validity();
+        let Some(Validity { from, until }) = self.validity() else {
+            return Some("there is no certificate yet".to_owned());
+        };
         match now() {
             now if now > until => Some(format!("the certificate expired {} s ago", now - until)),
             now if now < from => Some(format!("the certificate is valid in {} s only", from - now)),
@@ -134,43 +138,28 @@ impl Certificate {
         }
     }
 
+    /// Shows this one from now on.
+    pub(super) fn put(&self, loaded: Loaded) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
+    }
+
     fn renew(&self) -> Result<bool, TlsError> {
-        if SystemTime::now() + RENEW_BEFORE < self.validity().end() {
+        if self.validity().is_some_and(|validity| !validity.is_due(now())) {
             return Ok(false);
         }
         self.put(make()?);
         Ok(true)
     }
 
-    fn current(&self) -> Loaded {
+    fn current(&self) -> Option<Loaded> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn put(&self, loaded: Loaded) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
     }
 }
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current().key)
+        self.current().map(|current| current.key)
     }
-}
-
-impl Validity {
-    fn end(self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(u64::try_from(self.until).unwrap_or(0))
-    }
-}
-
-/// How connections are secured: TLS 1.2 and 1.3, HTTP/1.1 within.
-pub(super) fn config(certificate: Arc<Certificate>) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13, &TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(certificate);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 struct Pair {
@@ -180,14 +169,6 @@ struct Pair {
 
 impl Pair {
     fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let read = |file: &Path| {
-            let unreadable = |why| TlsError::Unreadable { file: file.to_owned(), why };
-            let metadata = fs::metadata(file).map_err(|error| unreadable(error.to_string()))?;
-            if !metadata.is_file() || metadata.len() > LARGEST_FILE {
-                return Err(unreadable("no file of a certificate's size".to_owned()));
-            }
-            fs::read(file).map_err(|error| unreadable(error.to_string()))
-        };
         Ok(Self { certificate: read(certificate)?, key: read(key)? })
     }
 
@@ -204,14 +185,25 @@ impl Pair {
     }
 }
 
-fn load(certificate: &[u8], key: &[u8]) -> Result<Loaded, String> {
+/// Reads a file of certificates or of a key.
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
+    let unreadable = |why| TlsError::Unreadable { file: file.to_owned(), why };
+    let metadata = fs::metadata(file).map_err(|error| unreadable(error.to_string()))?;
+    if !metadata.is_file() || metadata.len() > LARGEST_FILE {
+        return Err(unreadable("no file of a certificate's size".to_owned()));
+    }
+    fs::read(file).map_err(|error| unreadable(error.to_string()))
+}
+
+/// A certificate with its chain, and its key, from PEM.
+pub(super) fn load(certificate: &[u8], key: &[u8]) -> Result<Loaded, String> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("the certificate is no PEM: {error}"))?;
     let Some(leaf) = chain.first() else {
         return Err("there is no certificate in it".to_owned());
     };
-    let validity = validity(leaf)?;
+    let validity = Validity::of(leaf)?;
     // The parser's errors might quote the key.
     let key = PrivateKeyDer::from_pem_slice(key)
         .map_err(|_| "there is no private key in PEM in it".to_owned())?;
@@ -222,29 +214,18 @@ fn load(certificate: &[u8], key: &[u8]) -> Result<Loaded, String> {
     Ok(Loaded { key: Arc::new(key), validity })
 }
 
-fn validity(certificate: &CertificateDer<'_>) -> Result<Validity, String> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
-        .map_err(|error| format!("the certificate cannot be read: {error}"))?;
-    let validity = parsed.validity();
-    Ok(Validity { from: validity.not_before.timestamp(), until: validity.not_after.timestamp() })
-}
-
 fn make() -> Result<Loaded, TlsError> {
     let not_made = TlsError::NotMade;
     let issued = issue::issue(&[], SELF_SIGNED_FOR).map_err(|error| not_made(error.to_string()))?;
     load(issued.certificate.as_bytes(), issued.key.as_bytes()).map_err(not_made)
 }
 
-fn provider() -> Arc<CryptoProvider> {
+/// The cryptography of everything.
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-fn hash(value: &impl Hash) -> u64 {
+pub(super) fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()

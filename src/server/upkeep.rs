@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::app::App;
+use super::callers::Secured;
 use crate::inventory::Inventory;
 
 /// What the inventory is called where it is told how the mesh stands.
@@ -49,22 +50,37 @@ pub(super) async fn inventory(
     }
 }
 
-/// Keeps the certificate as its files say, for ever.
-pub(super) async fn certificate(app: Arc<App>, every: Duration) {
+/// Keeps the certificate and the callers' authority as their files say, for ever.
+pub(super) async fn certificate(app: Arc<App>, secured: Arc<Secured>, every: Duration) {
     loop {
         sleep(every).await;
-        let certificate = Arc::clone(&app.certificate);
-        match spawn_blocking(move || certificate.refresh()).await {
-            Ok(Ok(false)) => {}
-            Ok(Ok(true)) => {
-                let until = app.certificate.validity().until;
+        let (certificate, secured) = (Arc::clone(&app.certificate), Arc::clone(&secured));
+        let look = spawn_blocking(move || (certificate.refresh(), secured.refresh()));
+        let (renewed, callers) = match look.await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::error!(%error, "the certificate could not be looked at");
+                continue;
+            }
+        };
+        match renewed {
+            Ok(false) => {}
+            Ok(true) => {
+                let until = app.certificate.validity().map(|validity| validity.until);
                 tracing::info!(valid_until = until, "the certificate is renewed");
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 app.metrics.certificate_errors.inc();
                 tracing::error!(%error, "the certificate's files are bad; the last good one stays");
             }
-            Err(error) => tracing::error!(%error, "the certificate could not be looked at"),
+        }
+        match callers {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("the authority of callers is another from now on"),
+            Err(error) => {
+                app.metrics.certificate_errors.inc();
+                tracing::error!(%error, "the authority of callers is bad; the last good one stays");
+            }
         }
     }
 }

@@ -56,12 +56,7 @@ impl Guarded {
         let certs = TempDir::new();
         let directory = certs.path().to_str().unwrap().to_owned();
         isthmus(&["certs", "--certs-dir", &directory]);
-        // Of the two namespaces that Istio may have, a cluster has one.
-        let granted = plane.kubectl(&["apply", "-f", "-"], &isthmus(&["rbac"]));
-        let absent = |line: &str| line.contains("namespaces \"d8-istio\" not found");
-        assert!(granted.stderr.lines().all(absent), "{granted:?}");
-        let token = plane.kubectl(&["create", "token", "isthmus", "-n=isthmus"], "").ok();
-        let kubeconfig = plane.kubeconfig("isthmus", token.trim());
+        let kubeconfig = grant(plane, &[]);
         let watched = ["--kubeconfig", kubeconfig.to_str().unwrap(), "--certs-dir", &directory];
         let isthmus = Server::launch_with(&[&watched, args].concat());
         isthmus.wait_ready();
@@ -153,7 +148,7 @@ fn wait_established(plane: &Plane) {
 }
 
 /// Leaves nothing of an earlier test.
-fn clear(plane: &Plane, crds: &str) {
+pub(crate) fn clear(plane: &Plane, crds: &str) {
     let webhooks = "validatingwebhookconfigurations,mutatingwebhookconfigurations";
     plane.kubectl(&["delete", webhooks, "--all"], "").ok();
     if crds == CRDS {
@@ -199,6 +194,18 @@ impl From<std::process::Output> for Ran {
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
+}
+
+/// Gives the service account of isthmus the roles that `isthmus rbac` prints, and leads to the
+/// cluster as that account.
+pub(crate) fn grant(plane: &Plane, args: &[&str]) -> PathBuf {
+    let roles = isthmus(&[&["rbac"], args].concat());
+    let granted = plane.kubectl(&["apply", "-f", "-"], &roles);
+    // Of the two namespaces that Istio may have, a cluster has one.
+    let absent = |line: &str| line.contains("namespaces \"d8-istio\" not found");
+    assert!(granted.stderr.lines().all(absent), "{granted:?}");
+    let token = plane.kubectl(&["create", "token", "isthmus", "-n=isthmus"], "").ok();
+    plane.kubeconfig("isthmus", token.trim())
 }
 
 /// What the built program prints.

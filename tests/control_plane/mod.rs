@@ -1,5 +1,6 @@
 //! isthmus before a real kube-apiserver, as those see it who run kubectl.
 
+mod authority;
 mod changes;
 mod demo;
 mod descriptors;
@@ -10,5 +11,7 @@ mod judged;
 mod mesh_networks;
 mod outages;
 mod plane;
+mod probe;
+mod replicas;
 mod transcript;
 mod writes;

@@ -1,5 +1,6 @@
 //! `isthmus serve`, as its callers and its operators see it.
 
+mod callers;
 mod certificates;
 mod figures;
 mod hostile;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -15,6 +16,7 @@ use rustls::{
 use serde_json::Value as Json;
 
 use super::PATIENCE;
+use super::pem::Pair;
 
 type Secured = StreamOwned<ClientConnection, TcpStream>;
 
@@ -56,13 +58,39 @@ impl Client {
         address: SocketAddr,
         authority: CertificateDer<'static>,
     ) -> io::Result<Self> {
+        Self::checking_by(address, [authority])
+    }
+
+    /// Connects by TLS, trusting these authorities only.
+    pub(crate) fn checking_by(
+        address: SocketAddr,
+        authorities: impl IntoIterator<Item = CertificateDer<'static>>,
+    ) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
-        roots.add(authority).unwrap();
+        authorities.into_iter().for_each(|authority| roots.add(authority).unwrap());
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+        Self::with(address, config)
+    }
+
+    /// Connects by TLS, whatever the certificate, and shows one.
+    pub(crate) fn presenting(
+        address: SocketAddr,
+        version: &'static SupportedProtocolVersion,
+        pair: &Pair,
+    ) -> io::Result<Self> {
+        let chain = CertificateDer::pem_slice_iter(pair.chain.as_bytes());
+        let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Trusting))
+            .with_client_auth_cert(chain.map(Result::unwrap).collect(), key)
+            .unwrap();
         Self::with(address, config)
     }
 
@@ -130,18 +158,15 @@ impl Client {
 
     /// Reads an answer, which may be a request to go on.
     pub(crate) fn any_answer(&mut self) -> io::Result<Answer> {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            self.read_exact(&mut byte)?;
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8(head).unwrap();
+        let head = self.read_until(b"\r\n\r\n")?;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let mut answer = Answer { status, head, body: Vec::new() };
         let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
         answer.body.resize(length, 0);
         self.read_exact(&mut answer.body)?;
+        if answer.header("transfer-encoding") == Some("chunked") {
+            self.read_chunks(&mut answer.body)?;
+        }
         Ok(answer)
     }
 
@@ -154,6 +179,30 @@ impl Client {
                 !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
             }
         }
+    }
+
+    fn read_chunks(&mut self, body: &mut Vec<u8>) -> io::Result<()> {
+        loop {
+            let length = self.read_until(b"\r\n")?;
+            let length = usize::from_str_radix(length.trim(), 16).unwrap();
+            let mut chunk = vec![0; length];
+            self.read_exact(&mut chunk)?;
+            body.append(&mut chunk);
+            self.read_exact(&mut [0; 2])?;
+            if length == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn read_until(&mut self, end: &[u8]) -> io::Result<String> {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(end) {
+            let mut byte = [0];
+            self.read_exact(&mut byte)?;
+            bytes.push(byte[0]);
+        }
+        Ok(String::from_utf8(bytes).unwrap())
     }
 
     fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {

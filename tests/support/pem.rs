@@ -27,6 +27,7 @@ pub(crate) fn pair(from: i64, until: i64) -> Pair {
     let middle_certificate =
         middle.signed_by(&middle_key, &Issuer::from_params(&root, &root_key)).unwrap();
     let mut leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    leaf.distinguished_name.push(rcgen::DnType::CommonName, "kube-apiserver");
     leaf.not_before = from_now(from).into();
     leaf.not_after = from_now(until).into();
     let key = KeyPair::generate().unwrap();

@@ -1,0 +1,190 @@
+//! `isthmus probe`: whether the API server asks isthmus, shown by what it refuses.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use kube::Client;
+use kube::api::{Api, DynamicObject, PostParams};
+use kube::core::{ApiResource, GroupVersionKind, Status};
+use serde_json::{Value as Json, json};
+use tokio::time::timeout;
+
+use super::settings::SettingsArgs;
+use crate::settings::Settings;
+use crate::watch::{self, reason};
+
+/// The name of what is asked about. Nothing of this name is ever stored.
+const NAME: &str = "isthmus-probe";
+/// How long the API server may take; longer than any webhook's timeout.
+const ANSWER: Duration = Duration::from_secs(40);
+/// The status of what the API server does not allow.
+const FORBIDDEN: u16 = 403;
+/// The status of what is not there.
+const NOT_FOUND: u16 = 404;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Ask the cluster that this file leads to. Without one, the cluster is asked that this runs in.
+    #[arg(long, env = "ISTHMUS_KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig.
+    #[arg(long, env = "ISTHMUS_CONTEXT", value_name = "NAME")]
+    context: Option<String>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// An object that isthmus refuses, whatever the mesh.
+pub(super) struct Probe {
+    kind: GroupVersionKind,
+    resource: &'static str,
+    namespace: Option<String>,
+    object: Json,
+    /// The rule that it breaks.
+    rule: &'static str,
+}
+
+/// What came of asking.
+#[derive(Debug)]
+enum Outcome {
+    /// isthmus has refused it, and said this.
+    Refused(String),
+    /// Nobody has.
+    Admitted,
+    /// The resource is not served.
+    NotServed,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(probe(args))
+}
+
+async fn probe(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = watch::as_kubectl(args.kubeconfig.as_deref(), args.context.as_deref()).await;
+    let config = config.context(
+        "nobody can be asked; give --kubeconfig FILE or --context NAME, or run this in the cluster",
+    )?;
+    let client = Client::try_from(config).context("cannot reach the cluster")?;
+    let settings = args.settings.settings();
+    for probe in Probe::all(&settings) {
+        match probe.ask(&client).await? {
+            Outcome::Refused(told) => {
+                anstream::println!(
+                    "guarded: the API server asked isthmus about {probe}, as a dry run, and refused it:\n  {told}"
+                );
+                return Ok(ExitCode::SUCCESS);
+            }
+            Outcome::Admitted => {
+                anstream::println!(
+                    "NOT guarded: the API server admitted {probe}, as a dry run, which breaks {}.\n{LOOK_AT}",
+                    probe.rule
+                );
+                return Ok(ExitCode::from(1));
+            }
+            Outcome::NotServed => {}
+        }
+    }
+    Err(anyhow!(
+        "nothing could be asked: the cluster has no IstioMulticluster, and no namespace of --member-namespaces"
+    ))
+}
+
+/// What to look at when what is bad is admitted.
+const LOOK_AT: &str = "Either isthmus is not asked, or it does not answer and the failure policy is Ignore. Look at:
+  kubectl get validatingwebhookconfiguration isthmus -o yaml   is it there, has it a caBundle, does a selector leave this out?
+  kubectl get pods -A -l app.kubernetes.io/name=isthmus        is isthmus ready? If not, its log and /readyz say why
+  apiserver_admission_webhook_fail_open_count                  the API server's metric of writes that were admitted unasked";
+
+impl Probe {
+    /// What may be asked, the first choice first.
+    pub(super) fn all(settings: &Settings) -> Vec<Self> {
+        let member = Self {
+            kind: GroupVersionKind::gvk("deckhouse.io", "v1alpha1", "IstioMulticluster"),
+            resource: "istiomulticlusters",
+            namespace: None,
+            // The resource's own pattern takes it, so that it gets as far as isthmus.
+            object: json!({"spec": {"metadataEndpoint": "https://isthmus-probe.invalid"}}),
+            rule: "InvalidMetadataEndpoint",
+        };
+        let described = settings.member_namespaces.first().map(|namespace| Self {
+            kind: GroupVersionKind::gvk("", "v1", "ConfigMap"),
+            resource: "configmaps",
+            namespace: Some(namespace.clone()),
+            object: json!({
+                "metadata": {"labels": {"isthmus.dev/member": NAME}},
+                "data": {"ClusterConfiguration": "no ClusterConfiguration"},
+            }),
+            rule: "InvalidDocument",
+        });
+        std::iter::once(member).chain(described).collect()
+    }
+
+    pub(super) fn group(&self) -> &str {
+        &self.kind.group
+    }
+
+    pub(super) fn resource(&self) -> &'static str {
+        self.resource
+    }
+
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    async fn ask(&self, client: &Client) -> anyhow::Result<Outcome> {
+        let resource = ApiResource::from_gvk_with_plural(&self.kind, self.resource);
+        let api: Api<DynamicObject> = match &self.namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+            None => Api::all_with(client.clone(), &resource),
+        };
+        let mut object = self.object.clone();
+        object["apiVersion"] = resource.api_version.clone().into();
+        object["kind"] = resource.kind.clone().into();
+        object["metadata"]["name"] = NAME.into();
+        let object = serde_json::from_value(object)?;
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+        match timeout(ANSWER, api.create(&dry_run, &object)).await {
+            Ok(Ok(_)) => Ok(Outcome::Admitted),
+            Ok(Err(kube::Error::Api(status))) => self.judge(&status),
+            Ok(Err(error)) => Err(anyhow!("the API server cannot be asked: {}", reason(&error))),
+            Err(_) => Err(anyhow!("the API server cannot be asked: it does not answer")),
+        }
+    }
+
+    fn judge(&self, status: &Status) -> anyhow::Result<Outcome> {
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        let mut causes = causes.filter(|cause| cause.reason == self.rule);
+        if let Some(cause) = causes.next() {
+            return Ok(Outcome::Refused(cause.message.clone()));
+        }
+        let message = &status.message;
+        match status.code {
+            // A namespace that is not there is told by name.
+            NOT_FOUND if self.namespace.is_none() => Ok(Outcome::NotServed),
+            NOT_FOUND => Err(anyhow!(
+                "{self} could not be asked about: {message}. Create the namespace, or name another with --member-namespaces"
+            )),
+            FORBIDDEN => Err(anyhow!(
+                "{self} could not be asked about: {message}. `isthmus rbac --probe` prints the roles that are needed"
+            )),
+            _ if message.contains("failed calling webhook") => Err(anyhow!(
+                "the API server refuses {self}, but not because isthmus says so: {message}. Look whether isthmus is ready, whether the webhook's address leads to it, and whether the caBundle is its authority's"
+            )),
+            _ => Err(anyhow!(
+                "the API server refuses {self}, but not because isthmus says so: {message}"
+            )),
+        }
+    }
+}
+
+impl std::fmt::Display for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} {namespace}/{NAME}", self.kind.kind),
+            None => write!(f, "{} {NAME}", self.kind.kind),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Where the webhook's certificate comes from, and whose certificates it asks for.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::bail;
+use rustls::pki_types::ServerName;
+
+use super::serve::positive;
+use crate::server::authority::{self, SecretName, Terms};
+use crate::server::{Callers, Certificate, Source, duration};
+
+/// The longest life of an authority, so that its end is a date that can be written.
+const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "TLS")]
+pub(super) struct TlsArgs {
+    /// The certificate in PEM, those that lead to its authority after it. Without one, that of
+    /// `isthmus certs` is used, or one is made for this run.
+    #[arg(long, env = "ISTHMUS_TLS_CERT", requires = "tls_key", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key in PEM.
+    #[arg(long, env = "ISTHMUS_TLS_KEY", requires = "tls_cert", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// How often the certificate's files, or its Secret, are looked at.
+    #[arg(
+        long,
+        env = "ISTHMUS_TLS_POLL",
+        default_value = "5s",
+        value_parser = positive,
+        value_name = "DURATION"
+    )]
+    tls_poll: Duration,
+    /// Where `isthmus certs` wrote certificates for development.
+    #[arg(long, env = "ISTHMUS_CERTS_DIR", default_value = "certs", value_name = "DIR")]
+    certs_dir: PathBuf,
+    /// Be the certificate's authority: make it, keep it in this Secret of the cluster with all
+    /// other replicas, and put the authority into the webhook configurations.
+    #[arg(
+        long,
+        env = "ISTHMUS_TLS_SECRET",
+        conflicts_with_all = ["tls_cert", "tls_key"],
+        requires = "tls_names",
+        value_name = "NAMESPACE/NAME"
+    )]
+    tls_secret: Option<SecretName>,
+    /// The DNS names and IP addresses that the certificate is for, such as isthmus.isthmus.svc.
+    #[arg(
+        long,
+        env = "ISTHMUS_TLS_NAMES",
+        value_delimiter = ',',
+        value_parser = name,
+        value_name = "NAMES"
+    )]
+    tls_names: Vec<String>,
+    #[command(flatten)]
+    webhooks: WebhooksArg,
+    /// How long an authority lives; the next one takes over at two thirds of it.
+    #[arg(
+        long,
+        env = "ISTHMUS_TLS_CA_LIFE",
+        default_value = "87600h",
+        value_parser = positive,
+        value_name = "DURATION"
+    )]
+    tls_ca_life: Duration,
+    /// How long a certificate lives; it is renewed at two thirds of it.
+    #[arg(
+        long,
+        env = "ISTHMUS_TLS_LIFE",
+        default_value = "2160h",
+        value_parser = positive,
+        value_name = "DURATION"
+    )]
+    tls_life: Duration,
+    /// How long an authority stands in the webhook configurations before a certificate of it is
+    /// shown, so that every API server has read it.
+    #[arg(
+        long,
+        env = "ISTHMUS_TLS_SETTLE",
+        default_value = "1m",
+        value_parser = duration::parse,
+        value_name = "DURATION"
+    )]
+    tls_settle: Duration,
+    /// Let only those call whose certificate this authority has signed, in PEM.
+    #[arg(long, env = "ISTHMUS_TLS_CLIENT_CA", value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// Of those, let only these call, by common name or DNS name.
+    #[arg(
+        long,
+        env = "ISTHMUS_TLS_CLIENT_NAMES",
+        requires = "tls_client_ca",
+        value_delimiter = ',',
+        value_name = "NAMES"
+    )]
+    tls_client_names: Vec<String>,
+}
+
+/// The webhook configurations' name, which several commands take.
+#[derive(Debug, clap::Args)]
+pub(super) struct WebhooksArg {
+    /// The name of the ValidatingWebhookConfiguration and MutatingWebhookConfiguration whose
+    /// `caBundle` is kept.
+    #[arg(
+        long = "tls-webhooks",
+        env = "ISTHMUS_TLS_WEBHOOKS",
+        default_value = "isthmus",
+        value_name = "NAME"
+    )]
+    pub(super) name: String,
+}
+
+impl TlsArgs {
+    /// Says what does not fit together.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        let Self { tls_life, tls_ca_life, .. } = self;
+        if self.tls_secret.is_none() {
+            return Ok(());
+        }
+        if *tls_ca_life > LONGEST {
+            bail!("--tls-ca-life: give at most {} days", LONGEST.as_secs() / 86_400);
+        }
+        if *tls_life < Duration::from_secs(1) || tls_life.saturating_mul(2) > *tls_ca_life {
+            bail!("--tls-life: give at least 1s and at most half of --tls-ca-life");
+        }
+        if self.tls_settle > *tls_life / 4 {
+            bail!("--tls-settle: give at most a quarter of --tls-life");
+        }
+        Ok(())
+    }
+
+    pub(super) fn poll(&self) -> Duration {
+        self.tls_poll
+    }
+
+    /// The certificate, or the place for the one that is to come.
+    pub(super) fn certificate(&self) -> anyhow::Result<Arc<Certificate>> {
+        if self.tls_secret.is_some() {
+            return Ok(Certificate::load(Source::Kept)?);
+        }
+        if let (Some(certificate), Some(key)) = (self.tls_cert.clone(), self.tls_key.clone()) {
+            return Ok(Certificate::load(Source::Files { certificate, key })?);
+        }
+        if let Some(certificate) = development(&self.certs_dir) {
+            return Ok(certificate);
+        }
+        tracing::info!("a certificate is made for this run");
+        Ok(Certificate::load(Source::SelfSigned)?)
+    }
+
+    /// How the certificate is kept in the cluster, if it is.
+    pub(super) async fn authority(
+        &self,
+        cluster: impl AsyncFnOnce() -> anyhow::Result<kube::Config>,
+    ) -> anyhow::Result<Option<authority::Config>> {
+        let Some(secret) = self.tls_secret.clone() else { return Ok(None) };
+        Ok(Some(authority::Config {
+            cluster: cluster().await?,
+            secret,
+            webhooks: self.webhooks.name.clone(),
+            terms: Terms {
+                names: self.tls_names.clone(),
+                authority_life: self.tls_ca_life,
+                life: self.tls_life,
+                settle: self.tls_settle,
+            },
+            poll: self.tls_poll,
+        }))
+    }
+
+    /// Who may call, where not everybody may.
+    pub(super) fn callers(&self) -> Option<Callers> {
+        let authority = self.tls_client_ca.clone()?;
+        Some(Callers { authority, names: self.tls_client_names.clone() })
+    }
+}
+
+/// The certificate that `isthmus certs` wrote, if it is there and valid.
+fn development(directory: &Path) -> Option<Arc<Certificate>> {
+    let [certificate, key] = ["tls.pem", "tls-key.pem"].map(|file| directory.join(file));
+    if !certificate.exists() && !key.exists() {
+        return None;
+    }
+    let place = directory.display().to_string();
+    let why = match Certificate::load(Source::Files { certificate, key }) {
+        Ok(loaded) => match loaded.fault() {
+            None => {
+                tracing::info!(directory = place, "the certificate of `isthmus certs` is used");
+                return Some(loaded);
+            }
+            Some(fault) => fault,
+        },
+        Err(error) => error.to_string(),
+    };
+    tracing::warn!(directory = place, why, "the certificate of `isthmus certs` cannot be used");
+    None
+}
+
+/// A DNS name or an IP address, as it is written into a certificate.
+fn name(text: &str) -> Result<String, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.to_string());
+    }
+    match ServerName::try_from(text) {
+        Ok(_) => Ok(text.to_ascii_lowercase()),
+        Err(_) => Err(format!("{text:?} is neither a DNS name nor an IP address")),
+    }
+}

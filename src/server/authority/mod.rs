@@ -1,0 +1,367 @@
+//! The authority that isthmus is to itself: it makes its certificate, keeps it in a Secret of the
+//! cluster that all replicas share, and tells the API server whom to trust.
+//!
+//! Each look reads the webhook configurations, then the Secret, and takes the next `step`, if
+//! there is one, by a write that succeeds only if nobody else has written since. An authority is
+//! published before a certificate by it is shown, and for as long as one may be shown.
+
+mod kept;
+mod published;
+mod standing;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, ObjectMeta, PostParams};
+use kube::{Client, Config as Cluster};
+use tokio::time::{sleep, timeout};
+
+pub use standing::Standing;
+pub use step::Terms;
+
+use super::tls::Certificate;
+use super::validity::now;
+use crate::watch::reason;
+use kept::{Authority, Kept};
+use published::{Configurations, Published};
+use step::{Sight, Step};
+
+/// How long an answer of the API server may take.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long to wait after the first failure.
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+/// How many steps may follow each other at once; more than any course of them has.
+const STEPS: u32 = 16;
+/// What is told while another replica may put back what the Secret has lost.
+const LOST: &str = "the Secret has lost its certificate; other replicas may put it back";
+/// The type of the Secret, as cert-manager and others make it.
+const SECRET_TYPE: &str = "kubernetes.io/tls";
+/// The label that tells who keeps an object.
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The status of what the API server does not allow.
+const FORBIDDEN: u16 = 403;
+/// The status of what is not there.
+const NOT_FOUND: u16 = 404;
+/// The status of a write that came too late.
+const CONFLICT: u16 = 409;
+
+/// How the authority is set up.
+#[derive(Debug)]
+pub struct Config {
+    /// How to reach the cluster.
+    pub cluster: Cluster,
+    /// The Secret that everything is kept in.
+    pub secret: SecretName,
+    /// The name of the webhook configurations.
+    pub webhooks: String,
+    /// What certificates are to be like.
+    pub terms: Terms,
+    /// How often to look.
+    pub poll: Duration,
+}
+
+/// Where a Secret is, written as `NAMESPACE/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Keeps the certificate.
+pub(super) struct Keeper {
+    secrets: Api<Secret>,
+    configurations: Configurations,
+    secret: SecretName,
+    webhooks: String,
+    terms: Terms,
+    poll: Duration,
+    certificate: Arc<Certificate>,
+    standing: Arc<Standing>,
+    /// What is shown, with the authorities that it is trusted by.
+    held: Option<Kept>,
+    /// The next authority, and since when all callers were told to trust it.
+    next_published: Option<(Authority, Instant)>,
+    /// Since when a certificate is missed that others may remember.
+    missed: Option<Instant>,
+    /// The authorities that the Secret knows no use of, and since when.
+    unneeded: Option<(Vec<Authority>, Instant)>,
+}
+
+/// Why a look came to nothing.
+#[derive(Debug)]
+enum Trouble {
+    /// The API server has answered so.
+    Answered(Box<kube::core::Status>),
+    /// Anything else.
+    Other(String),
+}
+
+impl Keeper {
+    pub(super) fn new(config: Config, certificate: Arc<Certificate>) -> anyhow::Result<Self> {
+        let Config { cluster, secret, webhooks, terms, poll } = config;
+        let client = Client::try_from(cluster).context("cannot reach the cluster")?;
+        Ok(Self {
+            secrets: Api::namespaced(client.clone(), &secret.namespace),
+            configurations: Configurations::new(&client, webhooks.clone()),
+            secret,
+            webhooks,
+            terms,
+            poll,
+            certificate,
+            standing: Arc::default(),
+            held: None,
+            next_published: None,
+            missed: None,
+            unneeded: None,
+        })
+    }
+
+    pub(super) fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.standing)
+    }
+
+    /// Looks again and again, for ever. `failed` is called for each look that comes to nothing.
+    pub(super) async fn run(mut self, failed: impl Fn()) {
+        let mut retry = None;
+        loop {
+            let wait = match self.look().await {
+                Ok(()) => {
+                    if retry.take().is_some() {
+                        tracing::info!("the certificate is kept as it should be again");
+                    }
+                    self.standing.state().seen = Some(Instant::now());
+                    self.poll
+                }
+                Err(trouble) => {
+                    failed();
+                    let why = self.explain(&trouble);
+                    if retry.is_none() {
+                        tracing::error!(why, "the certificate cannot be kept as it should be");
+                    } else {
+                        tracing::debug!(why, "the certificate still cannot be kept");
+                    }
+                    let wait = retry.map_or(FIRST_RETRY, |last: Duration| last * 2);
+                    *retry.insert(wait.min(self.poll))
+                }
+            };
+            sleep(wait).await;
+        }
+    }
+
+    /// Takes steps until there is none, then publishes and shows what the Secret holds.
+    async fn look(&mut self) -> Result<(), Trouble> {
+        for _ in 0..STEPS {
+            // Before the Secret: whoever publishes a later state than is read of it below changes
+            // the configurations after this, and what is published here is then refused.
+            let read = self.configurations.read().await;
+            let secret = answer(self.secrets.get_opt(&self.secret.name)).await?;
+            let data = secret.as_ref().and_then(|secret| secret.data.as_ref());
+            let kept = data.map(Kept::read).unwrap_or_default();
+            let (mut published, mut trouble) = match read {
+                Ok(published) => (Some(published), None),
+                Err(trouble) => (None, Some(trouble)),
+            };
+            let now = now();
+            self.time(&kept, published.as_ref(), now);
+            let told = published.as_ref().map(Published::authorities).unwrap_or_default();
+            let sight = self.sight(&told, now);
+            if let Some(step) = step::next(&kept, sight, &self.terms) {
+                self.take(step, kept, secret, sight).await?;
+                continue;
+            }
+            if !kept.is_usable(now) {
+                return Err(Trouble::Other(LOST.to_owned()));
+            }
+            if let Some(published) = &mut published {
+                match self.configurations.publish(published, &kept.authorities).await {
+                    Ok(()) => {}
+                    Err(conflict) if conflict.is(CONFLICT) => continue,
+                    Err(other) => trouble = Some(other),
+                }
+            }
+            self.show(&kept, published.as_ref(), now);
+            return trouble.map_or(Ok(()), Err);
+        }
+        Err(Trouble::Other(
+            "the Secret or the webhook configurations change again and again".into(),
+        ))
+    }
+
+    /// Takes the time of what has to last for a while.
+    fn time(&mut self, kept: &Kept, published: Option<&Published>, now: i64) {
+        let next = kept.next(now).map(|next| next.authority);
+        let told = next.filter(|next| published.is_some_and(|published| published.holds(next)));
+        self.next_published =
+            told.map(|next| timed(self.next_published.take(), next, Instant::now()));
+        let unneeded: Vec<_> = kept.unneeded(now).into_iter().cloned().collect();
+        self.unneeded = Some(timed(self.unneeded.take(), unneeded, Instant::now()));
+        let is_missed = self.held.is_none()
+            && !kept.is_usable(now)
+            && published.is_none_or(|published| !published.is_blank());
+        self.missed = is_missed.then(|| self.missed.unwrap_or_else(Instant::now));
+    }
+
+    /// What is known besides the Secret.
+    fn sight<'a>(&'a self, published: &'a [Authority], now: i64) -> Sight<'a> {
+        Sight {
+            now,
+            held: self.held.as_ref(),
+            published,
+            published_for: self.next_published.as_ref().map(|(_, since)| since.elapsed()),
+            // They look as often as this one.
+            others_may_know: self.missed.is_some_and(|since| since.elapsed() < self.poll * 2),
+            all_have_looked: self
+                .unneeded
+                .as_ref()
+                .is_some_and(|(_, since)| since.elapsed() >= self.terms.settle.max(self.poll * 3)),
+        }
+    }
+
+    /// Writes the state after a step, unless another replica was first.
+    async fn take(
+        &self,
+        step: Step,
+        kept: Kept,
+        secret: Option<Secret>,
+        sight: Sight<'_>,
+    ) -> Result<(), Trouble> {
+        let kept = step
+            .apply(kept, sight, &self.terms)
+            .map_err(|error| Trouble::Other(format!("no certificate can be made: {error}")))?;
+        let is_new = secret.is_none();
+        let mut secret = secret.unwrap_or_else(|| self.empty());
+        kept.write(secret.data.get_or_insert_default());
+        let params = PostParams::default();
+        let written = if is_new {
+            answer(self.secrets.create(&params, &secret)).await
+        } else {
+            answer(self.secrets.replace(&self.secret.name, &params, &secret)).await
+        };
+        match written {
+            Ok(_) => tracing::info!(secret = %self.secret, "{}", step.told()),
+            // It has changed, exists already, or exists no more.
+            Err(late) if late.is(CONFLICT) || (!is_new && late.is(NOT_FOUND)) => {}
+            Err(other) => return Err(other),
+        }
+        Ok(())
+    }
+
+    fn empty(&self) -> Secret {
+        let labels = [("app.kubernetes.io/name", "isthmus"), (MANAGED_BY, "isthmus")];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Secret {
+            metadata: ObjectMeta {
+                name: Some(self.secret.name.clone()),
+                labels: Some(labels.into()),
+                ..ObjectMeta::default()
+            },
+            type_: Some(SECRET_TYPE.to_owned()),
+            ..Secret::default()
+        }
+    }
+
+    /// Shows callers the certificate, unless they trust another one only.
+    fn show(&mut self, kept: &Kept, published: Option<&Published>, now: i64) {
+        let trusted = |kept: &Kept| {
+            let leaf = kept.leaf.as_ref();
+            leaf.is_some_and(|leaf| published.is_some_and(|p| p.trusts(leaf, now)))
+        };
+        let is_shown = |held: &Kept| match (&held.leaf, &kept.leaf) {
+            (Some(held), Some(kept)) => held.is(kept),
+            _ => false,
+        };
+        if step::is_to_be_shown(trusted(kept), self.held.as_ref().is_some_and(trusted)) {
+            if let Some(leaf) = &kept.leaf
+                && !self.held.as_ref().is_some_and(is_shown)
+            {
+                let until = leaf.loaded.validity.until;
+                self.certificate.put(leaf.loaded.clone());
+                tracing::info!(valid_until = until, "a new certificate is shown");
+            }
+            self.held = Some(kept.without_signers());
+        }
+        let Some(held) = &self.held else { return };
+        let signs = |authority: &&Authority| {
+            held.leaf.as_ref().is_some_and(|leaf| leaf.is_trusted([*authority], now))
+        };
+        let mut state = self.standing.state();
+        state.until = held.authorities.iter().find(signs).map(|signer| signer.validity.until);
+        if published.is_some() {
+            state.distrusted = (!trusted(held)).then(|| {
+                let name = &self.webhooks;
+                format!("the caBundle of webhook configuration {name} is not the certificate's")
+            });
+        }
+    }
+
+    fn explain(&self, trouble: &Trouble) -> String {
+        match trouble {
+            Trouble::Answered(status) if status.code == FORBIDDEN => {
+                let Self { secret, webhooks, .. } = self;
+                format!(
+                    "{}; `isthmus rbac --tls-secret {secret} --tls-webhooks {webhooks}` prints the roles that are needed",
+                    status.message
+                )
+            }
+            Trouble::Answered(status) => status.message.clone(),
+            Trouble::Other(why) => why.clone(),
+        }
+    }
+}
+
+impl Trouble {
+    fn is(&self, code: u16) -> bool {
+        matches!(self, Self::Answered(status) if status.code == code)
+    }
+}
+
+impl fmt::Display for SecretName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl FromStr for SecretName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_name = |name: &str| {
+            let is_of_it =
+                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+            !name.is_empty() && name.len() < 254 && name.chars().all(is_of_it)
+        };
+        match text.split_once('/') {
+            Some((namespace, name)) if is_name(namespace) && is_name(name) => {
+                Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            _ => Err(format!("{text:?} is not NAMESPACE/NAME, such as isthmus/isthmus-tls")),
+        }
+    }
+}
+
+/// What is now, with the time since when it has been so.
+fn timed<T: PartialEq, Time>(known: Option<(T, Time)>, is: T, now: Time) -> (T, Time) {
+    match known {
+        Some((known, since)) if known == is => (known, since),
+        _ => (is, now),
+    }
+}
+
+/// An answer of the API server, if it comes in time.
+async fn answer<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Trouble> {
+    match timeout(ANSWER, call).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(kube::Error::Api(status))) => Err(Trouble::Answered(status)),
+        Ok(Err(error)) => Err(Trouble::Other(reason(&error))),
+        Err(_) => Err(Trouble::Other("the API server does not answer".to_owned())),
+    }
+}

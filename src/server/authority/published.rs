@@ -1,0 +1,164 @@
+//! What callers are told to trust: the `caBundle` of every webhook of the configurations.
+//!
+//! It is set by a JSON patch that names the configuration's resourceVersion: that owns nothing but
+//! the bundles, and creates nothing. Server-side apply would come to own the webhooks' entries
+//! too, and who installs the configurations could then not take one of its webhooks away.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use json_patch::Patch as JsonPatch;
+use kube::Client;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value as Json, json};
+
+use super::Trouble;
+use super::kept::{Authority, Leaf, bundle};
+
+/// The kinds of configuration.
+const KINDS: [&str; 2] = ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"];
+/// Who owns the bundles, as the API server keeps account of it.
+const FIELD_MANAGER: &str = "isthmus-certificates";
+
+/// The configurations of one name.
+pub(super) struct Configurations {
+    apis: [(&'static str, Api<DynamicObject>); 2],
+    name: String,
+    /// Those that were missing when they were last looked for.
+    missing: Vec<&'static str>,
+}
+
+/// The configurations that there are, as they were read.
+pub(super) struct Published(Vec<Configuration>);
+
+struct Configuration {
+    kind: &'static str,
+    api: Api<DynamicObject>,
+    resource_version: String,
+    bundles: Vec<Bundle>,
+}
+
+#[derive(Default)]
+struct Bundle {
+    text: String,
+    authorities: Vec<Authority>,
+}
+
+impl Configurations {
+    pub(super) fn new(client: &Client, name: String) -> Self {
+        let apis = KINDS.map(|kind| {
+            let kind_of = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
+            (kind, Api::all_with(client.clone(), &ApiResource::from_gvk(&kind_of)))
+        });
+        Self { apis, name, missing: Vec::new() }
+    }
+
+    /// Reads those that there are; tells once of each that is not.
+    pub(super) async fn read(&mut self) -> Result<Published, Trouble> {
+        let mut found = Vec::new();
+        let mut missing = Vec::new();
+        for (kind, api) in &self.apis {
+            match super::answer(api.get_opt(&self.name)).await? {
+                Some(object) => found.push(Configuration::of(kind, api.clone(), &object)),
+                None => missing.push(*kind),
+            }
+        }
+        for kind in missing.iter().filter(|kind| !self.missing.contains(kind)) {
+            let name = &self.name;
+            tracing::info!(kind, name, "there is no such configuration; it is waited for");
+        }
+        self.missing = missing;
+        Ok(Published(found))
+    }
+
+    /// Has callers trust these authorities and no other.
+    pub(super) async fn publish(
+        &self,
+        published: &mut Published,
+        authorities: &[Authority],
+    ) -> Result<(), Trouble> {
+        let text = STANDARD.encode(bundle(authorities));
+        let params =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        for configuration in &mut published.0 {
+            let Some(patch) = configuration.patch(&text)? else { continue };
+            let api = configuration.api.clone();
+            let patched = super::answer(api.patch(&self.name, &params, &patch)).await?;
+            *configuration = Configuration::of(configuration.kind, api, &patched);
+            let (kind, name) = (configuration.kind, &self.name);
+            tracing::info!(kind, name, "the API server is told whom to trust");
+        }
+        Ok(())
+    }
+}
+
+impl Published {
+    /// Whether every webhook's caller trusts this certificate now.
+    pub(super) fn trusts(&self, leaf: &Leaf, now: i64) -> bool {
+        self.bundles().all(|bundle| leaf.is_trusted(&bundle.authorities, now))
+    }
+
+    /// Whether every webhook's caller is told to trust this authority.
+    pub(super) fn holds(&self, authority: &Authority) -> bool {
+        self.bundles().all(|bundle| bundle.authorities.contains(authority))
+    }
+
+    /// All that any webhook's caller is told to trust.
+    pub(super) fn authorities(&self) -> Vec<Authority> {
+        let mut all: Vec<Authority> = Vec::new();
+        for authority in self.bundles().flat_map(|bundle| &bundle.authorities) {
+            if !all.contains(authority) {
+                all.push(authority.clone());
+            }
+        }
+        all
+    }
+
+    /// Whether nobody was told to trust anything.
+    pub(super) fn is_blank(&self) -> bool {
+        self.bundles().all(|bundle| bundle.authorities.is_empty())
+    }
+
+    fn bundles(&self) -> impl Iterator<Item = &Bundle> {
+        self.0.iter().flat_map(|configuration| &configuration.bundles)
+    }
+}
+
+impl Configuration {
+    fn of(kind: &'static str, api: Api<DynamicObject>, object: &DynamicObject) -> Self {
+        let webhooks = object.data["webhooks"].as_array();
+        let bundle = |webhook: &Json| Bundle::of(&webhook["clientConfig"]["caBundle"]);
+        let bundles = webhooks.into_iter().flatten().map(bundle).collect();
+        let resource_version = object.metadata.resource_version.clone().unwrap_or_default();
+        Self { kind, api, resource_version, bundles }
+    }
+
+    /// What puts this text into every bundle, if it is not there.
+    fn patch(&self, text: &str) -> Result<Option<Patch<()>>, Trouble> {
+        let others = self.bundles.iter().enumerate().filter(|(_, bundle)| bundle.text != text);
+        let mut changes: Vec<_> = others
+            .map(|(at, _)| {
+                let path = format!("/webhooks/{at}/clientConfig/caBundle");
+                json!({"op": "add", "path": path, "value": text})
+            })
+            .collect();
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        // Whoever has changed it since it was read is not overruled: the API server refuses this.
+        let path = "/metadata/resourceVersion";
+        let unchanged = json!({"op": "replace", "path": path, "value": self.resource_version});
+        changes.insert(0, unchanged);
+        let patch: JsonPatch = serde_json::from_value(changes.into())
+            .map_err(|error| Trouble::Other(error.to_string()))?;
+        Ok(Some(Patch::Json(patch)))
+    }
+}
+
+impl Bundle {
+    fn of(value: &Json) -> Self {
+        let text = value.as_str().unwrap_or_default().to_owned();
+        let authorities = Authority::all(&STANDARD.decode(&text).unwrap_or_default());
+        Self { text, authorities }
+    }
+}

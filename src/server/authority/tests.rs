@@ -1,0 +1,383 @@
+//! Lives of certificates, by a clock that the tests turn.
+
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use proptest::prelude::*;
+
+use super::kept::{Authority, Data, Kept};
+use super::step::{Sight, Step, Terms, is_to_be_shown, next};
+use super::timed;
+
+const DAY: i64 = 24 * 3600;
+const START: i64 = 1_800_000_000;
+const HOURS_OFF: [i64; 5] = [-14, -1, 0, 1, 14];
+
+fn terms() -> Terms {
+    Terms {
+        names: vec!["isthmus.isthmus.svc".to_owned(), "10.0.0.1".to_owned()],
+        authority_life: Duration::from_hours(3650 * 24),
+        life: Duration::from_hours(90 * 24),
+        settle: Duration::from_mins(1),
+    }
+}
+
+fn sight(now: i64, held: Option<&Kept>) -> Sight<'_> {
+    Sight {
+        now,
+        held,
+        published: &[],
+        published_for: None,
+        others_may_know: false,
+        all_have_looked: true,
+    }
+}
+
+/// All steps that are due, each authority being published for long enough at once.
+#[track_caller]
+fn settled(mut kept: Kept, held: Option<&Kept>, now: i64, terms: &Terms) -> (Kept, Vec<Step>) {
+    let mut steps = Vec::new();
+    loop {
+        let published_for = kept.next(now).map(|_| terms.settle);
+        let sight = Sight { published_for, ..sight(now, held) };
+        let Some(step) = next(&kept, sight, terms) else {
+            return (kept, steps);
+        };
+        steps.push(step);
+        assert!(steps.len() < 10, "{steps:?}");
+        kept = step.apply(kept, sight, terms).unwrap();
+    }
+}
+
+fn begun(now: i64) -> Kept {
+    settled(Kept::default(), None, now, &terms()).0
+}
+
+fn data(kept: &Kept) -> Data {
+    let mut data = Data::new();
+    kept.write(&mut data);
+    data
+}
+
+fn leaf_until(kept: &Kept) -> i64 {
+    kept.leaf.as_ref().unwrap().loaded.validity.until
+}
+
+#[test]
+fn from_nothing_comes_an_authority_unless_another_replica_may_know_of_one() {
+    let sight = Sight { others_may_know: true, ..sight(START, None) };
+    assert_eq!(next(&Kept::default(), sight, &terms()), None);
+    let (kept, steps) = settled(Kept::default(), None, START, &terms());
+    assert_eq!(steps, [Step::Begin]);
+    assert!(kept.is_usable(START));
+    assert_eq!(kept.leaf.as_ref().unwrap().names, ["isthmus.isthmus.svc", "10.0.0.1"]);
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let mut kept = begun(START);
+    let two_thirds = START + 3650 * DAY * 2 / 3;
+    kept = settled(kept, None, two_thirds - DAY, &terms()).0;
+    kept = Step::Prepare.apply(kept, sight(two_thirds, None), &terms()).unwrap();
+    let next = |kept: &Kept| kept.next(two_thirds).unwrap().authority;
+    let read = Kept::read(&data(&kept));
+    assert!(read.authorities == kept.authorities && next(&read) == next(&kept));
+    assert!(read.is_usable(two_thirds));
+    let changed = Step::ChangeOver.apply(read, sight(two_thirds, None), &terms()).unwrap();
+    let read = Kept::read(&data(&changed));
+    assert!(read.old == changed.old && read.old.len() == 1);
+    assert!(read.signer(two_thirds).unwrap().authority == next(&kept));
+}
+
+#[test]
+fn clocks_that_are_off_neither_renew_nor_distrust() {
+    let kept = begun(START);
+    for hours in HOURS_OFF {
+        let now = START + hours * 3600;
+        assert!(kept.is_usable(now), "{hours} h");
+        assert_eq!(next(&kept, sight(now, None), &terms()), None, "{hours} h");
+    }
+}
+
+#[test]
+fn in_a_hundred_years_callers_always_trust_what_is_shown() {
+    let terms = terms();
+    let mut kept = Kept::default();
+    let (mut published, mut next_since) = (Vec::new(), None);
+    let mut counts = [0; 4];
+    // Looks are rarer than they are, and every other publication fails.
+    for (look, now) in (START..START + 36_500 * DAY).step_by(5 * 86_400).enumerate() {
+        let told = kept.next(now).is_some_and(|next| published.contains(&next.authority));
+        next_since = told.then(|| next_since.unwrap_or(now));
+        let since = next_since.map(|since| Duration::from_secs((now - since).unsigned_abs()));
+        let sight = Sight { published_for: since, ..sight(now, None) };
+        if let Some(step) = next(&kept, sight, &terms) {
+            let shown = kept.leaf.clone();
+            kept = step.apply(kept, sight, &terms).unwrap();
+            kept = Kept::read(&data(&kept));
+            let steps = [Step::Renew, Step::Prepare, Step::ChangeOver, Step::Forget];
+            if let Some(at) = steps.iter().position(|known| *known == step) {
+                counts[at] += 1;
+            }
+            // A replica that is late shows what was there until it expires.
+            if let Some(shown) = shown {
+                let its_end = shown.loaded.validity.until.min(now + 30 * DAY);
+                assert!(shown.is_trusted(&kept.authorities, its_end), "{step:?}");
+            }
+        }
+        if look == 0 || look % 2 == 1 {
+            published.clone_from(&kept.authorities);
+        }
+        assert!(kept.leaf.as_ref().unwrap().is_trusted(&published, now), "day {}", look * 5);
+        assert!(leaf_until(&kept) <= kept.signer(now).unwrap().authority.validity.until);
+        assert!(kept.authorities.len() <= 2 && kept.old.len() <= 1);
+    }
+    let [renewed, prepared, changed, forgotten] = counts;
+    assert!(prepared == changed && forgotten >= changed && changed >= 14, "{counts:?}");
+    assert!(renewed > 500, "{counts:?}");
+}
+
+#[test]
+fn a_lost_secret_is_put_back_and_its_authority_replaced() {
+    let held = begun(START).without_signers();
+    let mut steps = Vec::new();
+    let kept = settled(Kept::default(), Some(&held), START, &terms());
+    steps.extend(kept.1);
+    assert_eq!(steps, [Step::PutBack, Step::Prepare, Step::ChangeOver]);
+    let shown = held.leaf.as_ref().unwrap();
+    assert!(shown.is_trusted(&kept.0.authorities, START));
+    let (later, steps) = settled(kept.0, None, leaf_until(&held) + 1, &terms());
+    assert_eq!(steps, [Step::Renew, Step::Forget]);
+    assert_eq!(later.authorities.len(), 1, "the lost key signs nothing any more");
+}
+
+#[test]
+fn whatever_is_spoilt_callers_go_on_trusting_what_is_shown() {
+    let mut kept = begun(START);
+    let now = START + 3650 * DAY / 2;
+    kept = settled(kept, None, now, &terms()).0;
+    kept = Step::Prepare.apply(kept, sight(now, None), &terms()).unwrap();
+    let (held, whole) = (kept.without_signers(), data(&kept));
+    assert_eq!(whole.len(), 5);
+    let other = data(&begun(START));
+    for key in whole.keys() {
+        for spoilt in [None, Some(&b"no PEM"[..]), Some(&[0xff]), Some(&other["ca.key"].0)] {
+            let mut data = whole.clone();
+            match spoilt {
+                Some(bytes) => drop(data.insert(key.clone(), ByteString(bytes.to_owned()))),
+                None => drop(data.remove(key)),
+            }
+            let (mended, steps) = settled(Kept::read(&data), Some(&held), now, &terms());
+            assert!(held.leaf.as_ref().unwrap().is_trusted(&mended.authorities, now), "{key}");
+            assert!(mended.is_usable(now) && mended.signer(now).is_some(), "{key}: {steps:?}");
+            assert_eq!(settled(mended, Some(&held), now, &terms()).1, [], "{key}");
+            // Without memory of it there is a usable state all the same.
+            let (mended, _) = settled(Kept::read(&data), None, now, &terms());
+            assert!(mended.is_usable(now) && mended.signer(now).is_some(), "{key}");
+        }
+    }
+}
+
+#[test]
+fn authorities_that_are_lost_alone_are_put_back_with_nothing_changed() {
+    let kept = begun(START);
+    let mut data = data(&kept);
+    data.remove("ca.crt");
+    let held = kept.without_signers();
+    let (mended, steps) = settled(Kept::read(&data), Some(&held), START, &terms());
+    assert_eq!(steps, [Step::PutBack]);
+    assert!(mended.authorities == kept.authorities && mended.signer(START).is_some());
+}
+
+#[test]
+fn after_a_pause_beyond_every_end_all_is_made_anew() {
+    let kept = begun(START);
+    let held = kept.without_signers();
+    for (slept, expected) in [(91 * DAY, &[Step::Renew][..]), (3651 * DAY, &[Step::Begin][..])] {
+        let (kept, steps) = settled(kept.clone(), Some(&held), START + slept, &terms());
+        assert_eq!(steps, expected);
+        assert!(kept.is_usable(START + slept));
+    }
+}
+
+#[test]
+fn an_unpublished_authority_signs_nothing_while_the_last_one_can() {
+    let kept = begun(START);
+    let now = START + 3650 * DAY - 80 * DAY;
+    let kept = Step::Renew.apply(kept, sight(now, None), &terms()).unwrap();
+    let kept = Step::Prepare.apply(kept, sight(now, None), &terms()).unwrap();
+    let last = leaf_until(&kept);
+    for now in (now..=last).step_by(86_400) {
+        assert_eq!(next(&kept, sight(now, None), &terms()), None, "no churn either");
+    }
+    assert_eq!(next(&kept, sight(last + 1, None), &terms()), Some(Step::ChangeOver));
+}
+
+#[test]
+fn replicas_that_ask_for_other_names_are_all_served() {
+    let (mut older, mut newer) = (terms(), terms());
+    older.names = vec!["old.isthmus.svc".to_owned()];
+    newer.names = vec!["new.isthmus.svc".to_owned()];
+    let kept = settled(Kept::default(), None, START, &older).0;
+    let (kept, steps) = settled(kept, None, START, &newer);
+    assert_eq!(steps, [Step::Renew]);
+    assert_eq!(kept.leaf.as_ref().unwrap().names, ["new.isthmus.svc", "old.isthmus.svc"]);
+    assert_eq!(settled(kept.clone(), None, START, &older).1, []);
+    let (kept, steps) = settled(kept, None, START + 61 * DAY, &newer);
+    assert_eq!(steps, [Step::Renew]);
+    assert_eq!(kept.leaf.unwrap().names, ["new.isthmus.svc"], "what nobody asks for is dropped");
+}
+
+/// What may happen to a few replicas that share a Secret.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// One of them looks.
+    Look(usize),
+    /// One of them starts anew.
+    Restart(usize),
+    Delete,
+    Spoil(&'static str),
+}
+
+const KEYS: [&str; 6] = ["ca.crt", "ca.key", "next-ca.key", "tls.crt", "tls.key", "old.crt"];
+const REPLICAS: usize = 3;
+/// How many events there are to one look of all.
+const ROUND: usize = 4;
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => (0..REPLICAS).prop_map(Event::Look),
+        1 => (0..REPLICAS).prop_map(Event::Restart),
+        1 => Just(Event::Delete),
+        4 => prop::sample::select(&KEYS[..]).prop_map(Event::Spoil),
+    ]
+}
+
+/// Replicas, the Secret, and what the API server trusts; its time counts rounds.
+#[derive(Default)]
+struct World {
+    round: i64,
+    secret: Data,
+    published: Vec<Authority>,
+    replicas: [Replica; REPLICAS],
+}
+
+#[derive(Clone, Default)]
+struct Replica {
+    held: Option<Kept>,
+    next: Option<(Authority, i64)>,
+    unneeded: Option<(Vec<Authority>, i64)>,
+    missed: Option<i64>,
+}
+
+impl World {
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Look(at) => self.look(at),
+            Event::Restart(at) => {
+                let others = self.replicas.iter().enumerate().filter(|(other, _)| *other != at);
+                // With nobody left who remembers, what is lost is lost.
+                if others.into_iter().any(|(_, other)| other.held.is_some()) {
+                    self.replicas[at] = Replica::default();
+                }
+            }
+            Event::Delete => self.secret.clear(),
+            Event::Spoil(key) => {
+                if let Some(value) = self.secret.get_mut(key) {
+                    value.0 = b"spoilt".to_vec();
+                }
+            }
+        }
+    }
+
+    fn look(&mut self, at: usize) {
+        let (now, round, terms) = (START + self.round, self.round, round_terms());
+        let replica = &mut self.replicas[at];
+        for _ in 0..10 {
+            let kept = Kept::read(&self.secret);
+            let told = kept.next(now).map(|next| next.authority);
+            let told = told.filter(|next| self.published.contains(next));
+            replica.next = told.map(|next| timed(replica.next.take(), next, round));
+            let unneeded = kept.unneeded(now).into_iter().cloned().collect();
+            replica.unneeded = Some(timed(replica.unneeded.take(), unneeded, round));
+            let misses =
+                replica.held.is_none() && !kept.is_usable(now) && !self.published.is_empty();
+            replica.missed = misses.then(|| replica.missed.unwrap_or(round));
+            let since = |from: i64| Duration::from_secs((round - from).unsigned_abs());
+            let sight = Sight {
+                now,
+                held: replica.held.as_ref(),
+                published: &self.published,
+                published_for: replica.next.as_ref().map(|(_, from)| since(*from)),
+                others_may_know: replica.missed.is_some_and(|from| round - from < 2),
+                all_have_looked: replica
+                    .unneeded
+                    .as_ref()
+                    .is_some_and(|(_, from)| round - from > 3),
+            };
+            if let Some(step) = next(&kept, sight, &terms) {
+                let kept = step.apply(kept, sight, &terms).unwrap();
+                kept.write(&mut self.secret);
+                continue;
+            }
+            if kept.is_usable(now) {
+                self.published.clone_from(&kept.authorities);
+                let is_trusted = |kept: &Kept| {
+                    kept.leaf.as_ref().is_some_and(|leaf| leaf.is_trusted(&self.published, now))
+                };
+                if is_to_be_shown(is_trusted(&kept), replica.held.as_ref().is_some_and(is_trusted))
+                {
+                    replica.held = Some(kept.without_signers());
+                }
+            }
+            return;
+        }
+        panic!("a look finds no end");
+    }
+
+    fn trusts_all(&self) -> bool {
+        let mut held = self.replicas.iter().filter_map(|replica| replica.held.as_ref());
+        held.all(|held| held.leaf.as_ref().unwrap().is_trusted(&self.published, START + self.round))
+    }
+}
+
+fn round_terms() -> Terms {
+    Terms { settle: Duration::from_secs(4), ..terms() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_to_the_secret_callers_trust_every_replica(
+        events in prop::collection::vec(event(), 1..60),
+    ) {
+        let mut world = World::default();
+        (0..REPLICAS).for_each(|at| world.look(at));
+        for (count, event) in events.into_iter().enumerate() {
+            world.happens(event);
+            prop_assert!(world.trusts_all(), "{event:?}");
+            if count % ROUND == 0 {
+                world.round += 1;
+                for at in 0..REPLICAS {
+                    world.look(at);
+                    prop_assert!(world.trusts_all(), "replica {at} after {event:?}");
+                }
+            }
+        }
+        for _ in 0..20 {
+            world.round += 1;
+            (0..REPLICAS).for_each(|at| world.look(at));
+            prop_assert!(world.trusts_all());
+        }
+        // In the end they agree, on an authority that can sign.
+        let kept = Kept::read(&world.secret);
+        let now = START + world.round;
+        prop_assert!(kept.signer(now).is_some() && kept.next(now).is_none());
+        let shown = |replica: &Replica| replica.held.as_ref()?.leaf.clone();
+        let agrees = |replica: &Replica| {
+            shown(replica).is_some_and(|leaf| leaf.is(kept.leaf.as_ref().unwrap()))
+        };
+        prop_assert!(world.replicas.iter().all(agrees));
+    }
+}

@@ -1,0 +1,66 @@
+//! When certificates are valid, by the clock on the wall: it goes on while a machine sleeps.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::pki_types::CertificateDer;
+
+/// How long before they are made certificates begin, in seconds: for clocks that are behind, down
+/// to those that were set to local time where UTC is meant.
+pub(super) const BACKDATED: i64 = 24 * 3600;
+
+/// From when to when a certificate is valid, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// The first second.
+    pub from: i64,
+    /// The last second.
+    pub until: i64,
+}
+
+impl Validity {
+    /// That of a certificate made now, which has so long to live.
+    pub(super) fn starting(now: i64, life: Duration) -> Self {
+        let life = i64::try_from(life.as_secs()).unwrap_or(i64::MAX);
+        Self { from: now.saturating_sub(BACKDATED), until: now.saturating_add(life) }
+    }
+
+    /// That of a certificate, as it says.
+    pub(super) fn of(certificate: &CertificateDer<'_>) -> Result<Self, String> {
+        let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
+            .map_err(|error| format!("the certificate cannot be read: {error}"))?;
+        let validity = parsed.validity();
+        Ok(Self { from: validity.not_before.timestamp(), until: validity.not_after.timestamp() })
+    }
+
+    /// Whether it is valid now.
+    pub(super) fn contains(self, now: i64) -> bool {
+        (self.from..=self.until).contains(&now)
+    }
+
+    /// Whether two thirds of its life are over.
+    pub(super) fn is_due(self, now: i64) -> bool {
+        let life = self.until.saturating_sub(self.from).saturating_sub(BACKDATED).max(0);
+        now >= self.until - life / 3
+    }
+}
+
+/// The time on the wall, in seconds since 1970.
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_thirds_count_from_when_it_was_made() {
+        let validity = Validity::starting(1_000_000, Duration::from_secs(90));
+        assert!(!validity.is_due(1_000_059));
+        assert!(validity.is_due(1_000_060));
+        assert!(validity.contains(1_000_090) && !validity.contains(1_000_091));
+        let clock_behind = 1_000_000 - 14 * 3600;
+        assert!(validity.contains(clock_behind) && !validity.is_due(clock_behind));
+    }
+}
