@@ -184,7 +184,8 @@ impl Step {
 /// Whether what is shown stays trusted for as long as it may be shown.
 fn knows(kept: &Kept, held: &Kept, now: i64) -> bool {
     let needed = kept.authorities.iter().filter(|authority| kept.needs(authority, now));
-    held.leaf.as_ref().is_none_or(|leaf| leaf.is_trusted(needed, now))
+    let is_the_same = |leaf: &Leaf| kept.leaf.as_ref().is_some_and(|kept| kept.is(leaf));
+    held.leaf.as_ref().is_none_or(|leaf| is_the_same(leaf) || leaf.is_trusted(needed, now))
 }
 
 impl Terms {

@@ -346,7 +346,9 @@ fn round_terms() -> Terms {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None, cases: 32, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn whatever_happens_to_the_secret_callers_trust_every_replica(
