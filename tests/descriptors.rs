@@ -121,27 +121,40 @@ fn told(texts: &[String]) -> (bool, Vec<(String, String)>) {
 
 const SECRET: &str = "s3cr3t";
 
+/// What is answered to a ConfigMap of so many descriptors, each with these pods.
+fn of_many(count: usize, pods: impl Fn(usize) -> String) -> Value {
+    let mut texts = String::new();
+    for index in 0..count {
+        let (store, pods) = (if index == 0 { "True" } else { "False" }, pods(index));
+        write!(
+            texts,
+            "---\napiVersion: clusterregistry.k8s.io/v1alpha1\nkind: Cluster\nmetadata:\n  name: c{index}\n  annotations:\n    config.istio.io/pilotEndpoint: 192.168.1.1:9080\n    config.istio.io/platform: Kubernetes\n    config.istio.io/pilotCfgStore: {store}\n    config.istio.io/accessConfigFile: a.conf\n    isthmus.dev/cluster-domain: cluster.local\n    isthmus.dev/pod-subnet-cidr: {pods}\n    isthmus.dev/service-subnet-cidr: 11.{}.{}.0/24\n",
+            index / 250,
+            index % 250,
+        )
+        .unwrap();
+    }
+    judged(&config_map(&json!({"a.yaml": texts, "a.conf": kubeconfig("x")})))
+}
+
 #[test]
-fn more_descriptors_than_any_mesh_has_are_refused_at_once() {
-    let set = |count: usize| {
-        let mut texts = String::new();
-        for index in 0..count {
-            let store = if index == 0 { "True" } else { "False" };
-            write!(
-                texts,
-                "---\napiVersion: clusterregistry.k8s.io/v1alpha1\nkind: Cluster\nmetadata:\n  name: c{index}\n  annotations:\n    config.istio.io/pilotEndpoint: 192.168.1.1:9080\n    config.istio.io/platform: Kubernetes\n    config.istio.io/pilotCfgStore: {store}\n    config.istio.io/accessConfigFile: a.conf\n    isthmus.dev/cluster-domain: cluster.local\n    isthmus.dev/pod-subnet-cidr: 10.{}.{}.0/24\n    isthmus.dev/service-subnet-cidr: 11.{}.{}.0/24\n",
-                index / 250, index % 250, index / 250, index % 250,
-            )
-            .unwrap();
-        }
-        judged(&config_map(&json!({"a.yaml": texts, "a.conf": kubeconfig("x")})))
-    };
-    assert_eq!(set(1000)["allowed"], true);
-    let refused = set(1001);
+fn more_descriptors_than_an_object_has_room_for_are_refused_at_once() {
+    let pods = |index| format!("10.{}.{}.0/24", index / 250, index % 250);
+    assert_eq!(of_many(500, pods)["allowed"], true);
+    let refused = of_many(501, pods);
     assert_eq!(
         refused["status"]["message"],
-        "ConfigMap \"multicluster\" is invalid: data: 1001 descriptors, more than the 1000 that are read; keep one for each cluster of the mesh [InvalidDescriptor]"
+        "ConfigMap \"multicluster\" is invalid: data: 501 descriptors, more than the 500 that are read; keep one for each cluster of the mesh [InvalidDescriptor]"
     );
+}
+
+#[test]
+fn an_answer_does_not_grow_with_the_square_of_what_is_wrong() {
+    let refused = of_many(500, |_| "10.0.0.0/16".to_owned());
+    let causes = refused["status"]["details"]["causes"].as_array().unwrap();
+    assert_eq!(causes.len(), 257);
+    let last = causes[256]["message"].as_str().unwrap();
+    assert!(last.ends_with(" more; `isthmus check` shows all [SubnetOverlap]"), "{last}");
 }
 
 proptest! {

@@ -62,8 +62,9 @@ pub(super) const FILE: Document = Document {
     ..OBJECT
 };
 
-/// How many descriptors one ConfigMap may hold: each is held against every other.
-const MOST_DESCRIPTORS: usize = 1000;
+/// How many descriptors one ConfigMap may hold: each is held against every other. With a kubeconfig
+/// for each there is no room for more in an object.
+const MOST_DESCRIPTORS: usize = 500;
 /// How many others a message names.
 const NAMED: usize = 3;
 

@@ -22,6 +22,9 @@ const LONGEST_WARNING: usize = 256;
 /// How many characters all warnings of one answer may have; the API server drops what is beyond.
 const MOST_WARNING_TEXT: usize = 4096;
 
+/// How many causes a denial lists: nobody reads more, and an answer must not grow with their number.
+const MOST_CAUSES: usize = 256;
+
 /// What is wrong and what to write instead, as one sentence without its place.
 pub fn sentence(finding: &Finding) -> String {
     let position = position_words(&finding.place);
@@ -30,17 +33,24 @@ pub fn sentence(finding: &Finding) -> String {
 
 /// The causes of a denial, as the object `written` has them.
 pub fn causes(findings: &[Finding], written: &ObjectRef) -> Vec<Cause> {
-    findings
-        .iter()
-        .map(|finding| {
-            let (field, elsewhere) = field(finding, written);
-            Cause {
-                reason: finding.rule,
-                message: format!("{}{}", printable(&elsewhere), sentence(finding)),
-                field: printable(&field),
-            }
-        })
-        .collect()
+    let cause = |finding: &Finding| {
+        let (field, elsewhere) = field(finding, written);
+        Cause {
+            reason: finding.rule,
+            message: format!("{}{}", printable(&elsewhere), sentence(finding)),
+            field: printable(&field),
+        }
+    };
+    let mut causes: Vec<_> = findings.iter().take(MOST_CAUSES).map(cause).collect();
+    if let Some(next) = findings.get(MOST_CAUSES) {
+        let left_out = findings.len() - MOST_CAUSES;
+        causes.push(Cause {
+            reason: next.rule,
+            message: format!("{left_out} more; `isthmus check` shows all [{}]", next.rule),
+            field: next.place.path().to_owned(),
+        });
+    }
+    causes
 }
 
 /// A denial as one text, for those who see no causes.

@@ -17,6 +17,9 @@ pub(super) static RULE: Rule = Rule {
     judge: Judge::State(judge),
 };
 
+/// How many overlaps on one network one subnet reports: one object may bring hundreds of members
+/// that all have the same, each held against every other.
+const MOST_DENIALS: usize = 16;
 /// How many overlaps across networks one subnet reports where they only warn: thousands of members
 /// behind gateways may share the default subnets.
 const MOST_WARNINGS: usize = 3;
@@ -30,11 +33,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         }
         let side =
             Side { mesh, member, network: &network, role, subnet, claim, free: OnceCell::new() };
-        for other in mesh.others_on(member, &network, subnet) {
-            if mesh.network(other) == network {
-                findings.extend(side.overlaps(other, Severity::Deny));
-            }
-        }
+        findings.extend(side.on_network());
         let (severity, most) = match mesh.settings().multi_network_overlap {
             Policy::Ignore => continue,
             Policy::Warn => (Severity::Warn, MOST_WARNINGS),
@@ -58,6 +57,23 @@ struct Side<'a> {
 }
 
 impl Side<'_> {
+    fn on_network(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for other in self.mesh.others_on(self.member, self.network, self.subnet) {
+            if self.mesh.network(other) == *self.network {
+                findings.extend(self.overlaps(other, Severity::Deny));
+            }
+            if is_enough(&mut findings, MOST_DENIALS) {
+                // What is left out may grow with any address, so that counts as growth.
+                if let Some(last) = findings.last_mut() {
+                    last.extent = Some(self.subnet);
+                }
+                break;
+            }
+        }
+        findings
+    }
+
     fn across_networks(&self, severity: Severity, most: usize) -> Vec<Finding> {
         let mut findings: Vec<Finding> = Vec::new();
         let mut seen = BTreeSet::new();
@@ -67,11 +83,7 @@ impl Side<'_> {
                 continue;
             }
             findings.extend(self.overlaps(other, severity));
-            if findings.len() > most {
-                findings.truncate(most);
-                if let Some(last) = findings.last_mut() {
-                    last.message.push_str(", and there are more");
-                }
+            if is_enough(&mut findings, most) {
                 break;
             }
         }
@@ -151,4 +163,16 @@ impl Side<'_> {
             .into_iter()
             .find(|member| !self.mesh.is_local(member) && member.network_claim().is_none())
     }
+}
+
+/// Whether there are more findings than are reported; then the last of those says so.
+fn is_enough(findings: &mut Vec<Finding>, most: usize) -> bool {
+    if findings.len() <= most {
+        return false;
+    }
+    findings.truncate(most);
+    if let Some(last) = findings.last_mut() {
+        last.message.push_str(", and there are more");
+    }
+    true
 }
