@@ -92,6 +92,37 @@ proptest! {
     }
 
     #[test]
+    fn members_and_networks_meet_alike_from_both_sides(
+        range in cidr(), pods in cidr(), network in "[ab]", gateway in any::<bool>(), pinned in any::<bool>(),
+    ) {
+        let networks = json!({"networks": {"a": {"endpoints": [{"fromCidr": range}]}}}).to_string();
+        let mut annotations = json!({"isthmus.dev/pod-subnet-cidr": pods});
+        let mut status = json!({});
+        let name = if pinned {
+            status = json!({"metadataCache": {"private": {"networkName": "network-cluster-local-5"}}});
+            if gateway { Some("network-cluster-local-5") } else { None }
+        } else {
+            annotations["isthmus.dev/network"] = network.as_str().into();
+            Some(network.as_str())
+        };
+        let member = json!({
+            "apiVersion": "deckhouse.io/v1alpha1",
+            "kind": "IstioMulticluster",
+            "metadata": {"name": "b", "annotations": annotations},
+            "spec": {"metadataEndpoint": "https://istio.b.example.com/metadata/", "enableIngressGateway": gateway},
+            "status": status,
+        });
+        let istio = istio(&networks, "");
+        let meets = name.is_some_and(|name| name != "a") && share_bits(&range, &pods);
+        for (stands, new) in [(&istio, &member), (&member, &istio)] {
+            let answer = call(&mesh(std::slice::from_ref(stands)), Hook::Validate, None, new);
+            prop_assert_eq!(&answer["response"]["allowed"], &true);
+            let warned = answer["response"]["warnings"].to_string();
+            prop_assert_eq!(warned.contains("[NetworkSubnetOverlap]"), meets, "{}", warned);
+        }
+    }
+
+    #[test]
     fn both_spellings_of_networks_are_judged_alike(networks in networks()) {
         let proto = networks
             .replace("fromCidr", "from_cidr")
