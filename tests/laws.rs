@@ -1,5 +1,7 @@
 //! What holds of every input, tried on thousands.
 
+mod networks;
+
 use std::sync::Arc;
 
 use isthmus::admission::{Hook, answer};
@@ -78,6 +80,16 @@ fn document() -> impl Strategy<Value = Value> {
         })
     });
     prop_oneof![6 => peer(), 2 => configuration, 1 => local]
+}
+
+/// A ConfigMap of Istio with these texts.
+fn istio(networks: &str, mesh: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "istio", "namespace": "istio-system"},
+        "data": {"meshNetworks": networks, "mesh": mesh},
+    })
 }
 
 fn reading(object: &Value, settings: &Settings) -> Reading {
@@ -323,6 +335,11 @@ proptest! {
             "data": {"values.yaml": format!("global:\n  pilotEndpoint: {text}")},
         });
         call(&mesh(&[]), Hook::Validate, None, &object);
+        for start in ["", "networks:\n  a:\n    endpoints:\n    - fromCidr: ", "networks: {a: {gateways: [{port: "] {
+            call(&mesh(&[]), Hook::Validate, None, &istio(&format!("{start}{text}"), &text));
+        }
+        let mesh_config = format!("trustDomain: {text}\ndefaultConfig: {{discoveryAddress: {text}}}");
+        call(&mesh(&[]), Hook::Validate, None, &istio("", &mesh_config));
         let _ = manifest::read(&text, "file.yaml");
         let _ = manifest::read_as(&text, "file.yaml", VALUES_KIND);
     }

@@ -15,10 +15,10 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
-    let mut findings = faults(&RULE, member, |about| about == About::MeshNetworks);
     if !mesh.is_local(member) {
-        return findings;
+        return Vec::new();
     }
+    let mut findings = faults(&RULE, member, |about| about == About::MeshNetworks);
     for (trust, claim) in member.pick(trust_domain) {
         let known = member.pick(cluster_domain).next().is_some();
         let ours = member.pick(cluster_domain).map(|(domain, claim)| (member, domain, claim));

@@ -4,15 +4,16 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::{ClusterDomain, Invalid};
 
-/// Checks that a text is `IP:port` or `host:port`.
-pub fn check_host_and_port(text: &str) -> Result<(), Invalid> {
+/// Checks that a text is `IP:port` or `host:port`, such as the example.
+pub fn check_host_and_port(text: &str, example: &str) -> Result<(), Invalid> {
     let why = match parts(text) {
         Ok((_, Some(_))) => return Ok(()),
         Ok((_, None)) => {
             let is_bare = text.parse::<Ipv6Addr>().is_ok();
             let host = if is_bare { format!("[{text}]") } else { text.to_owned() };
             let problem = format!("{text:?} has no port");
-            return Err(Invalid::new(problem, format!("write one, as in {host}:9080")));
+            let port = example.rsplit(':').next().unwrap_or_default();
+            return Err(Invalid::new(problem, format!("write one, as in {host}:{port}")));
         }
         Err(why) => why,
     };
@@ -20,7 +21,7 @@ pub fn check_host_and_port(text: &str) -> Result<(), Invalid> {
     let meant = meant(text).filter(|meant| matches!(parts(meant), Ok((_, Some(_)))));
     let remedy = match meant {
         Some(meant) => format!("write {meant}"),
-        None => "write one such as 192.168.1.1:9080".to_owned(),
+        None => format!("write one such as {example}"),
     };
     Err(Invalid::new(problem, remedy))
 }
@@ -92,7 +93,7 @@ mod tests {
     #[test]
     fn takes_what_clients_dial() {
         for text in ["192.168.1.1:9080", "pilot.example.com:15010", "[fd00::1]:9080", "pilot:1"] {
-            assert_eq!(check_host_and_port(text), Ok(()), "{text}");
+            assert_eq!(check_host_and_port(text, "pilot:9080"), Ok(()), "{text}");
             assert_eq!(check_host(text), Ok(()), "{text}");
         }
         for text in ["10.23.230.11", "kubernetes.example.com", "fd00::1", "[fd00::1]"] {
@@ -136,7 +137,7 @@ mod tests {
             ),
         ];
         for (text, expected) in CASES {
-            let told = check_host_and_port(text).unwrap_err().to_string();
+            let told = check_host_and_port(text, "192.168.1.1:9080").unwrap_err().to_string();
             assert_eq!(told, format!("{text:?} {expected}"));
         }
         let told = check_host("https://10.23.230.11:6443").unwrap_err().remedy;

@@ -44,6 +44,12 @@ fn shows_places_in_descriptors_and_never_a_credential() {
 }
 
 #[test]
+fn finds_the_lines_of_networks() {
+    golden("check/networks/pretty", &["istio.yaml"], b"");
+    golden("check/networks/github", &["istio.yaml", "--format", "github"], b"");
+}
+
+#[test]
 fn judges_a_change_against_what_stands() {
     golden("check/change/grown", &["set", "--against", "mesh"], b"");
     golden("check/change/strict", &["mesh/cluster.yaml", "--strict", "--against", "mesh"], b"");

@@ -21,6 +21,8 @@ const PILOT_ENDPOINT: &str = "pilotEndpoint";
 const PLATFORM: &str = "platform";
 pub(super) const PILOT_CFG_STORE: &str = "pilotCfgStore";
 const ACCESS_CONFIG_FILE: &str = "accessConfigFile";
+/// A Pilot's endpoint, as messages show one.
+const PILOT: &str = "192.168.1.1:9080";
 const KNOWN: &[&str] = &[PILOT_ENDPOINT, PLATFORM, PILOT_CFG_STORE, ACCESS_CONFIG_FILE];
 const PLATFORMS: &[&str] = &["Kubernetes", "Consul", "Eureka", "CloudFoundry"];
 const FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
@@ -99,7 +101,7 @@ impl<'n> Descriptor<'n> {
     /// An endpoint of Pilot that clients can dial.
     fn endpoint(&self) -> Option<&'n str> {
         let text = self.annotation(PILOT_ENDPOINT)?.scalar()?;
-        check_host_and_port(text).ok().map(|()| text)
+        check_host_and_port(text, PILOT).ok().map(|()| text)
     }
 
     /// Notes all that the descriptor says, and all that is wrong with it by itself and within its
@@ -224,11 +226,11 @@ impl<'n> Descriptor<'n> {
         let as_control_plane = of_control_plane
             .map(|(_, endpoint)| format!("write \"{endpoint}\", as the control plane has it"));
         let Some((node, text)) = self.stated(PILOT_ENDPOINT) else {
-            let remedy = as_control_plane
-                .unwrap_or_else(|| "write one such as \"192.168.1.1:9080\"".to_owned());
+            let remedy =
+                as_control_plane.unwrap_or_else(|| format!("write one such as \"{PILOT}\""));
             return self.missing(PILOT_ENDPOINT, About::Descriptor, remedy, writer);
         };
-        if let Err(why) = check_host_and_port(text) {
+        if let Err(why) = check_host_and_port(text, PILOT) {
             let remedy = as_control_plane.unwrap_or(why.remedy);
             return writer.fault(&path, Some(node), Invalid { remedy, ..why });
         }

@@ -1,12 +1,9 @@
 //! `mesh`: Istio's mesh config, as far as one wrong value of it makes Istio drop all of it.
 
-use std::net::IpAddr;
-
 use super::super::node::{Node, Value};
 use super::carried::{Carried, Spot, named, shortened};
-use super::networks::host;
 use crate::mesh::Fact;
-use crate::value::{ClusterDomain, Invalid, similar};
+use crate::value::{ClusterDomain, Invalid, check_host_and_port, similar};
 
 /// The fields of Istio's MeshConfig, so that a near miss is known for one. Those it has had are
 /// among them, and newer ones pass in silence.
@@ -73,6 +70,9 @@ const FIELDS: &[&str] = &[
 /// Those of its ProxyConfig that are read here.
 const PROXY_FIELDS: &[&str] = &["discoveryAddress", "proxyMetadata"];
 
+/// A discovery address, as Istio's own installation has it.
+const ISTIOD: &str = "istiod.istio-system.svc:15012";
+
 pub(super) fn read(carried: &mut Carried<'_>, spot: &Spot, root: &Node<'_>) {
     let remedy = "write the fields of Istio's MeshConfig, such as `trustDomain: cluster.local`";
     for (key, node) in carried.mapping(spot, root, remedy) {
@@ -110,7 +110,7 @@ fn read_proxy_config(carried: &mut Carried<'_>, spot: &Spot, node: &Node<'_>) {
             _ if node.value == Value::Null => {}
             Some("discoveryAddress") => {
                 if let Some(text) = carried.text(&at, node)
-                    && let Err(why) = check_discovery_address(text)
+                    && let Err(why) = check_host_and_port(text, ISTIOD)
                 {
                     carried.fault(&at, text, why);
                 }
@@ -132,35 +132,6 @@ fn near_miss(carried: &mut Carried<'_>, spot: &Spot, name: &str, known: &[&str])
         let problem = format!("field {:?} is unknown, and Istio reads past it", shortened(name));
         carried.doubt(spot, "", Invalid::new(problem, format!("did you mean {meant}?")));
     }
-}
-
-/// Checks that an address is one that Istio lets a proxy be given: a host and a port.
-fn check_discovery_address(text: &str) -> Result<(), Invalid> {
-    let example = "write one such as istiod.istio-system.svc:15012";
-    let told = shortened(text);
-    if text.is_empty() {
-        return Err(Invalid::new("the discovery address is empty", example));
-    }
-    let bare = text.parse::<IpAddr>();
-    let Some((host_text, port)) = text.rsplit_once(':').filter(|_| bare.is_err()) else {
-        let host =
-            if matches!(bare, Ok(IpAddr::V6(_))) { format!("[{told}]") } else { told.clone() };
-        let problem = format!("{told:?} has no port");
-        return Err(Invalid::new(problem, format!("write one, as in {host}:15012")));
-    };
-    if !matches!(port.parse::<u16>(), Ok(1..)) {
-        let problem = format!("{:?} of {told:?} is not a port", shortened(port));
-        return Err(Invalid::new(problem, "write one from 1 to 65535, such as 15012"));
-    }
-    let bracketed = host_text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    let is_address = match bracketed {
-        Some(text) => text.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => host_text.parse::<std::net::Ipv4Addr>().is_ok(),
-    };
-    if is_address || host(host_text).is_some() {
-        return Ok(());
-    }
-    Err(Invalid::new(format!("{told:?} has no host name and no address before its port"), example))
 }
 
 #[cfg(test)]
@@ -209,32 +180,6 @@ mod tests {
         ];
         for name in OTHERS {
             assert_eq!(similar(name, PROXY_FIELDS), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn reads_discovery_addresses_as_istio_does() {
-        for text in [
-            "istiod.istio-system.svc:15012",
-            "istiod-1-20.istio-system.svc.cluster.local.:15012",
-            "10.0.0.5:15012",
-            "[fd00::1]:15012",
-        ] {
-            assert_eq!(check_discovery_address(text), Ok(()), "{text}");
-        }
-        for text in [
-            "",
-            "istiod",
-            "a:b",
-            "a:0",
-            "a:65536",
-            ":15012",
-            "10.0.0.300:1",
-            "fd00::1",
-            "a_b:1",
-            "http://a:1",
-        ] {
-            assert!(check_discovery_address(text).is_err(), "{text}");
         }
     }
 }

@@ -246,7 +246,7 @@ fn check_service(text: &str) -> Result<(), Invalid> {
 }
 
 /// A DNS name that cannot be taken for an address.
-pub(super) fn host(text: &str) -> Option<ClusterDomain> {
+fn host(text: &str) -> Option<ClusterDomain> {
     let host = ClusterDomain::parse(text).ok()?;
     let last = host.as_str().rsplit('.').next().unwrap_or_default();
     (!last.bytes().all(|byte| byte.is_ascii_digit())).then_some(host)
