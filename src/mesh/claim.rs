@@ -337,6 +337,23 @@ pub enum About {
     MeshNetworks,
 }
 
+impl About {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Document,
+        Self::Subnet(Role::Pod),
+        Self::Subnet(Role::Service),
+        Self::NodePrefix,
+        Self::ClusterDomain,
+        Self::Endpoint,
+        Self::Descriptor,
+        Self::ControlPlane,
+        Self::AccessConfig,
+        Self::RemoteEndpoint,
+        Self::MeshNetworks,
+    ];
+}
+
 impl fmt::Display for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

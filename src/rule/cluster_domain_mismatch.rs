@@ -1,7 +1,7 @@
 //! ClusterDomainMismatch: every member of a mesh has the same cluster domain.
 
 use super::finding::told;
-use super::{Finding, Judge, Rule, Severity};
+use super::{Finding, Rule, Severity};
 use crate::mesh::{Member, StatedDomain, View};
 
 pub(super) static RULE: Rule = Rule {
@@ -9,7 +9,8 @@ pub(super) static RULE: Rule = Rule {
     what: "A member's cluster domain differs from the local member's; where that is unknown (a hub), from any other member's.",
     why: "Istio joins services across clusters by their full DNS names; under another domain they do not resolve, and certificates name identities nobody expects.",
     remedy: "Give the member the domain of the mesh. A cluster that runs already has to be rebuilt with it.",
-    judge: Judge::State(judge),
+    state: judge,
+    ..Rule::IDLE
 };
 
 /// How many members a message names before it counts.

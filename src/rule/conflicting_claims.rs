@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Finding, Judge, Rule};
+use super::{Finding, Rule};
 use crate::mesh::{Claim, Fact, Member, ObjectRef, Role, StatedDomain, View};
 
 pub(super) static RULE: Rule = Rule {
@@ -10,7 +10,8 @@ pub(super) static RULE: Rule = Rule {
     what: "Warns when two documents state different facts of one member. A ModuleConfig over a ClusterConfiguration is precedence, not conflict.",
     why: "One of the two is out of date, and all of what they state is held against the other members.",
     remedy: "Correct the document that is wrong.",
-    judge: Judge::State(judge),
+    state: judge,
+    ..Rule::IDLE
 };
 
 /// What documents may disagree on: its name, and what a claim says of it.

@@ -1,7 +1,7 @@
 //! DuplicateMember: each cluster is one member.
 
 use super::finding::told;
-use super::{Finding, Judge, Rule};
+use super::{Finding, Rule};
 use crate::mesh::{Fact, Member, View};
 
 pub(super) static RULE: Rule = Rule {
@@ -9,7 +9,8 @@ pub(super) static RULE: Rule = Rule {
     what: "Two members share a metadata endpoint (after normalization, hosts `istio.…` and `istio-metadata.…` being one) or a cluster UUID (which only warns: nobody writes it by hand).",
     why: "The same cluster joins twice: every endpoint is doubled, and removing one of the two members breaks the other.",
     remedy: "Keep one of the two, or correct the endpoint of the other.",
-    judge: Judge::State(judge),
+    state: judge,
+    ..Rule::IDLE
 };
 
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {

@@ -2,7 +2,7 @@
 //! InvalidMetadataEndpoint.
 
 use super::finding::told;
-use super::{Finding, Judge, Rule, Severity};
+use super::{Finding, Rule, Severity};
 use crate::mesh::{About, Fact, Fault, Member, Role, View};
 
 pub(super) static INVALID_DOCUMENT: Rule = Rule {
@@ -10,9 +10,8 @@ pub(super) static INVALID_DOCUMENT: Rule = Rule {
     what: "An object, or the YAML inside it, cannot be read as the document it is: not YAML, a second document, a duplicate key, a wrong type, bad base64, an alias bomb.",
     why: "What reads the document skips it or stops at it, and the member is judged by what is left.",
     remedy: "Correct the document at the line and column that the message names.",
-    judge: Judge::State(|_, member| {
-        faults(&INVALID_DOCUMENT, member, |about| about == About::Document)
-    }),
+    faults: |about| about == About::Document,
+    ..Rule::IDLE
 };
 
 pub(super) static INVALID_SUBNET: Rule = Rule {
@@ -20,7 +19,9 @@ pub(super) static INVALID_SUBNET: Rule = Rule {
     what: "A subnet is no CIDR, is empty, is `/0`, has host bits set, or is a loopback, link-local or multicast range; or the node prefix is shorter than the pod subnet's.",
     why: "Such a subnet gives pods no addresses, or hides an overlap; a cluster's subnets cannot be changed later without rebuilding it.",
     remedy: "Write a private range with its host bits cleared, such as `10.111.0.0/16`. A value that stands already in the member's other document is only warned of.",
-    judge: Judge::State(invalid_subnet),
+    faults: |about| matches!(about, About::Subnet(_) | About::NodePrefix),
+    state: invalid_subnet,
+    ..Rule::IDLE
 };
 
 pub(super) static INVALID_CLUSTER_DOMAIN: Rule = Rule {
@@ -28,7 +29,9 @@ pub(super) static INVALID_CLUSTER_DOMAIN: Rule = Rule {
     what: "A cluster domain is no DNS name (RFC 1123 labels), or equals the domain part of the local `publicDomainTemplate`.",
     why: "Service names under it do not resolve, or collide with the public names of the cluster.",
     remedy: "Write a DNS name that is used for nothing else, such as `cluster.local`.",
-    judge: Judge::State(invalid_cluster_domain),
+    faults: |about| about == About::ClusterDomain,
+    state: invalid_cluster_domain,
+    ..Rule::IDLE
 };
 
 pub(super) static INVALID_METADATA_ENDPOINT: Rule = Rule {
@@ -36,31 +39,25 @@ pub(super) static INVALID_METADATA_ENDPOINT: Rule = Rule {
     what: "A metadata endpoint is not `https`, has no host or path, has user info, a query or a fragment, or its host is a loopback, unspecified or link-local address; a path that does not end in `/metadata/` is warned of.",
     why: "Discovery fetches the peer's keys and gateways from it; where it fails, the peer silently stays out of the mesh.",
     remedy: "Write `https://`, the host other clusters reach, and `/metadata/`.",
-    judge: Judge::State(invalid_metadata_endpoint),
+    faults: |about| about == About::Endpoint,
+    state: invalid_metadata_endpoint,
+    ..Rule::IDLE
 };
 
-/// The faults of a member that are about something, as findings of a rule.
-pub(super) fn faults(
-    rule: &Rule,
-    member: &Member,
-    is_about: impl Fn(About) -> bool,
-) -> Vec<Finding> {
-    let fault = |fact: &Fact| match fact {
-        Fact::Fault(fault) => is_about(fault.about).then(|| fault.clone()),
-        _ => None,
-    };
-    member
-        .claims()
-        .iter()
-        .filter_map(|claim| {
-            let Fault { about, text, problem, remedy, harmless } = &*fault(&claim.fact)?;
-            let severity = if *harmless { Severity::Warn } else { Severity::Deny };
-            let (problem, remedy) = (problem.clone(), remedy.clone());
-            let mut finding = rule.find(severity, member, &claim.place, problem, remedy);
-            finding.value = is_fact(*about).then(|| format!("{about} {text}"));
-            Some(finding)
-        })
-        .collect()
+/// The faults of a member that a rule tells of.
+pub(super) fn told_by<'a>(rule: &'a Rule, member: &'a Member) -> impl Iterator<Item = Finding> {
+    member.claims().iter().filter_map(|claim| {
+        let Fact::Fault(fault) = &claim.fact else { return None };
+        let Fault { about, text, problem, remedy, harmless } = &**fault;
+        if !(rule.faults)(*about) {
+            return None;
+        }
+        let severity = if *harmless { Severity::Warn } else { Severity::Deny };
+        let (problem, remedy) = (problem.clone(), remedy.clone());
+        let finding = rule.find(severity, member, &claim.place, problem, remedy);
+        let value = is_fact(*about).then(|| format!("{about} {text}"));
+        Some(Finding { value, ..finding })
+    })
 }
 
 /// Whether a member's other document may state the same.
@@ -71,8 +68,7 @@ fn is_fact(about: About) -> bool {
 
 fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
     let rule = &INVALID_SUBNET;
-    let is_subnet = |about| matches!(about, About::Subnet(_) | About::NodePrefix);
-    let mut findings = faults(rule, member, is_subnet);
+    let mut findings = Vec::new();
     let prefixes = member.in_force().filter_map(|claim| match claim.fact {
         Fact::NodePrefix(prefix) => Some((prefix, claim)),
         _ => None,
@@ -102,7 +98,7 @@ fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
 
 fn invalid_cluster_domain(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let rule = &INVALID_CLUSTER_DOMAIN;
-    let mut findings = faults(rule, member, |about| about == About::ClusterDomain);
+    let mut findings = Vec::new();
     let local = if mesh.is_local(member) { Some(member) } else { mesh.local() };
     let Some(local) = local else { return findings };
     let template = |fact: &Fact| match fact {
@@ -139,7 +135,7 @@ fn invalid_cluster_domain(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
 
 fn invalid_metadata_endpoint(_: &View<'_>, member: &Member) -> Vec<Finding> {
     let rule = &INVALID_METADATA_ENDPOINT;
-    let mut findings = faults(rule, member, |about| about == About::Endpoint);
+    let mut findings = Vec::new();
     for claim in member.claims() {
         if let Fact::Endpoint(endpoint) = &claim.fact
             && !endpoint.has_standard_path()

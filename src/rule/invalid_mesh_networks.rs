@@ -1,8 +1,7 @@
 //! InvalidMeshNetworks: what Istio is told of its networks and of the mesh reaches it.
 
-use super::faults::faults;
 use super::finding::told;
-use super::{Finding, Judge, Rule};
+use super::{Finding, Rule};
 use crate::mesh::{About, Claim, Fact, Member, StatedDomain, View};
 use crate::value::ClusterDomain;
 
@@ -11,14 +10,16 @@ pub(super) static RULE: Rule = Rule {
     what: "A value of `meshNetworks` or `mesh` in ConfigMap `istio` (or `istio-REVISION`) is one that Istio drops, or reads otherwise than it is written. Warned of are harmless differences (host bits, an upper-case registry name), unknown fields that resemble none, the step from no networks to some, and a trust domain unlike the cluster domain.",
     why: "Istio checks these texts only when it reads them. One bad value makes it drop the whole text with a line in its log: it goes on with what it had, and after a restart with no networks or the default mesh config.",
     remedy: "Correct the value at the line and column that the message names. The first networks cut off sidecars that run already: add them while nothing runs, or restart the injected pods.",
-    judge: Judge::StateAndStep(judge, judge_step),
+    faults: |about| about == About::MeshNetworks,
+    state: judge,
+    step: judge_step,
 };
 
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     if !mesh.is_local(member) {
         return Vec::new();
     }
-    let mut findings = faults(&RULE, member, |about| about == About::MeshNetworks);
+    let mut findings = Vec::new();
     for (trust, claim) in member.pick(trust_domain) {
         let known = member.pick(cluster_domain).next().is_some();
         let ours = member.pick(cluster_domain).map(|(domain, claim)| (member, domain, claim));

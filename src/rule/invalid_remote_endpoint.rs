@@ -1,7 +1,6 @@
 //! InvalidRemoteEndpoint: a cluster finds the control plane of another one.
 
-use super::faults::faults;
-use super::{Finding, Judge, Rule};
+use super::{Finding, Rule};
 use crate::mesh::{About, Fact, Member, View};
 
 pub(super) static RULE: Rule = Rule {
@@ -9,11 +8,13 @@ pub(super) static RULE: Rule = Rule {
     what: "An address of a remote control plane, in the values of the chart `istio-remote` or in the Endpoints it renders, is missing, is no literal IP address, or is one that no other cluster can have; one within the local member's own subnets is warned of.",
     why: "Kubernetes' Endpoints hold literal addresses only. With anything else they stay empty, proxies find no Pilot, and pods never get ready.",
     remedy: "Write the IP address by which this cluster reaches the control plane, below `global`.",
-    judge: Judge::State(judge),
+    faults: |about| about == About::RemoteEndpoint,
+    state: judge,
+    ..Rule::IDLE
 };
 
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
-    let mut findings = faults(&RULE, member, |about| about == About::RemoteEndpoint);
+    let mut findings = Vec::new();
     if !mesh.is_local(member) {
         return findings;
     }

@@ -23,7 +23,7 @@ mod unknown_facts;
 pub(crate) use finding::Key;
 pub use finding::{Finding, Severity};
 
-use crate::mesh::{Member, View};
+use crate::mesh::{About, Fact, Member, View};
 
 /// One rule.
 #[derive(Debug)]
@@ -36,22 +36,27 @@ pub struct Rule {
     pub why: &'static str,
     /// What to do about it.
     pub remedy: &'static str,
-    judge: Judge,
+    /// What it tells of that cannot be read as what it should be.
+    faults: fn(About) -> bool,
+    /// What it holds against a member within the mesh.
+    state: fn(&View<'_>, &Member) -> Vec<Finding>,
+    /// What it holds against the step from a member before to the same member after; it only ever
+    /// warns.
+    step: fn(&Member, &Member) -> Vec<Finding>,
 }
 
-/// What a rule looks at.
-#[derive(Clone, Copy, Debug)]
-enum Judge {
-    /// A member within the mesh.
-    State(JudgeState),
-    /// The step from a member before to the same member after; it only ever warns.
-    Step(JudgeStep),
-    /// Both.
-    StateAndStep(JudgeState, JudgeStep),
+impl Rule {
+    /// A rule that holds nothing against anybody.
+    const IDLE: Self = Self {
+        name: "",
+        what: "",
+        why: "",
+        remedy: "",
+        faults: |_| false,
+        state: |_, _| Vec::new(),
+        step: |_, _| Vec::new(),
+    };
 }
-
-type JudgeState = fn(&View<'_>, &Member) -> Vec<Finding>;
-type JudgeStep = fn(&Member, &Member) -> Vec<Finding>;
 
 /// Every rule, in the order findings are reported.
 pub static RULES: &[&Rule] = &[
@@ -87,23 +92,20 @@ pub fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     if member.is_empty() {
         return findings;
     }
+    // Nearly every member is read without a fault.
+    let is_faulty = member.claims().iter().any(|claim| matches!(claim.fact, Fact::Fault(_)));
     for rule in RULES {
-        if let Judge::State(judge) | Judge::StateAndStep(judge, _) = rule.judge {
-            findings.append(&mut judge(mesh, member));
+        if is_faulty {
+            findings.extend(faults::told_by(rule, member));
         }
+        findings.append(&mut (rule.state)(mesh, member));
     }
     findings
 }
 
 /// Everything that is dangerous about a step of a member.
 pub fn judge_step(before: &Member, after: &Member) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for rule in RULES {
-        if let Judge::Step(judge) | Judge::StateAndStep(_, judge) = rule.judge {
-            findings.append(&mut judge(before, after));
-        }
-    }
-    findings
+    RULES.iter().flat_map(|rule| (rule.step)(before, after)).collect()
 }
 
 #[cfg(test)]
@@ -118,6 +120,14 @@ mod tests {
         assert_eq!(names.len(), RULES.len());
         for rule in RULES {
             assert!(std::ptr::eq(by_name(rule.name).unwrap(), *rule));
+        }
+    }
+
+    #[test]
+    fn every_fault_is_told_by_one_rule() {
+        for about in About::ALL {
+            let telling: Vec<_> = RULES.iter().filter(|rule| (rule.faults)(about)).collect();
+            assert_eq!(telling.len(), 1, "{about}: {telling:?}");
         }
     }
 

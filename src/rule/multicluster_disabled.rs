@@ -1,6 +1,6 @@
 //! MulticlusterDisabled: members need the module that joins them.
 
-use super::{Finding, Judge, Rule, Severity};
+use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Fact, Member, View};
 
 pub(super) static RULE: Rule = Rule {
@@ -8,7 +8,8 @@ pub(super) static RULE: Rule = Rule {
     what: "An IstioMulticluster is created while ModuleConfig `istio` exists and does not enable multicluster; switching it off while members exist warns.",
     why: "Deckhouse ignores every IstioMulticluster then: the member looks created and never joins.",
     remedy: "Set `spec.settings.multicluster.enabled: true` in ModuleConfig `istio` first.",
-    judge: Judge::State(judge),
+    state: judge,
+    ..Rule::IDLE
 };
 
 /// How many members a message names before it counts.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{both, told};
-use super::{Finding, Judge, Rule};
+use super::{Finding, Rule};
 use crate::mesh::{Claim, EndpointSource, Fact, Member, NetworkEndpoints, View};
 use crate::value::{Subnet, clipped};
 
@@ -12,7 +12,8 @@ pub(super) static RULE: Rule = Rule {
     what: "`fromCidr` of two networks of one `meshNetworks` intersect, or one `fromRegistry` is in two of them. A `fromCidr` that meets subnets of a member on another network is warned of, where anything names the member's network (`isthmus.dev/network`, or what discovery has pinned).",
     why: "Istio's API forbids it and its code takes it: of ranges within each other the widest counts, of equal ones and of registries any, another one after a restart. Endpoints on the wrong network are reached through the wrong gateway, or past the one they need.",
     remedy: "Let each range and each registry be in one network. Where a member is on another network than its subnets, correct the one or the other.",
-    judge: Judge::State(judge),
+    state: judge,
+    ..Rule::IDLE
 };
 
 /// As many clashes within one object are told: each range may clash with every other.

@@ -1,6 +1,6 @@
 //! PinnedMemberMoved: discovery has pinned a peer, and its endpoint moves away.
 
-use super::{Finding, Judge, Rule};
+use super::{Finding, Rule};
 use crate::mesh::{Claim, Fact, Member, ObjectRef};
 use crate::value::MetadataEndpoint;
 
@@ -9,7 +9,8 @@ pub(super) static RULE: Rule = Rule {
     what: "Warns when `spec.metadataEndpoint` moves to another host while status holds a cluster UUID.",
     why: "Deckhouse pins the UUID at first contact; if another cluster answers at the new host, it is refused and the member goes stale.",
     remedy: "If it is another cluster, delete the IstioMulticluster and create it anew.",
-    judge: Judge::Step(judge),
+    step: judge,
+    ..Rule::IDLE
 };
 
 fn judge(before: &Member, after: &Member) -> Vec<Finding> {

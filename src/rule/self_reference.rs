@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::told;
-use super::{Finding, Judge, Rule, Severity};
+use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Fact, Member, View};
 use crate::settings::Policy;
 use crate::value::{ClusterUuid, MetadataEndpoint, PublicDomainTemplate, host_identity};
@@ -13,7 +13,8 @@ pub(super) static RULE: Rule = Rule {
     what: "An IstioMulticluster is named as the local member, its endpoint is the local one, or its UUID is the local UUID (the last only warns: nobody writes it by hand). The setting `selfReference` can turn the rule into a warning.",
     why: "The cluster would discover itself as a remote one: every endpoint twice, once of them through its own gateway. Deckhouse checks this nowhere.",
     remedy: "Apply the IstioMulticluster in the other clusters, not in the one it describes.",
-    judge: Judge::State(judge),
+    state: judge,
+    ..Rule::IDLE
 };
 
 /// The services under which Deckhouse publishes the metadata of a cluster.

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use super::finding::{both, told};
-use super::{Finding, Judge, Rule, Severity};
+use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Member, Network, Role, View};
 use crate::settings::Policy;
 use crate::value::Subnet;
@@ -14,7 +14,8 @@ pub(super) static RULE: Rule = Rule {
     what: "Pod or service subnets of two members intersect. On one network that is denied; on different networks the setting `multiNetworkOverlap` decides (default: a warning).",
     why: "On one network pods reach each other by address, so traffic goes to whichever cluster the address is found in first. Behind gateways an overlap is harmless until the networks are joined.",
     remedy: "Take the next free subnet that the message names, or put the member on a network of its own (`isthmus.dev/network`, `enableIngressGateway`). Subnets of a running cluster cannot be changed without rebuilding it.",
-    judge: Judge::State(judge),
+    state: judge,
+    ..Rule::IDLE
 };
 
 /// How many overlaps on one network one subnet reports: one object may bring hundreds of members

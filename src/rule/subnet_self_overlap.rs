@@ -1,7 +1,7 @@
 //! SubnetSelfOverlap: a member's pods and services have addresses of their own.
 
 use super::finding::both;
-use super::{Finding, Judge, Rule};
+use super::{Finding, Rule};
 use crate::mesh::{Member, Role, View};
 
 pub(super) static RULE: Rule = Rule {
@@ -9,7 +9,8 @@ pub(super) static RULE: Rule = Rule {
     what: "A member's own pod and service subnets intersect.",
     why: "An address would be a pod and a service at once; kube-proxy takes the traffic of whichever pod has it.",
     remedy: "Take the next free subnet that the message names for one of them.",
-    judge: Judge::State(judge),
+    state: judge,
+    ..Rule::IDLE
 };
 
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Finding, Judge, Rule};
+use super::{Finding, Rule};
 use crate::mesh::{About, Fact, Member, Place, Position, Role, StatedDomain, View};
 
 pub(super) static RULE: Rule = Rule {
@@ -10,7 +10,8 @@ pub(super) static RULE: Rule = Rule {
     what: "Warns of a member whose cluster domain or subnets nobody states.",
     why: "A clash that nobody states cannot be found before it bites.",
     remedy: "Annotate the IstioMulticluster or the descriptor (`isthmus.dev/cluster-domain`, `isthmus.dev/pod-subnet-cidr`, `isthmus.dev/service-subnet-cidr`), or keep the member's ClusterConfiguration in a ConfigMap labelled `isthmus.dev/member`.",
-    judge: Judge::State(judge),
+    state: judge,
+    ..Rule::IDLE
 };
 
 fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
