@@ -66,3 +66,11 @@ fn every_link_between_pages_leads_somewhere() {
         }
     }
 }
+
+#[test]
+fn the_image_is_built_by_the_toolchain_that_the_project_pins() {
+    let pinned = page("rust-toolchain.toml");
+    let pinned = pinned.lines().find_map(|line| line.strip_prefix("channel = \"")).unwrap();
+    let image = format!("ARG RUST=rust:{}-bookworm", pinned.trim_end_matches('"'));
+    assert!(page("Dockerfile").lines().any(|line| line == image), "{image}");
+}
