@@ -1,6 +1,7 @@
 //! What the chart's objects do in a real cluster.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
@@ -286,6 +287,31 @@ fn nobody_waits_for_isthmus_but_those_who_must() {
             "metadata": {"name": name},
         })
     };
+    let mut descriptors = map("istio-system", "multicluster", "note");
+    for name in ["falkor07.yaml", "falkor07.kube.conf", "falkor08.yaml", "falkor08.kube.conf"] {
+        let path = "manifests/examples/multicluster";
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path).join(name);
+        descriptors["data"][name] = std::fs::read_to_string(path).unwrap().into();
+    }
+    let mut values = map("isthmus", "remote", "values.yaml");
+    values["metadata"]["labels"] = json!({"isthmus.dev/helm-values": "istio-remote"});
+    values["data"]["values.yaml"] =
+        "global: {pilotEndpoint: 192.0.2.1, policyEndpoint: 192.0.2.2}".into();
+    let mut mesh = map("istio-system", "istio-canary", "mesh");
+    mesh["data"]["mesh"] = "trustDomain: cluster.local".into();
+    let pilot = json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {"namespace": "istio-system", "name": "istio-pilot"},
+        "subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 15010}]}],
+    });
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "namespace": "istio-system", "name": "istio-pilot-x",
+            "labels": {"kubernetes.io/service-name": "istio-pilot"},
+        },
+        "endpoints": [{"addresses": ["192.0.2.1"]}],
+    });
     // What has a canonical form is asked about twice.
     for (object, any_name, calls) in [
         (yaml(&member("far", "https://istio.far.example.com/metadata/")), true, 2),
@@ -297,6 +323,11 @@ fn nobody_waits_for_isthmus_but_those_who_must() {
         (module("istio"), false, 1),
         (module("global"), false, 1),
         (module("control-plane-manager"), false, 1),
+        (descriptors, false, 1),
+        (mesh, true, 1),
+        (values, true, 1),
+        (pilot, false, 1),
+        (slice, true, 1),
     ] {
         written(&release, &object, any_name, calls);
     }
