@@ -4,9 +4,23 @@ CARGO ?= cargo
 # Tools that the tests need and a bare Rust toolchain lacks are installed here, once.
 TOOLS := $(CURDIR)/target/tools
 CARGO_DENY_VERSION := 0.20.2
+CARGO_CYCLONEDX_VERSION := 0.5.9
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help run demo test format lint core unit control-plane docs deny bench golden release clean
+# What is shipped: for which target, and what the image is called.
+RUST_TARGET ?= $(shell uname -m)-unknown-linux-gnu
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+IMAGE ?= isthmus:$(VERSION)
+# The builder of images, the first that is there.
+CONTAINER ?= $(firstword $(foreach tool,podman docker buildah,$(if $(shell command -v $(tool)),$(tool))))
+# Nothing of this machine is in the binary, neither its libraries nor its paths.
+CARGO_HOME ?= $(HOME)/.cargo
+STATIC_RUSTFLAGS := -C target-feature=+crt-static \
+	--remap-path-prefix=$(CURDIR)=/isthmus --remap-path-prefix=$(CARGO_HOME)=/cargo
+STATIC_CFLAGS := -g0 -ffile-prefix-map=$(CURDIR)=/isthmus -ffile-prefix-map=$(CARGO_HOME)=/cargo
+
+.PHONY: help run demo test format lint core unit control-plane docs deny bench golden release static \
+	image dist clean
 
 help: ## Print what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -53,8 +67,32 @@ bench: ## Measure what docs/benchmarks.md records.
 golden: ## Write the expected texts and the README's picture anew; read the difference before you commit it.
 	UPDATE_GOLDEN=1 $(CARGO) test --locked --test integration
 
-release: ## Build the binary that is shipped.
+release: ## Build the binary for this machine.
 	$(CARGO) build --locked --release
+
+static: ## Build the binary that is shipped: without libraries, the same bytes wherever it is built.
+	RUSTFLAGS="$(STATIC_RUSTFLAGS)" CFLAGS="$(STATIC_CFLAGS)" CARGO_INCREMENTAL=0 \
+		$(CARGO) build --locked --release --target $(RUST_TARGET)
+	mkdir -p target/static
+	cp target/$(RUST_TARGET)/release/isthmus target/static/isthmus
+
+image: ## Build the image, as IMAGE=NAME, with podman, docker or buildah; BINARY=prebuilt takes `make static`'s.
+	@test -n "$(CONTAINER)" || { echo "image: install podman, docker or buildah" >&2; exit 1; }
+	$(CONTAINER) build --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$(shell git rev-parse HEAD) $(if $(BINARY),--build-arg BINARY=$(BINARY)) .
+
+dist: static $(TOOLS)/bin/cargo-cyclonedx ## Build what is released: binary, bill of materials, checksums.
+	rm -rf target/dist && mkdir -p target/dist
+	cp target/static/isthmus target/dist/isthmus-$(VERSION)-$(RUST_TARGET)
+	SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct) $(CARGO) cyclonedx --quiet --format json \
+		--spec-version 1.5 --target $(RUST_TARGET) --no-build-deps --override-filename isthmus.tmp
+	sed 's|file://$(CURDIR)|file:///isthmus|g' isthmus.tmp.json \
+		> target/dist/isthmus-$(VERSION)-$(RUST_TARGET).cdx.json
+	rm isthmus.tmp.json
+	cd target/dist && sha256sum isthmus-* > SHA256SUMS
+
+$(TOOLS)/bin/cargo-cyclonedx:
+	$(CARGO) install cargo-cyclonedx --locked --debug --version $(CARGO_CYCLONEDX_VERSION) --root $(TOOLS)
 
 clean: ## Remove all that was built.
 	$(CARGO) clean

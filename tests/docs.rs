@@ -44,8 +44,14 @@ fn the_documents_page_has_every_row_of_the_registry_and_no_other() {
 fn every_link_between_pages_leads_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let top = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
-        .map(|name| root.join(name));
+    let top = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "manifests/isthmus/README.md",
+    ]
+    .map(|name| root.join(name));
     for file in docs.chain(top) {
         let text = fs::read_to_string(&file).unwrap();
         for link in text.split("](").skip(1) {
@@ -59,4 +65,12 @@ fn every_link_between_pages_leads_somewhere() {
             }
         }
     }
+}
+
+#[test]
+fn the_image_is_built_by_the_toolchain_that_the_project_pins() {
+    let pinned = page("rust-toolchain.toml");
+    let pinned = pinned.lines().find_map(|line| line.strip_prefix("channel = \"")).unwrap();
+    let image = format!("ARG RUST=rust:{}-bookworm", pinned.trim_end_matches('"'));
+    assert!(page("Dockerfile").lines().any(|line| line == image), "{image}");
 }

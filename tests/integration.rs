@@ -1,6 +1,7 @@
 //! Every test that runs isthmus as a whole, in one binary so that it links once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod chart;
 mod check;
 mod control_plane;
 mod descriptors;

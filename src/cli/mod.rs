@@ -3,8 +3,10 @@
 mod audit;
 mod banner;
 mod certs;
+mod chart;
 mod check;
 mod cluster;
+mod failure_policy;
 mod log;
 mod mesh;
 mod probe;
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use chart::documents as chart_documents;
 pub use rules::markdown as rules_page;
 
 use crate::report::diagnostic::{CheckReport, Level};

@@ -14,11 +14,12 @@ use crate::settings::Settings;
 use crate::watch::watches;
 
 const API: &str = "rbac.authorization.k8s.io";
-/// The service account and the roles of `isthmus probe`.
-const PROBE: &str = "isthmus-probe";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// The name of the roles. Those of a probe end in -probe, as does its service account.
+    #[arg(long = "name", default_value = "isthmus", value_name = "NAME")]
+    role: String,
     /// The service account that isthmus runs as.
     #[arg(long, default_value = "isthmus", value_name = "NAME")]
     service_account: String,
@@ -43,29 +44,29 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 /// Rules by the namespace that they grant in; `None` for the whole cluster.
-type Grants = BTreeMap<Option<String>, Vec<Json>>;
+pub(super) type Grants = BTreeMap<Option<String>, Vec<Json>>;
 
 fn manifests(args: &Args) -> Vec<Json> {
     let settings = args.settings.settings();
     let (name, grants) = if args.probe {
-        (PROBE, probe(&settings))
+        (format!("{}-probe", args.role), probe(&settings))
     } else {
         let mut grants = watched(&settings);
         if let Some(secret) = &args.tls_secret {
             certificates(&mut grants, secret, &args.webhooks.name);
         }
-        ("isthmus", grants)
+        (args.role.clone(), grants)
     };
-    let account = if args.probe { PROBE } else { &args.service_account };
+    let account = if args.probe { &name } else { &args.service_account };
     let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": args.namespace});
     let role = |(place, rules): (&Option<String>, &Vec<Json>)| {
-        role(name, place.as_deref(), rules, &subject)
+        role(&name, place.as_deref(), rules, &subject)
     };
     grants.iter().flat_map(role).collect()
 }
 
 /// What the watches read.
-fn watched(settings: &Settings) -> Grants {
+pub(super) fn watched(settings: &Settings) -> Grants {
     // The names of a resource, or nothing for every name, by where it is watched.
     let mut resources: BTreeMap<_, BTreeMap<_, Option<BTreeSet<_>>>> = BTreeMap::new();
     for watch in watches(settings) {

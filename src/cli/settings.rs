@@ -55,13 +55,18 @@ impl SettingsArgs {
     pub(super) fn settings(&self) -> Settings {
         Settings {
             local_member: self.local_member.clone(),
-            istio_namespaces: self.istio_namespaces.clone(),
-            member_namespaces: self.member_namespaces.clone(),
+            istio_namespaces: named(&self.istio_namespaces),
+            member_namespaces: named(&self.member_namespaces),
             multi_network_overlap: self.multi_network_overlap,
             self_reference: self.self_reference,
             strict_descriptors: self.strict_descriptors,
         }
     }
+}
+
+/// The names that are any: an empty list is read as one that holds an empty name.
+fn named(names: &[String]) -> Vec<String> {
+    names.iter().filter(|name| !name.is_empty()).cloned().collect()
 }
 
 fn deny_or_warn(text: &str) -> Result<Policy, String> {

@@ -6,11 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use clap::ValueEnum;
 use serde_json::{Value as Json, json};
 
 use super::settings::SettingsArgs;
-use super::yaml;
+use super::{failure_policy, yaml};
 use crate::document::{DOCUMENTS, Document, Label, Select};
 use crate::settings::Settings;
 
@@ -21,6 +20,9 @@ const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// The name of both configurations.
+    #[arg(long, default_value = "isthmus", value_name = "NAME")]
+    name: String,
     /// The authority that the webhook's certificate is checked by, in PEM.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -33,54 +35,81 @@ pub(super) struct Args {
     /// The address to call in place of a service, such as https://192.0.2.1:8443.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// What becomes of writes while isthmus does not answer.
-    #[arg(long, value_enum, default_value_t = FailurePolicy::Fail, value_name = "POLICY")]
-    failure_policy: FailurePolicy,
+    /// What becomes of writes while isthmus does not answer: Fail, they are refused, or Ignore,
+    /// they are stored unseen. May be given for one group of them: mutating (Ignore unless stated),
+    /// customResources (Fail), configMaps (Fail), kubeSystem (Ignore), endpoints (Ignore).
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = failure_policy::parse,
+        value_name = "[GROUP=]POLICY"
+    )]
+    failure_policy: Vec<failure_policy::Choice>,
+    /// How many seconds the API server waits for an answer.
+    #[arg(
+        long,
+        default_value = "5",
+        value_parser = clap::value_parser!(u8).range(1..=30),
+        value_name = "SECONDS"
+    )]
+    timeout: u8,
     #[command(flatten)]
     settings: SettingsArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum FailurePolicy {
-    /// They are refused.
-    #[value(name = "Fail")]
-    Fail,
-    /// They are stored unseen.
-    #[value(name = "Ignore")]
-    Ignore,
-}
-
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = args.settings.settings();
-    let client = |path: &str| client_config(args, path);
-    let policy = match args.failure_policy {
-        FailurePolicy::Fail => "Fail",
-        FailurePolicy::Ignore => "Ignore",
-    };
-    let validating = webhooks(&settings, &client("validate")?, policy, |_| true);
-    let mutating = webhooks(&settings, &client("mutate")?, policy, Document::is_canonicalized);
-    let configuration = |kind: &str, mut webhooks: Vec<Json>| {
+    let policy = |group: &str| failure_policy::policy(group, &args.failure_policy);
+    let configuration = |kind: &str, path: &str, mut webhooks: Vec<Json>| {
+        let client = client_config(args, path)?;
         for webhook in &mut webhooks {
-            if kind.starts_with("Mutating") {
-                webhook["reinvocationPolicy"] = "IfNeeded".into();
-            } else {
-                // What was admitted is held, which a dry run is not.
-                webhook["sideEffects"] = "NoneOnDryRun".into();
-            }
+            webhook["clientConfig"] = client.clone();
+            webhook["timeoutSeconds"] = args.timeout.into();
         }
-        json!({
+        anyhow::Ok(json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": kind,
-            "metadata": {"name": "isthmus"},
+            "metadata": {"name": args.name},
             "webhooks": webhooks,
-        })
+        }))
     };
     let manifests = [
-        configuration("ValidatingWebhookConfiguration", validating),
-        configuration("MutatingWebhookConfiguration", mutating),
+        configuration("ValidatingWebhookConfiguration", "validate", validating(&settings, policy))?,
+        configuration("MutatingWebhookConfiguration", "mutate", mutating(&settings, policy))?,
     ];
     anstream::print!("{}", yaml::stream(&manifests));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The webhooks that refuse, but for whom to call and how long to wait.
+pub(super) fn validating<'a>(
+    settings: &Settings,
+    policy: impl Fn(&'static str) -> &'a str,
+) -> Vec<Json> {
+    let webhook = |document: &'static Document| {
+        let mut webhook = webhook(document, settings)?;
+        webhook["failurePolicy"] = policy(failure_policy::group(document)).into();
+        // What was admitted is held, which a dry run is not.
+        webhook["sideEffects"] = "NoneOnDryRun".into();
+        Some(webhook)
+    };
+    DOCUMENTS.iter().filter_map(webhook).collect()
+}
+
+/// The webhooks that put right.
+pub(super) fn mutating<'a>(
+    settings: &Settings,
+    policy: impl Fn(&'static str) -> &'a str,
+) -> Vec<Json> {
+    let webhook = |document: &'static Document| {
+        let mut webhook = webhook(document, settings)?;
+        webhook["failurePolicy"] = policy(failure_policy::MUTATING).into();
+        webhook["sideEffects"] = "None".into();
+        webhook["reinvocationPolicy"] = "IfNeeded".into();
+        Some(webhook)
+    };
+    let canonicalized = DOCUMENTS.iter().filter(|document| document.is_canonicalized());
+    canonicalized.filter_map(webhook).collect()
 }
 
 fn client_config(args: &Args, path: &str) -> anyhow::Result<Json> {
@@ -100,23 +129,10 @@ fn client_config(args: &Args, path: &str) -> anyhow::Result<Json> {
     Ok(config)
 }
 
-/// One webhook for each kind of document that is taken.
-fn webhooks(
-    settings: &Settings,
-    client: &Json,
-    policy: &str,
-    takes: impl Fn(&Document) -> bool,
-) -> Vec<Json> {
-    let taken = DOCUMENTS.iter().filter(|document| takes(document));
-    taken.filter_map(|document| webhook(document, settings, client, policy)).collect()
-}
-
-fn webhook(document: &Document, settings: &Settings, client: &Json, policy: &str) -> Option<Json> {
+/// One kind of document; nothing for what no API server stores, or nobody is asked about.
+fn webhook(document: &Document, settings: &Settings) -> Option<Json> {
     let of_name = |name: &str| format!("request.name == {name:?}");
-    let within = |namespaces: &[String]| {
-        let is_one = json!({"key": NAMESPACE_NAME, "operator": "In", "values": namespaces});
-        Some(json!({"matchExpressions": [is_one]}))
-    };
+    let within = |namespaces: &[String]| Some(namespaces.to_vec());
     let (condition, namespaces) = match document.select {
         Select::All => (None, None),
         Select::Name(name) => (Some(of_name(name)), None),
@@ -134,12 +150,14 @@ fn webhook(document: &Document, settings: &Settings, client: &Json, policy: &str
         }
         Select::BareFile | Select::File => return None,
     };
+    // A selector that names none would be refused.
+    if namespaces.as_ref().is_some_and(Vec::is_empty) {
+        return None;
+    }
     let scope = if namespaces.is_some() { "Namespaced" } else { "Cluster" };
     let mut webhook = json!({
         "name": format!("{}.{DOMAIN}", document.name.to_lowercase().replace(' ', "-")),
         "admissionReviewVersions": ["v1"],
-        "clientConfig": client,
-        "failurePolicy": policy,
         "matchPolicy": "Equivalent",
         "rules": [{
             "apiGroups": [document.group],
@@ -148,8 +166,6 @@ fn webhook(document: &Document, settings: &Settings, client: &Json, policy: &str
             "resources": [document.resource],
             "scope": scope,
         }],
-        "sideEffects": "None",
-        "timeoutSeconds": 10,
     });
     let keys = (!document.keys.is_empty()).then(|| holds_a_key(document.keys));
     let conditions = [("carries-the-document", condition), ("holds-a-key", keys)];
@@ -161,7 +177,8 @@ fn webhook(document: &Document, settings: &Settings, client: &Json, policy: &str
         webhook["matchConditions"] = conditions.into();
     }
     if let Some(namespaces) = namespaces {
-        webhook["namespaceSelector"] = namespaces;
+        let is_one = json!({"key": NAMESPACE_NAME, "operator": "In", "values": namespaces});
+        webhook["namespaceSelector"] = json!({"matchExpressions": [is_one]});
     }
     Some(webhook)
 }

@@ -142,7 +142,7 @@ pub(crate) fn local(pods: &str) -> String {
     )
 }
 
-fn wait_established(plane: &Plane) {
+pub(crate) fn wait_established(plane: &Plane) {
     let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
     plane.kubectl(&wait, "").ok();
 }

@@ -274,7 +274,7 @@ pub(crate) fn helm(args: &[&str]) -> String {
 }
 
 /// A program of the control plane.
-fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/control-plane");
     let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
     let path = assets.unwrap_or(built).join(name);

@@ -38,10 +38,15 @@ impl Server {
 
     /// Starts one, and waits until it listens.
     pub(crate) fn launch_with(args: &[&str]) -> Self {
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        Self::run(&[&serve, args].concat())
+    }
+
+    /// Starts the program by these arguments alone, and waits until it listens.
+    pub(crate) fn run(args: &[&str]) -> Self {
         // A directory of its own, so that no certificates of the project are found.
         let directory = TempDir::new();
         let mut child = command(directory.path())
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .env("ISTHMUS_INVENTORY_POLL", "5ms")
             .env("ISTHMUS_TLS_POLL", "5ms")
             .args(args)

@@ -1,0 +1,34 @@
+# The image: one static binary, nothing else.
+#
+#   make image                     # builds the binary within the image that RUST names
+#   make static image BINARY=prebuilt
+
+# Of the version that rust-toolchain.toml names; with a C compiler and make.
+ARG RUST=rust:1.95.0-bookworm
+# The stage that the binary comes from.
+ARG BINARY=build
+
+FROM ${RUST} AS build
+WORKDIR /isthmus
+COPY . .
+RUN make static && cp target/static/isthmus /
+
+FROM scratch AS prebuilt
+COPY target/static/isthmus /isthmus
+
+FROM ${BINARY} AS binary
+
+FROM scratch
+ARG VERSION
+ARG REVISION
+LABEL org.opencontainers.image.title="isthmus" \
+      org.opencontainers.image.description="A Kubernetes admission webhook that keeps Istio multicluster meshes sound" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# It asks the API server only, whose authority each pod is given: no root certificates.
+COPY --from=binary --chmod=0755 /isthmus /isthmus
+USER 65532:65532
+EXPOSE 8443 8080
+ENTRYPOINT ["/isthmus"]
+CMD ["serve"]

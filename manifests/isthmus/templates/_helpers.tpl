@@ -1,0 +1,114 @@
+{{- define "isthmus.fullname" -}}
+{{- $name := .Values.fullnameOverride }}
+{{- if not $name }}
+{{- $name = ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) }}
+{{- end }}
+{{- $name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "isthmus.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (include "isthmus.fullname" .) }}
+{{- end }}
+
+{{- define "isthmus.selectorLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end }}
+
+{{- define "isthmus.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{ include "isthmus.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "isthmus.image" -}}
+{{- $image := .Values.image }}
+{{- if not $image.repository }}
+{{- fail "image.repository is empty: set it to where your registry has the image, such as registry.example.com/isthmus" }}
+{{- end }}
+{{- if $image.digest }}
+{{- printf "%s@%s" $image.repository $image.digest }}
+{{- else }}
+{{- printf "%s:%s" $image.repository ($image.tag | default .Chart.AppVersion) }}
+{{- end }}
+{{- end }}
+
+{{- define "isthmus.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "isthmus.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- /* The namespaces by the values that name them, and under "absent" those that are not there, as far as Helm sees a cluster. */}}
+{{- define "isthmus.namespaces" -}}
+{{- $members := .Values.memberNamespaces | default (list .Release.Namespace) }}
+{{- $absent := list }}
+{{- if lookup "v1" "Namespace" "" "kube-system" }}
+{{- /* The namespace of the release may be about to be made. */}}
+{{- range without (concat .Values.istioNamespaces $members | uniq) .Release.Namespace }}
+{{- if not (lookup "v1" "Namespace" "" .) }}
+{{- $absent = append $absent . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- dict "istioNamespaces" .Values.istioNamespaces "memberNamespaces" $members "absent" $absent | toJson }}
+{{- end }}
+
+{{- /* The names that the certificate is for. */}}
+{{- define "isthmus.tlsNames" -}}
+{{- $service := printf "%s.%s.svc" (include "isthmus.fullname" .) .Release.Namespace }}
+{{- $names := list $service }}
+{{- with .Values.webhooks.url }}
+{{- $host := (urlParse .).host }}
+{{- $names = append $names (regexReplaceAll ":[0-9]+$" $host "" | trimPrefix "[" | trimSuffix "]") }}
+{{- end }}
+{{- join "," $names }}
+{{- end }}
+
+{{- /* The Secret with the certificate. */}}
+{{- define "isthmus.tlsSecret" -}}
+{{- if eq .Values.tls.mode "provided" }}
+{{- .Values.tls.provided.secretName }}
+{{- else }}
+{{- include "isthmus.fullname" . }}-tls
+{{- end }}
+{{- end }}
+
+{{- /* What the values demand of each other. */}}
+{{- define "isthmus.check" -}}
+{{- if regexMatch "^(d8|kube)-" .Release.Namespace }}
+{{- fail (printf "namespace %s: the namespaces d8-* and kube-* are not for others; install into one of its own, such as isthmus" .Release.Namespace) }}
+{{- end }}
+{{- if eq .Values.tls.mode "provided" }}
+{{- if not .Values.tls.provided.secretName }}
+{{- fail "tls.mode is provided, but tls.provided.secretName is empty: name the Secret with tls.crt and tls.key" }}
+{{- end }}
+{{- if not .Values.tls.provided.caBundle }}
+{{- fail "tls.mode is provided, but tls.provided.caBundle is empty: give the authority of the certificate, with --set-file tls.provided.caBundle=ca.pem" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Namespaces, in place of the values that stand for them. */}}
+{{- define "isthmus.expand" -}}
+{{- $expanded := list }}
+{{- range .names }}
+{{- if hasKey $.namespaces . }}
+{{- $expanded = concat $expanded (index $.namespaces .) }}
+{{- else }}
+{{- $expanded = append $expanded . }}
+{{- end }}
+{{- end }}
+{{- $expanded | uniq | sortAlpha | toJson }}
+{{- end }}

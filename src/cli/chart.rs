@@ -1,0 +1,32 @@
+//! What the Helm chart folds over: the registration and the roles, where its values stand for the
+//! namespaces and failure policies.
+
+use serde_json::json;
+
+use super::{rbac, webhooks, yaml};
+use crate::settings::Settings;
+
+/// The file `manifests/isthmus/files/documents.yaml`.
+///
+/// The values `istioNamespaces` and `memberNamespaces` stand in it for their namespaces, which
+/// nothing else can: no namespace has a name with capitals. So does the name of a group of
+/// documents for its failure policy.
+pub fn documents() -> String {
+    let settings = Settings {
+        istio_namespaces: vec!["istioNamespaces".to_owned()],
+        member_namespaces: vec!["memberNamespaces".to_owned()],
+        ..Settings::default()
+    };
+    let roles = rbac::watched(&settings).into_iter();
+    let roles = roles.map(|(namespace, rules)| json!({"namespace": namespace, "rules": rules}));
+    let documents = json!({
+        "validating": webhooks::validating(&settings, |group| group),
+        "mutating": webhooks::mutating(&settings, |group| group),
+        "roles": roles.collect::<Vec<_>>(),
+    });
+    let text = yaml::stream(&[documents]);
+    let text = text.trim_start_matches("---\n");
+    format!(
+        "# Written by `make golden`: what isthmus reads and asks for. A test holds it equal.\n{text}"
+    )
+}

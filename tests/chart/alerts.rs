@@ -1,0 +1,130 @@
+//! Alerts and the dashboard ask for metrics that are there, in PromQL that can be read.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use isthmus::document::yaml_document;
+use promql_parser::parser::{self, Expr, VectorSelector};
+use promql_parser::util::{ExprVisitor, walk_expr};
+use serde_json::Value as Json;
+
+use super::helm::{file, only, template};
+use crate::support::process::Server;
+use crate::support::{TempDir, peer};
+
+/// What the API server tells of webhooks; that it does is shown where the chart is installed.
+pub(crate) const OF_THE_API_SERVER: [&str; 2] =
+    ["apiserver_admission_webhook_fail_open_count", "apiserver_admission_webhook_rejection_count"];
+
+#[test]
+fn every_alert_can_be_read_and_has_its_remedy_in_the_documentation() {
+    let alerts = file("files/alerts.yaml");
+    let alerts = yaml_document(&alerts).unwrap().to_json();
+    let alerts = alerts[0]["rules"].as_array().unwrap();
+    let known = series();
+    let mut names = Vec::new();
+    for alert in alerts {
+        for asked in asked_for(alert["expr"].as_str().unwrap()) {
+            assert!(known.contains(&asked), "{asked} is no metric: {alert}");
+        }
+        let severity = alert["labels"]["severity"].as_str().unwrap();
+        assert!(["warning", "critical"].contains(&severity), "{alert}");
+        for annotation in ["summary", "description"] {
+            assert!(alert["annotations"][annotation].is_string(), "{alert}");
+        }
+        names.push(alert["alert"].as_str().unwrap());
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let page = fs::read_to_string(page).unwrap();
+    let sections = page.split("\n### ").skip(1).filter_map(|section| section.split_once('\n'));
+    let sections: Vec<_> = sections.filter(|(name, _)| name.starts_with("Isthmus")).collect();
+    let told: Vec<_> = sections.iter().map(|(name, _)| *name).collect();
+    assert_eq!(told, names);
+    for (name, text) in sections {
+        assert!(text.contains("**What to do.**"), "{name} has no remedy");
+    }
+}
+
+#[test]
+fn the_rule_that_is_rendered_is_of_the_release() {
+    let rendered = template("helm", &["--set=prometheusRule.enabled=true,fullnameOverride=guard"]);
+    let groups = &only(&rendered, "PrometheusRule")["spec"]["groups"];
+    for rule in groups[0]["rules"].as_array().unwrap() {
+        let expression = rule["expr"].as_str().unwrap();
+        parser::parse(expression).unwrap();
+        let of_all = OF_THE_API_SERVER.iter().any(|metric| expression.contains(metric));
+        let of_release = expression.contains(r#"{job="guard",namespace="isthmus""#);
+        assert!(of_all || of_release, "{expression}");
+    }
+}
+
+#[test]
+fn the_dashboard_asks_for_metrics_that_are_there() {
+    let dashboard: Json = serde_json::from_str(&file("files/dashboard.json")).unwrap();
+    let known = series();
+    let mut ids = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        assert!(ids.insert(panel["id"].as_u64()), "{}: its id is taken", panel["title"]);
+        for target in panel["targets"].as_array().unwrap() {
+            let expression = target["expr"].as_str().unwrap();
+            let expression = expression.replace("$__rate_interval", "5m");
+            for asked in asked_for(&expression) {
+                assert!(known.contains(&asked), "{asked} is no metric: {expression}");
+            }
+        }
+    }
+    let rendered = template("helm", &["--set=dashboard.enabled=true"]);
+    let map = rendered.iter().find(|object| object["kind"] == "ConfigMap").unwrap();
+    let carried: Json =
+        serde_json::from_str(map["data"]["isthmus.json"].as_str().unwrap()).unwrap();
+    assert_eq!(carried, dashboard);
+}
+
+/// The names of the series that an expression asks for.
+fn asked_for(expression: &str) -> BTreeSet<String> {
+    struct Names(BTreeSet<String>);
+
+    impl ExprVisitor for Names {
+        type Error = ();
+
+        fn pre_visit(&mut self, expression: &Expr) -> Result<bool, ()> {
+            let selector: Option<&VectorSelector> = match expression {
+                Expr::VectorSelector(selector) => Some(selector),
+                Expr::MatrixSelector(selector) => Some(&selector.vs),
+                _ => None,
+            };
+            self.0.extend(selector.and_then(|selector| selector.name.clone()));
+            Ok(true)
+        }
+    }
+
+    let parsed = parser::parse(expression).unwrap_or_else(|why| panic!("{expression}: {why}"));
+    let mut names = Names(BTreeSet::new());
+    walk_expr(&mut names, &parsed).unwrap();
+    assert!(!names.0.is_empty(), "{expression} asks for nothing");
+    names.0
+}
+
+/// The names of all series that there are, once each thing that is counted has happened.
+fn series() -> BTreeSet<String> {
+    let inventory = TempDir::new();
+    let server = Server::start(inventory.path(), &["--max-body-memory=1"]);
+    assert!(!server.allows(&peer("a", "http://istio.a.example.com")));
+    assert_eq!(server.client().post("/validate", "{}").status, 400);
+    let large = peer("a", &"a".repeat(3 << 20)).to_string();
+    assert_eq!(server.client().post("/validate", large).status, 503);
+    server.wait_metric(r#"isthmus_standing_findings{rule="SubnetOverlap",severity="deny"}"#, 0.0);
+    let page = server.admin("/metrics").text();
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let ours = types.flat_map(|(name, kind)| {
+        let ends: &[&str] = match kind {
+            "counter" => &["_total"],
+            "histogram" => &["_bucket", "_count", "_sum"],
+            "info" => &["_info"],
+            _ => &[""],
+        };
+        ends.iter().map(move |end| format!("{name}{end}"))
+    });
+    ours.chain(OF_THE_API_SERVER.map(str::to_owned)).collect()
+}

@@ -1,0 +1,371 @@
+//! What the chart's objects do in a real cluster.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+
+use super::helm::rendered;
+use super::registry::{CASES, certified};
+use super::release::Release;
+use crate::control_plane::guarded::{described, local, member};
+use crate::support::{data, wait_for};
+
+const DRY_RUN: &[&str] = &["create", "--dry-run=server", "-f", "-"];
+const CREATE: &[&str] = &["create", "-o=name", "-f", "-"];
+const SERVER_SIDE: &[&str] =
+    &["apply", "--server-side", "--force-conflicts", "--field-manager=tests", "-f", "-"];
+
+#[test]
+fn the_api_server_takes_every_object_strictly() {
+    let cluster = Release::none();
+    let certificates = certified();
+    let authority = certificates.path().join("ca.pem").display().to_string();
+    // The network of the node is not for those who must be restricted.
+    let unrestricted = "pod-security.kubernetes.io/enforce-";
+    cluster.kubectl(&["label", "namespace/isthmus", unrestricted]).ok();
+    // A Pod is not taken without its account, and a dry run makes none.
+    for name in ["isthmus-probe", "guard-probe"] {
+        let create = ["create", "--save-config", "serviceaccount", name, "-n=isthmus"];
+        cluster.kubectl(&create).ok();
+    }
+    for case in CASES {
+        let values: Vec<_> =
+            case.values.iter().map(|value| value.replace("ca.pem", &authority)).collect();
+        let values: Vec<_> = values.iter().map(String::as_str).collect();
+        for helm in super::helm::HELMS {
+            let manifests = rendered(helm, &values).unwrap();
+            let apply = ["apply", "--dry-run=server", "--validate=strict", "-o=name", "-f", "-"];
+            let taken = cluster.plane.kubectl(&apply, &manifests);
+            assert!(taken.succeeded, "{}, {helm}: {}", case.name, taken.stderr);
+            assert_eq!(taken.stderr, "", "{}, {helm}", case.name);
+            let objects = super::helm::objects(&manifests).len();
+            assert_eq!(taken.stdout.lines().count(), objects, "{}, {helm}", case.name);
+        }
+    }
+}
+
+#[test]
+fn a_release_lives_from_install_to_uninstall() {
+    let node = |name: &str| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+    let mut release = Release::none();
+    release.plane.kubectl(CREATE, &node("only").to_string()).ok();
+    let namespaces = "--set=istioNamespaces={istio-system,istio-nowhere}";
+    let monitored = "--set=serviceMonitor.enabled=true,prometheusRule.enabled=true,networkPolicy.enabled=true,dashboard.enabled=true";
+    let printed = release.roll_out("install", &[namespaces, monitored]);
+    let absent = "There is no namespace istio-nowhere yet";
+    assert!(printed.contains(absent) && printed.contains("helm test isthmus"), "{printed}");
+    let budget = |release: &Release| release.get("pdb/isthmus")["spec"]["maxUnavailable"].clone();
+    assert_eq!(budget(&release), "100%", "the only node can be drained");
+
+    let told = &printed[printed.find("kubectl --namespace isthmus create").unwrap()..];
+    let told = &told[..told.find("\nEOF").unwrap() + 4];
+    let refused = release.shell(told);
+    assert!(refused.stderr.contains("[InvalidSubnet]"), "{told}: {refused:?}");
+
+    let refused = release.plane.kubectl(DRY_RUN, &member("bad", "https://istio.bad.example.com"));
+    assert!(refused.stderr.contains("[InvalidMetadataEndpoint]"), "{refused:?}");
+    let overlap = described("far", true, &[("pod-subnet-cidr", "10.111.0.0/16")]);
+    release.plane.kubectl(CREATE, &local("10.111.0.0/16")).ok();
+    let isthmus = release.isthmus.as_ref().unwrap();
+    isthmus.wait_metric("isthmus_watched_objects", 1.0);
+    let warned = release.plane.kubectl(DRY_RUN, &overlap);
+    assert!(warned.succeeded && warned.stderr.contains("Warning: "), "{warned:?}");
+
+    release.plane.kubectl(CREATE, &node("second").to_string()).ok();
+    let denying = "--set=multiNetworkOverlap=Deny,replicas=3";
+    let printed = release.roll_out("upgrade", &[namespaces, denying]);
+    assert!(printed.contains("REVISION: 2"), "{printed}");
+    assert_eq!(budget(&release), 1, "a replica stays where there is another node");
+    assert_eq!(release.get("deployment/isthmus")["status"]["readyReplicas"], 3);
+    release.isthmus.as_ref().unwrap().wait_metric("isthmus_watched_objects", 1.0);
+    let refused = release.plane.kubectl(DRY_RUN, &overlap);
+    assert!(refused.stderr.contains("[SubnetOverlap]"), "{refused:?}");
+    assert!(!release.kubectl(&["get", "servicemonitor/isthmus", "-n=isthmus"]).succeeded);
+
+    release.roll_out("rollback", &["1"]);
+    assert_eq!(release.get("deployment/isthmus")["spec"]["replicas"], 2);
+    assert_eq!(release.get("servicemonitor/isthmus")["spec"]["endpoints"][0]["port"], "admin");
+    release.isthmus.as_ref().unwrap().wait_metric("isthmus_watched_objects", 1.0);
+    assert!(release.plane.kubectl(DRY_RUN, &overlap).succeeded);
+
+    without_isthmus(&mut release);
+    let begun = revision(&release);
+    release.uninstall();
+    in_order(&release, &begun);
+    let stored = release.plane.kubectl(DRY_RUN, &member("a", "https://istio.a.example.com"));
+    assert!(stored.succeeded, "{stored:?}");
+    let left = release.kubectl(&["get", "all,sa,roles,rolebindings,cm", "-n=isthmus", "-o=name"]);
+    assert_eq!(left.ok(), "");
+    release.kubectl(&["delete", "nodes", "--all"]).ok();
+}
+
+/// What becomes of writes by their failure policies, and what the API server counts.
+fn without_isthmus(release: &mut Release) {
+    release.isthmus = None;
+    let refused = release.plane.kubectl(DRY_RUN, &member("a", "https://istio.a.example.com"));
+    let why = "failed calling webhook \"istiomulticluster.isthmus.dev\"";
+    assert!(refused.stderr.contains(why), "{refused:?}");
+    let label = ["label", "secret/d8-cluster-configuration", "-n=kube-system", "upgraded=true"];
+    release.kubectl(&label).ok();
+    let metrics = release.kubectl(&["get", "--raw=/metrics"]).ok();
+    let name = r#"name="d8-cluster-configuration.isthmus.dev""#;
+    let [open, rejected] = super::alerts::OF_THE_API_SERVER;
+    let counted = |metric: &str, labels: &[&str]| {
+        metrics
+            .lines()
+            .any(|line| line.starts_with(metric) && labels.iter().all(|label| line.contains(label)))
+    };
+    assert!(counted(open, &[name]), "{open} is not there");
+    let failed = r#"error_type="calling_webhook_error""#;
+    let name = r#"name="istiomulticluster.isthmus.dev""#;
+    assert!(counted(rejected, &[name, failed]), "{rejected} is not there");
+}
+
+/// The revision of the cluster.
+fn revision(release: &Release) -> String {
+    let list = release.kubectl(&["get", "--raw=/api/v1/namespaces/isthmus/services"]).ok();
+    let list: Json = serde_json::from_str(&list).unwrap();
+    list["metadata"]["resourceVersion"].as_str().unwrap().to_owned()
+}
+
+/// The webhooks went before all that they need.
+fn in_order(release: &Release, begun: &str) {
+    let gone = |path: &str| -> BTreeMap<String, u64> {
+        let raw = format!("--raw={path}?watch=true&resourceVersion={begun}&timeoutSeconds=1");
+        let events = release.kubectl(&["get", &raw]).ok();
+        let events = events.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+        let deleted = events.filter(|event| event["type"] == "DELETED");
+        let when = |event: Json| {
+            let metadata = &event["object"]["metadata"];
+            let revision = metadata["resourceVersion"].as_str().unwrap().parse().unwrap();
+            (metadata["name"].as_str().unwrap().to_owned(), revision)
+        };
+        deleted.map(when).collect()
+    };
+    let registration = "/apis/admissionregistration.k8s.io/v1";
+    let webhooks = ["validating", "mutating"]
+        .map(|kind| gone(&format!("{registration}/{kind}webhookconfigurations"))["isthmus"]);
+    let last = webhooks.into_iter().max().unwrap();
+    for path in [
+        "/api/v1/namespaces/isthmus/services",
+        "/api/v1/namespaces/isthmus/serviceaccounts",
+        "/apis/apps/v1/namespaces/isthmus/deployments",
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+        "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/rolebindings",
+    ] {
+        assert!(gone(path)["isthmus"] > last, "{path} went before the webhooks did");
+    }
+}
+
+#[test]
+fn the_tests_of_a_release_tell_whether_it_guards() {
+    let mut release = Release::install(&[]);
+    let (helm, probe) = release.test();
+    assert!(probe.succeeded, "{probe:?}");
+    assert!(helm.succeeded && helm.stdout.contains("Phase:          Succeeded"), "{helm:?}");
+    let gone = release.kubectl(&["get", "pod/isthmus-probe", "-n=isthmus"]);
+    assert!(gone.stderr.contains("NotFound"), "what succeeded is removed: {gone:?}");
+
+    release.roll_out("upgrade", &["--set=webhooks.failurePolicy.customResources=Ignore"]);
+    release.isthmus = None;
+    let (helm, probe) = release.test();
+    assert!(!probe.succeeded && !helm.succeeded, "{probe:?} {helm:?}");
+    let left = release.get("pod/isthmus-probe");
+    assert_eq!(left["status"]["phase"], "Failed", "its logs can be read");
+    let account = release.kubectl(&["get", "clusterrole/isthmus-probe"]);
+    assert!(account.stderr.contains("NotFound"), "its rights do not stay: {account:?}");
+    release.uninstall();
+}
+
+#[test]
+fn a_release_keeps_its_own_certificate() {
+    let mut release = Release::none_by("helm3");
+    release.roll_out("install", &[]);
+    let bad = member("bad", "https://istio.bad.example.com");
+    let authority = |release: &Release| {
+        let webhooks = release.get("validatingwebhookconfiguration/isthmus");
+        let webhooks = webhooks["webhooks"].as_array().unwrap().clone();
+        let bundle = webhooks[0]["clientConfig"]["caBundle"].as_str().unwrap().to_owned();
+        assert!(webhooks.iter().all(|webhook| webhook["clientConfig"]["caBundle"] == bundle));
+        bundle
+    };
+    let refused = |release: &Release| {
+        wait_for("a refusal", || {
+            let answer = release.plane.kubectl(DRY_RUN, &bad);
+            answer.stderr.contains("[InvalidMetadataEndpoint]").then_some(())
+        });
+    };
+    refused(&release);
+    let first = authority(&release);
+    release.roll_out("upgrade", &["--set=replicas=3,localMember=here"]);
+    refused(&release);
+    assert_eq!(authority(&release), first, "an upgrade leaves it as it is");
+    release.roll_out("rollback", &["1"]);
+    refused(&release);
+    assert_eq!(authority(&release), first, "and so does a rollback");
+    let (helm, probe) = release.test();
+    assert!(probe.succeeded && helm.succeeded, "{probe:?} {helm:?}");
+    release.uninstall();
+    assert!(release.plane.kubectl(DRY_RUN, &bad).succeeded);
+    let left = release.kubectl(&["get", "secrets", "-n=isthmus", "-o=name"]).ok();
+    assert_eq!(left, "secret/given\nsecret/isthmus-tls\n", "as the notes say");
+}
+
+#[test]
+fn nobody_waits_for_isthmus_but_those_who_must() {
+    let release = Release::install(&[]);
+    let map = |namespace: &str, name: &str, key: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": {key: "x"},
+            "metadata": {"namespace": namespace, "name": name},
+        })
+    };
+    let secret = |namespace: &str, name: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"namespace": namespace, "name": name},
+        })
+    };
+    let mut of_a_tenant = map("default", "far", "cluster-configuration.yaml");
+    of_a_tenant["metadata"]["labels"] = json!({"isthmus.dev/member": "far"});
+    let mut endpoints = map("istio-system", "other", "x");
+    endpoints["kind"] = "EndpointSlice".into();
+    endpoints["apiVersion"] = "discovery.k8s.io/v1".into();
+    endpoints["addressType"] = "IPv4".into();
+    endpoints["endpoints"] = json!([]);
+    endpoints.as_object_mut().unwrap().remove("data");
+    let deployment = release.get("deployment/isthmus");
+    let template = &deployment["spec"]["template"];
+    // It is taken where Pods must be restricted.
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"],
+        "spec": template["spec"],
+    });
+    pod["metadata"]["name"] = "isthmus-0".into();
+    pod["metadata"]["namespace"] = "isthmus".into();
+    for object in [
+        pod,
+        map("isthmus", "plain", "cluster-configuration.yaml"),
+        of_a_tenant,
+        map("kube-system", "other", "ClusterConfiguration"),
+        map("default", "kubeadm-config", "ClusterConfiguration"),
+        map("istio-system", "istio-ca-root-cert", "root-cert.pem"),
+        map("istio-system", "other", "mesh"),
+        map("default", "istio", "mesh"),
+        endpoints,
+        secret("isthmus", "isthmus-tls"),
+        secret("kube-system", "other"),
+        secret("default", "d8-cluster-configuration"),
+        json!({
+            "apiVersion": "deckhouse.io/v1alpha1", "kind": "ModuleConfig", "spec": {},
+            "metadata": {"name": "prometheus"},
+        }),
+    ] {
+        written(&release, &object, false, 0);
+    }
+
+    let yaml = |text: &str| super::helm::objects(text).remove(0);
+    let mut of_a_member = yaml(&data("seed/kubeadm-config.yaml"));
+    of_a_member["metadata"]["namespace"] = "isthmus".into();
+    of_a_member["metadata"]["name"] = "far".into();
+    of_a_member["metadata"]["labels"] = json!({"isthmus.dev/member": "far"});
+    let custom = json!({
+        "apiVersion": "deckhouse.io/v1", "kind": "ClusterConfiguration",
+        "metadata": {"name": "far"}, "clusterDomain": "cluster.local",
+        "podSubnetCIDR": "10.1.0.0/16", "serviceSubnetCIDR": "10.2.0.0/16",
+        "podSubnetNodeCIDRPrefix": "24",
+    });
+    let uuid = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"namespace": "kube-system", "name": "d8-cluster-uuid"},
+        "data": {"cluster-uuid": "0b9d1c80-8a46-11ee-b9d1-0242ac120002"},
+    });
+    let module = |name: &str| {
+        json!({
+            "apiVersion": "deckhouse.io/v1alpha1", "kind": "ModuleConfig", "spec": {},
+            "metadata": {"name": name},
+        })
+    };
+    let mut descriptors = map("istio-system", "multicluster", "note");
+    for name in ["falkor07.yaml", "falkor07.kube.conf", "falkor08.yaml", "falkor08.kube.conf"] {
+        let path = "manifests/examples/multicluster";
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path).join(name);
+        descriptors["data"][name] = std::fs::read_to_string(path).unwrap().into();
+    }
+    let mut values = map("isthmus", "remote", "values.yaml");
+    values["metadata"]["labels"] = json!({"isthmus.dev/helm-values": "istio-remote"});
+    values["data"]["values.yaml"] =
+        "global: {pilotEndpoint: 192.0.2.1, policyEndpoint: 192.0.2.2}".into();
+    let mut mesh = map("istio-system", "istio-canary", "mesh");
+    mesh["data"]["mesh"] = "trustDomain: cluster.local".into();
+    let pilot = json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {"namespace": "istio-system", "name": "istio-pilot"},
+        "subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 15010}]}],
+    });
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "namespace": "istio-system", "name": "istio-pilot-x",
+            "labels": {"kubernetes.io/service-name": "istio-pilot"},
+        },
+        "endpoints": [{"addresses": ["192.0.2.1"]}],
+    });
+    // What has a canonical form is asked about twice.
+    for (object, any_name, calls) in [
+        (yaml(&member("far", "https://istio.far.example.com/metadata/")), true, 2),
+        (custom, true, 2),
+        (of_a_member, true, 1),
+        (yaml(&local("10.111.0.0/16")), false, 1),
+        (yaml(&data("seed/kubeadm-config.yaml")), false, 1),
+        (uuid, false, 1),
+        (module("istio"), false, 1),
+        (module("global"), false, 1),
+        (module("control-plane-manager"), false, 1),
+        (descriptors, false, 1),
+        (mesh, true, 1),
+        (values, true, 1),
+        (pilot, false, 1),
+        (slice, true, 1),
+    ] {
+        written(&release, &object, any_name, calls);
+    }
+    release.uninstall();
+}
+
+/// Writes an object in every way; isthmus is asked so often about each write.
+#[track_caller]
+fn written(release: &Release, object: &Json, any_name: bool, calls: u64) {
+    let kubectl = |args: &[&str], object: &Json, calls: u64| {
+        let before = release.reviews();
+        let printed = release.plane.kubectl(args, &object.to_string()).ok();
+        let asked = release.reviews() - before;
+        assert_eq!(asked, calls, "{args:?}: {object}");
+        printed
+    };
+    let delete = ["delete", "--wait=false", "--grace-period=0", "--force", "-f", "-"];
+    kubectl(CREATE, object, calls);
+    let mut changed = object.clone();
+    kubectl(&["annotate", "tests=1", "-f", "-"], object, calls);
+    changed["metadata"]["annotations"]["tests"] = "2".into();
+    kubectl(SERVER_SIDE, &changed, calls);
+    kubectl(&delete, object, 0);
+    let name = object["metadata"]["name"].as_str().unwrap();
+    wait_for(name, || {
+        let get = ["get", "--ignore-not-found", "-o=name", "-f", "-"];
+        (release.plane.kubectl(&get, &object.to_string()).stdout.is_empty()).then_some(())
+    });
+    kubectl(SERVER_SIDE, object, calls);
+    kubectl(&delete, object, 0);
+    if any_name || calls == 0 {
+        let mut nameless = object.clone();
+        nameless["metadata"].as_object_mut().unwrap().remove("name");
+        nameless["metadata"]["generateName"] = format!("{name}-").into();
+        let created = kubectl(CREATE, &nameless, calls);
+        let place = object["metadata"]["namespace"].as_str().unwrap_or("default");
+        let place = format!("-n={place}");
+        let delete = ["delete", "--grace-period=0", "--force", &place, created.trim()];
+        release.kubectl(&delete).ok();
+    }
+}

@@ -1,0 +1,8 @@
+//! The Helm chart: what it renders, what it takes, and what it says of itself.
+
+mod alerts;
+mod cluster;
+mod helm;
+mod registry;
+mod release;
+mod values;

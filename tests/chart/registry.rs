@@ -1,0 +1,265 @@
+//! The chart says what the commands print, which fold over the registry of documents.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value as Json;
+
+use super::helm::{HELMS, chart, file, only, template};
+use crate::control_plane::guarded::isthmus;
+use crate::support::TempDir;
+
+/// Values, and what the commands are told in place of them.
+pub(crate) struct Case {
+    /// What it is about.
+    pub(crate) name: &'static str,
+    pub(crate) values: &'static [&'static str],
+    settings: &'static [&'static str],
+    webhooks: &'static [&'static str],
+    rbac: &'static [&'static str],
+}
+
+const NAMES: &[&str] =
+    &["--istio-namespaces=a-istio,b-istio", "--member-namespaces=a-istio,kube-system"];
+
+/// Values of every sort. The certificate of those with mode `provided` is in `ca.pem`.
+pub(crate) const CASES: &[Case] = &[
+    Case { name: "defaults", values: &[], settings: &[], webhooks: &[], rbac: &[] },
+    Case {
+        name: "everything that can be switched on",
+        values: &[
+            "--set=networkPolicy.enabled=true,serviceMonitor.enabled=true",
+            "--set=prometheusRule.enabled=true,dashboard.enabled=true,strictDescriptors=true",
+            "--set=tls.mode=cert-manager,networkPolicy.metricsFrom[0].podSelector.matchLabels.a=b",
+            "--set=serviceMonitor.labels.a=b,prometheusRule.labels.a=b,image.pullSecrets={x,y}",
+            "--set=podLabels.a=b,podAnnotations.a=b,nodeSelector.a=b,serviceAccount.annotations.a=b",
+            "--set=tolerations[0].operator=Exists,extraArgs={--hold=20s,--max-reviews=9}",
+            "--set-json=affinity={\"podAntiAffinity\":{}}",
+            "--set=topologySpreadConstraints[0].maxSkew=1,topologySpreadConstraints[0].topologyKey=a",
+            "--set=topologySpreadConstraints[0].whenUnsatisfiable=DoNotSchedule",
+            "--set=topologySpreadConstraints[0].labelSelector.matchLabels.a=b",
+        ],
+        settings: &[],
+        webhooks: &[],
+        rbac: &[],
+    },
+    Case {
+        name: "a certificate that is provided",
+        values: &[
+            "--set=tls.mode=provided,tls.provided.secretName=given,hostNetwork=true",
+            "--set-file=tls.provided.caBundle=ca.pem,tls.clientCA=ca.pem",
+            "--set=inventory.configMap=far,replicas=3,podDisruptionBudget.maxUnavailable=34%",
+        ],
+        settings: &[],
+        webhooks: &["--ca=ca.pem"],
+        rbac: &[],
+    },
+    Case {
+        name: "other namespaces and settings",
+        values: &[
+            "--set=istioNamespaces={a-istio,b-istio},memberNamespaces={a-istio,kube-system}",
+            "--set=localMember=here,multiNetworkOverlap=Deny,selfReference=Warn",
+        ],
+        settings: NAMES,
+        webhooks: &[],
+        rbac: &[],
+    },
+    Case {
+        name: "no namespaces of Istio",
+        values: &["--set-json=istioNamespaces=[]"],
+        settings: &["--istio-namespaces="],
+        webhooks: &[],
+        rbac: &[],
+    },
+    Case {
+        name: "a control plane outside the cluster, and other policies",
+        values: &[
+            "--set=webhooks.url=https://[2001:db8::1]:8443/,webhooks.timeoutSeconds=9",
+            "--set=webhooks.failurePolicy.mutating=Fail,webhooks.failurePolicy.kubeSystem=Fail",
+            "--set=webhooks.failurePolicy.customResources=Ignore,tls.mode=cert-manager",
+            "--set=webhooks.failurePolicy.configMaps=Ignore,webhooks.failurePolicy.endpoints=Fail",
+            "--set=tls.certManager.issuerRef.name=ours,tls.certManager.issuerRef.kind=ClusterIssuer",
+        ],
+        settings: &[],
+        webhooks: &[
+            "--url=https://[2001:db8::1]:8443/",
+            "--timeout=9",
+            "--failure-policy=mutating=Fail,kubeSystem=Fail,customResources=Ignore",
+            "--failure-policy=configMaps=Ignore,endpoints=Fail",
+        ],
+        rbac: &[],
+    },
+    Case {
+        name: "a policy for all",
+        values: &[
+            "--set=webhooks.failurePolicy.mutating=Fail,webhooks.failurePolicy.kubeSystem=Fail",
+            "--set=webhooks.failurePolicy.endpoints=Fail,podDisruptionBudget.enabled=false",
+        ],
+        settings: &[],
+        webhooks: &["--failure-policy=Fail"],
+        rbac: &[],
+    },
+    Case {
+        name: "another name and account",
+        values: &[
+            "--set=fullnameOverride=guard,serviceAccount.create=false,serviceAccount.name=theirs",
+            "--set=tls.mode=cert-manager,webhooks.url=https://isthmus.example.com:8443/at",
+            "--set=image.tag=x,resources.limits.cpu=1,replicas=1,hostNetwork=true",
+        ],
+        settings: &[],
+        webhooks: &["--name=guard", "--url=https://isthmus.example.com:8443/at"],
+        rbac: &["--name=guard", "--service-account=theirs"],
+    },
+];
+
+#[test]
+fn the_file_that_templates_fold_over_follows_from_the_registry() {
+    let path = chart().join("files/documents.yaml");
+    let written = isthmus::cli::chart_documents();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(path, written).unwrap();
+    } else {
+        assert_eq!(file("files/documents.yaml"), written, "run `make golden`");
+    }
+}
+
+#[test]
+fn both_helms_render_what_the_commands_print() {
+    let directory = certified();
+    for case in CASES {
+        let ours = |values: &[&str]| -> Vec<String> {
+            // Files are named as the commands find them.
+            let place = directory.path().join("ca.pem").display().to_string();
+            values.iter().map(|value| value.replace("ca.pem", &place)).collect()
+        };
+        let values = ours(case.values);
+        let values: Vec<_> = values.iter().map(String::as_str).collect();
+        let [four, three] = HELMS.map(|helm| {
+            let mut objects = template(helm, &values);
+            // They do not order kinds alike that are not Kubernetes' own.
+            objects.sort_by_key(ToString::to_string);
+            objects
+        });
+        assert_eq!(four.len(), three.len(), "{}", case.name);
+        for (four, three) in four.iter().zip(&three) {
+            assert_eq!(four, three, "{}", case.name);
+        }
+
+        let webhooks = ours(&[&["webhooks"], case.settings, case.webhooks].concat());
+        let webhooks: Vec<_> = webhooks.iter().map(String::as_str).collect();
+        let printed = super::helm::objects(&isthmus(&webhooks));
+        for kind in ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"] {
+            let (rendered, printed) = (only(&four, kind), only(&printed, kind));
+            assert_eq!(rendered["metadata"]["name"], printed["metadata"]["name"], "{}", case.name);
+            assert_eq!(sorted(rendered), sorted(printed), "{}: {kind}", case.name);
+        }
+
+        let own = ["--tls-secret=isthmus/isthmus-tls"];
+        let own =
+            if values.iter().any(|value| value.contains("tls.mode")) { &[][..] } else { &own };
+        let rbac = [&["rbac"], case.settings, case.rbac, own].concat();
+        let printed = grants(&super::helm::objects(&isthmus(&rbac)));
+        let (probe, rendered): (BTreeSet<_>, BTreeSet<_>) =
+            grants(&four).into_iter().partition(|grant| is_of_probe(grant));
+        assert_eq!(rendered, printed, "{}", case.name);
+        let name: Vec<_> =
+            case.rbac.iter().filter(|arg| arg.starts_with("--name")).copied().collect();
+        let rbac = [&["rbac", "--probe"], case.settings, &name].concat();
+        let printed = grants(&super::helm::objects(&isthmus(&rbac)));
+        assert_eq!(probe, printed, "{}", case.name);
+    }
+}
+
+fn is_of_probe(grant: &str) -> bool {
+    grant.ends_with("-probe")
+}
+
+#[test]
+fn the_namespace_of_the_release_is_asked_about_only_for_labelled_config_maps() {
+    let rendered = template("helm", &[]);
+    for kind in ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"] {
+        for webhook in only(&rendered, kind)["webhooks"].as_array().unwrap() {
+            let rule = &webhook["rules"][0];
+            if rule["scope"] == "Cluster" {
+                continue;
+            }
+            let within = &webhook["namespaceSelector"]["matchExpressions"][0];
+            assert_eq!(within["operator"], "In", "{webhook}");
+            let namespaces = within["values"].as_array().unwrap();
+            if namespaces.iter().any(|namespace| namespace == "isthmus") {
+                assert_eq!(rule["resources"], serde_json::json!(["configmaps"]), "{webhook}");
+                let condition = webhook["matchConditions"][0]["expression"].as_str().unwrap();
+                assert!(condition.contains("isthmus.dev/"), "{webhook}");
+                assert!(condition.contains("metadata.labels"), "{webhook}");
+            }
+        }
+    }
+}
+
+/// A directory with an authority in `ca.pem`.
+pub(crate) fn certified() -> TempDir {
+    let directory = TempDir::new();
+    isthmus(&["certs", "--certs-dir", directory.path().to_str().unwrap()]);
+    directory
+}
+
+/// A configuration's webhooks, their namespaces in order.
+fn sorted(configuration: &Json) -> Vec<Json> {
+    let mut webhooks = configuration["webhooks"].as_array().unwrap().clone();
+    for webhook in &mut webhooks {
+        if let Some(values) = webhook.pointer_mut("/namespaceSelector/matchExpressions/0/values") {
+            let values = values.as_array_mut().unwrap();
+            values.sort_by_key(ToString::to_string);
+            values.dedup();
+        }
+    }
+    webhooks
+}
+
+/// Every right that roles grant, one verb on one name each, and to whom.
+fn grants(objects: &[Json]) -> BTreeSet<String> {
+    let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
+    let each = |value: &Json| -> Vec<String> {
+        value.as_array().into_iter().flatten().map(text).collect()
+    };
+    let mut grants = BTreeSet::new();
+    for role in objects.iter().filter(|object| object.get("rules").is_some()) {
+        if role["kind"] != "Role" && role["kind"] != "ClusterRole" {
+            continue;
+        }
+        let namespace = &role["metadata"]["namespace"];
+        let binds = |object: &&Json| {
+            object["roleRef"]["name"] == role["metadata"]["name"]
+                && object["roleRef"]["kind"] == role["kind"]
+                && object["metadata"]["namespace"] == *namespace
+        };
+        let binding = objects.iter().find(binds).expect("it is bound");
+        let subject = &binding["subjects"][0];
+        let subject = format!("{}/{}", text(&subject["namespace"]), text(&subject["name"]));
+        let place = namespace.as_str().unwrap_or("cluster");
+        for rule in role["rules"].as_array().unwrap() {
+            let names = match each(&rule["resourceNames"]) {
+                names if names.is_empty() => vec!["*".to_owned()],
+                names => names,
+            };
+            for verb in each(&rule["verbs"]) {
+                for resource in each(&rule["resources"]) {
+                    let group = text(&rule["apiGroups"][0]);
+                    for name in &names {
+                        grants.insert(format!(
+                            "{place}: {verb} {group}/{resource} {name}, as {subject}"
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    // What may be done to every object may be done to one.
+    let all: Vec<_> = grants.iter().filter(|grant| grant.contains(" *, ")).cloned().collect();
+    grants.retain(|grant| {
+        let Some((right, subject)) = grant.split_once(", as ") else { return true };
+        let (right, name) = right.rsplit_once(' ').unwrap();
+        name == "*" || !all.contains(&format!("{right} *, as {subject}"))
+    });
+    grants
+}

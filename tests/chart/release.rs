@@ -1,0 +1,310 @@
+//! A release in a real cluster, in which the tests play the kubelet: what the Deployment says is
+//! run beside the API server, with the rights and by the name of its service account.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::MutexGuard;
+use std::time::Instant;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value as Json, json};
+
+use super::helm::{IMAGE, chart, helm};
+use super::registry::certified;
+use crate::control_plane::guarded::{CRDS, clear, wait_established};
+use crate::control_plane::plane::{ADMIN, Output, Plane, binary, exclusive};
+use crate::support::process::Server;
+use crate::support::{PATIENCE, TempDir, wait_for};
+
+/// The custom resources of others.
+const OTHERS: &str = include_str!("crds.yaml");
+/// What a release leaves behind that was not uninstalled, and what other tests have made.
+const LEFT: &str = "deployments,replicasets,services,serviceaccounts,roles,rolebindings,poddisruptionbudgets,networkpolicies,servicemonitors,prometheusrules,pods,secrets,configmaps";
+
+/// A cluster for one test alone, in which a release may be.
+pub(crate) struct Release {
+    pub(crate) plane: &'static Plane,
+    pub(crate) isthmus: Option<Server>,
+    /// Which Helm.
+    helm: &'static str,
+    /// Whether isthmus makes its certificate itself.
+    own_certificate: bool,
+    /// Where the API server finds isthmus.
+    port: u16,
+    certs: TempDir,
+    home: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Release {
+    /// A cluster without one.
+    pub(crate) fn none() -> Self {
+        let (plane, turn) = exclusive();
+        clear(plane, CRDS);
+        plane.kubectl(&["apply", "-f", "-"], OTHERS).ok();
+        wait_established(plane);
+        for namespace in ["istio-system", "d8-istio", "a-istio", "b-istio"] {
+            let namespace =
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+            plane.kubectl(&["apply", "-f", "-"], &namespace.to_string()).ok();
+        }
+        let restricted = "pod-security.kubernetes.io/enforce=restricted";
+        plane.kubectl(&["label", "--overwrite", "namespace/isthmus", restricted], "").ok();
+        plane.kubectl(&["delete", LEFT, "--all", "--force", "-n=isthmus"], "").ok();
+        let cluster = ["clusterrole", "clusterrolebinding"];
+        let roles = ["role", "rolebinding"];
+        for (kind, place) in
+            cluster.map(|kind| (kind, "default")).into_iter().chain(roles.into_iter().flat_map(
+                |kind| ["kube-system", "istio-system", "d8-istio"].map(|place| (kind, place)),
+            ))
+        {
+            let place = format!("-n={place}");
+            plane.kubectl(&["delete", "--ignore-not-found", &place, kind, "isthmus"], "").ok();
+        }
+        plane.kubectl(&["delete", "nodes", "--all"], "").ok();
+        // Nobody else listens there: the tests of a control plane take turns.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let release = Self {
+            plane,
+            isthmus: None,
+            helm: "helm",
+            own_certificate: false,
+            port,
+            certs: certified(),
+            home: TempDir::new(),
+            _turn: turn,
+        };
+        let pair = ["tls.pem", "tls-key.pem"].map(|name| release.certs.path().join(name));
+        let [certificate, key] = pair.map(|path| path.display().to_string());
+        let make = ["create", "secret", "tls", "given", "-n=isthmus"];
+        let files = [format!("--cert={certificate}"), format!("--key={key}")];
+        release.kubectl(&[&make[..], &[&files[0], &files[1]]].concat()).ok();
+        release
+    }
+
+    /// The same, for the other Helm, and for certificates that isthmus makes itself.
+    pub(crate) fn none_by(helm: &'static str) -> Self {
+        Self { helm, own_certificate: true, ..Self::none() }
+    }
+
+    /// A cluster with one.
+    pub(crate) fn install(values: &[&str]) -> Self {
+        let mut release = Self::none();
+        let printed = release.roll_out("install", values);
+        assert!(printed.contains("STATUS: deployed"), "{printed}");
+        release
+    }
+
+    pub(crate) fn kubectl(&self, args: &[&str]) -> Output {
+        self.plane.kubectl(args, "")
+    }
+
+    /// What people are told to type.
+    pub(crate) fn shell(&self, text: &str) -> Output {
+        let mut shell = Command::new("sh");
+        let place = binary("kubectl");
+        let path = std::env::var("PATH").unwrap_or_default();
+        shell.env("PATH", format!("{}:{path}", place.parent().unwrap().display()));
+        shell.env("KUBECONFIG", self.plane.kubeconfig("admin", ADMIN)).args(["-c", text]);
+        finished(spawned(shell))
+    }
+
+    /// An object of the release.
+    pub(crate) fn get(&self, what: &str) -> Json {
+        let printed = self.kubectl(&["get", what, "-n=isthmus", "-o=json"]).ok();
+        serde_json::from_str(&printed).unwrap()
+    }
+
+    /// Helm, at the cluster.
+    pub(crate) fn helm(&self, args: &[&str]) -> Command {
+        let mut command = helm(self.helm, &self.home);
+        command.env("KUBECONFIG", self.plane.kubeconfig("admin", ADMIN));
+        command.args(args).arg("--namespace=isthmus");
+        command
+    }
+
+    /// Has Helm change the release and wait for it, and does what it waits for.
+    pub(crate) fn roll_out(&mut self, verb: &str, args: &[&str]) -> String {
+        let authority = self.certs.path().join("ca.pem");
+        let url = format!("--set=webhooks.url=https://127.0.0.1:{}", self.port);
+        let authority = format!("--set-file=tls.provided.caBundle={}", authority.display());
+        let mut command = self.helm(&[verb, "isthmus"]);
+        if verb != "rollback" {
+            command.arg(chart()).args(["--set", IMAGE, &url]);
+            if !self.own_certificate {
+                command.args(["--set=tls.mode=provided,tls.provided.secretName=given", &authority]);
+            }
+        }
+        command.args(["--wait", "--timeout=2m"]).args(args);
+        let before = self.generation();
+        let mut child = spawned(command);
+        wait_for("the Deployment", || {
+            (self.generation() != before || ended(&mut child)).then_some(())
+        });
+        if self.generation() != before {
+            self.run_pod();
+            self.tell_available();
+        }
+        finished(child).ok()
+    }
+
+    /// Runs the tests of the release, and what their Pod says; returns what Helm printed, and
+    /// what the Pod did.
+    pub(crate) fn test(&self) -> (Output, Output) {
+        let mut child = spawned(self.helm(&["test", "isthmus", "--timeout=1m"]));
+        let pod = "pod/isthmus-probe";
+        wait_for("the Pod", || {
+            (self.kubectl(&["get", pod, "-n=isthmus"]).succeeded || ended(&mut child)).then_some(())
+        });
+        let pod = self.get(pod);
+        let args = args_of(&pod["spec"]["containers"][0]);
+        let kubeconfig = self.kubeconfig("isthmus-probe");
+        let mut probe = crate::support::process::command(self.home.path());
+        probe.args(args).arg("--kubeconfig").arg(kubeconfig);
+        let probed = finished(spawned(probe));
+        let phase = if probed.succeeded { "Succeeded" } else { "Failed" };
+        let status = json!({"status": {"phase": phase}}).to_string();
+        let patch = ["patch", "pod/isthmus-probe", "-n=isthmus", "--subresource=status"];
+        self.kubectl(&[&patch[..], &["--type=merge", "-p", &status]].concat()).ok();
+        (finished(child), probed)
+    }
+
+    /// Removes the release.
+    pub(crate) fn uninstall(&self) -> String {
+        finished(spawned(self.helm(&["uninstall", "isthmus", "--wait", "--timeout=1m"]))).ok()
+    }
+
+    /// How many reviews isthmus was asked for.
+    pub(crate) fn reviews(&self) -> u64 {
+        let page = self.isthmus.as_ref().unwrap().admin("/metrics").text();
+        let counted = page.lines().filter(|line| line.starts_with("isthmus_reviews_total{"));
+        counted.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+
+    fn generation(&self) -> Option<String> {
+        let read =
+            ["get", "deployment/isthmus", "-n=isthmus", "-o=jsonpath={.metadata.generation}"];
+        let printed = self.kubectl(&read);
+        printed.succeeded.then_some(printed.stdout)
+    }
+
+    /// Runs what the Deployment says, in place of what ran before.
+    fn run_pod(&mut self) {
+        let deployment = self.get("deployment/isthmus");
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(pod["serviceAccountName"], "isthmus");
+        let mounted = TempDir::new();
+        if let Some(secret) = pod["volumes"][0]["secret"]["secretName"].as_str() {
+            let secret = self.get(&format!("secret/{secret}"));
+            for (name, content) in secret["data"].as_object().unwrap() {
+                mounted.write(name, STANDARD.decode(content.as_str().unwrap()).unwrap());
+            }
+        }
+        assert_eq!(pod.get("volumes").is_none(), self.own_certificate);
+        let place = mounted.path().display().to_string();
+        let args = args_of(&pod["containers"][0]);
+        let mut args: Vec<_> = args
+            .iter()
+            .map(|arg| match arg.split_once('=') {
+                Some(("--listen", _)) => format!("--listen=127.0.0.1:{}", self.port),
+                Some(("--admin", _)) => "--admin=127.0.0.1:0".to_owned(),
+                _ => arg.replace("/etc/isthmus/tls", &place),
+            })
+            .collect();
+        args.push(format!("--kubeconfig={}", self.kubeconfig("isthmus").display()));
+        // The port is free once the one before has ended.
+        self.isthmus = None;
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        let server = Server::run(&args);
+        server.wait_ready();
+        // It has read them.
+        drop(mounted);
+        self.isthmus = Some(server);
+    }
+
+    fn tell_available(&self) {
+        let deployment = self.get("deployment/isthmus");
+        if self.helm == "helm3" {
+            self.replicate(&deployment);
+        }
+        let replicas = &deployment["spec"]["replicas"];
+        let condition =
+            |kind: &str, reason: &str| json!({"type": kind, "status": "True", "reason": reason});
+        let status = json!({"status": {
+            "observedGeneration": deployment["metadata"]["generation"],
+            "replicas": replicas,
+            "updatedReplicas": replicas,
+            "readyReplicas": replicas,
+            "availableReplicas": replicas,
+            "conditions": [
+                condition("Available", "MinimumReplicasAvailable"),
+                condition("Progressing", "NewReplicaSetAvailable"),
+            ],
+        }});
+        let patch = ["patch", "deployment/isthmus", "-n=isthmus", "--subresource=status"];
+        self.kubectl(&[&patch[..], &["--type=merge", "-p", &status.to_string()]].concat()).ok();
+    }
+
+    /// Makes the ReplicaSet of a Deployment, which Helm 3 looks at, too.
+    fn replicate(&self, deployment: &Json) {
+        let (metadata, spec) = (&deployment["metadata"], &deployment["spec"]);
+        let hash = metadata["generation"].to_string();
+        let mut template = spec["template"].clone();
+        template["metadata"]["labels"]["pod-template-hash"] = hash.as_str().into();
+        let labels = template["metadata"]["labels"].clone();
+        let owner = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"],
+            "uid": metadata["uid"], "controller": true,
+        });
+        let set = json!({
+            "apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": {
+                "namespace": "isthmus", "name": format!("isthmus-{hash}"), "labels": labels,
+                "ownerReferences": [owner],
+            },
+            "spec": {
+                "replicas": spec["replicas"], "template": template,
+                "selector": {"matchLabels": labels},
+            },
+        });
+        self.plane.kubectl(&["apply", "-f", "-"], &set.to_string()).ok();
+        let replicas = &spec["replicas"];
+        let status = json!({"status": {
+            "observedGeneration": 1, "replicas": replicas, "readyReplicas": replicas,
+            "availableReplicas": replicas,
+        }});
+        let set = format!("replicaset/isthmus-{hash}");
+        let patch = ["patch", &set, "-n=isthmus", "--subresource=status", "--type=merge", "-p"];
+        self.kubectl(&[&patch[..], &[&status.to_string()]].concat()).ok();
+    }
+
+    fn kubeconfig(&self, account: &str) -> std::path::PathBuf {
+        let token = self.kubectl(&["create", "token", account, "-n=isthmus"]).ok();
+        self.plane.kubeconfig(account, token.trim())
+    }
+}
+
+fn args_of(container: &Json) -> Vec<String> {
+    let args = container["args"].as_array().unwrap();
+    args.iter().map(|arg| arg.as_str().unwrap().to_owned()).collect()
+}
+
+fn spawned(mut command: Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn ended(child: &mut Child) -> bool {
+    child.try_wait().unwrap().is_some()
+}
+
+fn finished(child: Child) -> Output {
+    let begun = Instant::now();
+    let output = child.wait_with_output().unwrap();
+    assert!(begun.elapsed() < 5 * PATIENCE, "it took {:?}", begun.elapsed());
+    Output {
+        succeeded: output.status.success(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
