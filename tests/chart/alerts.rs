@@ -17,6 +17,12 @@ use crate::support::{TempDir, peer};
 pub(crate) const OF_THE_API_SERVER: [&str; 2] =
     ["apiserver_admission_webhook_fail_open_count", "apiserver_admission_webhook_rejection_count"];
 
+/// What isthmus tells where it makes its certificate itself; shown there, too.
+pub(crate) const OF_ITS_OWN_CERTIFICATE: [&str; 2] = [
+    "isthmus_certificate_authority_expiry_timestamp_seconds",
+    "isthmus_certificate_sync_age_seconds",
+];
+
 #[test]
 fn every_alert_can_be_read_and_has_its_remedy_in_the_documentation() {
     let alerts = file("files/alerts.yaml");
@@ -126,5 +132,6 @@ fn series() -> BTreeSet<String> {
         };
         ends.iter().map(move |end| format!("{name}{end}"))
     });
-    ours.chain(OF_THE_API_SERVER.map(str::to_owned)).collect()
+    let elsewhere = OF_THE_API_SERVER.into_iter().chain(OF_ITS_OWN_CERTIFICATE);
+    ours.chain(elsewhere.map(str::to_owned)).collect()
 }

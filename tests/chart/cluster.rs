@@ -198,6 +198,9 @@ fn a_release_keeps_its_own_certificate() {
     };
     refused(&release);
     let first = authority(&release);
+    for metric in super::alerts::OF_ITS_OWN_CERTIFICATE {
+        assert!(release.isthmus.as_ref().unwrap().metric(metric).is_some(), "{metric}");
+    }
     release.roll_out("upgrade", &["--set=replicas=3,localMember=here"]);
     refused(&release);
     assert_eq!(authority(&release), first, "an upgrade leaves it as it is");

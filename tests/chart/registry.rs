@@ -170,6 +170,26 @@ fn both_helms_render_what_the_commands_print() {
     }
 }
 
+#[test]
+fn the_program_knows_every_argument_that_it_is_given() {
+    let directory = certified();
+    let place = directory.path().join("ca.pem").display().to_string();
+    for case in CASES {
+        let values: Vec<_> =
+            case.values.iter().map(|value| value.replace("ca.pem", &place)).collect();
+        let values: Vec<_> = values.iter().map(String::as_str).collect();
+        let rendered = template("helm", &values);
+        let deployment = &only(&rendered, "Deployment")["spec"]["template"]["spec"];
+        for pod in [deployment, &only(&rendered, "Pod")["spec"]] {
+            // What is asked for help is not run, but read.
+            let mut args = super::release::args_of(&pod["containers"][0]);
+            args.push("--help".to_owned());
+            let args: Vec<_> = args.iter().map(String::as_str).collect();
+            assert!(isthmus(&args).contains("Usage:"), "{}", case.name);
+        }
+    }
+}
+
 fn is_of_probe(grant: &str) -> bool {
     grant.ends_with("-probe")
 }

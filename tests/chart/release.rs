@@ -285,7 +285,8 @@ impl Release {
     }
 }
 
-fn args_of(container: &Json) -> Vec<String> {
+/// What a container's program is told.
+pub(crate) fn args_of(container: &Json) -> Vec<String> {
     let args = container["args"].as_array().unwrap();
     args.iter().map(|arg| arg.as_str().unwrap().to_owned()).collect()
 }
