@@ -218,12 +218,17 @@ fn a_release_keeps_its_own_certificate() {
 #[test]
 fn nobody_waits_for_isthmus_but_those_who_must() {
     let release = Release::install(&[]);
-    let map = |namespace: &str, name: &str, key: &str| {
-        json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "data": {key: "x"},
-            "metadata": {"namespace": namespace, "name": name},
-        })
-    };
+    for object in of_no_concern(&release) {
+        written(&release, &object, false, 0);
+    }
+    for (object, any_name, calls) in of_concern() {
+        written(&release, &object, any_name, calls);
+    }
+    release.uninstall();
+}
+
+/// What isthmus must not be asked about.
+fn of_no_concern(release: &Release) -> Vec<Json> {
     let secret = |namespace: &str, name: &str| {
         json!({
             "apiVersion": "v1", "kind": "Secret",
@@ -247,7 +252,7 @@ fn nobody_waits_for_isthmus_but_those_who_must() {
     });
     pod["metadata"]["name"] = "isthmus-0".into();
     pod["metadata"]["namespace"] = "isthmus".into();
-    for object in [
+    vec![
         pod,
         map("isthmus", "plain", "cluster-configuration.yaml"),
         of_a_tenant,
@@ -260,14 +265,12 @@ fn nobody_waits_for_isthmus_but_those_who_must() {
         secret("isthmus", "isthmus-tls"),
         secret("kube-system", "other"),
         secret("default", "d8-cluster-configuration"),
-        json!({
-            "apiVersion": "deckhouse.io/v1alpha1", "kind": "ModuleConfig", "spec": {},
-            "metadata": {"name": "prometheus"},
-        }),
-    ] {
-        written(&release, &object, false, 0);
-    }
+        module("prometheus"),
+    ]
+}
 
+/// What it must be asked about, whether any name will do, and how many webhooks ask.
+fn of_concern() -> Vec<(Json, bool, u64)> {
     let yaml = |text: &str| super::helm::objects(text).remove(0);
     let mut of_a_member = yaml(&data("seed/kubeadm-config.yaml"));
     of_a_member["metadata"]["namespace"] = "isthmus".into();
@@ -284,12 +287,6 @@ fn nobody_waits_for_isthmus_but_those_who_must() {
         "metadata": {"namespace": "kube-system", "name": "d8-cluster-uuid"},
         "data": {"cluster-uuid": "0b9d1c80-8a46-11ee-b9d1-0242ac120002"},
     });
-    let module = |name: &str| {
-        json!({
-            "apiVersion": "deckhouse.io/v1alpha1", "kind": "ModuleConfig", "spec": {},
-            "metadata": {"name": name},
-        })
-    };
     let mut descriptors = map("istio-system", "multicluster", "note");
     for name in ["falkor07.yaml", "falkor07.kube.conf", "falkor08.yaml", "falkor08.kube.conf"] {
         let path = "manifests/examples/multicluster";
@@ -315,8 +312,8 @@ fn nobody_waits_for_isthmus_but_those_who_must() {
         },
         "endpoints": [{"addresses": ["192.0.2.1"]}],
     });
-    // What has a canonical form is asked about twice.
-    for (object, any_name, calls) in [
+    vec![
+        // What has a canonical form is asked about twice.
         (yaml(&member("far", "https://istio.far.example.com/metadata/")), true, 2),
         (custom, true, 2),
         (of_a_member, true, 1),
@@ -331,10 +328,21 @@ fn nobody_waits_for_isthmus_but_those_who_must() {
         (values, true, 1),
         (pilot, false, 1),
         (slice, true, 1),
-    ] {
-        written(&release, &object, any_name, calls);
-    }
-    release.uninstall();
+    ]
+}
+
+fn map(namespace: &str, name: &str, key: &str) -> Json {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "data": {key: "x"},
+        "metadata": {"namespace": namespace, "name": name},
+    })
+}
+
+fn module(name: &str) -> Json {
+    json!({
+        "apiVersion": "deckhouse.io/v1alpha1", "kind": "ModuleConfig", "spec": {},
+        "metadata": {"name": name},
+    })
 }
 
 /// Writes an object in every way; isthmus is asked so often about each write.
