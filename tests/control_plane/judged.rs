@@ -117,9 +117,9 @@ fn what_the_cluster_has_is_audited() {
 fn what_cannot_be_read_is_told_with_what_to_do() {
     let cluster = Guarded::start_unasked();
     let files = TempDir::with("b.yaml", &flat("b", "10.112.64.0/18", "10.224.0.0/16"));
-    cluster.kubectl(&["create", "serviceaccount", "nobody", "-n=isthmus"], "").ok();
-    let token = cluster.kubectl(&["create", "token", "nobody", "-n=isthmus"], "").ok();
-    let nobody = cluster.plane.kubeconfig("nobody", token.trim());
+    cluster.kubectl(&["create", "serviceaccount", "unbound", "-n=isthmus"], "").ok();
+    let token = cluster.kubectl(&["create", "token", "unbound", "-n=isthmus"], "").ok();
+    let nobody = cluster.plane.kubeconfig("unbound", token.trim());
     let run = |args: &[&str], kubeconfig: Option<&str>| -> Ran {
         let mut command = command(files.path());
         command.args(args).env_remove("KUBECONFIG").env("HOME", files.path());
@@ -134,7 +134,7 @@ fn what_cannot_be_read_is_told_with_what_to_do() {
         writeln!(forbidden, "  {watch}: forbidden").unwrap();
     }
     forbidden.push_str(
-        "istiomulticlusters.deckhouse.io is forbidden: User \"system:serviceaccount:isthmus:nobody\" \
+        "istiomulticlusters.deckhouse.io is forbidden: User \"system:serviceaccount:isthmus:unbound\" \
          cannot list resource \"istiomulticlusters\" in API group \"deckhouse.io\" at the cluster scope\n\
          `isthmus rbac` prints the roles that allow it\n",
     );
