@@ -70,6 +70,9 @@ const FIELDS: &[&str] = &[
 /// Those of its ProxyConfig that are read here.
 const PROXY_FIELDS: &[&str] = &["discoveryAddress", "proxyMetadata"];
 
+/// How many unknown fields are compared with those: each costs a look at all of them.
+const MOST_COMPARED: usize = 500;
+
 /// A discovery address, as Istio's own installation has it.
 const ISTIOD: &str = "istiod.istio-system.svc:15012";
 
@@ -128,7 +131,10 @@ fn read_proxy_config(carried: &mut Carried<'_>, spot: &Spot, node: &Node<'_>) {
 }
 
 fn near_miss(carried: &mut Carried<'_>, spot: &Spot, name: &str, known: &[&str]) {
-    if let Some(meant) = similar(name, known) {
+    carried.compared += 1;
+    if carried.compared <= MOST_COMPARED
+        && let Some(meant) = similar(name, known)
+    {
         let problem = format!("field {:?} is unknown, and Istio reads past it", shortened(name));
         carried.doubt(spot, "", Invalid::new(problem, format!("did you mean {meant}?")));
     }
