@@ -67,6 +67,8 @@ const FIELDS: &[&str] = &[
     "trustDomainAliases",
     "verifyCertificateAtClient",
 ];
+/// One of them that every chart up to 1.4 writes.
+const FIELD_OF_EARLY: &str = "sdsUdsPath";
 /// Those of its ProxyConfig that are read here.
 const PROXY_FIELDS: &[&str] = &["discoveryAddress", "proxyMetadata"];
 
@@ -83,6 +85,11 @@ pub(super) fn read(carried: &mut Carried<'_>, spot: &Spot, root: &Node<'_>) {
         let at = at_key.at(node.span.position());
         match named(&key.text, FIELDS) {
             _ if node.value == Value::Null => {}
+            Some("trustDomain") if node.text() == Some("") && is_early(root) => {
+                let problem = "is empty, for which a later Istio drops the whole mesh config";
+                let remedy = "write cluster.local, or drop the line, before an upgrade";
+                carried.doubt(&at, "", Invalid::new(problem, remedy));
+            }
             Some("trustDomain") => read_trust_domain(carried, &at, node),
             Some("defaultConfig") if key.text == "defaultConfig" => {
                 read_proxy_config(carried, &at, node);
@@ -95,6 +102,11 @@ pub(super) fn read(carried: &mut Carried<'_>, spot: &Spot, root: &Node<'_>) {
             None => near_miss(carried, &at_key, &key.text, FIELDS),
         }
     }
+}
+
+/// Whether this is the mesh config of an Istio up to 1.4, whose charts leave the trust domain empty.
+fn is_early(root: &Node<'_>) -> bool {
+    root.get(FIELD_OF_EARLY).is_some()
 }
 
 fn read_trust_domain(carried: &mut Carried<'_>, spot: &Spot, node: &Node<'_>) {

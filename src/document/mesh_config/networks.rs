@@ -12,6 +12,9 @@ use crate::value::{ClusterDomain, Invalid, Subnet, unusable_address};
 /// Gateways of the networks before, by address and port.
 type Gateways = HashMap<(String, u16), Arc<str>>;
 
+/// What Istio calls the cluster that it runs in, unless it is told a name.
+const DEFAULT_REGISTRY: &str = "Kubernetes";
+
 pub(super) fn read(carried: &mut Carried<'_>, spot: &Spot, root: &Node<'_>) {
     let remedy = "write `networks:` and the networks by their names below it";
     let fields = carried.message(spot, root, &["networks"], remedy);
@@ -100,7 +103,7 @@ fn read_registry(carried: &mut Carried<'_>, spot: Spot, network: &Arc<str>, text
     }
     let told = shortened(text);
     let is_label = !text.contains('.') && ClusterDomain::parse(text).is_ok();
-    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    if text != DEFAULT_REGISTRY && text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         let problem = format!("registry {told:?} has upper-case letters, and case matters here");
         let remedy = "check that Istio knows the cluster by this very name";
         carried.doubt(&spot, text, Invalid::new(problem, remedy));
@@ -151,6 +154,12 @@ fn read_gateway(
     let port = read_port(carried, spot, &fields);
     let Some((spot, node)) = fields.field("address") else { return };
     let Some(text) = carried.text(&spot, node) else { return };
+    if text.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
+        // As Istio's own pages have it, until the other cluster's gateway has an address.
+        let problem = format!("{text} holds a gateway's place, and leads to none");
+        let remedy = "write its address once it has one";
+        return carried.doubt(&spot, text, Invalid::new(problem, remedy));
+    }
     let address = match read_address(text) {
         Ok(address) => address,
         Err(why) => return carried.fault(&spot, text, why),
