@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +13,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::golden::call;
+use crate::support::PATIENCE;
 
 fn config_map(data: &Value) -> Value {
     json!({
@@ -155,6 +157,25 @@ fn an_answer_does_not_grow_with_the_square_of_what_is_wrong() {
     assert_eq!(causes.len(), 257);
     let last = causes[256]["message"].as_str().unwrap();
     assert!(last.ends_with(" more; `isthmus check` shows all [SubnetOverlap]"), "{last}");
+}
+
+/// Each of the names is compared with each of the files where nothing stops it: minutes.
+#[test]
+fn names_of_files_that_are_not_there_cost_little() {
+    let mut data = Map::new();
+    let mut texts = String::new();
+    for index in 0..500 {
+        let path = "metadata: {annotations: {config.istio.io/accessConfigFile";
+        let head = "apiVersion: clusterregistry.k8s.io/v1alpha1\nkind: Cluster";
+        writeln!(texts, "---\n{head}\n{path}: {}}}}}", format!("{index:03}").repeat(20)).unwrap();
+    }
+    data.insert("a.yaml".to_owned(), texts.into());
+    for index in 0..10_000 {
+        data.insert(format!("{index:04}").repeat(15), "".into());
+    }
+    let begun = Instant::now();
+    assert_eq!(judged(&config_map(&data.into()))["allowed"], false);
+    assert!(begun.elapsed() < PATIENCE, "it took {:?}", begun.elapsed());
 }
 
 proptest! {

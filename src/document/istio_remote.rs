@@ -77,8 +77,10 @@ const ADDRESSES: &[Address] = &[
     address!("remotePolicyAddress", Mixer, true),
     address!("remoteTelemetryAddress", Mixer, true),
 ];
-/// What makes the chart render Endpoints in place of a Service that names a host.
+/// What makes the chart render Endpoints in place of a Service that names a host: for all, and for
+/// Pilot alone.
 const CREATE_ENDPOINTS: &str = "global.createRemoteSvcEndpoints";
+const CREATE_PILOT_ENDPOINT: &str = "global.remotePilotCreateSvcEndpoint";
 
 fn read_config_map(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     let member = local(settings);
@@ -139,9 +141,13 @@ fn read_values(fields: &mut Fields<'_, '_>) {
     }
     let misplaced: Vec<Part> =
         ADDRESSES.iter().filter_map(|address| misplaced(fields, address)).collect();
-    let wants_endpoints = fields.boolean(CREATE_ENDPOINTS).is_some_and(|(wanted, _)| wanted);
-    let given: Vec<&Address> =
-        ADDRESSES.iter().filter(|address| read_address(fields, address, wants_endpoints)).collect();
+    let mut wants = |path| fields.boolean(path).is_some_and(|(wanted, _)| wanted);
+    let (of_all, of_pilot) = (wants(CREATE_ENDPOINTS), wants(CREATE_PILOT_ENDPOINT));
+    let wants_endpoints = |part| of_all || of_pilot && part == Part::Pilot;
+    let given = ADDRESSES.iter();
+    let given: Vec<_> = given
+        .filter(|address| read_address(fields, address, wants_endpoints(address.part)))
+        .collect();
     let lacks =
         |part| !misplaced.contains(&part) && !given.iter().any(|address| address.part == part);
     if lacks(Part::Pilot) {

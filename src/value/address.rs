@@ -13,7 +13,23 @@ pub struct RemoteAddress(IpAddr);
 impl RemoteAddress {
     /// Reads a literal address. A host name is none: Kubernetes' Endpoints hold addresses only.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let Ok(address) = text.parse::<IpAddr>() else { return Err(no_literal(text)) };
+        Self::read(text, false)
+    }
+
+    /// Reads what may also be a host name, which is no address but none the worse.
+    pub fn parse_or_host(text: &str) -> Result<Option<Self>, Invalid> {
+        if is_host(text) { Ok(None) } else { Self::read(text, true).map(Some) }
+    }
+
+    /// Whether a subnet holds it.
+    pub fn is_in(self, subnet: Subnet) -> bool {
+        subnet.holds(self.0)
+    }
+
+    fn read(text: &str, may_be_host: bool) -> Result<Self, Invalid> {
+        let Ok(address) = text.parse::<IpAddr>() else {
+            return Err(no_literal(text, may_be_host));
+        };
         match unusable(address) {
             Some(class) => Err(Invalid::new(
                 format!("{text} is {class}, where no remote control plane is"),
@@ -21,20 +37,6 @@ impl RemoteAddress {
             )),
             None => Ok(Self(address.to_canonical())),
         }
-    }
-
-    /// Reads what may also be a host name, which is no address but none the worse.
-    pub fn parse_or_host(text: &str) -> Result<Option<Self>, Invalid> {
-        let is_host = text.contains(|c: char| c.is_ascii_alphabetic()) && !text.contains(':');
-        if is_host && ClusterDomain::parse(text).is_ok() {
-            return Ok(None);
-        }
-        Self::parse(text).map(Some)
-    }
-
-    /// Whether a subnet holds it.
-    pub fn is_in(self, subnet: Subnet) -> bool {
-        subnet.holds(self.0)
     }
 }
 
@@ -67,8 +69,13 @@ pub(crate) fn unusable(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// Why a text is no literal address: mostly it is one with something around it.
-fn no_literal(text: &str) -> Invalid {
+fn is_host(text: &str) -> bool {
+    let is_named = text.contains(|c: char| c.is_ascii_alphabetic()) && !text.contains(':');
+    is_named && ClusterDomain::parse(text).is_ok()
+}
+
+/// Why a text is no literal address, or host name: mostly it is one with something around it.
+fn no_literal(text: &str, may_be_host: bool) -> Invalid {
     let trimmed = text.trim();
     if trimmed.is_empty() {
         return Invalid::new("the address is empty", "write an IP address such as 10.0.0.5");
@@ -78,14 +85,24 @@ fn no_literal(text: &str) -> Invalid {
     let without_port = bare.rsplit_once(':').map_or(bare, |(host, _)| host);
     let unbracketed = |text: &str| text.trim_start_matches('[').trim_end_matches(']').to_owned();
     let meant = [unbracketed(bare), unbracketed(without_port)];
-    let literals = meant.iter().filter_map(|meant| meant.parse::<IpAddr>().ok());
-    match literals.into_iter().find(|address| unusable(*address).is_none()) {
-        Some(address) => {
-            Invalid::new(format!("{text:?} is more than an IP address"), format!("write {address}"))
-        }
-        None => Invalid::new(
+    let mut literals = meant.iter().filter_map(|meant| meant.parse::<IpAddr>().ok());
+    if let Some(address) = literals.find(|address| unusable(*address).is_none()) {
+        let problem = format!("{text:?} is more than an IP address");
+        return Invalid::new(problem, format!("write {address}"));
+    }
+    if !may_be_host {
+        return Invalid::new(
             format!("{text:?} is no IP address, and Endpoints hold nothing else"),
             "write the IP address that this cluster reaches the control plane by",
+        );
+    }
+    match meant.iter().find(|meant| is_host(meant)) {
+        Some(host) => {
+            Invalid::new(format!("{text:?} is more than a host name"), format!("write {host}"))
+        }
+        None => Invalid::new(
+            format!("{text:?} is no IP address and no host name"),
+            "write the one that this cluster reaches the control plane by",
         ),
     }
 }

@@ -4,19 +4,25 @@ use strsim::damerau_levenshtein;
 
 /// One in so many characters may be wrong.
 const CHARACTERS_PER_MISTAKE: usize = 3;
+/// Longer names, in bytes, are not compared: the cost grows with the square.
+const LONGEST: usize = 63;
 
 /// The known name that another one was most likely meant to be: the same in another case, or with
 /// a few wrong letters.
 pub fn similar<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    // Compared letter by letter, which a text that is no name would make slow.
-    let longest = known.iter().map(|known| known.len()).max()?;
-    if name.len() > 2 * longest {
+    if name.len() > LONGEST {
         return None;
     }
-    let name = name.to_ascii_lowercase();
-    let distance = |known: &&str| damerau_levenshtein(&name, &known.to_ascii_lowercase());
-    let nearest = known.iter().copied().min_by_key(distance)?;
-    (distance(&nearest) * CHARACTERS_PER_MISTAKE <= nearest.len()).then_some(nearest)
+    let lower = name.to_ascii_lowercase();
+    let mistakes = |known: &str| {
+        let most = known.len() / CHARACTERS_PER_MISTAKE;
+        // Compared letter by letter only where the lengths leave a chance.
+        let is_near = known.len() <= LONGEST && known.len().abs_diff(name.len()) <= most;
+        let mistakes = is_near.then(|| damerau_levenshtein(&lower, &known.to_ascii_lowercase()))?;
+        (mistakes <= most).then_some(mistakes)
+    };
+    let near = known.iter().filter_map(|known| Some((mistakes(known)?, *known)));
+    near.min_by_key(|(mistakes, _)| *mistakes).map(|(_, known)| known)
 }
 
 #[cfg(test)]
@@ -38,5 +44,9 @@ mod tests {
         }
         assert_eq!(similar("x", &[]), None);
         assert_eq!(similar(&"pilotEndpoint".repeat(100_000), KNOWN), None);
+        let long = "p".repeat(LONGEST + 1);
+        assert_eq!(similar(&long, &[&long]), None);
+        // As far off as one another: the first.
+        assert_eq!(similar("abcx", &["abcd", "abce"]), Some("abcd"));
     }
 }

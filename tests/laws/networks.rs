@@ -75,6 +75,19 @@ fn of_very_many_mistakes_an_answer_tells_enough() {
     assert_eq!(answer["response"]["status"]["details"]["causes"].as_array().unwrap().len(), 100);
 }
 
+/// All of Istio's fields are looked at for each.
+#[test]
+fn so_many_unknown_fields_of_the_mesh_config_are_compared() {
+    for (unknown, warnings) in [(499, 1), (500, 0)] {
+        let unknown = (0..unknown).map(|n| format!("unknown{n}: 1"));
+        let fields: Vec<_> = unknown.chain(["trustDomains: cluster.local".to_owned()]).collect();
+        let config = fields.join("\n");
+        let answer = call(&mesh(&[]), Hook::Validate, None, &istio("", &config));
+        let told = answer["response"]["warnings"].as_array().map_or(0, Vec::len);
+        assert_eq!(told, warnings, "{answer}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -15,6 +15,9 @@ use crate::value::{Invalid, similar};
 /// The endings of the files that Pilot reads descriptors from; in lower case only.
 const ENDINGS: &[&str] = &[".yaml", ".yml"];
 
+/// With how many files a name that is none of them is compared; each descriptor may have one.
+const MOST_COMPARED: usize = 16;
+
 /// One file.
 pub(super) struct File<'a> {
     pub(super) key: &'a str,
@@ -86,10 +89,11 @@ impl<'f> Directory<'f> {
         Self { files: files.collect() }
     }
 
-    /// The files that are no descriptors and that none of these names.
+    /// The files that are no descriptors and that none of these names, as far as they are looked at.
     pub(super) fn unnamed(&self, named: &BTreeSet<&str>) -> Vec<&'f str> {
         let others = self.files.iter().filter(|(key, _)| !named.contains(*key));
-        others.filter(|(_, (file, _))| !file.holds_descriptors()).map(|(key, _)| *key).collect()
+        let others = others.filter(|(_, (file, _))| !file.holds_descriptors());
+        others.map(|(key, _)| *key).take(MOST_COMPARED).collect()
     }
 
     /// Finds the kubeconfig that an `accessConfigFile` names; gives back the fields of it that name

@@ -22,6 +22,8 @@ pub(super) struct Carried<'r> {
     alike: HashMap<String, usize>,
     faults: usize,
     doubts: usize,
+    /// How many unknown fields of the mesh config have been compared with known ones.
+    pub(super) compared: usize,
 }
 
 /// A place in a carried text.
@@ -44,7 +46,7 @@ pub(super) struct Message<'n> {
 
 impl<'r> Carried<'r> {
     pub(super) fn new(reading: &'r mut Reading, member: &'r MemberName) -> Self {
-        Self { reading, member, alike: HashMap::new(), faults: 0, doubts: 0 }
+        Self { reading, member, alike: HashMap::new(), faults: 0, doubts: 0, compared: 0 }
     }
 
     /// Notes what is said at a place; items of a list that say something are known by their lists.

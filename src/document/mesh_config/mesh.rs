@@ -67,8 +67,13 @@ const FIELDS: &[&str] = &[
     "trustDomainAliases",
     "verifyCertificateAtClient",
 ];
+/// One of them that every chart up to 1.4 writes.
+const FIELD_OF_EARLY: &str = "sdsUdsPath";
 /// Those of its ProxyConfig that are read here.
 const PROXY_FIELDS: &[&str] = &["discoveryAddress", "proxyMetadata"];
+
+/// How many unknown fields are compared with those: each costs a look at all of them.
+const MOST_COMPARED: usize = 500;
 
 /// A discovery address, as Istio's own installation has it.
 const ISTIOD: &str = "istiod.istio-system.svc:15012";
@@ -80,6 +85,11 @@ pub(super) fn read(carried: &mut Carried<'_>, spot: &Spot, root: &Node<'_>) {
         let at = at_key.at(node.span.position());
         match named(&key.text, FIELDS) {
             _ if node.value == Value::Null => {}
+            Some("trustDomain") if node.text() == Some("") && is_early(root) => {
+                let problem = "is empty, for which a later Istio drops the whole mesh config";
+                let remedy = "write cluster.local, or drop the line, before an upgrade";
+                carried.doubt(&at, "", Invalid::new(problem, remedy));
+            }
             Some("trustDomain") => read_trust_domain(carried, &at, node),
             Some("defaultConfig") if key.text == "defaultConfig" => {
                 read_proxy_config(carried, &at, node);
@@ -92,6 +102,11 @@ pub(super) fn read(carried: &mut Carried<'_>, spot: &Spot, root: &Node<'_>) {
             None => near_miss(carried, &at_key, &key.text, FIELDS),
         }
     }
+}
+
+/// Whether this is the mesh config of an Istio up to 1.4, whose charts leave the trust domain empty.
+fn is_early(root: &Node<'_>) -> bool {
+    root.get(FIELD_OF_EARLY).is_some()
 }
 
 fn read_trust_domain(carried: &mut Carried<'_>, spot: &Spot, node: &Node<'_>) {
@@ -128,7 +143,10 @@ fn read_proxy_config(carried: &mut Carried<'_>, spot: &Spot, node: &Node<'_>) {
 }
 
 fn near_miss(carried: &mut Carried<'_>, spot: &Spot, name: &str, known: &[&str]) {
-    if let Some(meant) = similar(name, known) {
+    carried.compared += 1;
+    if carried.compared <= MOST_COMPARED
+        && let Some(meant) = similar(name, known)
+    {
         let problem = format!("field {:?} is unknown, and Istio reads past it", shortened(name));
         carried.doubt(spot, "", Invalid::new(problem, format!("did you mean {meant}?")));
     }

@@ -1,10 +1,11 @@
 //! `meshNetworks`: which endpoints are on which network, and by which gateways others reach it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::super::node::{Node, Value};
+use super::super::node::{Key, Node, Value};
 use super::carried::{Carried, Message, Spot, shortened};
 use crate::mesh::{EndpointSource, Fact, NetworkEndpoints};
 use crate::value::{ClusterDomain, Invalid, Subnet, unusable_address};
@@ -12,9 +13,13 @@ use crate::value::{ClusterDomain, Invalid, Subnet, unusable_address};
 /// Gateways of the networks before, by address and port.
 type Gateways = HashMap<(String, u16), Arc<str>>;
 
+/// What Istio calls the cluster that it runs in, unless it is told a name.
+const DEFAULT_REGISTRY: &str = "Kubernetes";
+
 pub(super) fn read(carried: &mut Carried<'_>, spot: &Spot, root: &Node<'_>) {
     let remedy = "write `networks:` and the networks by their names below it";
-    let fields = carried.message(spot, root, &["networks"], remedy);
+    let root = without_misplaced(carried, spot, root);
+    let fields = carried.message(spot, &root, &["networks"], remedy);
     let Some((spot, networks)) = fields.field("networks") else {
         return carried.claim(spot, Fact::MeshNetworks(false));
     };
@@ -25,6 +30,32 @@ pub(super) fn read(carried: &mut Carried<'_>, spot: &Spot, root: &Node<'_>) {
         let spot = spot.field(&name.text, &name.text).at(name.span.position());
         read_network(carried, &spot, &name.text, network, &mut gateways);
     }
+}
+
+/// Notes networks that stand where Helm's `global.meshNetworks` has them, and gives back the rest.
+fn without_misplaced<'r, 'n>(
+    carried: &mut Carried<'_>,
+    spot: &Spot,
+    root: &'r Node<'n>,
+) -> Cow<'r, Node<'n>> {
+    let mut rest = Cow::Borrowed(root);
+    let Value::Map(entries) = &root.value else { return rest };
+    for (key, _) in entries.iter().filter(|entry| is_misplaced(entry)) {
+        let at = spot.field(&key.text, &key.text).at(key.span.position());
+        let problem = "a network that is not below `networks:`, so Istio reads past it";
+        carried.fault(&at, "", Invalid::new(problem, "move it below `networks:`"));
+    }
+    if entries.iter().any(is_misplaced)
+        && let Value::Map(entries) = &mut rest.to_mut().value
+    {
+        entries.retain(|entry| !is_misplaced(entry));
+    }
+    rest
+}
+
+fn is_misplaced((key, node): &(Key<'_>, Node<'_>)) -> bool {
+    let has = |part| node.get(part).is_some();
+    key.text != "networks" && (has("endpoints") || has("gateways"))
 }
 
 fn read_network(
@@ -100,7 +131,7 @@ fn read_registry(carried: &mut Carried<'_>, spot: Spot, network: &Arc<str>, text
     }
     let told = shortened(text);
     let is_label = !text.contains('.') && ClusterDomain::parse(text).is_ok();
-    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    if text != DEFAULT_REGISTRY && text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         let problem = format!("registry {told:?} has upper-case letters, and case matters here");
         let remedy = "check that Istio knows the cluster by this very name";
         carried.doubt(&spot, text, Invalid::new(problem, remedy));
@@ -151,6 +182,12 @@ fn read_gateway(
     let port = read_port(carried, spot, &fields);
     let Some((spot, node)) = fields.field("address") else { return };
     let Some(text) = carried.text(&spot, node) else { return };
+    if text.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
+        // As Istio's own pages have it, until the other cluster's gateway has an address.
+        let problem = format!("{text} holds a gateway's place, and leads to none");
+        let remedy = "write its address once it has one";
+        return carried.doubt(&spot, text, Invalid::new(problem, remedy));
+    }
     let address = match read_address(text) {
         Ok(address) => address,
         Err(why) => return carried.fault(&spot, text, why),
