@@ -22,6 +22,12 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
+{{- /* A proxy beside it would have the mesh wait for what guards it, and ask the API server for a certificate it has not. */}}
+{{- define "isthmus.outsideMesh" -}}
+sidecar.istio.io/inject: "false"
+istio.io/dataplane-mode: none
+{{- end }}
+
 {{- define "isthmus.image" -}}
 {{- $image := .Values.image }}
 {{- if not $image.repository }}

@@ -1,0 +1,21 @@
+//! What the templates make of values, where that is more than to copy them.
+
+use serde_json::{Value as Json, json};
+
+use super::helm::{HELMS, IMAGE, chart, helm, only, template};
+use crate::support::TempDir;
+
+#[test]
+fn no_proxy_of_the_mesh_is_put_beside_what_guards_it() {
+    let inject = "sidecar.istio.io/inject";
+    let chosen = r#"--set-json=podLabels={"sidecar.istio.io/inject":"true","a":"b"}"#;
+    for (values, expected) in [(&[][..], "false"), (&[chosen], "true")] {
+        let rendered = template("helm", values);
+        let labels = &only(&rendered, "Deployment")["spec"]["template"]["metadata"]["labels"];
+        assert_eq!(labels[inject], expected, "{values:?}");
+        assert_eq!(labels["istio.io/dataplane-mode"], "none");
+        let labels = &only(&rendered, "Pod")["metadata"]["labels"];
+        assert_eq!(labels[inject], "false", "a proxy would keep the test from its end");
+        assert_eq!(labels["istio.io/dataplane-mode"], "none");
+    }
+}
