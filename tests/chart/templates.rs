@@ -19,3 +19,11 @@ fn no_proxy_of_the_mesh_is_put_beside_what_guards_it() {
         assert_eq!(labels["istio.io/dataplane-mode"], "none");
     }
 }
+
+#[test]
+fn who_makes_the_roles_otherwise_is_given_none() {
+    let rendered = template("helm", &["--set=rbac.create=false"]);
+    let role = rendered.iter().find(|object| object["kind"].as_str().unwrap().contains("Role"));
+    assert_eq!(role, None);
+    assert_eq!(only(&rendered, "Pod")["spec"]["serviceAccountName"], "isthmus-probe");
+}
