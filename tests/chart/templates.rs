@@ -27,3 +27,21 @@ fn who_makes_the_roles_otherwise_is_given_none() {
     assert_eq!(role, None);
     assert_eq!(only(&rendered, "Pod")["spec"]["serviceAccountName"], "isthmus-probe");
 }
+
+#[test]
+fn a_disruption_budget_is_what_is_given_or_one() {
+    for (given, expected) in [
+        ("null", json!(1)),
+        (r#""""#, json!(1)),
+        ("0", json!(0)),
+        ("2", json!(2)),
+        (r#""34%""#, json!("34%")),
+    ] {
+        let given = format!("--set-json=podDisruptionBudget.maxUnavailable={given}");
+        for name in HELMS {
+            let rendered = template(name, &[&given]);
+            let budget = only(&rendered, "PodDisruptionBudget");
+            assert_eq!(budget["spec"]["maxUnavailable"], expected, "{given}, {name}");
+        }
+    }
+}
