@@ -45,3 +45,28 @@ fn a_disruption_budget_is_what_is_given_or_one() {
         }
     }
 }
+
+#[test]
+fn a_release_of_any_name_has_names_that_the_api_server_takes() {
+    let long = "a".repeat(53);
+    for (release, expected) in [
+        ("guard", Ok("guard-isthmus")),
+        ("my.isthmus", Ok("my-isthmus")),
+        (&*long, Ok(&long[..50])),
+        ("1st-isthmus", Err("--set fullnameOverride=isthmus")),
+    ] {
+        let home = TempDir::new();
+        let mut command = helm("helm", &home);
+        command.args(["template", release]).arg(chart()).args(["--set", IMAGE]);
+        let output = command.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        match expected {
+            Ok(expected) => {
+                assert!(output.status.success(), "{release}: {told}");
+                let rendered = super::helm::objects(&String::from_utf8_lossy(&output.stdout));
+                assert_eq!(only(&rendered, "Service")["metadata"]["name"], expected);
+            }
+            Err(remedy) => assert!(told.contains(remedy), "{release}: {told}"),
+        }
+    }
+}
