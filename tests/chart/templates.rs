@@ -70,3 +70,22 @@ fn a_release_of_any_name_has_names_that_the_api_server_takes() {
         }
     }
 }
+
+#[test]
+fn a_certificate_of_cert_manager_is_by_an_authority_that_stays() {
+    let rendered = template("helm", &["--set=tls.mode=cert-manager"]);
+    let of = |kind: &str, name: &str| -> &Json {
+        let is = |object: &&Json| object["kind"] == kind && object["metadata"]["name"] == name;
+        &rendered.iter().find(is).unwrap_or_else(|| panic!("there is no {kind} {name}"))["spec"]
+    };
+    let leaf = of("Certificate", "isthmus");
+    assert_eq!(leaf["issuerRef"], json!({"kind": "Issuer", "name": "isthmus"}));
+    let authority = of("Certificate", "isthmus-ca");
+    assert_eq!(of("Issuer", "isthmus")["ca"]["secretName"], authority["secretName"]);
+    assert_eq!(authority["isCA"], true);
+    assert_eq!(authority["privateKey"]["rotationPolicy"], "Never");
+    let signs_itself = authority["issuerRef"]["name"].as_str().unwrap();
+    assert_eq!(of("Issuer", signs_itself), &json!({"selfSigned": {}}));
+    let injected = &only(&rendered, "ValidatingWebhookConfiguration")["metadata"]["annotations"];
+    assert_eq!(injected["cert-manager.io/inject-ca-from"], "isthmus/isthmus");
+}
