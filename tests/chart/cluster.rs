@@ -100,6 +100,27 @@ fn a_release_lives_from_install_to_uninstall() {
     release.kubectl(&["delete", "nodes", "--all"]).ok();
 }
 
+#[test]
+fn a_namespace_that_comes_later_is_read_after_an_upgrade() {
+    let namespaces = "--set=istioNamespaces={istio-system,istio-later}";
+    let mut release = Release::none();
+    let printed = release.roll_out("install", &[namespaces]);
+    assert!(printed.contains("There is no namespace istio-later yet"), "{printed}");
+    let isthmus = release.isthmus.as_ref().unwrap();
+    assert_eq!(isthmus.metric("isthmus_lost_watches"), Some(0.0), "it is as good as empty");
+
+    release.kubectl(&["create", "namespace", "istio-later"]).ok();
+    let mesh = map("istio-later", "istio", "mesh").to_string();
+    let refused = release.plane.kubectl(DRY_RUN, &mesh);
+    assert!(refused.stderr.contains("[InvalidMeshNetworks]"), "from its first day: {refused:?}");
+    isthmus.wait_logged("the API server refuses a watch");
+
+    let printed = release.roll_out("upgrade", &[namespaces]);
+    assert!(!printed.contains("There is no namespace"), "{printed}");
+    release.isthmus.as_ref().unwrap().wait_metric("isthmus_lost_watches", 0.0);
+    release.uninstall();
+}
+
 /// What becomes of writes by their failure policies, and what the API server counts.
 fn without_isthmus(release: &mut Release) {
     release.isthmus = None;
