@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::helm::{HELMS, IMAGE, chart, helm, only, template};
+use super::helm::{HELMS, IMAGE, chart, file, helm, objects, only, rendered, template};
 use crate::support::TempDir;
 
 #[test]
@@ -63,7 +63,7 @@ fn a_release_of_any_name_has_names_that_the_api_server_takes() {
         match expected {
             Ok(expected) => {
                 assert!(output.status.success(), "{release}: {told}");
-                let rendered = super::helm::objects(&String::from_utf8_lossy(&output.stdout));
+                let rendered = objects(&String::from_utf8_lossy(&output.stdout));
                 assert_eq!(only(&rendered, "Service")["metadata"]["name"], expected);
             }
             Err(remedy) => assert!(told.contains(remedy), "{release}: {told}"),
@@ -88,4 +88,41 @@ fn a_certificate_of_cert_manager_is_by_an_authority_that_stays() {
     assert_eq!(of("Issuer", signs_itself), &json!({"selfSigned": {}}));
     let injected = &only(&rendered, "ValidatingWebhookConfiguration")["metadata"]["annotations"];
     assert_eq!(injected["cert-manager.io/inject-ca-from"], "isthmus/isthmus");
+}
+
+#[test]
+fn what_is_taken_away_is_missed_by_its_name_or_done_without() {
+    let schema: Json = serde_json::from_str(&file("values.schema.json")).unwrap();
+    let mut open = vec![(String::new(), &schema)];
+    let mut missed = 0;
+    while let Some((path, schema)) = open.pop() {
+        for (name, below) in schema["properties"].as_object().into_iter().flatten() {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            match rendered("helm", &["--set", &format!("{path}=null")]) {
+                Ok(rendered) => {
+                    assert!(!rendered.contains("<nil>"), "{path} is written as <nil>");
+                    for policy in webhooks_of(&rendered, "failurePolicy") {
+                        assert!(policy.is_string(), "{path} leaves a policy to chance");
+                    }
+                }
+                Err(refused) => {
+                    let is_missed =
+                        ["missing propert", "got null"].map(|why| refused.contains(why));
+                    let named = is_missed.contains(&true) && refused.contains(name);
+                    let needed = refused.contains("image.repository is empty");
+                    assert!(named || needed, "{path}: {refused}");
+                    missed += 1;
+                }
+            }
+            open.push((path, below));
+        }
+    }
+    assert!(missed > 20, "only {missed} are missed");
+}
+
+/// A field of every webhook that is rendered.
+fn webhooks_of(rendered: &str, field: &str) -> Vec<Json> {
+    let objects = objects(rendered);
+    let webhooks = objects.iter().filter_map(|object| object["webhooks"].as_array()).flatten();
+    webhooks.map(|webhook| webhook[field].clone()).collect()
 }
