@@ -94,7 +94,7 @@ async fn probe(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// What to look at when what is bad is admitted.
 const LOOK_AT: &str = "Either isthmus is not asked, or it does not answer and the failure policy is Ignore. Look at:
-  kubectl get validatingwebhookconfiguration isthmus -o yaml   is it there, has it a caBundle, does a selector leave this out?
+  kubectl get validatingwebhookconfigurations -o yaml          are webhooks of isthmus.dev there, has each a caBundle, does a selector leave this out?
   kubectl get pods -A -l app.kubernetes.io/name=isthmus        is isthmus ready? If not, its log and /readyz say why
   apiserver_admission_webhook_fail_open_count                  the API server's metric of writes that were admitted unasked";
 

@@ -186,16 +186,21 @@ impl Watching {
         }
     }
 
-    /// Tells once of an API server that is lost, however many watches it had, and once of a watch
-    /// that it goes on refusing.
+    /// Tells once of an API server that is lost, or begins to refuse, however many watches it had,
+    /// and once of a watch that it goes on refusing.
     fn lost(&mut self, why: &str) -> bool {
         let refused = why.contains("forbidden");
         self.refusals = if refused { self.refusals + 1 } else { 0 };
         let watch = &self.name;
-        if self.standing.lose(watch, why) {
+        let is_first = self.standing.lose(watch, why);
+        if is_first && refused || self.refusals == MANY {
+            tracing::error!(
+                watch,
+                why,
+                "the API server refuses a watch; what was last known stands; `isthmus rbac` prints the roles that are needed"
+            );
+        } else if is_first {
             tracing::error!(watch, why, "the API server is lost; what was last known stands");
-        } else if self.refusals == MANY {
-            tracing::error!(watch, why, "the API server refuses a watch");
         } else {
             tracing::debug!(watch, why, "the API server is still lost");
         }

@@ -61,6 +61,8 @@ fn the_rule_that_is_rendered_is_of_the_release() {
         parser::parse(expression).unwrap();
         let of_all = OF_THE_API_SERVER.iter().any(|metric| expression.contains(metric));
         let of_release = expression.contains(r#"{job="guard",namespace="isthmus""#);
+        let sees_the_first = expression.contains("unless") && expression.contains("offset 10m");
+        assert_eq!(of_all, sees_the_first, "a series that was not there does not increase");
         assert!(of_all || of_release, "{expression}");
     }
 }

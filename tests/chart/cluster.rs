@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
-use super::helm::rendered;
+use super::helm::{HELMS, rendered};
 use super::registry::{CASES, certified};
 use super::release::Release;
 use crate::control_plane::guarded::{described, local, member};
@@ -33,7 +33,7 @@ fn the_api_server_takes_every_object_strictly() {
         let values: Vec<_> =
             case.values.iter().map(|value| value.replace("ca.pem", &authority)).collect();
         let values: Vec<_> = values.iter().map(String::as_str).collect();
-        for helm in super::helm::HELMS {
+        for helm in HELMS {
             let manifests = rendered(helm, &values).unwrap();
             let apply = ["apply", "--dry-run=server", "--validate=strict", "-o=name", "-f", "-"];
             let taken = cluster.plane.kubectl(&apply, &manifests);
@@ -98,6 +98,27 @@ fn a_release_lives_from_install_to_uninstall() {
     let left = release.kubectl(&["get", "all,sa,roles,rolebindings,cm", "-n=isthmus", "-o=name"]);
     assert_eq!(left.ok(), "");
     release.kubectl(&["delete", "nodes", "--all"]).ok();
+}
+
+#[test]
+fn a_namespace_that_comes_later_is_read_after_an_upgrade() {
+    let namespaces = "--set=istioNamespaces={istio-system,istio-later}";
+    let mut release = Release::none();
+    let printed = release.roll_out("install", &[namespaces]);
+    assert!(printed.contains("There is no namespace istio-later yet"), "{printed}");
+    let isthmus = release.isthmus.as_ref().unwrap();
+    assert_eq!(isthmus.metric("isthmus_lost_watches"), Some(0.0), "it is as good as empty");
+
+    release.kubectl(&["create", "namespace", "istio-later"]).ok();
+    let mesh = map("istio-later", "istio", "mesh").to_string();
+    let refused = release.plane.kubectl(DRY_RUN, &mesh);
+    assert!(refused.stderr.contains("[InvalidMeshNetworks]"), "from its first day: {refused:?}");
+    isthmus.wait_logged("the API server refuses a watch");
+
+    let printed = release.roll_out("upgrade", &[namespaces]);
+    assert!(!printed.contains("There is no namespace"), "{printed}");
+    release.isthmus.as_ref().unwrap().wait_metric("isthmus_lost_watches", 0.0);
+    release.uninstall();
 }
 
 /// What becomes of writes by their failure policies, and what the API server counts.
@@ -180,7 +201,11 @@ fn the_tests_of_a_release_tell_whether_it_guards() {
 
 #[test]
 fn a_release_keeps_its_own_certificate() {
-    let mut release = Release::none_by("helm3");
+    HELMS.into_iter().for_each(certified_by_itself);
+}
+
+fn certified_by_itself(helm: &'static str) {
+    let mut release = Release::none_by(helm);
     release.roll_out("install", &[]);
     let bad = member("bad", "https://istio.bad.example.com");
     let authority = |release: &Release| {
@@ -209,6 +234,18 @@ fn a_release_keeps_its_own_certificate() {
     assert_eq!(authority(&release), first, "and so does a rollback");
     let (helm, probe) = release.test();
     assert!(probe.succeeded && helm.succeeded, "{probe:?} {helm:?}");
+
+    // As the documentation says: what isthmus wrote, Helm 4 overwrites only when it is told to.
+    let force: &[_] = if release.helm == "helm" { &["--force-conflicts"] } else { &[] };
+    release.own_certificate = false;
+    release.roll_out("upgrade", force);
+    refused(&release);
+    assert_ne!(authority(&release), first, "it is the one that is provided");
+    release.own_certificate = true;
+    release.roll_out("upgrade", &[]);
+    wait_for("its own authority", || (authority(&release) == first).then_some(()));
+    refused(&release);
+
     release.uninstall();
     assert!(release.plane.kubectl(DRY_RUN, &bad).succeeded);
     let left = release.kubectl(&["get", "secrets", "-n=isthmus", "-o=name"]).ok();

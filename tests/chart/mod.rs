@@ -5,4 +5,5 @@ mod cluster;
 mod helm;
 mod registry;
 mod release;
+mod templates;
 mod values;

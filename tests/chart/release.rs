@@ -27,9 +27,9 @@ pub(crate) struct Release {
     pub(crate) plane: &'static Plane,
     pub(crate) isthmus: Option<Server>,
     /// Which Helm.
-    helm: &'static str,
+    pub(crate) helm: &'static str,
     /// Whether isthmus makes its certificate itself.
-    own_certificate: bool,
+    pub(crate) own_certificate: bool,
     /// Where the API server finds isthmus.
     port: u16,
     certs: TempDir,

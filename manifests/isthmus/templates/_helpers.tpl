@@ -3,7 +3,8 @@
 {{- if not $name }}
 {{- $name = ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) }}
 {{- end }}
-{{- $name | trunc 50 | trimSuffix "-" }}
+{{- /* A release may have dots in its name, a Service may not. */}}
+{{- $name | replace "." "-" | trunc 50 | trimSuffix "-" }}
 {{- end }}
 
 {{- define "isthmus.serviceAccount" -}}
@@ -20,6 +21,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "isthmus.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- /* A proxy beside it would have the mesh wait for what guards it, and ask the API server for a certificate it has not. */}}
+{{- define "isthmus.outsideMesh" -}}
+sidecar.istio.io/inject: "false"
+istio.io/dataplane-mode: none
 {{- end }}
 
 {{- define "isthmus.image" -}}
@@ -89,6 +96,9 @@ capabilities:
 {{- define "isthmus.check" -}}
 {{- if regexMatch "^(d8|kube)-" .Release.Namespace }}
 {{- fail (printf "namespace %s: the namespaces d8-* and kube-* are not for others; install into one of its own, such as isthmus" .Release.Namespace) }}
+{{- end }}
+{{- if not (regexMatch "^[a-z]" (include "isthmus.fullname" .)) }}
+{{- fail (printf "release %s: the name of a Service begins with a letter; give another with --set fullnameOverride=isthmus" .Release.Name) }}
 {{- end }}
 {{- if eq .Values.tls.mode "provided" }}
 {{- if not .Values.tls.provided.secretName }}

@@ -1,0 +1,128 @@
+//! What the templates make of values, where that is more than to copy them.
+
+use serde_json::{Value as Json, json};
+
+use super::helm::{HELMS, IMAGE, chart, file, helm, objects, only, rendered, template};
+use crate::support::TempDir;
+
+#[test]
+fn no_proxy_of_the_mesh_is_put_beside_what_guards_it() {
+    let inject = "sidecar.istio.io/inject";
+    let chosen = r#"--set-json=podLabels={"sidecar.istio.io/inject":"true","a":"b"}"#;
+    for (values, expected) in [(&[][..], "false"), (&[chosen], "true")] {
+        let rendered = template("helm", values);
+        let labels = &only(&rendered, "Deployment")["spec"]["template"]["metadata"]["labels"];
+        assert_eq!(labels[inject], expected, "{values:?}");
+        assert_eq!(labels["istio.io/dataplane-mode"], "none");
+        let labels = &only(&rendered, "Pod")["metadata"]["labels"];
+        assert_eq!(labels[inject], "false", "a proxy would keep the test from its end");
+        assert_eq!(labels["istio.io/dataplane-mode"], "none");
+    }
+}
+
+#[test]
+fn who_makes_the_roles_otherwise_is_given_none() {
+    let rendered = template("helm", &["--set=rbac.create=false"]);
+    let role = rendered.iter().find(|object| object["kind"].as_str().unwrap().contains("Role"));
+    assert_eq!(role, None);
+    assert_eq!(only(&rendered, "Pod")["spec"]["serviceAccountName"], "isthmus-probe");
+}
+
+#[test]
+fn a_disruption_budget_is_what_is_given_or_one() {
+    for (given, expected) in [
+        ("null", json!(1)),
+        (r#""""#, json!(1)),
+        ("0", json!(0)),
+        ("2", json!(2)),
+        (r#""34%""#, json!("34%")),
+    ] {
+        let given = format!("--set-json=podDisruptionBudget.maxUnavailable={given}");
+        for name in HELMS {
+            let rendered = template(name, &[&given]);
+            let budget = only(&rendered, "PodDisruptionBudget");
+            assert_eq!(budget["spec"]["maxUnavailable"], expected, "{given}, {name}");
+        }
+    }
+}
+
+#[test]
+fn a_release_of_any_name_has_names_that_the_api_server_takes() {
+    let long = "a".repeat(53);
+    for (release, expected) in [
+        ("guard", Ok("guard-isthmus")),
+        ("my.isthmus", Ok("my-isthmus")),
+        (&*long, Ok(&long[..50])),
+        ("1st-isthmus", Err("--set fullnameOverride=isthmus")),
+    ] {
+        let home = TempDir::new();
+        let mut command = helm("helm", &home);
+        command.args(["template", release]).arg(chart()).args(["--set", IMAGE]);
+        let output = command.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        match expected {
+            Ok(expected) => {
+                assert!(output.status.success(), "{release}: {told}");
+                let rendered = objects(&String::from_utf8_lossy(&output.stdout));
+                assert_eq!(only(&rendered, "Service")["metadata"]["name"], expected);
+            }
+            Err(remedy) => assert!(told.contains(remedy), "{release}: {told}"),
+        }
+    }
+}
+
+#[test]
+fn a_certificate_of_cert_manager_is_by_an_authority_that_stays() {
+    let rendered = template("helm", &["--set=tls.mode=cert-manager"]);
+    let of = |kind: &str, name: &str| -> &Json {
+        let is = |object: &&Json| object["kind"] == kind && object["metadata"]["name"] == name;
+        &rendered.iter().find(is).unwrap_or_else(|| panic!("there is no {kind} {name}"))["spec"]
+    };
+    let leaf = of("Certificate", "isthmus");
+    assert_eq!(leaf["issuerRef"], json!({"kind": "Issuer", "name": "isthmus"}));
+    let authority = of("Certificate", "isthmus-ca");
+    assert_eq!(of("Issuer", "isthmus")["ca"]["secretName"], authority["secretName"]);
+    assert_eq!(authority["isCA"], true);
+    assert_eq!(authority["privateKey"]["rotationPolicy"], "Never");
+    let signs_itself = authority["issuerRef"]["name"].as_str().unwrap();
+    assert_eq!(of("Issuer", signs_itself), &json!({"selfSigned": {}}));
+    let injected = &only(&rendered, "ValidatingWebhookConfiguration")["metadata"]["annotations"];
+    assert_eq!(injected["cert-manager.io/inject-ca-from"], "isthmus/isthmus");
+}
+
+#[test]
+fn what_is_taken_away_is_missed_by_its_name_or_done_without() {
+    let schema: Json = serde_json::from_str(&file("values.schema.json")).unwrap();
+    let mut open = vec![(String::new(), &schema)];
+    let mut missed = 0;
+    while let Some((path, schema)) = open.pop() {
+        for (name, below) in schema["properties"].as_object().into_iter().flatten() {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            match rendered("helm", &["--set", &format!("{path}=null")]) {
+                Ok(rendered) => {
+                    assert!(!rendered.contains("<nil>"), "{path} is written as <nil>");
+                    for policy in webhooks_of(&rendered, "failurePolicy") {
+                        assert!(policy.is_string(), "{path} leaves a policy to chance");
+                    }
+                }
+                Err(refused) => {
+                    let is_missed =
+                        ["missing propert", "got null"].map(|why| refused.contains(why));
+                    let named = is_missed.contains(&true) && refused.contains(name);
+                    let needed = refused.contains("image.repository is empty");
+                    assert!(named || needed, "{path}: {refused}");
+                    missed += 1;
+                }
+            }
+            open.push((path, below));
+        }
+    }
+    assert!(missed > 20, "only {missed} are missed");
+}
+
+/// A field of every webhook that is rendered.
+fn webhooks_of(rendered: &str, field: &str) -> Vec<Json> {
+    let objects = objects(rendered);
+    let webhooks = objects.iter().filter_map(|object| object["webhooks"].as_array()).flatten();
+    webhooks.map(|webhook| webhook[field].clone()).collect()
+}
