@@ -70,9 +70,20 @@ pub fn main() -> ExitCode {
         Command::Webhooks(args) => webhooks::run(&args),
     };
     result.unwrap_or_else(|error| {
-        anstream::eprintln!("isthmus: {error:#}");
+        anstream::eprintln!("isthmus: {}", told(&error));
         ExitCode::from(2)
     })
+}
+
+/// An error down to its cause; one that tells of its cause already is not told again.
+fn told(error: &anyhow::Error) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for error in error.chain().map(ToString::to_string) {
+        if words.last().is_none_or(|last| !last.contains(&error)) {
+            words.push(error);
+        }
+    }
+    words.join(": ")
 }
 
 /// The exit status of a command that judges; `strict` counts warnings too.

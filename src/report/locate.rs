@@ -1,8 +1,9 @@
 //! Where in a file the field stands that a finding tells of.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::document::{Node, Span, Value, yaml_texts};
+use crate::document::{Node, Span, Value, YamlError, yaml_texts};
 use crate::mesh::Position;
 
 /// A text with the name it is known by.
@@ -44,6 +45,18 @@ pub struct Found {
     pub is_carrier: bool,
 }
 
+/// The texts that objects carry, each read once however much is looked for in it, by where they
+/// lie in memory.
+#[derive(Debug, Default)]
+pub struct Carried<'n>(HashMap<*const str, CarriedText<'n>>);
+
+/// What is known of a carried text.
+#[derive(Debug)]
+struct CarriedText<'n> {
+    source: Source,
+    documents: Result<Vec<Node<'n>>, YamlError>,
+}
+
 impl Source {
     /// A text, without a byte order mark.
     pub fn new(name: String, text: String) -> Self {
@@ -64,6 +77,15 @@ impl Source {
         start.unwrap_or(0)..self.lines.get(next).copied().unwrap_or(self.text.len())
     }
 
+    /// The bytes of a line (from 1), without its end.
+    fn line(&self, number: u32) -> Option<Range<usize>> {
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        let bytes = self.line_of(*self.lines.get(index)?);
+        let line = self.text.get(bytes.clone())?;
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        Some(bytes.start..bytes.start + line.strip_suffix('\r').unwrap_or(line).len())
+    }
+
     /// The line and column of a byte.
     pub fn position(&self, byte: usize) -> Position {
         let byte = floor(&self.text, byte.min(self.text.len()));
@@ -82,23 +104,66 @@ impl Source {
     }
 }
 
-/// Finds a field of an object: its value, or what holds it as far as it exists.
-///
-/// `path` is a place's path, `line` the line (from 1) inside a carried text, or 0.
-pub fn find(text: &str, object: &Node<'_>, path: &str, line: u32) -> Found {
-    let keys = keys(path);
-    if let Some((carrier, rest)) = carrier(object, &keys) {
+impl<'n> Carried<'n> {
+    /// Finds a field of an object of a file: its value, or what holds it as far as it exists.
+    ///
+    /// `path` is a place's path, `line` the line (from 1) inside a carried text, or 0.
+    pub fn find(&mut self, file: &Source, object: &'n Node<'_>, path: &str, line: u32) -> Found {
+        let keys = keys(path);
+        let Some((carrier, rest)) = carrier(object, &keys) else {
+            return Found { bytes: deepest(object, &keys), is_inside: false, is_carrier: false };
+        };
         // A text as a whole is its key: what it holds may be secret.
         let is_whole = rest.is_empty() && line == 0;
-        let inside = if is_whole { None } else { inside(text, carrier, rest, line) };
-        return match inside {
+        let inside = if is_whole { None } else { self.inside(file, carrier, rest, line) };
+        match inside {
             Some(bytes) => Found { bytes, is_inside: true, is_carrier: false },
             None => {
                 Found { bytes: carrier.0.span.bytes.clone(), is_inside: false, is_carrier: true }
             }
-        };
+        }
     }
-    Found { bytes: deepest(object, &keys), is_inside: false, is_carrier: false }
+
+    /// The bytes of the file at which a field of a literally carried text stands.
+    fn inside(
+        &mut self,
+        file: &Source,
+        (key, node): Entry<'n, '_>,
+        path: &[&str],
+        line: u32,
+    ) -> Option<Range<usize>> {
+        let end_of_key = key.span.bytes.end;
+        let text = node.text()?;
+        if !is_literal(file.text.get(end_of_key..)?) {
+            return None;
+        }
+        let carried =
+            self.0.entry(std::ptr::from_ref(text)).or_insert_with(|| CarriedText::of(text));
+        let span = match &carried.documents {
+            Ok(documents) => span_inside(&carried.source, documents, path, line),
+            Err(error) if line == 0 || error.span.line == line => error.span.clone(),
+            Err(_) => Span { line, column: 1, bytes: 0..0 },
+        };
+        let line = if span.line == 0 { line } else { span.line };
+        let within = carried.source.line(line)?;
+        // The first line of the literal text follows that of its key.
+        let outside = file.line(file.position(end_of_key).line.saturating_add(line))?;
+        let indent = file.text.get(outside.clone())?.strip_suffix(text.get(within.clone())?)?.len();
+        let into = |byte: usize| {
+            outside.start + indent + byte.clamp(within.start, within.end) - within.start
+        };
+        if span.bytes.is_empty() && span.column <= 1 {
+            return Some(into(within.start)..into(within.end));
+        }
+        Some(into(span.bytes.start)..into(span.bytes.end))
+    }
+}
+
+impl<'n> CarriedText<'n> {
+    fn of(text: &'n str) -> Self {
+        let source = Source::new(String::new(), text.to_owned());
+        Self { source, documents: yaml_texts(text, &mut 0) }
+    }
 }
 
 /// The keys of a path: `data[a.b].c` has `data`, `a.b` and `c`.
@@ -136,35 +201,9 @@ fn carrier<'n, 'a, 'k>(
     matches!(entry.1.value, Value::Text(_)).then_some((entry, rest))
 }
 
-/// The bytes of the file at which a field of a literally carried text stands.
-fn inside(text: &str, entry: Entry<'_, '_>, path: &[&str], line: u32) -> Option<Range<usize>> {
-    let (key, node) = entry;
-    let carried = node.text()?;
-    if !is_literal(text.get(key.span.bytes.end..)?) {
-        return None;
-    }
-    let span = match yaml_texts(carried, &mut 0) {
-        Ok(documents) => span_inside(carried, &documents, path, line),
-        Err(error) if line == 0 || error.span.line == line => error.span,
-        Err(_) => Span { line, column: 1, bytes: 0..0 },
-    };
-    let line = if span.line == 0 { line } else { span.line };
-    let index = usize::try_from(line).ok()?.checked_sub(1)?;
-    let within = line_at(carried, 0, index)?;
-    // The first line of the literal text follows that of its key.
-    let outside = line_at(text, key.span.bytes.end, index + 1)?;
-    let indent = text.get(outside.clone())?.strip_suffix(carried.get(within.clone())?)?.len();
-    let into =
-        |byte: usize| outside.start + indent + byte.clamp(within.start, within.end) - within.start;
-    if span.bytes.is_empty() && span.column <= 1 {
-        return Some(into(within.start)..into(within.end));
-    }
-    Some(into(span.bytes.start)..into(span.bytes.end))
-}
-
 /// The span of a field in a carried text; that of its line where the field itself is not there. Of
 /// several documents a path begins with the name of the one that is meant.
-fn span_inside(carried: &str, documents: &[Node<'_>], path: &[&str], line: u32) -> Span {
+fn span_inside(carried: &Source, documents: &[Node<'_>], path: &[&str], line: u32) -> Span {
     let named = documents.iter().filter_map(|root| {
         let (name, path) = path.split_first()?;
         let is_meant = root.get("metadata")?.get("name")?.scalar() == Some(name);
@@ -172,7 +211,7 @@ fn span_inside(carried: &str, documents: &[Node<'_>], path: &[&str], line: u32) 
     });
     let others = documents.iter().map(|root| deepest(root, path));
     let spans = named.chain(others).map(|bytes| {
-        let Position { line, column } = position(carried, bytes.start);
+        let Position { line, column } = carried.position(bytes.start);
         Span { line, column, bytes }
     });
     let at_line = Span { line, column: 1, bytes: 0..0 };
@@ -187,16 +226,6 @@ fn is_literal(after_key: &str) -> bool {
     };
     let mut words = value.split_whitespace().skip_while(|word| word.starts_with(['!', '&']));
     words.next().is_some_and(|word| word.starts_with('|'))
-}
-
-/// The bytes of one line, without its end, counted from the line that holds `from`.
-fn line_at(text: &str, from: usize, index: usize) -> Option<Range<usize>> {
-    let mut start = from;
-    for _ in 0..index {
-        start += text.get(start..)?.find('\n')? + 1;
-    }
-    let line = text.get(start..)?.split('\n').next()?;
-    Some(start..start + line.strip_suffix('\r').unwrap_or(line).len())
 }
 
 /// The bytes of the value at a path; where it is not there, of the key that would hold it, or of
@@ -254,134 +283,9 @@ fn floor(text: &str, mut byte: usize) -> usize {
     byte
 }
 
-fn position(text: &str, byte: usize) -> Position {
-    let before = text.get(..floor(text, byte.min(text.len()))).unwrap_or_default();
-    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-    let lines = before.bytes().filter(|byte| *byte == b'\n').count();
-    let column = before.get(line_start..).unwrap_or_default().chars().count();
-    Position { line: number(lines + 1), column: number(column + 1) }
-}
-
 fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::document::yaml_documents;
-
-    /// The text found, and whether inside a carried text.
-    fn found(text: &str, path: &str, line: u32) -> (String, Position, bool) {
-        let documents = yaml_documents(text).unwrap();
-        let found = find(text, &documents[0], path, line);
-        let location = Source::new(String::new(), text.to_owned()).location(0, found.bytes);
-        (text[location.bytes].to_owned(), location.start, found.is_inside)
-    }
-
-    #[test]
-    fn splits_paths() {
-        assert_eq!(keys("spec.metadataEndpoint"), ["spec", "metadataEndpoint"]);
-        assert_eq!(keys("data[a.b].c.d"), ["data", "a.b", "c", "d"]);
-        assert_eq!(
-            keys("metadata.annotations[isthmus.dev/network]"),
-            ["metadata", "annotations", "isthmus.dev/network"]
-        );
-        assert_eq!(keys("a[b][c]"), ["a", "b", "c"]);
-        assert!(keys("").is_empty());
-        assert_eq!(keys("a[b"), ["a", "b"]);
-    }
-
-    #[test]
-    fn finds_values_and_what_would_hold_them() {
-        const TEXT: &str = "kind: A\nmetadata:\n  name: ü\n  annotations: {x.y/z: \"1\"}\nspec:\n  é: é  # c\nnone:\n";
-        const CASES: &[(&str, &str, u32, u32)] = &[
-            ("spec.é", "é", 6, 6),
-            ("spec.absent", "spec", 5, 1),
-            ("spec", "spec", 5, 1),
-            ("metadata.annotations[x.y/z]", "\"1\"", 4, 24),
-            ("status.absent", "ü", 3, 9),
-            ("none", "none", 7, 1),
-            ("kind", "A", 1, 7),
-        ];
-        for (path, expected, line, column) in CASES {
-            let (text, at, inside) = found(TEXT, path, 0);
-            assert_eq!((&*text, at.line, at.column), (*expected, *line, *column), "{path}");
-            assert!(!inside);
-        }
-    }
-
-    #[test]
-    fn finds_fields_of_literal_texts() {
-        let text = "kind: ConfigMap\ndata:\n  other: |\n    a: b\n  C: |-  # as is\n\n    # comment\n    networking:\n      podSubnet: 10.0.0.0/8\n  D: x\n";
-        let path = "data[C].networking.podSubnet";
-        for line in [0, 4] {
-            let (text, at, inside) = found(text, path, line);
-            assert_eq!((&*text, at.line, at.column, inside), ("10.0.0.0/8", 9, 18, true));
-        }
-        let crlf = text.replace('\n', "\r\n");
-        let (found_text, at, inside) = found(&crlf, path, 4);
-        assert_eq!((&*found_text, at.line, at.column, inside), ("10.0.0.0/8", 9, 18, true));
-        let (found_text, at, _) = found(text, "data[C].networking.dnsDomain", 0);
-        assert_eq!((&*found_text, at.line), ("networking", 8));
-    }
-
-    #[test]
-    fn finds_the_document_that_a_path_names() {
-        let text = "kind: ConfigMap\ndata:\n  a.yaml: |\n    metadata: {name: a, x: 1}\n    ---\n    metadata:\n      name: b\n      x: 2\n    ---\n    metadata: {x: 3}\n";
-        for (path, line, expected) in [
-            ("data[a.yaml][a].metadata.x", 1, "1"),
-            ("data[a.yaml][b].metadata.x", 5, "2"),
-            ("data[a.yaml][b].metadata.x", 0, "2"),
-            ("data[a.yaml][b].metadata.y", 3, "metadata"),
-            ("data[a.yaml][2].metadata.x", 7, "metadata: {x: 3}"),
-        ] {
-            let (found, _, is_inside) = found(text, path, line);
-            assert_eq!((&*found, is_inside), (expected, true), "{path}");
-        }
-    }
-
-    #[test]
-    fn points_at_the_key_of_a_whole_text() {
-        let text = "kind: ConfigMap\ndata:\n  a.conf: |\n    token: x\n";
-        assert_eq!(found(text, "data[a.conf]", 0).0, "a.conf");
-    }
-
-    #[test]
-    fn points_at_the_place_where_a_literal_text_breaks() {
-        let text = "kind: ConfigMap\ndata:\n  C: |\n    a: b\n    a: c\n";
-        let (text, at, inside) = found(text, "data[C]", 2);
-        assert_eq!((&*text, at.line, at.column, inside), ("a", 5, 5, true));
-    }
-
-    #[test]
-    fn points_at_the_key_of_every_other_text() {
-        for value in [">\n    a: b\n", "\"a: b\\n\"\n", "YTogYgo=\n", "'a: b'\n"] {
-            let text = format!("kind: Secret\ndata:\n  key: {value}");
-            let (text, at, inside) = found(&text, "data[key].a", 1);
-            assert_eq!((&*text, at.line, at.column, inside), ("key", 3, 3, false), "{value}");
-        }
-    }
-
-    #[test]
-    fn prefers_string_data() {
-        let text = "kind: Secret\ndata: {k: YTogYgo=}\nstringData:\n  k: |\n    a: b\n";
-        let (text, at, inside) = found(text, "data[k].a", 1);
-        assert_eq!((&*text, at.line, inside), ("b", 5, true));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn never_leaves_the_text(text in "[a-c:|\\n é\\r-]{0,60}", path in "[a-c.\\[\\]]{0,9}", line in 0u32..9) {
-            let source = Source::new(String::new(), text.clone());
-            for document in yaml_documents(&text).unwrap_or_default() {
-                let found = find(&text, &document, &path, line);
-                let location = source.location(0, found.bytes);
-                proptest::prop_assert_eq!(location.start, position(&text, location.bytes.start));
-                proptest::prop_assert!(text.get(location.bytes.clone()).is_some());
-                let columns = location.start.column..=location.end.column;
-                proptest::prop_assert!(location.start.line == location.end.line && !columns.is_empty());
-            }
-        }
-    }
-}
+mod tests;

@@ -41,9 +41,11 @@ const ASPECTS: &[Aspect] = &[
 fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
     // The usual member is described by one document, which cannot disagree with itself.
-    let objects = member.claims().iter().map(|claim| &*claim.place.object);
-    if objects.clone().any(|object| Some(object) != objects.clone().next()) {
-        let objects: BTreeSet<&ObjectRef> = objects.collect();
+    let mut objects = member.claims().iter().map(|claim| &claim.place.object);
+    let first = objects.clone().next();
+    if objects.any(|object| Some(object) != first) {
+        let objects: BTreeSet<&ObjectRef> =
+            member.claims().iter().map(|claim| &*claim.place.object).collect();
         for (what, says) in ASPECTS {
             findings.extend(conflicts(member, &objects, what, *says));
         }

@@ -105,6 +105,10 @@ pub fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
 
 /// Everything that is dangerous about a step of a member.
 pub fn judge_step(before: &Member, after: &Member) -> Vec<Finding> {
+    // Of whom nothing was said, nothing has moved.
+    if before.is_empty() {
+        return Vec::new();
+    }
     RULES.iter().flat_map(|rule| (rule.step)(before, after)).collect()
 }
 

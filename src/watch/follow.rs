@@ -104,10 +104,16 @@ impl Watching {
                     listed = true;
                 }
                 Some(Ok(Event::Apply(object))) => {
-                    let applied = self.applied(object, &types);
-                    self.known.extend(applied);
+                    let name = object.metadata.name.clone().unwrap_or_default();
+                    match self.applied(object, &types) {
+                        Some(object) => drop(self.known.insert(object)),
+                        // It may have lost what made it a document.
+                        None => self.forget(&name),
+                    }
                 }
-                Some(Ok(Event::Delete(object))) => self.deleted(object, &types),
+                Some(Ok(Event::Delete(object))) => {
+                    self.forget(&object.metadata.name.unwrap_or_default());
+                }
                 Some(Err(error)) => match status(&error) {
                     Some(NOT_FOUND) => return listed,
                     // Left to itself, kube may ask for the same past again and again.
@@ -150,25 +156,23 @@ impl Watching {
                     error,
                     "an object cannot be read; what it said stands"
                 );
-                let object = self.known.iter().find(|known| *known.name == *name);
-                object.cloned()
+                self.known_as(&name)
             }
         }
     }
 
-    fn deleted(&mut self, object: DynamicObject, types: &TypeMeta) {
-        // By what it is, not by what it bears now: it may have lost the label it was found by.
-        let (name, namespace) = (object.metadata.name, object.metadata.namespace);
-        let same = |known: &&Arc<ObjectRef>| {
-            Some(&*known.name) == name.as_deref()
-                && known.namespace.as_deref() == namespace.as_deref()
-                && known.kind == types.kind
-        };
-        let found = self.known.iter().find(same).cloned();
-        if let Some(object) = found {
+    /// Forgets an object by what it is, not by what it bears now: it may have lost the label it was
+    /// found by.
+    fn forget(&mut self, name: &str) {
+        if let Some(object) = self.known_as(name) {
             self.known.remove(&object);
             self.snapshot.forget(&object);
         }
+    }
+
+    /// What is known by a name; all objects of a watch are of one kind and in one place.
+    fn known_as(&self, name: &str) -> Option<Arc<ObjectRef>> {
+        self.known.iter().find(|known| *known.name == *name).cloned()
     }
 
     /// Puts what was listed in place of what was known.

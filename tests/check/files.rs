@@ -92,3 +92,12 @@ fn a_mesh_that_cannot_be_read_is_no_mesh_to_judge_against() {
         "isthmus: sorts/broken.yml:6:22: not YAML: mapping values are not allowed in this context\n"
     );
 }
+
+#[test]
+fn a_cause_is_told_once() {
+    let output = check(&scratch("cause"), &["--cluster", "--kubeconfig", "absent", "."], b"");
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.starts_with("isthmus: --kubeconfig absent: "), "{told}");
+    assert_eq!(told.matches("No such file").count(), 1, "{told}");
+}

@@ -116,6 +116,17 @@ fn mesh_networks_are_judged() {
 }
 
 #[test]
+fn a_config_map_that_loses_its_keys_is_forgotten() {
+    let cluster = Guarded::start();
+    let istio = config_map("istio", &networks("10.2.0.0/16"));
+    cluster.create(&istio).ok();
+    cluster.wait_watched(1);
+    let keyless = istio.replace("  mesh: |", "  a: |").replace("  meshNetworks: |", "  b: |");
+    cluster.plane.kubectl(&["replace", "-f", "-"], &keyless).ok();
+    cluster.wait_watched(0);
+}
+
+#[test]
 fn other_config_maps_of_istio_are_not_asked_about() {
     let cluster = Guarded::start();
     let config_map = |namespace: &str, name: &str, key: &str| {

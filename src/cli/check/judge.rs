@@ -13,7 +13,7 @@ use crate::mesh::{Mesh, ObjectRef, Place, Reading};
 use crate::report::diagnostic::{
     CheckReport, Counts, DEFINED_TWICE, Diagnostic, Level, NOT_FIXED, PassedOver, REWRITTEN,
 };
-use crate::report::locate::{Location, Source, find};
+use crate::report::locate::{Carried, Location, Source};
 use crate::review::{Mildness, review_all};
 use crate::rule::Finding;
 use crate::settings::Settings;
@@ -219,7 +219,7 @@ impl<'a> Judge<'a> {
 
     fn unreadable(&mut self, source: usize, manifest: &Manifest<'_>, error: &serde_json::Error) {
         let text = self.source(source);
-        let found = find(text.text(), &manifest.node, "metadata.name", 0);
+        let found = Carried::default().find(text, &manifest.node, "metadata.name", 0);
         let at = text.location(source, found.bytes);
         let why = error.to_string();
         // Its place is one in the JSON that was made of the object.
@@ -247,7 +247,7 @@ impl<'a> Judge<'a> {
 
     /// Tells of objects that stand more than once in the set.
     fn defined_twice(&mut self) {
-        let mut told = Vec::new();
+        let (mut told, mut carried) = (Vec::new(), Carried::default());
         for (index, judged) in self.objects.iter().enumerate() {
             let object = &judged.reading.object;
             let Some(counting) = self.counts.get(&**object).filter(|counts| **counts != index)
@@ -258,8 +258,8 @@ impl<'a> Judge<'a> {
             if judged.source >= self.count {
                 continue;
             }
-            let at = self.locate(judged, "metadata.name", 0).0;
-            let counts = self.locate(counting, "metadata.name", 0).0;
+            let at = self.locate(&mut carried, judged, "metadata.name", 0).0;
+            let counts = self.locate(&mut carried, counting, "metadata.name", 0).0;
             let file = &self.source(counting.source).name;
             let here = &self.source(judged.source).name;
             let base = diagnostic_at(Level::Warning, DEFINED_TWICE, at);
@@ -304,25 +304,32 @@ impl<'a> Judge<'a> {
         let before = Mesh::of(Arc::clone(self.settings), stands());
         let after = Mesh::of(Arc::clone(self.settings), stands().chain(written.iter().cloned()));
         let verdict = review_all(&before, &after, &written);
+        let (mut told, mut carried) = (Vec::new(), Carried::default());
         for finding in &verdict.denials {
-            self.told.push(self.finding(finding, None));
+            told.push(self.finding(&mut carried, finding, None));
         }
         for warning in &verdict.warnings {
-            self.told.push(self.finding(&warning.finding, Some(warning.because)));
+            told.push(self.finding(&mut carried, &warning.finding, Some(warning.because)));
         }
         for (place, note) in &verdict.notes {
-            let (at, is_inside) = self.place(place);
-            let mut told = Diagnostic { at, ..Diagnostic::advice(place, note) };
+            let (at, is_inside) = self.place(&mut carried, place);
+            let mut advice = Diagnostic { at, ..Diagnostic::advice(place, note) };
             if is_inside {
-                told.message.clone_from(note);
+                advice.message.clone_from(note);
             }
-            self.told.push(told);
+            told.push(advice);
         }
+        self.told.append(&mut told);
     }
 
-    fn finding(&self, finding: &Finding, because: Option<Mildness>) -> Diagnostic {
+    fn finding<'n>(
+        &'n self,
+        carried: &mut Carried<'n>,
+        finding: &Finding,
+        because: Option<Mildness>,
+    ) -> Diagnostic {
         let mut told = Diagnostic::of(finding, because);
-        let (at, is_inside) = self.place(&finding.place);
+        let (at, is_inside) = self.place(carried, &finding.place);
         if is_inside {
             // A place in the file makes the position inside the text superfluous.
             told.message.clone_from(&finding.message);
@@ -332,8 +339,9 @@ impl<'a> Judge<'a> {
             ("what puts it on this network", finding.because.as_ref()),
         ];
         let others = others.into_iter().filter_map(|(what, place)| Some((what, place?)));
-        let mut related: Vec<_> =
-            others.filter_map(|(what, place)| Some((what, self.place(place).0?))).collect();
+        let mut related: Vec<_> = others
+            .filter_map(|(what, place)| Some((what, self.place(carried, place).0?)))
+            .collect();
         // A reader of the set looks for what the set can change.
         let in_set = |at: &Location| at.source < self.count;
         told.at = match (at, related.iter().position(|(_, place)| in_set(place))) {
@@ -353,11 +361,11 @@ impl<'a> Judge<'a> {
 
     /// Tells what admission would write otherwise.
     fn rewrites(&mut self, not_fixed: Option<&NotFixed>) {
-        let mut told = Vec::new();
+        let (mut told, mut carried) = (Vec::new(), Carried::default());
         for judged in self.objects.iter().filter(|judged| judged.source < self.count) {
             for rewrite in fix::rewrites(&judged.manifest, self.settings) {
                 let field = fix::dotted(&rewrite.pointer);
-                let at = self.locate(judged, &field, 0).0;
+                let at = self.locate(&mut carried, judged, &field, 0).0;
                 let to = rewrite.to;
                 let what = match rewrite.from {
                     None => format!("absent, and admission writes {to}"),
@@ -384,20 +392,26 @@ impl<'a> Judge<'a> {
     }
 
     /// Where a place is, and whether that is its line inside a carried text.
-    fn place(&self, place: &Place) -> (Option<Location>, bool) {
+    fn place<'n>(&'n self, carried: &mut Carried<'n>, place: &Place) -> (Option<Location>, bool) {
         // A cluster keeps a status that no file has.
         let is_of_cluster = self.cluster.is_some() && place.is_status();
         let index = self.counts.get(&*place.object).filter(|_| !is_of_cluster);
         let Some(judged) = index.and_then(|index| self.objects.get(*index)) else {
             return (None, false);
         };
-        let (at, inside) = self.locate(judged, place.path(), place.position().line);
+        let (at, inside) = self.locate(carried, judged, place.path(), place.position().line);
         (Some(at), inside)
     }
 
-    fn locate(&self, judged: &Judged<'_>, path: &str, line: u32) -> (Location, bool) {
+    fn locate<'n>(
+        &self,
+        carried: &mut Carried<'n>,
+        judged: &'n Judged<'_>,
+        path: &str,
+        line: u32,
+    ) -> (Location, bool) {
         let source = self.source(judged.source);
-        let found = find(source.text(), &judged.manifest.node, path, line);
+        let found = carried.find(source, &judged.manifest.node, path, line);
         let mut at = source.location(judged.source, found.bytes);
         at.is_carrier = found.is_carrier;
         (at, found.is_inside)
