@@ -40,7 +40,7 @@ impl<'n, 'a> Access<'n, 'a> {
         if let Some(kind) = kind.filter(|kind| *kind != "Config") {
             return Err(invalid(format!("its kind is {kind:?}"), KUBECTL));
         }
-        let current = root.get("current-context").and_then(Node::text).unwrap_or_default();
+        let current = root.get("current-context").and_then(Node::scalar).unwrap_or_default();
         if current.is_empty() {
             let remedy = match names(root, "contexts").as_slice() {
                 [only] => format!("write current-context: {only}"),
@@ -48,9 +48,11 @@ impl<'n, 'a> Access<'n, 'a> {
             };
             return Err(invalid("current-context is missing".to_owned(), &remedy));
         }
+        check_quoted(root.get("current-context"), "current-context")?;
         let context = named(root, "contexts", current, "context")?;
         let leads_to = |key: &str| {
-            let name = context.get(key).and_then(Node::text).unwrap_or_default();
+            let name = context.get(key).and_then(Node::scalar).unwrap_or_default();
+            check_quoted(context.get(key), key)?;
             let problem = format!("context {current:?} names no {key}");
             if name.is_empty() { Err(invalid(problem, KUBECTL)) } else { Ok(name) }
         };
@@ -89,7 +91,7 @@ fn named<'n, 'a>(
     name: &str,
     what: &str,
 ) -> Result<&'n Node<'a>, Invalid> {
-    let is_named = |entry: &&Node<'_>| entry.get("name").and_then(Node::text) == Some(name);
+    let is_named = |entry: &&Node<'_>| entry.get("name").and_then(Node::scalar) == Some(name);
     let Some(entry) = items(root, list).find(is_named) else {
         let known = names(root, list);
         let remedy = if known.is_empty() {
@@ -99,8 +101,21 @@ fn named<'n, 'a>(
         };
         return Err(invalid(format!("there is no {what} {name:?}"), &remedy));
     };
+    check_quoted(entry.get("name"), "the name")?;
     let held = entry.get(what).filter(|held| matches!(held.value, Value::Map(_)));
     held.ok_or_else(|| invalid(format!("{what} {name:?} is empty"), KUBECTL))
+}
+
+/// Refuses a name that YAML takes for a number or a boolean, as clients do.
+fn check_quoted(name: Option<&Node<'_>>, what: &str) -> Result<(), Invalid> {
+    match name.map(|name| (name, &name.value)) {
+        Some((name, Value::Number(_) | Value::Bool(_))) => {
+            let text = name.scalar().unwrap_or_default();
+            let problem = format!("{what} {text} is {}, not a string", name.kind());
+            Err(invalid(problem, &format!("write {text:?}, in quotes")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn items<'n, 'a>(root: &'n Node<'a>, list: &str) -> impl Iterator<Item = &'n Node<'a>> {
