@@ -51,7 +51,7 @@ impl Verdict {
 pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
     let object = Arc::clone(&new.object);
     let unchanged = old.as_ref().is_some_and(|old| old.statements == new.statements);
-    let allows = allows(&new);
+    let allows = allows(new.claims());
     let mut verdict = Verdict { notes: notes(old.as_ref(), &new), ..Verdict::default() };
 
     let names = names(mesh, old.as_ref(), &new);
@@ -131,7 +131,7 @@ pub fn review_all(before: &Mesh, after: &Mesh, written: &[Reading]) -> Verdict {
     }
 
     let allows: BTreeMap<&ObjectRef, _> =
-        written.iter().map(|reading| (&*reading.object, allows(reading))).collect();
+        written.iter().map(|reading| (&*reading.object, allows(reading.claims()))).collect();
     let mut verdict = Verdict {
         notes: written.iter().flat_map(|reading| notes(None, reading)).collect(),
         ..Verdict::default()
@@ -155,17 +155,21 @@ pub fn review_all(before: &Mesh, after: &Mesh, written: &[Reading]) -> Verdict {
 /// sides are taken into account.
 pub fn standing(mesh: &Mesh, name: &str) -> Vec<(Finding, Severity)> {
     let Some(member) = mesh.member(name) else { return Vec::new() };
-    let findings = rule::judge(&mesh.view(), member);
-    let severity = |finding: &Finding| {
-        let sides = [Some(&finding.place), finding.against.as_ref()];
-        let is_allowed = sides.into_iter().flatten().any(|side| {
-            let allows = allows(&mesh.reading_of(&side.object));
-            allows.iter().any(|allow| allow.covers(finding.rule))
-        });
-        if is_allowed { Severity::Warn } else { finding.severity }
+    // One object may state many members, and a member clash with all of them.
+    let mut by_object: BTreeMap<Arc<ObjectRef>, Vec<Arc<Allow>>> = BTreeMap::new();
+    let mut is_allowed = |side: &Place, rule: &str| {
+        let object = Arc::clone(&side.object);
+        let allowed = by_object.entry(object).or_insert_with_key(|it| allows(mesh.said_by(it)));
+        allowed.iter().any(|allow| allow.covers(rule))
     };
-    let severities: Vec<_> = findings.iter().map(severity).collect();
-    findings.into_iter().zip(severities).collect()
+    let findings = rule::judge(&mesh.view(), member).into_iter();
+    let with_severity = findings.map(|finding| {
+        let is_mild = finding.severity == Severity::Warn
+            || is_allowed(&finding.place, finding.rule)
+            || finding.against.as_ref().is_some_and(|side| is_allowed(side, finding.rule));
+        (finding, if is_mild { Severity::Warn } else { Severity::Deny })
+    });
+    with_severity.collect()
 }
 
 impl Verdict {
@@ -268,8 +272,7 @@ impl<'a> Stood<'a> {
     }
 }
 
-fn allows(reading: &Reading) -> Vec<Arc<Allow>> {
-    let claims = reading.statements.iter().flat_map(|(_, claims)| claims);
+fn allows<'a>(claims: impl Iterator<Item = &'a Claim>) -> Vec<Arc<Allow>> {
     claims
         .filter_map(|claim| match &claim.fact {
             Fact::Allow(allow) => Some(Arc::clone(allow)),

@@ -177,6 +177,13 @@ impl Mesh {
         self.spoken_of.get(object).into_iter().flat_map(|names| names.from(None))
     }
 
+    /// All that an object says as it stands, whichever member it says it of.
+    pub fn said_by(&self, object: &ObjectRef) -> impl Iterator<Item = &Claim> {
+        let members = self.spoken_of(object).filter_map(|name| self.member(name));
+        let claims = members.flat_map(Member::claims);
+        claims.filter(move |claim| *claim.place.object == *object)
+    }
+
     /// What an object says as it stands.
     pub fn reading_of(&self, object: &Arc<ObjectRef>) -> Reading {
         let members = self.spoken_of(object).filter_map(|name| self.member(name));

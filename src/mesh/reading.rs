@@ -142,6 +142,11 @@ impl Reading {
         self.statements.iter().map(|(name, _)| name)
     }
 
+    /// All that it says, whichever member it says it of.
+    pub fn claims(&self) -> impl Iterator<Item = &Claim> {
+        self.statements.iter().flat_map(|(_, claims)| claims)
+    }
+
     /// What it says of one member.
     pub fn claims_of(&self, member: &str) -> &[Claim] {
         self.statements.iter().find(|(name, _)| **name == *member).map_or(&[], |(_, claims)| claims)
