@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::cluster_configuration::{Dialect, read_fields, read_object};
 use super::fields::{Fields, allow_unsafe, common_annotations};
-use super::node::Value;
+use super::node::{Key, Node, Span, Value};
 use super::object::Object;
 use super::yaml;
 use super::{Document, Label, Select, local};
@@ -215,6 +215,26 @@ fn read_carrier(object: &Object<'_>, member: &MemberName, keys: &[&str], reading
     };
     let mut fields = Fields { reading, member, root: &root, prefix: &path };
     read_fields(&mut fields, dialect);
+}
+
+/// The fields of these names as one mapping, as if a text had carried them.
+pub(super) fn fields<'a>(
+    object: &Object<'a>,
+    names: impl Iterator<Item = &'a str>,
+    member: &MemberName,
+    reading: &mut Reading,
+) -> Node<'a> {
+    let mut entries = Vec::new();
+    for name in names {
+        match object.field(name) {
+            Ok(Some(node)) => {
+                entries.push((Key { text: name.into(), span: Span::default() }, node));
+            }
+            Ok(None) => {}
+            Err(error) => unreadable(reading, member, name, &error),
+        }
+    }
+    Node { value: Value::Map(entries), span: Span::default() }
 }
 
 /// Notes that a field cannot be read at all.

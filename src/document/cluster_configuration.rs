@@ -4,7 +4,6 @@ use serde_json::Value as Json;
 
 use super::carried;
 use super::fields::{Fields, common_annotations};
-use super::node::{Node, Span, Value};
 use super::object::Object;
 use super::{Document, Select};
 use crate::mesh::{Fact, MemberName, Position, Reading, Role};
@@ -68,18 +67,7 @@ pub(super) fn read_object(
         }
         Dialect::Kubeadm => &["networking"],
     };
-    let mut entries = Vec::new();
-    for name in wanted {
-        match object.field(name) {
-            Ok(Some(node)) => {
-                let key = super::Key { text: (*name).into(), span: Span::default() };
-                entries.push((key, node));
-            }
-            Ok(None) => {}
-            Err(error) => carried::unreadable(reading, member, name, &error),
-        }
-    }
-    let root = Node { value: Value::Map(entries), span: Span::default() };
+    let root = carried::fields(object, wanted.iter().copied(), member, reading);
     let mut fields = Fields { reading, member, root: &root, prefix: "" };
     read_fields(&mut fields, dialect);
 }

@@ -1,9 +1,9 @@
 //! Values of the chart `istio-remote`, by which a cluster finds its control plane in another one:
 //! a ConfigMap that holds them, or the values file itself.
 
-use super::carried::unreadable;
+use super::carried::{self, unreadable};
 use super::fields::{Fields, common_annotations};
-use super::node::{Key, Node, Span, Value};
+use super::node::Value;
 use super::object::Object;
 use super::{Document, Label, Select, local, yaml};
 use crate::mesh::{About, Fact, Position, Reading};
@@ -114,18 +114,8 @@ fn read_config_map(object: &Object<'_>, settings: &Settings, reading: &mut Readi
 
 fn read_file(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     let member = local(settings);
-    let mut entries = Vec::new();
-    let dotted = ADDRESSES.iter().map(|address| address.path);
-    for name in dotted.chain(ADDRESSES.iter().map(|address| address.name)).chain(["global"]) {
-        match object.field(name) {
-            Ok(Some(node)) => {
-                entries.push((Key { text: name.into(), span: Span::default() }, node));
-            }
-            Ok(None) => {}
-            Err(error) => unreadable(reading, &member, name, &error),
-        }
-    }
-    let root = Node { value: Value::Map(entries), span: Span::default() };
+    let misplaced = ADDRESSES.iter().flat_map(|address| [address.path, address.name]);
+    let root = carried::fields(object, misplaced.chain(["global"]), &member, reading);
     read_values(&mut Fields { reading, member: &member, root: &root, prefix: "" });
 }
 
