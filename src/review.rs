@@ -1,5 +1,6 @@
 //! What a change adds: the only place that compares before and after.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -47,9 +48,29 @@ impl Verdict {
     }
 }
 
-/// What one object's change from `old` to `new` brings. Without an `old` the object is created.
-pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
+/// One object's change.
+#[derive(Clone, Debug)]
+pub struct Change<'a> {
+    /// What the object said before, if that came with the change and could be read.
+    pub old: Option<Reading>,
+    /// What it says from now on.
+    pub new: Reading,
+    /// Whether the object is there already.
+    pub is_update: bool,
+    /// Whether the object will be stored if nothing is said against it.
+    pub is_stored: bool,
+    /// Who makes the change.
+    pub user: Cow<'a, str>,
+}
+
+/// What one object's change brings.
+pub fn review(mesh: &Mesh, change: Change<'_>) -> Verdict {
+    let Change { old, new, is_update, .. } = change;
     let object = Arc::clone(&new.object);
+    // An update that does not bring along what the object said is held against what is known of
+    // it, so that its old mistakes stay old.
+    let known = || Some(mesh.reading_of(&object)).filter(|known| !known.statements.is_empty());
+    let old = old.or_else(|| if is_update { known() } else { None });
     let unchanged = old.as_ref().is_some_and(|old| old.statements == new.statements);
     let allows = allows(new.claims());
     let mut verdict = Verdict { notes: notes(old.as_ref(), &new), ..Verdict::default() };

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use crate::mesh::{Claim, Mesh, ObjectRef, Reading};
+use crate::review::{Change, Verdict, review};
 
 /// The mesh that reviews are held against.
 ///
@@ -53,27 +54,25 @@ impl Snapshot {
         self.state().revision
     }
 
-    /// Judges a write, which also says what the object will say if it is admitted, and holds that
-    /// for so long, or until it is observed. No other write is admitted in between: of two that
-    /// clash, one is judged against the other.
-    pub fn admit<T>(&self, hold: Duration, judge: impl Fn(&Mesh) -> (T, Option<Reading>)) -> T {
-        let (judged, admitted, revision) = {
-            let state = self.state();
-            let (judged, admitted) = judge(&state.mesh);
-            (judged, admitted, state.revision)
-        };
-        let Some(admitted) = admitted else { return judged };
-        let until = Instant::now() + hold;
+    /// Judges a change.
+    pub fn judge(&self, change: Change<'_>) -> Verdict {
+        review(&self.state().mesh, change)
+    }
+
+    /// Judges a change, and holds what the object says from now on, if that is admitted and will be
+    /// stored, until it is observed or for so long. No other change is judged in between: of two
+    /// that clash, one is judged against the other.
+    pub fn admit(&self, change: Change<'_>, hold: Duration) -> Verdict {
+        if !change.is_stored {
+            return self.judge(change);
+        }
+        let reading = change.new.clone();
         let mut state = self.state_mut();
-        if state.revision == revision {
-            state.hold(admitted, until);
-            return judged;
+        let verdict = review(&state.mesh, change);
+        if verdict.denials.is_empty() {
+            state.hold(reading, Instant::now() + hold);
         }
-        let (judged, admitted) = judge(&state.mesh);
-        if let Some(admitted) = admitted {
-            state.hold(admitted, until);
-        }
-        judged
+        verdict
     }
 
     /// Takes in what an object of the cluster says now.

@@ -11,6 +11,11 @@ fn reading(name: &str, host: &str) -> Reading {
     document::read(&Object::parse(&json).unwrap(), &Settings::default())
 }
 
+/// The change that creates an object, or updates it to say this.
+fn change(new: Reading) -> Change<'static> {
+    Change { old: None, new, is_update: true, is_stored: true, user: "admin".into() }
+}
+
 fn snapshot() -> Snapshot {
     Snapshot::new(Mesh::new(Arc::new(Settings::default())))
 }
@@ -23,7 +28,7 @@ fn claims(snapshot: &Snapshot, name: &str) -> usize {
 fn what_was_admitted_counts_until_it_is_observed() {
     let snapshot = snapshot();
     let a = reading("a", "a.example.com");
-    snapshot.admit(HOLD, |_| ((), Some(a.clone())));
+    snapshot.admit(change(a.clone()), HOLD);
     let each = claims(&snapshot, "a");
     assert!(each > 0);
     assert_eq!(snapshot.counts(), (0, 1));
@@ -39,21 +44,21 @@ fn it_counts_beside_what_stands_and_an_older_event_does_not_end_that() {
     let (old, new) = (reading("a", "old.example.com"), reading("a", "new.example.com"));
     snapshot.observe(old.clone());
     let each = claims(&snapshot, "a");
-    snapshot.admit(HOLD, |_| ((), Some(new.clone())));
+    snapshot.admit(change(new.clone()), HOLD);
     assert_eq!(claims(&snapshot, "a"), 2 * each);
     snapshot.observe(old);
     assert_eq!(claims(&snapshot, "a"), 2 * each);
     snapshot.observe(new.clone());
     assert_eq!(claims(&snapshot, "a"), each);
     // What says nothing new is not held.
-    snapshot.admit(HOLD, |_| ((), Some(new.clone())));
+    snapshot.admit(change(new.clone()), HOLD);
     assert_eq!(snapshot.counts(), (1, 0));
 }
 
 #[test]
 fn what_is_never_observed_is_given_up() {
     let snapshot = snapshot();
-    snapshot.admit(HOLD, |_| ((), Some(reading("a", "a.example.com"))));
+    snapshot.admit(change(reading("a", "a.example.com")), HOLD);
     snapshot.expire(Instant::now());
     assert_eq!(snapshot.counts(), (0, 1));
     snapshot.expire(Instant::now() + HOLD);
@@ -65,10 +70,8 @@ fn of_writes_that_clash_at_the_same_moment_one_is_admitted() {
     for _ in 0..100 {
         let snapshot = snapshot();
         let admit = |name: &str| {
-            snapshot.admit(HOLD, |mesh| {
-                let free = mesh.is_empty();
-                (i32::from(free), free.then(|| reading(name, "one.example.com")))
-            })
+            let verdict = snapshot.admit(change(reading(name, "one.example.com")), HOLD);
+            i32::from(verdict.denials.is_empty())
         };
         let admitted: i32 = std::thread::scope(|scope| {
             let writers = ["a", "b", "c"].map(|name| scope.spawn(move || admit(name)));
