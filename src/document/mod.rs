@@ -187,6 +187,7 @@ pub fn of(object: &Object<'_>, settings: &Settings) -> Option<&'static Document>
 /// What an object says; nothing if it carries no document.
 pub fn read(object: &Object<'_>, settings: &Settings) -> Reading {
     let mut reading = Reading::new(object.reference());
+    reading.version = object.metadata.resource_version.parse().ok();
     if let Some(document) = of(object, settings) {
         (document.read)(object, settings, &mut reading);
     }

@@ -43,6 +43,8 @@ pub struct Metadata<'a> {
     pub name: Cow<'a, str>,
     /// `namespace`; empty for cluster-scoped objects.
     pub namespace: Cow<'a, str>,
+    /// `resourceVersion`; empty for what is not stored.
+    pub resource_version: Cow<'a, str>,
     /// A `spec` that stands here by mistake, where it is lost.
     pub(crate) nested_spec: Option<&'a RawValue>,
     labels: Texts<'a>,
@@ -187,7 +189,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut metadata = Metadata::default();
                 let mut generate_name = Cow::default();
-                let mut seen = [false; 6];
+                let mut seen = [false; 7];
                 while let Some(BorrowedText(key)) = map.next_key()? {
                     match key.as_ref() {
                         "name" => {
@@ -201,6 +203,10 @@ impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
                         "namespace" => {
                             once(&mut seen[2], "metadata.namespace")?;
                             metadata.namespace = optional_text(&mut map)?;
+                        }
+                        "resourceVersion" => {
+                            once(&mut seen[6], "metadata.resourceVersion")?;
+                            metadata.resource_version = optional_text(&mut map)?;
                         }
                         "labels" => {
                             once(&mut seen[3], "metadata.labels")?;

@@ -21,6 +21,7 @@ use super::connections::{Connection, Phase};
 use super::duration;
 use super::metrics::hook_name;
 use crate::admission::{Answer, Asked, Decision, Hook};
+use crate::snapshot::Full;
 use crate::wire::NotAReview;
 
 /// How long a caller waits that does not say so: the API server's default.
@@ -146,10 +147,11 @@ fn answer(
     let Answer { body, decision } = caught(|| {
         let asked = Asked::read(hook, body, &app.settings).map_err(Refusal::NotAReview)?;
         asked.answer(|change| {
-            Ok(match app.hold {
+            match app.hold {
                 Some(hold) if caller.is_remembered() => app.snapshot.admit(change, hold),
-                _ => app.snapshot.judge(change),
-            })
+                _ => Ok(app.snapshot.judge(change)),
+            }
+            .map_err(|Full| Refusal::Shed("holds"))
         })
     })??;
     let took = begun.elapsed();
