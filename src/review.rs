@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::budget::Budget;
 use crate::mesh::{
-    Allow, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Reading,
+    Allow, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Position, Reading,
 };
 use crate::rule::{self, Finding, Key, Severity};
 
@@ -49,7 +50,7 @@ impl Verdict {
 }
 
 /// One object's change.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Change<'a> {
     /// What the object said before, if that came with the change and could be read.
     pub old: Option<Reading>,
@@ -61,11 +62,17 @@ pub struct Change<'a> {
     pub is_stored: bool,
     /// Who makes the change.
     pub user: Cow<'a, str>,
+    /// What judging it may cost.
+    pub budget: Budget<'a>,
 }
+
+/// How many claims may be looked at to judge one change, so that what it costs is bounded by what
+/// it says and not by the mesh: those of a hundred thousand members.
+pub const MOST_LOOKS: usize = 50_000_000;
 
 /// What one object's change brings.
 pub fn review(mesh: &Mesh, change: Change<'_>) -> Verdict {
-    let Change { old, new, is_update, .. } = change;
+    let Change { old, new, is_update, budget, .. } = change;
     let object = Arc::clone(&new.object);
     // An update that does not bring along what the object said is held against what is known of
     // it, so that its old mistakes stay old.
@@ -99,7 +106,7 @@ pub fn review(mesh: &Mesh, change: Change<'_>) -> Verdict {
     };
     let moves = local(&before) != local(&after);
     let judged = |members: &[Member]| -> Vec<Finding> {
-        let view = mesh.with(members);
+        let view = mesh.with(members).within(&budget);
         let mut findings: Vec<_> =
             members.iter().flat_map(|member| rule::judge(&view, member)).collect();
         if moves {
@@ -123,6 +130,10 @@ pub fn review(mesh: &Mesh, change: Change<'_>) -> Verdict {
         if !old_news || names.contains(&finding.member) {
             verdict.add(finding, old_news, &allows);
         }
+    }
+    if let (Some(end), Some(member)) = (budget.end(), after.first()) {
+        let place = Place::new(object, "metadata.name", Position::NONE);
+        verdict.denials.push(rule::too_complicated(member, &place, end));
     }
     verdict
 }

@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor
 use serde_json::value::RawValue;
 
 use super::node::{BorrowedText, Node, Value};
+use crate::budget::{Budget, Clock};
 use crate::mesh::ObjectRef;
 
 /// The prefix of every label and annotation of our own.
@@ -30,7 +31,31 @@ pub struct Object<'a> {
     pub metadata: Metadata<'a>,
     /// The file it comes from, for documents that carry no name.
     pub file: Option<Cow<'a, str>>,
+    /// How much of its fields may be read.
+    pub(crate) budget: ReadingBudget<'a>,
     fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+/// How many values an object's fields may hold, those of the texts that it carries included, and
+/// aliases as often as they are used: ten times what the largest real ones hold.
+pub(crate) const MOST_VALUES: usize = 100_000;
+
+/// A budget for the fields of one object.
+#[derive(Debug)]
+pub(crate) struct ReadingBudget<'a>(Budget<'a>);
+
+impl Default for ReadingBudget<'_> {
+    fn default() -> Self {
+        Self(Budget::of(MOST_VALUES))
+    }
+}
+
+impl<'a> std::ops::Deref for ReadingBudget<'a> {
+    type Target = Budget<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 /// Labels or annotations.
@@ -55,6 +80,13 @@ impl<'a> Object<'a> {
     /// Reads an object from its JSON.
     pub fn parse(json: &'a str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(json)
+    }
+
+    /// The same, of which no more is read once the time is up.
+    #[must_use]
+    pub fn until(self, clock: Option<Clock<'a>>) -> Self {
+        let ReadingBudget(budget) = self.budget;
+        Self { budget: ReadingBudget(budget.until(clock)), ..self }
     }
 
     /// The API group: what stands before the slash of `apiVersion`.
@@ -107,7 +139,7 @@ impl<'a> Object<'a> {
         if raw.get().len() > LARGEST_FIELD {
             return Err(Error::custom(format!("{name} is larger than {LARGEST_FIELD} bytes")));
         }
-        serde_json::from_str(raw.get()).map(Some)
+        Node::from_json(raw.get(), &self.budget).map(Some)
     }
 
     /// A field beside `metadata`, as text.

@@ -131,7 +131,9 @@ mod tests {
         let refused = large.find_map(|hold| insert(&mut holds, hold).err().map(|_| ()));
         assert_eq!((refused, holds.len()), (Some(()), 7));
         let objects: Vec<_> = holds.held.keys().cloned().collect();
-        objects.iter().for_each(|object| holds.remove(object));
+        for object in &objects {
+            holds.remove(object);
+        }
         assert_eq!((holds.bytes, holds.by_user.len()), (0, 0));
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::budget::Budget;
 use crate::document::{self, Object};
 use crate::settings::Settings;
 
@@ -13,7 +14,8 @@ fn reading(name: &str, host: &str) -> Reading {
 
 /// The change that creates an object, or updates it to say this.
 fn change(new: Reading) -> Change<'static> {
-    Change { old: None, new, is_update: true, is_stored: true, user: "admin".into() }
+    let budget = Budget::of(usize::MAX);
+    Change { old: None, new, is_update: true, is_stored: true, user: "admin".into(), budget }
 }
 
 fn snapshot() -> Snapshot {
@@ -124,7 +126,7 @@ fn what_there_is_no_room_to_hold_is_not_admitted() {
         let change = Change { user: user.into(), ..change(new) };
         snapshot.admit(change, HOLD).map(|verdict| verdict.denials.len())
     };
-    let admitted = (0..).take_while(|number| admit(*number, "a").is_ok()).count();
+    let admitted = (0..1_000).take_while(|number| admit(*number, "a").is_ok()).count();
     assert_eq!(snapshot.counts(), (0, admitted));
     assert_eq!(admit(1_000, "b"), Ok(0), "another user is not held up");
     snapshot.expire(Instant::now() + HOLD);
