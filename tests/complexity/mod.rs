@@ -4,12 +4,9 @@
 #[allow(unreachable_pub, reason = "the benchmark uses it too")]
 mod parts;
 
-use std::time::Duration;
-
 use isthmus::document::DOCUMENTS;
-use rustix::time::{ClockId, clock_gettime};
 
-use parts::{Kind, PARTS, Part, Works};
+use parts::{Kind, PARTS, Part, Works, cpu};
 
 /// The size of the shortest object, in bytes; the others are twice and four times as long.
 const SHORTEST: usize = 8 << 10;
@@ -63,12 +60,4 @@ fn dearer(part: &Part, kind: Kind) -> Option<String> {
         part.name,
         1 << n
     ))
-}
-
-/// How much of a processor this thread takes for some work.
-fn cpu(work: impl FnOnce()) -> Duration {
-    let now = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
-    let begun = now();
-    work();
-    now().checked_sub(begun).unwrap()
 }
