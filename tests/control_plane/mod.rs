@@ -14,4 +14,5 @@ pub(crate) mod plane;
 mod probe;
 mod replicas;
 mod transcript;
+mod unstored;
 mod writes;
