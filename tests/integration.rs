@@ -6,6 +6,7 @@ mod check;
 mod control_plane;
 mod descriptors;
 mod docs;
+mod faults;
 mod golden;
 mod laws;
 mod serve;

@@ -125,6 +125,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         tls_poll: args.tls.poll(),
         authority: None,
         callers: args.tls.callers(),
+        path_file: args.tls.path_file(),
         drain_delay: args.drain_delay,
         limits: Limits {
             connections: args.max_connections as usize,

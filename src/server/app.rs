@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::authority;
+use super::caller::Verification;
 use super::metrics::Metrics;
 use super::tls::Certificate;
 use crate::mesh::Mesh;
@@ -43,8 +44,8 @@ pub(super) struct App {
     pub(super) standing: Arc<Standing>,
     /// How long an admitted write counts that is not observed; nothing where no cluster is watched.
     pub(super) hold: Option<Duration>,
-    /// Whether callers have to show who they are.
-    pub(super) verifies_callers: bool,
+    /// How callers show who they are.
+    pub(super) verification: Verification,
     pub(super) metrics: Metrics,
     pub(super) certificate: Arc<Certificate>,
     /// How the authority of the certificate stands, where isthmus is that itself.
@@ -64,7 +65,7 @@ impl App {
         settings: Arc<Settings>,
         standing: Arc<Standing>,
         hold: Option<Duration>,
-        verifies_callers: bool,
+        verification: Verification,
         certificate: Arc<Certificate>,
         authority: Option<Arc<authority::Standing>>,
         limits: Limits,
@@ -74,7 +75,7 @@ impl App {
             settings,
             standing,
             hold,
-            verifies_callers,
+            verification,
             metrics: Metrics::new(authority.is_some()),
             certificate,
             authority,

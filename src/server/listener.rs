@@ -107,7 +107,12 @@ impl Endpoint {
             () = open.closed() => return,
         };
         match shaken {
-            Ok(stream) => self.http(stream, open).await,
+            Ok(stream) => {
+                if stream.get_ref().1.peer_certificates().is_some() {
+                    open.certify();
+                }
+                self.http(stream, open).await;
+            }
             Err(error) => {
                 self.app.metrics.handshake_failures.inc();
                 tracing::debug!(%error, "handshake failed");

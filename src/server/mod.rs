@@ -12,6 +12,7 @@ pub mod duration;
 mod issue;
 mod listener;
 mod metrics;
+pub(crate) mod paths;
 mod review;
 mod tls;
 mod upkeep;
@@ -32,6 +33,7 @@ use tokio::time::{sleep, timeout};
 pub use app::Limits;
 pub use callers::Callers;
 pub use issue::{Issued, issue};
+pub use paths::SecretPath;
 pub use tls::{Certificate, Source, TlsError};
 pub use validity::Validity;
 
@@ -42,6 +44,7 @@ use crate::standing::Standing;
 use crate::watch;
 use app::App;
 use authority::Keeper;
+use caller::Verification;
 use callers::Secured;
 use connections::Connections;
 use listener::Endpoint;
@@ -50,6 +53,8 @@ use listener::Endpoint;
 const ADMIN_CONNECTIONS: usize = 64;
 /// File descriptors that are no connections of the webhook.
 const OTHER_DESCRIPTORS: usize = ADMIN_CONNECTIONS + 64;
+/// What is told where anybody may say that he is the API server.
+const UNVERIFIED: &str = "callers cannot be verified, so nothing that is admitted is remembered until the cluster tells of it: give --tls-client-ca, --tls-secret or --tls-path-file";
 /// How often connections are looked at while they end.
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 
@@ -78,6 +83,8 @@ pub struct Config {
     pub authority: Option<authority::Config>,
     /// Who may call the webhook, where not everybody may.
     pub callers: Option<Callers>,
+    /// The file of the secret path that the API server calls, if it is in one.
+    pub path_file: Option<PathBuf>,
     /// How long to go on as before once it is said that the process ends.
     pub drain_delay: Duration,
     /// How much is done at once.
@@ -133,15 +140,20 @@ impl Server {
             config.cluster.as_ref().map(|_| watch::watches(&settings)).unwrap_or_default();
         let sources = watches.iter().map(ToString::to_string);
         let files = config.inventory.iter().map(|_| upkeep::INVENTORY.to_owned());
-        let keeper = config
-            .authority
-            .map(|authority| Keeper::new(authority, Arc::clone(&config.certificate)));
+        let are_kept = config.authority.is_some();
+        let verification = Verification::new(config.callers.is_some(), are_kept, config.path_file)?;
+        if config.cluster.is_some() && !verification.is_set_up() {
+            tracing::warn!("{UNVERIFIED}");
+        }
+        let keeper = config.authority.map(|authority| {
+            Keeper::new(authority, Arc::clone(&config.certificate), Arc::clone(&verification.paths))
+        });
         let keeper = keeper.transpose()?;
         let app = Arc::new(App::new(
             Arc::clone(&settings),
             Arc::new(Standing::new(files.chain(sources))),
             config.cluster.as_ref().map(|_| config.hold),
-            config.callers.is_some(),
+            verification,
             Arc::clone(&config.certificate),
             keeper.as_ref().map(Keeper::standing),
             config.limits,

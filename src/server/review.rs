@@ -8,6 +8,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use tokio::sync::OwnedSemaphorePermit;
@@ -16,7 +17,7 @@ use tokio::time::timeout_at;
 
 use super::app::App;
 use super::body::{self, Received, SMALL};
-use super::caller::Caller;
+use super::caller::{Caller, identify};
 use super::connections::{Connection, Phase};
 use super::duration;
 use super::metrics::hook_name;
@@ -39,7 +40,12 @@ pub(super) fn router(app: Arc<App>) -> Router {
     };
     Router::new()
         .route("/validate", route(Hook::Validate))
+        .route("/validate/{*secret}", route(Hook::Validate))
         .route("/mutate", route(Hook::Mutate))
+        .route("/mutate/{*secret}", route(Hook::Mutate))
+        // Of a webhook whose path was taken away.
+        .route("/", post(async |State(app): State<Arc<App>>, request| come_again(&app, request)))
+        .route_layer(from_fn_with_state(Arc::clone(&app), identify))
         .method_not_allowed_fallback(not_allowed)
         .fallback(not_found)
         .with_state(app)
@@ -68,7 +74,8 @@ pub(super) enum Refusal {
 
 async fn respond(app: &Arc<App>, hook: Hook, mut request: Request) -> Response {
     let connection = request.extensions_mut().remove::<Arc<Connection>>();
-    match review(app, hook, request, connection.as_deref()).await {
+    let caller = request.extensions_mut().remove().unwrap_or(Caller::Stranger);
+    match review(app, hook, caller, request, connection.as_deref()).await {
         Ok(body) => {
             let json = HeaderValue::from_static("application/json");
             ([(CONTENT_TYPE, json)], body).into_response()
@@ -80,6 +87,7 @@ async fn respond(app: &Arc<App>, hook: Hook, mut request: Request) -> Response {
 async fn review(
     app: &Arc<App>,
     hook: Hook,
+    caller: Caller,
     request: Request,
     connection: Option<&Connection>,
 ) -> Result<Vec<u8>, Refusal> {
@@ -95,7 +103,7 @@ async fn review(
     if let Some(connection) = connection {
         connection.enter(Phase::Review);
     }
-    decide(app, hook, Caller::of(app), received, deadline).await
+    decide(app, hook, caller, received, deadline).await
 }
 
 /// How long the caller waits.
@@ -268,6 +276,14 @@ pub(super) async fn not_found(State(app): State<Arc<App>>, request: Request) -> 
 /// Answers for methods that a path does not have.
 pub(super) async fn not_allowed(State(app): State<Arc<App>>, request: Request) -> Response {
     unrouted(&app, StatusCode::METHOD_NOT_ALLOWED, "it is not done by this method\n", request)
+}
+
+/// Answers calls of a path that this replica may have yet to hear of.
+pub(super) fn come_again(app: &App, request: Request) -> Response {
+    let text = "this path is not known here, or not yet\n";
+    let mut response = unrouted(app, StatusCode::SERVICE_UNAVAILABLE, text, request);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 fn unrouted(app: &App, status: StatusCode, text: &'static str, request: Request) -> Response {

@@ -50,13 +50,16 @@ pub(super) async fn inventory(
     }
 }
 
-/// Keeps the certificate and the callers' authority as their files say, for ever.
+/// Keeps the certificate, the callers' authority and the paths as their files say, for ever.
 pub(super) async fn certificate(app: Arc<App>, secured: Arc<Secured>, every: Duration) {
     loop {
-        sleep(every).await;
-        let (certificate, secured) = (Arc::clone(&app.certificate), Arc::clone(&secured));
-        let look = spawn_blocking(move || (certificate.refresh(), secured.refresh()));
-        let (renewed, callers) = match look.await {
+        app.verification.rest(every).await;
+        let (shared, secured) = (Arc::clone(&app), Arc::clone(&secured));
+        let look = spawn_blocking(move || {
+            let App { certificate, verification, .. } = &*shared;
+            (certificate.refresh(), secured.refresh(), verification.refresh())
+        });
+        let (renewed, callers, paths) = match look.await {
             Ok(found) => found,
             Err(error) => {
                 tracing::error!(%error, "the certificate could not be looked at");
@@ -80,6 +83,14 @@ pub(super) async fn certificate(app: Arc<App>, secured: Arc<Secured>, every: Dur
             Err(error) => {
                 app.metrics.certificate_errors.inc();
                 tracing::error!(%error, "the authority of callers is bad; the last good one stays");
+            }
+        }
+        match paths {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("the path that is called is another from now on"),
+            Err(error) => {
+                app.metrics.certificate_errors.inc();
+                tracing::error!(%error, "the file of the path is bad; the last good one stays");
             }
         }
     }

@@ -3,12 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::MutexGuard;
 
+use serde_json::Value as Json;
+
 use super::plane::{Output, Plane, exclusive};
 use crate::support::process::{Server, command};
 use crate::support::{TempDir, data, wait_for};
 
 /// The custom resources.
 pub(crate) const CRDS: &str = include_str!("crds.yaml");
+
+/// The secret path by which isthmus knows the API server.
+const PATH: &str = "5ec2e7000000000000000000000000af";
 
 /// A control plane for one test alone, with isthmus before it.
 pub(crate) struct Guarded {
@@ -56,8 +61,12 @@ impl Guarded {
         let certs = TempDir::new();
         let directory = certs.path().to_str().unwrap().to_owned();
         isthmus(&["certs", "--certs-dir", &directory]);
+        certs.write("path", PATH);
+        let path = certs.path().join("path").display().to_string();
         let kubeconfig = grant(plane, &[]);
-        let watched = ["--kubeconfig", kubeconfig.to_str().unwrap(), "--certs-dir", &directory];
+        let kubeconfig_file = kubeconfig.to_str().unwrap();
+        let watched =
+            ["--kubeconfig", kubeconfig_file, "--certs-dir", &directory, "--tls-path-file", &path];
         let isthmus = Server::launch_with(&[&watched, args].concat());
         isthmus.wait_ready();
         Self { isthmus, plane, kubeconfig, certs, _turn: turn }
@@ -73,6 +82,8 @@ impl Guarded {
             &format!("https://{}", self.isthmus.webhook),
             "--ca",
             self.certs.path().join("ca.pem").to_str().unwrap(),
+            "--path-file",
+            self.certs.path().join("path").to_str().unwrap(),
         ]);
         self.kubectl(&["apply", "-f", "-"], &webhooks).ok();
         let dry_run = ["create", "--dry-run=server", "-o=name", "-f", "-"];
@@ -86,6 +97,12 @@ impl Guarded {
         wait_for("the mutating webhook", || {
             self.kubectl(&dry_run, &changed).succeeded.then_some(())
         });
+    }
+
+    /// What isthmus answers to a review of the API server's.
+    #[track_caller]
+    pub(crate) fn asks(&self, review: &Json) -> Json {
+        self.isthmus.review(&format!("/validate/{PATH}"), review)
     }
 
     pub(crate) fn kubectl(&self, args: &[&str], stdin: &str) -> Output {

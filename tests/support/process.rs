@@ -31,6 +31,11 @@ impl Server {
         server
     }
 
+    /// The same, which looks at its certificates' files only when it has a reason to.
+    pub(crate) fn start_slow(inventory: &Path, args: &[&str]) -> Self {
+        Self::start(inventory, &[&["--tls-poll=1h"], args].concat())
+    }
+
     /// Starts one with this inventory, and waits until it listens.
     pub(crate) fn launch(inventory: &Path, args: &[&str]) -> Self {
         Self::launch_with(&[&["--inventory", inventory.to_str().unwrap()], args].concat())
@@ -44,11 +49,17 @@ impl Server {
 
     /// Starts the program by these arguments alone, and waits until it listens.
     pub(crate) fn run(args: &[&str]) -> Self {
+        Self::run_within(&[], args)
+    }
+
+    /// The same, in an environment of which this is part.
+    pub(crate) fn run_within(environment: &[(&str, &str)], args: &[&str]) -> Self {
         // A directory of its own, so that no certificates of the project are found.
         let directory = TempDir::new();
         let mut child = command(directory.path())
             .env("ISTHMUS_INVENTORY_POLL", "5ms")
             .env("ISTHMUS_TLS_POLL", "5ms")
+            .envs(environment.iter().copied())
             .args(args)
             .spawn()
             .unwrap();
