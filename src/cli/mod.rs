@@ -9,6 +9,7 @@ mod cluster;
 mod failure_policy;
 mod log;
 mod mesh;
+mod policy;
 mod probe;
 mod rbac;
 mod rules;
