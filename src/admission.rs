@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use crate::budget::{Budget, Clock, Exhausted};
 use crate::document::{self, Object};
 use crate::mesh::{Mesh, ObjectRef};
 use crate::report;
-use crate::review::{Change, Mildness, Verdict, review};
+use crate::review::{Change, MOST_LOOKS, Mildness, Verdict, review};
 use crate::settings::Settings;
 use crate::value::clipped;
 use crate::wire::{Cause, Details, Kind, NotAReview, Request, Response, Status};
@@ -84,7 +85,7 @@ impl Outcome {
 /// Answers the body of a call, held against a mesh. Only what is no review at all is an error;
 /// everything else has an answer with the request's uid.
 pub fn answer<'a>(mesh: &Mesh, hook: Hook, body: &'a [u8]) -> Result<Answer<'a>, NotAReview> {
-    let asked = Asked::read(hook, body, mesh.settings())?;
+    let asked = Asked::read(hook, body, mesh.settings(), None)?;
     let Ok(answer) = asked.answer(|change| Ok::<_, Infallible>(review(mesh, change)));
     Ok(answer)
 }
@@ -114,10 +115,16 @@ struct Settled {
 }
 
 impl<'a> Asked<'a> {
-    /// Reads the body of a call. Only what is no review at all is an error.
-    pub fn read(hook: Hook, body: &'a [u8], settings: &Settings) -> Result<Self, NotAReview> {
-        let request = Request::parse(body)?;
-        let question = question(hook, &request, body, settings)?;
+    /// Reads the body of a call, and gives up on what it asks once the time is up. Only what is no
+    /// review at all is an error.
+    pub fn read(
+        hook: Hook,
+        body: &'a [u8],
+        settings: &Settings,
+        clock: Option<Clock<'a>>,
+    ) -> Result<Self, NotAReview> {
+        let request = Request::parse(body)?.until(clock);
+        let question = question(hook, &request, body, settings, clock)?;
         Ok(Self { request, question })
     }
 
@@ -143,6 +150,7 @@ fn question<'a>(
     request: &Request<'a>,
     body: &'a [u8],
     settings: &Settings,
+    clock: Option<Clock<'a>>,
 ) -> Result<Question<'a>, NotAReview> {
     let writes_nothing = matches!(&*request.operation, "DELETE" | "CONNECT");
     if writes_nothing || !request.subresource.is_empty() {
@@ -157,13 +165,19 @@ fn question<'a>(
         return mutate(settings, request, object, body).map(Question::Settled);
     }
     let old = request.old_object.as_ref();
-    Ok(Question::Open(Change {
+    let change = Change {
         old: old.map(|old| document::read(old, settings)),
         new: document::read(object, settings),
         is_update: request.operation == "UPDATE",
         is_stored: !request.dry_run && !object.name().is_empty(),
         user: request.user.clone(),
-    }))
+        budget: Budget::of(MOST_LOOKS).until(clock),
+    };
+    // A call that times out would pass unseen where failures are ignored.
+    if let Some(end) = clock.filter(|is_up| is_up()).map(|_| Exhausted::Time) {
+        return Ok(Question::Settled(unreadable(request, &end.to_string())));
+    }
+    Ok(Question::Open(change))
 }
 
 /// The answer that tells a verdict.

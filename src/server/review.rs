@@ -22,12 +22,15 @@ use super::connections::{Connection, Phase};
 use super::duration;
 use super::metrics::hook_name;
 use crate::admission::{Answer, Asked, Decision, Hook};
+use crate::snapshot::Full;
 use crate::wire::NotAReview;
 
 /// How long a caller waits that does not say so: the API server's default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that the API server ever waits.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The part of the time that a caller waits in which its review is read and judged.
+const WORKING: f32 = 0.8;
 /// The longest text of a request that a log line repeats, in characters.
 const LONGEST_LOGGED: usize = 256;
 
@@ -126,16 +129,18 @@ async fn decide(
     deadline: Instant,
 ) -> Result<Vec<u8>, Refusal> {
     let begun = Instant::now();
+    // What is left is for the answer to get there.
+    let deadline = begun + deadline.saturating_duration_since(begun).mul_f32(WORKING);
     let under_way = UnderWay::begin(app)?;
     if received.bytes.len() <= SMALL {
-        return answer(app, hook, caller, &received.bytes, begun);
+        return answer(app, hook, caller, &received.bytes, begun, deadline);
     }
     let late = || Refusal::Shed("time");
     let turn = timeout_at(deadline.into(), Arc::clone(&app.large_reviews).acquire_owned());
     let turn = turn.await.map_err(|_| late())?;
     let shared = Arc::clone(app);
     let answered = spawn_blocking(move || {
-        let answered = answer(&shared, hook, caller, &received.bytes, begun);
+        let answered = answer(&shared, hook, caller, &received.bytes, begun, deadline);
         drop((turn, received, under_way));
         answered
     });
@@ -150,14 +155,18 @@ fn answer(
     caller: Caller,
     body: &[u8],
     begun: Instant,
+    deadline: Instant,
 ) -> Result<Vec<u8>, Refusal> {
+    let is_up = || Instant::now() >= deadline;
     let Answer { body, decision } = caught(|| {
-        let asked = Asked::read(hook, body, &app.settings).map_err(Refusal::NotAReview)?;
+        let asked =
+            Asked::read(hook, body, &app.settings, Some(&is_up)).map_err(Refusal::NotAReview)?;
         asked.answer(|change| {
-            Ok(match app.hold {
+            match app.hold {
                 Some(hold) if caller.is_remembered() => app.snapshot.admit(change, hold),
-                _ => app.snapshot.judge(change),
-            })
+                _ => Ok(app.snapshot.judge(change)),
+            }
+            .map_err(|Full| Refusal::Shed("holds"))
         })
     })??;
     let took = begun.elapsed();
