@@ -201,8 +201,8 @@ impl Api {
         self.send("POST", path, JSON, &member)
     }
 
-    /// Creates what is admitted, as a dry run; the status, if there is an answer.
-    pub(crate) fn try_good(&mut self) -> std::io::Result<u16> {
+    /// Creates what is admitted, as a dry run; what is told where it is not.
+    pub(crate) fn try_good(&mut self) -> Result<(), String> {
         let member = json!({
             "apiVersion": "deckhouse.io/v1alpha1", "kind": "IstioMulticluster",
             "metadata": {"name": "call"}, "spec": {"metadataEndpoint": GOOD},
@@ -212,8 +212,12 @@ impl Api {
             "POST /apis/deckhouse.io/v1alpha1/istiomulticlusters?dryRun=All HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN}\r\n{JSON}\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        self.0.write(head.as_bytes())?;
-        self.0.answer().map(|answer| answer.status)
+        let answer = self.0.write(head.as_bytes()).and_then(|()| self.0.answer());
+        match answer {
+            Ok(answer) if answer.status == 201 => Ok(()),
+            Ok(answer) => Err(answer.text()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Json {

