@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Semaphore;
 
 use super::authority;
 use super::metrics::Metrics;
+use super::sample::Sample;
 use super::tls::Certificate;
 use crate::mesh::Mesh;
 use crate::snapshot::Snapshot;
@@ -51,6 +53,8 @@ pub(super) struct App {
     pub(super) reviews: Arc<Semaphore>,
     /// How many reviews of large bodies are made at once.
     pub(super) large_reviews: Arc<Semaphore>,
+    /// Which calls that are no reviews are logged.
+    pub(super) sample: Sample,
     draining: AtomicBool,
 }
 
@@ -62,18 +66,20 @@ impl App {
         certificate: Arc<Certificate>,
         authority: Option<Arc<authority::Standing>>,
         limits: Limits,
+        lost_log_lines: Counter,
     ) -> Self {
         Self {
             snapshot,
             standing,
             hold,
-            metrics: Metrics::new(authority.is_some()),
+            metrics: Metrics::new(authority.is_some(), lost_log_lines),
             certificate,
             authority,
             limits,
             memory: Arc::new(Semaphore::new(limits.body_memory / MEMORY_UNIT)),
             reviews: Arc::new(Semaphore::new(limits.reviews)),
             large_reviews: Arc::new(Semaphore::new(LARGE_REVIEWS)),
+            sample: Sample::default(),
             draining: AtomicBool::new(false),
         }
     }

@@ -111,7 +111,7 @@ struct BuildLabels {
 
 impl Metrics {
     /// All of them; those of an authority only where isthmus is one.
-    pub(super) fn new(is_authority: bool) -> Self {
+    pub(super) fn new(is_authority: bool, lost_log_lines: Counter) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("isthmus"),
             reviews: Family::default(),
@@ -143,6 +143,8 @@ impl Metrics {
             ready: Gauge::default(),
         };
         metrics.register();
+        let help = "Lines of the log that were not written: nobody read them in time, or it failed";
+        metrics.registry.register("lost_log_lines", help, lost_log_lines);
         if is_authority {
             metrics.register_authority();
         }

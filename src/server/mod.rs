@@ -12,6 +12,7 @@ mod issue;
 mod listener;
 mod metrics;
 mod review;
+mod sample;
 mod tls;
 mod upkeep;
 mod validity;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use kube::Client;
+use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -82,6 +84,8 @@ pub struct Config {
     pub drain_delay: Duration,
     /// How much is done at once.
     pub limits: Limits,
+    /// How many lines of the log were lost.
+    pub lost_log_lines: Counter,
 }
 
 /// A server that listens already.
@@ -144,6 +148,7 @@ impl Server {
             Arc::clone(&config.certificate),
             keeper.as_ref().map(Keeper::standing),
             config.limits,
+            config.lost_log_lines,
         ));
         let secured = Arc::new(Secured::new(Arc::clone(&config.certificate), config.callers)?);
         let client_timeout = config.limits.client_timeout;

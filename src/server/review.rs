@@ -182,7 +182,10 @@ fn refused(app: &App, hook: Hook, refusal: &Refusal) -> Response {
         Refusal::Panic => drop(app.metrics.panics.inc()),
         _ => {}
     }
-    tracing::warn!(hook = hook_name(hook), status = status.as_u16(), reason = told, "call refused");
+    if let Some(suppressed) = app.sample.take(told) {
+        let (hook, status) = (hook_name(hook), status.as_u16());
+        tracing::warn!(hook, status, reason = told, suppressed, "call refused");
+    }
     let mut response = (status, text + "\n").into_response();
     let headers = response.headers_mut();
     if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -262,6 +265,11 @@ pub(super) async fn not_allowed(State(app): State<Arc<App>>, request: Request) -
 
 fn unrouted(app: &App, status: StatusCode, text: &'static str, request: Request) -> Response {
     app.metrics.refused(status.as_u16());
+    if let Some(suppressed) = app.sample.take(text) {
+        // Not the path, which may be one that is kept secret.
+        let reason = text.trim_end();
+        tracing::warn!(status = status.as_u16(), reason, suppressed, "call refused");
+    }
     let (head, body) = request.into_parts();
     body::linger(app, &head.headers, body);
     (status, text).into_response()
