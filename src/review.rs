@@ -1,10 +1,12 @@
 //! What a change adds: the only place that compares before and after.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::budget::Budget;
 use crate::mesh::{
-    Allow, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Reading,
+    Allow, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Position, Reading,
 };
 use crate::rule::{self, Finding, Key, Severity};
 
@@ -47,9 +49,35 @@ impl Verdict {
     }
 }
 
-/// What one object's change from `old` to `new` brings. Without an `old` the object is created.
-pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
+/// One object's change.
+#[derive(Debug)]
+pub struct Change<'a> {
+    /// What the object said before, if that came with the change and could be read.
+    pub old: Option<Reading>,
+    /// What it says from now on.
+    pub new: Reading,
+    /// Whether the object is there already.
+    pub is_update: bool,
+    /// Whether the object will be stored if nothing is said against it.
+    pub is_stored: bool,
+    /// Who makes the change.
+    pub user: Cow<'a, str>,
+    /// What judging it may cost.
+    pub budget: Budget<'a>,
+}
+
+/// How many claims may be looked at to judge one change, so that what it costs is bounded by what
+/// it says and not by the mesh: those of a hundred thousand members.
+pub const MOST_LOOKS: usize = 50_000_000;
+
+/// What one object's change brings.
+pub fn review(mesh: &Mesh, change: Change<'_>) -> Verdict {
+    let Change { old, new, is_update, budget, .. } = change;
     let object = Arc::clone(&new.object);
+    // An update that does not bring along what the object said is held against what is known of
+    // it, so that its old mistakes stay old.
+    let known = || Some(mesh.reading_of(&object)).filter(|known| !known.statements.is_empty());
+    let old = old.or_else(|| if is_update { known() } else { None });
     let unchanged = old.as_ref().is_some_and(|old| old.statements == new.statements);
     let allows = allows(new.claims());
     let mut verdict = Verdict { notes: notes(old.as_ref(), &new), ..Verdict::default() };
@@ -78,7 +106,7 @@ pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
     };
     let moves = local(&before) != local(&after);
     let judged = |members: &[Member]| -> Vec<Finding> {
-        let view = mesh.with(members);
+        let view = mesh.with(members).within(&budget);
         let mut findings: Vec<_> =
             members.iter().flat_map(|member| rule::judge(&view, member)).collect();
         if moves {
@@ -102,6 +130,10 @@ pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
         if !old_news || names.contains(&finding.member) {
             verdict.add(finding, old_news, &allows);
         }
+    }
+    if let (Some(end), Some(member)) = (budget.end(), after.first()) {
+        let place = Place::new(object, "metadata.name", Position::NONE);
+        verdict.denials.push(rule::too_complicated(member, &place, end));
     }
     verdict
 }

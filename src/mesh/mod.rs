@@ -191,12 +191,22 @@ impl Mesh {
             let claims = member.claims().iter().filter(|claim| claim.place.object == *object);
             (Arc::clone(member.name()), claims.cloned().collect())
         });
-        Reading { object: Arc::clone(object), statements: statements.collect() }
+        Reading { object: Arc::clone(object), version: None, statements: statements.collect() }
+    }
+
+    /// Whether this is what an object says as it stands.
+    pub fn says(&self, reading: &Reading) -> bool {
+        let said = reading.statements.iter().filter(|(_, claims)| !claims.is_empty());
+        self.spoken_of(&reading.object).count() == said.clone().count()
+            && said.clone().all(|(name, claims)| {
+                let standing = self.member(name).map_or(&[][..], Member::claims).iter();
+                standing.filter(|claim| claim.place.object == reading.object).eq(claims)
+            })
     }
 
     /// Takes in what an object says now, in place of all it said before.
     pub fn apply(&mut self, reading: Reading) {
-        let Reading { object, statements } = reading;
+        let Reading { object, statements, .. } = reading;
         let spoken_of = self.spoken_of.remove(&object);
         for name in spoken_of.iter().flat_map(|names| names.from(None)) {
             if !statements.iter().any(|(member, _)| member == name) {

@@ -14,6 +14,9 @@ const USUAL_CLAIMS: usize = 8;
 pub struct Reading {
     /// The object.
     pub object: Arc<ObjectRef>,
+    /// The object's `resourceVersion`, where it has one: of two readings of one object, the one
+    /// with the greater version is the newer one.
+    pub version: Option<u64>,
     /// What it says of each member, in the order of the document.
     pub statements: Vec<(MemberName, Vec<Claim>)>,
 }
@@ -21,7 +24,7 @@ pub struct Reading {
 impl Reading {
     /// A reading of an object that says nothing yet.
     pub fn new(object: ObjectRef) -> Self {
-        Self { object: Arc::new(object), statements: Vec::new() }
+        Self { object: Arc::new(object), version: None, statements: Vec::new() }
     }
 
     /// Notes what the object says of a member at a field.
@@ -102,7 +105,7 @@ impl Reading {
                 claim.place.object = Arc::clone(&object);
             }
         }
-        Self { object, statements }
+        Self { object, version: self.version, statements }
     }
 
     /// The same with the status of what stands: an API server strips it from what people write,
@@ -124,7 +127,7 @@ impl Reading {
     /// top.
     #[must_use]
     pub fn split_off(&mut self, field: &str, object: Arc<ObjectRef>) -> Self {
-        let mut other = Self { object, statements: Vec::new() };
+        let mut other = Self { object, version: None, statements: Vec::new() };
         for (member, claims) in &mut self.statements {
             let below = |claim: &Claim| -> Option<String> {
                 Some(claim.place.path().strip_prefix(field)?.strip_prefix('.')?.to_owned())
@@ -145,6 +148,14 @@ impl Reading {
     /// All that it says, whichever member it says it of.
     pub fn claims(&self) -> impl Iterator<Item = &Claim> {
         self.statements.iter().flat_map(|(_, claims)| claims)
+    }
+
+    /// How many bytes it takes in memory, roughly.
+    pub fn bytes(&self) -> usize {
+        let claims = |(name, claims): &(MemberName, Vec<Claim>)| {
+            size_of_val(name) + name.len() + claims.iter().map(Claim::bytes).sum::<usize>()
+        };
+        size_of_val(self) + self.statements.iter().map(claims).sum::<usize>()
     }
 
     /// What it says of one member.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Fact, Member, MemberName, Mesh, Network, StatedDomain};
+use crate::budget::Budget;
 use crate::settings::Settings;
 use crate::value::{ClusterUuid, Subnet};
 
@@ -18,12 +19,25 @@ pub struct View<'a> {
     changed: &'a [Member],
     /// Nearly every rule asks for it.
     local: Option<&'a Member>,
+    /// What judging may cost; each member that is looked at costs a unit.
+    budget: Option<&'a Budget<'a>>,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(mesh: &'a Mesh, changed: &'a [Member]) -> Self {
-        let view = Self { mesh, changed, local: None };
+        let view = Self { mesh, changed, local: None, budget: None };
         Self { local: view.member(&mesh.settings.local_member), ..view }
+    }
+
+    /// The same, for as long as the budget lasts: what is looked up after that is not found.
+    #[must_use]
+    pub fn within(self, budget: &'a Budget<'a>) -> Self {
+        Self { budget: Some(budget), ..self }
+    }
+
+    /// Spends what looking at so many claims costs; says whether to go on.
+    pub fn spend(&self, units: usize) -> bool {
+        self.budget.is_none_or(|budget| budget.spend(units).is_ok())
     }
 
     /// The operator's settings.
@@ -199,9 +213,10 @@ impl<'a> View<'a> {
         judged: &Member,
         names: impl Iterator<Item = &'n MemberName>,
     ) -> impl Iterator<Item = &'a Member> {
-        let (mesh, changed) = (self.mesh, self.changed);
+        let (view, mesh, changed) = (*self, self.mesh, self.changed);
         let judged = Arc::clone(judged.name());
         names
+            .take_while(move |_| view.spend(1))
             .filter(move |name| **name != judged && !changed.iter().any(|c| c.name() == *name))
             .filter_map(move |name| mesh.members.get(name))
     }

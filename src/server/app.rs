@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Semaphore;
 
 use super::authority;
@@ -12,6 +11,7 @@ use super::metrics::Metrics;
 use super::sample::Sample;
 use super::tls::Certificate;
 use crate::mesh::Mesh;
+use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::standing::Standing;
 
@@ -36,12 +36,16 @@ pub struct Limits {
 
 /// What all parts of the server share.
 pub(super) struct App {
+    /// What an operator decides for the mesh.
+    pub(super) settings: Arc<Settings>,
     /// The mesh that reviews are held against.
     pub(super) snapshot: Arc<Snapshot>,
     /// How well that is known.
     pub(super) standing: Arc<Standing>,
     /// How long an admitted write counts that is not observed; nothing where no cluster is watched.
     pub(super) hold: Option<Duration>,
+    /// Whether callers have to show who they are.
+    pub(super) verifies_callers: bool,
     pub(super) metrics: Metrics,
     pub(super) certificate: Arc<Certificate>,
     /// How the authority of the certificate stands, where isthmus is that itself.
@@ -60,19 +64,21 @@ pub(super) struct App {
 
 impl App {
     pub(super) fn new(
-        snapshot: Arc<Snapshot>,
+        settings: Arc<Settings>,
         standing: Arc<Standing>,
         hold: Option<Duration>,
+        verifies_callers: bool,
         certificate: Arc<Certificate>,
         authority: Option<Arc<authority::Standing>>,
         limits: Limits,
-        lost_log_lines: Counter,
     ) -> Self {
         Self {
-            snapshot,
+            snapshot: Arc::new(Snapshot::new(Mesh::new(Arc::clone(&settings)))),
+            settings,
             standing,
             hold,
-            metrics: Metrics::new(authority.is_some(), lost_log_lines),
+            verifies_callers,
+            metrics: Metrics::new(authority.is_some()),
             certificate,
             authority,
             limits,

@@ -111,7 +111,7 @@ struct BuildLabels {
 
 impl Metrics {
     /// All of them; those of an authority only where isthmus is one.
-    pub(super) fn new(is_authority: bool, lost_log_lines: Counter) -> Self {
+    pub(super) fn new(is_authority: bool) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("isthmus"),
             reviews: Family::default(),
@@ -143,12 +143,16 @@ impl Metrics {
             ready: Gauge::default(),
         };
         metrics.register();
-        let help = "Lines of the log that were not written: nobody read them in time, or it failed";
-        metrics.registry.register("lost_log_lines", help, lost_log_lines);
         if is_authority {
             metrics.register_authority();
         }
         metrics
+    }
+
+    /// Tells also of the lines of the log that were lost.
+    pub(super) fn add_lost_log_lines(&mut self, lost: Counter) {
+        let help = "Lines of the log that were not written: nobody read them in time, or it failed";
+        self.registry.register("lost_log_lines", help, lost);
     }
 
     /// Counts a decision.

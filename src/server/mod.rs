@@ -5,6 +5,7 @@ mod app;
 mod audit;
 pub mod authority;
 mod body;
+mod caller;
 mod callers;
 mod connections;
 pub mod duration;
@@ -39,7 +40,6 @@ pub use validity::Validity;
 use crate::inventory::Inventory;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
-use crate::snapshot::Snapshot;
 use crate::standing::Standing;
 use crate::watch;
 use app::App;
@@ -141,15 +141,17 @@ impl Server {
             .authority
             .map(|authority| Keeper::new(authority, Arc::clone(&config.certificate)));
         let keeper = keeper.transpose()?;
-        let app = Arc::new(App::new(
-            Arc::new(Snapshot::new(Mesh::new(Arc::clone(&settings)))),
+        let mut app = App::new(
+            Arc::clone(&settings),
             Arc::new(Standing::new(files.chain(sources))),
             config.cluster.as_ref().map(|_| config.hold),
+            config.callers.is_some(),
             Arc::clone(&config.certificate),
             keeper.as_ref().map(Keeper::standing),
             config.limits,
-            config.lost_log_lines,
-        ));
+        );
+        app.metrics.add_lost_log_lines(config.lost_log_lines);
+        let app = Arc::new(app);
         let secured = Arc::new(Secured::new(Arc::clone(&config.certificate), config.callers)?);
         let client_timeout = config.limits.client_timeout;
         let endpoint = Endpoint {

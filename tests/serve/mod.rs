@@ -7,7 +7,7 @@ mod hostile;
 mod inventory;
 mod lifecycle;
 mod observed;
-mod sinks;
 mod protocol;
 mod recorded;
+mod sinks;
 mod slow;

@@ -45,7 +45,8 @@ impl Server {
     /// Starts one with this inventory that logs into this, and waits until it is ready.
     pub(crate) fn logging_into(stderr: Stdio, inventory: &Path, args: &[&str]) -> Self {
         let inventory = inventory.to_str().unwrap();
-        let serve = ["serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--inventory", inventory];
+        let serve =
+            ["serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--inventory", inventory];
         let server = Self::run_into(stderr, &[&serve, args].concat());
         server.wait_ready();
         server
