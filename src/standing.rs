@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -61,16 +61,17 @@ impl Standing {
         before > 0 && after == 0
     }
 
-    /// Notes that a source does not tell of changes any more; says whether it is the first one that
-    /// is lost.
-    pub fn lose(&self, name: &str, why: &str) -> bool {
+    /// Notes that a source does not tell of changes any more, and has been silent for so long; says
+    /// whether it is the first one that is lost.
+    pub fn lose(&self, name: &str, why: &str, silent_for: Duration) -> bool {
         let (before, after) = self.change(name, |source| {
             source.lost = true;
             if let Some(missing) = &mut source.missing {
                 why.clone_into(missing);
             }
             if std::mem::take(&mut source.live) {
-                source.complete = Some(Instant::now());
+                let now = Instant::now();
+                source.complete = Some(now.checked_sub(silent_for).unwrap_or(now));
             }
         });
         before == 0 && after > 0
@@ -148,7 +149,7 @@ mod tests {
         let standing = Standing::new(names.map(str::to_owned));
         let told = |name: &str| -> (usize, usize) {
             (0..ROUNDS).fold((0, 0), |(lost, back), _| {
-                let lost = lost + usize::from(standing.lose(name, "it is gone"));
+                let lost = lost + usize::from(standing.lose(name, "it is gone", Duration::ZERO));
                 (lost, back + usize::from(standing.live(name)))
             })
         };
