@@ -1,5 +1,6 @@
 //! A cluster that isthmus guards.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::MutexGuard;
 
@@ -90,6 +91,15 @@ impl Guarded {
 
     pub(crate) fn kubectl(&self, args: &[&str], stdin: &str) -> Output {
         self.plane.kubectl(args, stdin)
+    }
+
+    /// A kubeconfig of isthmus that leads to the cluster by another address.
+    pub(crate) fn kubeconfig_by(&self, address: SocketAddr) -> PathBuf {
+        let text = std::fs::read_to_string(&self.kubeconfig).unwrap();
+        let path = self.certs.path().join("by-another-address.kubeconfig");
+        let text = text.replace(&self.plane.api().to_string(), &address.to_string());
+        std::fs::write(&path, text).unwrap();
+        path
     }
 
     /// What another command of isthmus prints in a directory, with the rights that the server has.

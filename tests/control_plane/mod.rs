@@ -13,5 +13,6 @@ mod outages;
 pub(crate) mod plane;
 mod probe;
 mod replicas;
+mod silence;
 mod transcript;
 mod writes;
