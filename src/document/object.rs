@@ -206,7 +206,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for Object<'a> {
 }
 
 /// The most fields an object may have beside `metadata`.
-const MOST_FIELDS: usize = 1000;
+const MOST_FIELDS: usize = 256;
 
 impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -103,8 +103,12 @@ fn the_cluster_counts_before_files_and_files_remain_when_it_forgets() {
 #[test]
 fn an_old_object_is_believed_unless_the_watch_knows_better() {
     let snapshot = snapshot();
-    let versioned = |host: &str, version| Reading { version: Some(version), ..reading("a", host) };
-    snapshot.observe(Reading { version: Some(5), ..reading("b", "b.example.com") });
+    let versioned = |host: &str, version| {
+        let mut reading = reading("a", host);
+        reading.version = Some(version);
+        reading
+    };
+    snapshot.observe(reading("b", "b.example.com"));
     snapshot.observe(versioned("a.example.com", 5));
     // It claims that its object has said all along what clashes with another member.
     let denied = |old: Reading| {
