@@ -96,6 +96,21 @@ impl Standing {
         self.sources().values().map(Source::age).fold(0.0, f64::max)
     }
 
+    /// What of the mesh has not been known for longer than that, and for how long at least one
+    /// part of it; nothing if all is.
+    pub fn stale(&self, longer_than: Duration) -> Option<(String, Duration)> {
+        let sources = self.sources();
+        let aged = sources.iter().map(|(name, source)| (name, source.age()));
+        let stale: Vec<_> = aged.filter(|(_, age)| *age > longer_than.as_secs_f64()).collect();
+        let oldest = stale.iter().map(|(_, age)| *age).fold(0.0, f64::max);
+        let oldest = Duration::try_from_secs_f64(oldest).unwrap_or(Duration::MAX);
+        match stale.as_slice() {
+            [] => None,
+            [(name, _)] => Some(((*name).clone(), oldest)),
+            _ => Some(("the cluster".to_owned(), oldest)),
+        }
+    }
+
     /// Waits until every source was read.
     pub async fn complete(&self) {
         let mut complete = self.complete.subscribe();
@@ -141,6 +156,26 @@ mod tests {
     use std::thread;
 
     use super::*;
+
+    #[test]
+    fn what_is_older_than_that_is_named() {
+        let minute = Duration::from_mins(1);
+        let standing = Standing::new(["a", "b", "files"].map(str::to_owned));
+        for name in ["a", "b"] {
+            standing.live(name);
+        }
+        standing.looked_at("files", None, true);
+        assert_eq!(standing.stale(minute), None);
+        standing.lose("a", "it is gone", Duration::ZERO);
+        assert_eq!(standing.stale(minute), None, "it has not been lost for long");
+        standing.live("a");
+        standing.lose("a", "it is gone", 3 * minute);
+        let (what, age) = standing.stale(minute).unwrap();
+        assert!(what == "a" && age >= 3 * minute, "{what} {age:?}");
+        standing.lose("b", "it is gone", 2 * minute);
+        let (what, age) = standing.stale(minute).unwrap();
+        assert!(what == "the cluster" && age >= 3 * minute, "{what} {age:?}");
+    }
 
     #[test]
     fn each_loss_of_the_first_is_told_once_and_so_is_each_return_of_the_last() {

@@ -21,6 +21,7 @@ use super::connections::{Connection, Phase};
 use super::duration;
 use super::metrics::hook_name;
 use crate::admission::{Answer, Asked, Decision, Hook};
+use crate::report;
 use crate::snapshot::Full;
 use crate::wire::NotAReview;
 
@@ -30,6 +31,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The part of the time that a caller waits in which its review is read and judged.
 const WORKING: f32 = 0.8;
+/// How old what a review is held against may be without a warning.
+const OUTDATED: Duration = Duration::from_mins(1);
 /// The longest text of a request that a log line repeats, in characters.
 const LONGEST_LOGGED: usize = 256;
 
@@ -153,7 +156,7 @@ fn answer(
     let Answer { body, decision } = caught(|| {
         let asked =
             Asked::read(hook, body, &app.settings, Some(&is_up)).map_err(Refusal::NotAReview)?;
-        asked.answer(|change| {
+        asked.by_outdated(outdated(app)).answer(|change| {
             match app.hold {
                 Some(hold) if caller.is_remembered() => app.snapshot.admit(change, hold),
                 _ => Ok(app.snapshot.judge(change)),
@@ -165,6 +168,12 @@ fn answer(
     app.metrics.decided(hook, &decision, took);
     log(hook, &decision, took);
     Ok(body)
+}
+
+/// What is told of knowledge that is too old to say nothing about it.
+fn outdated(app: &App) -> Option<String> {
+    let (what, age) = app.standing.stale(OUTDATED)?;
+    Some(report::outdated(&what, age.as_secs()))
 }
 
 /// A fault of ours costs one review, not the server.

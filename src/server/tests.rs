@@ -6,12 +6,15 @@ use std::net::SocketAddr;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
 use futures_util::stream;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use serde_json::{Value as Json, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tower::ServiceExt;
 
 use super::authority::Terms;
 use super::supervise::TOO_MANY;
@@ -186,4 +189,36 @@ async fn a_mesh_that_is_half_changed_ends_the_process() {
     assert_eq!(app.faults(), ["a fault of isthmus itself has left the mesh half changed"]);
     let ended = timeout(PATIENCE, running.until_the_end(|_| ())).await.unwrap();
     assert_eq!(ended.unwrap_err().to_string(), HALF_CHANGED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verdict_that_rests_on_old_knowledge_says_so() {
+    let (running, _, _) = start().await;
+    let app = Arc::clone(&running.app);
+    wait_for("the mesh to be read", async || app.faults().is_empty()).await;
+    let object = |host: &str| {
+        json!({
+            "apiVersion": "deckhouse.io/v1alpha1", "kind": "IstioMulticluster",
+            "metadata": {"name": "peer"},
+            "spec": {"metadataEndpoint": format!("https://{host}.example.com/metadata/")},
+        })
+    };
+    let warnings = async |host: &str| {
+        let kind =
+            json!({"group": "deckhouse.io", "version": "v1alpha1", "kind": "IstioMulticluster"});
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+            "uid": "x", "kind": kind, "name": "peer", "operation": "UPDATE", "dryRun": true,
+            "object": object(host), "oldObject": object("old"),
+        }});
+        let request = Request::post("/validate").body(Body::from(review.to_string())).unwrap();
+        let answer = review::router(Arc::clone(&app)).oneshot(request).await.unwrap();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        serde_json::from_slice::<Json>(&body).unwrap()["response"]["warnings"].to_string()
+    };
+    let told = "isthmus could not read istiomulticlusters.deckhouse.io for 3 min; this was judged by what it knew before";
+    assert!(!warnings("new").await.contains("could not read"));
+    let silent_for = Duration::from_secs(3 * 60 + 1);
+    app.standing.lose("istiomulticlusters.deckhouse.io", "it is silent", silent_for);
+    assert!(warnings("new").await.starts_with(&format!("[\"{told}\"")));
+    assert!(!warnings("old").await.contains("could not read"), "it says nothing new");
 }
