@@ -19,7 +19,7 @@ STATIC_RUSTFLAGS := -C target-feature=+crt-static \
 	--remap-path-prefix=$(CURDIR)=/isthmus --remap-path-prefix=$(CARGO_HOME)=/cargo
 STATIC_CFLAGS := -g0 -ffile-prefix-map=$(CURDIR)=/isthmus -ffile-prefix-map=$(CARGO_HOME)=/cargo
 
-.PHONY: help run demo test format lint core unit control-plane docs deny bench golden release static \
+.PHONY: help run demo test format lint core unit faults control-plane docs deny bench golden release static \
 	image dist clean
 
 help: ## Print what can be made.
@@ -48,6 +48,9 @@ core: ## Check that the core builds without anything that does I/O.
 
 unit: control-plane ## Run every test.
 	$(CARGO) test --locked --lib --test integration
+
+faults: control-plane ## Run the tests of faults that take minutes to show.
+	$(CARGO) test --locked --test integration faults:: -- --ignored
 
 control-plane: ## Build the etcd, kube-apiserver, kubectl and helm that tests and demo start, once.
 	@test -n "$$KUBEBUILDER_ASSETS" || tests/control-plane/build

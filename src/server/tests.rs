@@ -121,7 +121,7 @@ async fn ask(address: SocketAddr, path: &str) -> String {
     answer
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_task_that_panics_is_counted_and_begun_anew_and_readiness_falls_if_it_repeats() {
     let (running, webhook, admin) = start().await;
     let app = Arc::clone(&running.app);
@@ -179,7 +179,7 @@ async fn a_task_that_panics_is_counted_and_begun_anew_and_readiness_falls_if_it_
     assert_eq!(app.snapshot.read(Mesh::len), members);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_mesh_that_is_half_changed_ends_the_process() {
     let (running, _, _) = start().await;
     let app = Arc::clone(&running.app);
@@ -191,7 +191,7 @@ async fn a_mesh_that_is_half_changed_ends_the_process() {
     assert_eq!(ended.unwrap_err().to_string(), HALF_CHANGED);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_verdict_that_rests_on_old_knowledge_says_so() {
     let (running, _, _) = start().await;
     let app = Arc::clone(&running.app);

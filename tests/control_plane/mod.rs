@@ -8,6 +8,7 @@ mod documents;
 pub(crate) mod guarded;
 mod istio_remote;
 mod judged;
+mod killed;
 mod mesh_networks;
 mod outages;
 pub(crate) mod plane;

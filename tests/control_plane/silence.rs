@@ -1,7 +1,8 @@
 //! An API server that is connected and says nothing: told of, survived, and over when it is over.
 
+mod faults;
+
 use super::guarded::{CRDS, Guarded, member};
-use super::plane::Plane;
 use crate::support::cable::Cable;
 use crate::support::process::Server;
 
@@ -80,26 +81,4 @@ fn one_watch_that_goes_silent_is_begun_anew() {
     let lost = server.log_lines().into_iter().filter(|line| line["level"] == "ERROR");
     let watches: Vec<_> = lost.map(|line| line["watch"].clone()).collect();
     assert_eq!(watches, ["istiomulticlusters.deckhouse.io"], "{}", server.logged());
-}
-
-/// These take minutes; `make faults` runs them.
-mod faults {
-    use super::*;
-
-    #[test]
-    #[ignore = "takes a minute: `make faults`"]
-    fn a_way_that_goes_dead_is_noticed_where_no_resource_is_installed() {
-        is_noticed_in_a_black_hole("");
-    }
-
-    #[test]
-    #[ignore = "takes a minute: `make faults`"]
-    fn an_api_server_that_stands_still_is_noticed_and_recovered_from() {
-        let cluster = Guarded::start_unasked();
-        let plane: &Plane = cluster.plane;
-        plane.while_api_server_sleeps(|| notices(&cluster.isthmus));
-        recovers(&cluster.isthmus);
-        cluster.create(&member("later", "https://istio.later.example.com/metadata/")).ok();
-        cluster.wait_watched(1);
-    }
 }

@@ -1,6 +1,7 @@
 //! A way to a server that can go dead without a word: nothing that is sent arrives any more, and
 //! nobody is told.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -31,6 +32,12 @@ struct Connection {
 impl Cable {
     /// A way to the server at this address.
     pub(crate) fn to(server: SocketAddr) -> Self {
+        Self::to_any([server])
+    }
+
+    /// A way to servers that take turns, as a Service's Pods do; one that is gone is passed over.
+    pub(crate) fn to_any(servers: impl Into<VecDeque<SocketAddr>>) -> Self {
+        let mut servers = servers.into();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::<Shared>::default();
@@ -40,8 +47,10 @@ impl Cable {
                 if of_thread.is_over.load(Ordering::Relaxed) {
                     return;
                 }
-                // A server that is not there closes the connection.
-                if let (Ok(caller), Ok(server)) = (caller, TcpStream::connect(server)) {
+                servers.rotate_left(1);
+                let server = servers.iter().find_map(|server| TcpStream::connect(server).ok());
+                // Where none is there, the connection is closed.
+                if let (Ok(caller), Some(server)) = (caller, server) {
                     of_thread.join(&Arc::new(caller), &Arc::new(server));
                 }
             }
@@ -54,6 +63,12 @@ impl Cable {
         let connections = self.shared.connections.lock().unwrap();
         self.shared.is_dead.store(true, Ordering::Relaxed);
         connections.iter().for_each(|connection| connection.die());
+    }
+
+    /// How many connections there are.
+    pub(crate) fn connections(&self) -> usize {
+        let connections = self.shared.connections.lock().unwrap();
+        connections.iter().filter(|connection| Arc::strong_count(connection) > 1).count()
     }
 
     /// New connections work again; those that were there are forgotten.
