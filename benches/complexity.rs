@@ -5,9 +5,7 @@
 #[path = "../tests/complexity/parts.rs"]
 mod parts;
 
-use std::time::Instant;
-
-use parts::{Kind, PARTS, Works};
+use parts::{Kind, PARTS, Works, cpu};
 
 /// The sizes of an object that the figures are told for, in bytes.
 const SIZES: [usize; 2] = [64 << 10, 2 << 20];
@@ -23,12 +21,8 @@ fn main() {
                 let [few, more] = [100, 200].map(|n| Works::of(part, n, kind).bytes());
                 let n = size * 100 / (more - few).max(1);
                 let works = Works::of(part, n, kind);
-                let begun = Instant::now();
-                works.review();
-                let review = begun.elapsed();
-                let begun = Instant::now();
-                works.start();
-                let start = begun.elapsed();
+                let review = cpu(|| works.review());
+                let start = cpu(|| drop(works.start()));
                 println!(
                     "{:24} {:28} {:8} {:>10} {:>8} {:>10.1} {:>10.1}",
                     part.document,

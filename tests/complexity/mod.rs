@@ -4,12 +4,17 @@
 #[allow(unreachable_pub, reason = "the benchmark uses it too")]
 mod parts;
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::sync::Arc;
 
+use isthmus::admission::{Asked, Hook, answer};
 use isthmus::document::DOCUMENTS;
-use rustix::time::{ClockId, clock_gettime};
+use isthmus::mesh::Mesh;
+use isthmus::review::review as judge;
+use serde_json::Value;
 
-use parts::{Kind, PARTS, Part, Works};
+use parts::{Kind, PARTS, Part, Works, cpu, review};
 
 /// The size of the shortest object, in bytes; the others are twice and four times as long.
 const SHORTEST: usize = 8 << 10;
@@ -65,10 +70,30 @@ fn dearer(part: &Part, kind: Kind) -> Option<String> {
     ))
 }
 
-/// How much of a processor this thread takes for some work.
-fn cpu(work: impl FnOnce()) -> Duration {
-    let now = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
-    let begun = now();
-    work();
-    now().checked_sub(begun).unwrap()
+#[test]
+fn whenever_the_time_is_up_the_answer_is_whole_or_a_denial() {
+    let part = PARTS.iter().find(|part| part.name == "keys with a descriptor").unwrap();
+    let object = (part.make)(300, Kind::Sound);
+    let body = review(None, &object);
+    let mesh = Mesh::new(Arc::default());
+    let whole = answer(&mesh, Hook::Validate, &body).unwrap();
+    let mut late = 0;
+    for looks in 0.. {
+        let looked = Cell::new(0);
+        let clock = || {
+            looked.set(looked.get() + 1);
+            looked.get() > looks
+        };
+        let asked = Asked::read(Hook::Validate, &body, mesh.settings(), Some(&clock)).unwrap();
+        let Ok(found) = asked.answer(|change| Ok::<_, Infallible>(judge(&mesh, change)));
+        if found.body == whole.body {
+            break;
+        }
+        let told: Value = serde_json::from_slice(&found.body).unwrap();
+        assert_eq!(told["response"]["allowed"], false, "{told}");
+        let message = told["response"]["status"]["message"].as_str().unwrap();
+        assert!(message.contains("too complicated to be "), "{message}");
+        late += 1;
+    }
+    assert!(late > 10, "the clock is looked at now and then, not {late} times");
 }

@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +14,7 @@ use isthmus::document::{self, Object};
 use isthmus::mesh::Mesh;
 use isthmus::review::standing;
 use isthmus::settings::Settings;
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
 
 /// A part of a document that may have any number of items.
@@ -641,4 +643,12 @@ impl Works {
         }
         mesh
     }
+}
+
+/// How much of a processor this thread takes for some work.
+pub fn cpu(work: impl FnOnce()) -> Duration {
+    let now = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
+    let begun = now();
+    work();
+    now().checked_sub(begun).unwrap()
 }
