@@ -49,8 +49,8 @@ core: ## Check that the core builds without anything that does I/O.
 unit: control-plane ## Run every test.
 	$(CARGO) test --locked --lib --test integration
 
-faults: control-plane ## Run what takes minutes: etcd restored, clocks that step (needs the package faketime).
-	$(CARGO) test --locked --test integration -- --ignored faults::
+faults: control-plane ## Run the tests of faults that take minutes: silence, etcd restored, clocks that step (needs faketime).
+	$(CARGO) test --locked --test integration faults:: -- --ignored
 
 control-plane: ## Build the etcd, kube-apiserver, kubectl and helm that tests and demo start, once.
 	@test -n "$$KUBEBUILDER_ASSETS" || tests/control-plane/build

@@ -9,6 +9,8 @@ use tokio::sync::Semaphore;
 use super::authority;
 use super::caller::Verification;
 use super::metrics::Metrics;
+use super::sample::Sample;
+use super::supervise::Supervisor;
 use super::tls::Certificate;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
@@ -57,6 +59,10 @@ pub(super) struct App {
     pub(super) reviews: Arc<Semaphore>,
     /// How many reviews of large bodies are made at once.
     pub(super) large_reviews: Arc<Semaphore>,
+    /// Who watches over the background tasks.
+    pub(super) supervisor: Arc<Supervisor>,
+    /// Which calls that are no reviews are logged.
+    pub(super) sample: Sample,
     draining: AtomicBool,
 }
 
@@ -70,25 +76,33 @@ impl App {
         authority: Option<Arc<authority::Standing>>,
         limits: Limits,
     ) -> Self {
+        let supervisor = Arc::<Supervisor>::default();
+        let mut metrics = Metrics::new(authority.is_some());
+        metrics.add_tasks(&supervisor.ended);
         Self {
             snapshot: Arc::new(Snapshot::new(Mesh::new(Arc::clone(&settings)))),
             settings,
             standing,
             hold,
             verification,
-            metrics: Metrics::new(authority.is_some()),
+            metrics,
             certificate,
             authority,
             limits,
             memory: Arc::new(Semaphore::new(limits.body_memory / MEMORY_UNIT)),
             reviews: Arc::new(Semaphore::new(limits.reviews)),
             large_reviews: Arc::new(Semaphore::new(LARGE_REVIEWS)),
+            supervisor,
+            sample: Sample::default(),
             draining: AtomicBool::new(false),
         }
     }
 
     /// Why a review cannot be answered now; empty if it can.
     pub(super) fn faults(&self) -> Vec<String> {
+        if !self.snapshot.is_sound() {
+            return vec!["a fault of isthmus itself has left the mesh half changed".to_owned()];
+        }
         self.standing.missing().into_iter().chain(self.certificate.fault()).collect()
     }
 
@@ -97,7 +111,8 @@ impl App {
         let draining = self.is_draining().then(|| "it is shutting down".to_owned());
         // One that calls nevertheless is answered.
         let distrusted = self.authority.as_ref().and_then(|authority| authority.distrusted());
-        draining.into_iter().chain(self.faults()).chain(distrusted).collect()
+        let failing = self.supervisor.failing();
+        draining.into_iter().chain(self.faults()).chain(distrusted).chain(failing).collect()
     }
 
     /// Whether this process is about to end.

@@ -22,6 +22,7 @@ use super::connections::{Connection, Phase};
 use super::duration;
 use super::metrics::hook_name;
 use crate::admission::{Answer, Asked, Decision, Hook};
+use crate::report;
 use crate::snapshot::Full;
 use crate::wire::NotAReview;
 
@@ -31,6 +32,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The part of the time that a caller waits in which its review is read and judged.
 const WORKING: f32 = 0.8;
+/// How old what a review is held against may be without a warning.
+const OUTDATED: Duration = Duration::from_mins(1);
 /// The longest text of a request that a log line repeats, in characters.
 const LONGEST_LOGGED: usize = 256;
 
@@ -161,7 +164,7 @@ fn answer(
     let Answer { body, decision } = caught(|| {
         let asked =
             Asked::read(hook, body, &app.settings, Some(&is_up)).map_err(Refusal::NotAReview)?;
-        asked.answer(|change| {
+        asked.by_outdated(outdated(app)).answer(|change| {
             match app.hold {
                 Some(hold) if caller.is_remembered() => app.snapshot.admit(change, hold),
                 _ => Ok(app.snapshot.judge(change)),
@@ -173,6 +176,12 @@ fn answer(
     app.metrics.decided(hook, &decision, took);
     log(hook, &decision, took);
     Ok(body)
+}
+
+/// What is told of knowledge that is too old to say nothing about it.
+fn outdated(app: &App) -> Option<String> {
+    let (what, age) = app.standing.stale(OUTDATED)?;
+    Some(report::outdated(&what, age.as_secs()))
 }
 
 /// A fault of ours costs one review, not the server.
@@ -209,7 +218,10 @@ fn refused(app: &App, hook: Hook, refusal: &Refusal) -> Response {
         Refusal::Panic => drop(app.metrics.panics.inc()),
         _ => {}
     }
-    tracing::warn!(hook = hook_name(hook), status = status.as_u16(), reason = told, "call refused");
+    if let Some(suppressed) = app.sample.take(told) {
+        let (hook, status) = (hook_name(hook), status.as_u16());
+        tracing::warn!(hook, status, reason = told, suppressed, "call refused");
+    }
     let mut response = (status, text + "\n").into_response();
     let headers = response.headers_mut();
     if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -297,6 +309,11 @@ pub(super) fn come_again(app: &App, request: Request) -> Response {
 
 fn unrouted(app: &App, status: StatusCode, text: &'static str, request: Request) -> Response {
     app.metrics.refused(status.as_u16());
+    if let Some(suppressed) = app.sample.take(text) {
+        // Not the path, which may be one that is kept secret.
+        let reason = text.trim_end();
+        tracing::warn!(status = status.as_u16(), reason, suppressed, "call refused");
+    }
     let (head, body) = request.into_parts();
     body::linger(app, &head.headers, body);
     (status, text).into_response()

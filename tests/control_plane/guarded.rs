@@ -1,5 +1,6 @@
 //! A cluster that isthmus guards.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::MutexGuard;
 
@@ -74,12 +75,17 @@ impl Guarded {
 
     /// Has the API server ask isthmus, and waits until it does.
     pub(crate) fn register(&self, failure_policy: &str) {
+        self.register_at(self.isthmus.webhook, failure_policy);
+    }
+
+    /// The same, where isthmus is asked at another address.
+    pub(crate) fn register_at(&self, address: SocketAddr, failure_policy: &str) {
         let webhooks = isthmus(&[
             "webhooks",
             "--failure-policy",
             failure_policy,
             "--url",
-            &format!("https://{}", self.isthmus.webhook),
+            &format!("https://{address}"),
             "--ca",
             self.certs.path().join("ca.pem").to_str().unwrap(),
             "--path-file",
@@ -107,6 +113,24 @@ impl Guarded {
 
     pub(crate) fn kubectl(&self, args: &[&str], stdin: &str) -> Output {
         self.plane.kubectl(args, stdin)
+    }
+
+    /// One more isthmus that guards the cluster, with the same certificate.
+    pub(crate) fn replica(&self) -> Server {
+        let (kubeconfig, certs) = (self.kubeconfig.to_str().unwrap(), self.certs.path());
+        let args = ["--kubeconfig", kubeconfig, "--certs-dir", certs.to_str().unwrap()];
+        let replica = Server::launch_with(&args);
+        replica.wait_ready();
+        replica
+    }
+
+    /// A kubeconfig of isthmus that leads to the cluster by another address.
+    pub(crate) fn kubeconfig_by(&self, address: SocketAddr) -> PathBuf {
+        let text = std::fs::read_to_string(&self.kubeconfig).unwrap();
+        let path = self.certs.path().join("by-another-address.kubeconfig");
+        let text = text.replace(&self.plane.api().to_string(), &address.to_string());
+        std::fs::write(&path, text).unwrap();
+        path
     }
 
     /// What another command of isthmus prints in a directory, with the rights that the server has.

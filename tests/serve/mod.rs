@@ -10,4 +10,5 @@ mod observed;
 mod paths;
 mod protocol;
 mod recorded;
+mod sinks;
 mod slow;

@@ -147,7 +147,7 @@ impl Keeper {
     }
 
     /// Looks again and again, for ever. `failed` is called for each look that comes to nothing.
-    pub(super) async fn run(mut self, failed: impl Fn()) {
+    pub(super) async fn run(&mut self, failed: impl Fn()) {
         let mut retry = None;
         loop {
             let wait = match self.look().await {
