@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write, pipe};
 use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -64,25 +65,32 @@ fn a_log_that_is_read_slowly_has_each_line_or_counts_it() {
     let empty = TempDir::new();
     let (mut slow, log) = pipe().unwrap();
     let server = Server::logging_into(log.into(), empty.path(), &[]);
+    let read = Arc::new(Mutex::new(String::new()));
+    let shared = Arc::clone(&read);
     let reader = thread::spawn(move || {
-        let (mut read, mut piece) = (Vec::new(), [0; 4096]);
-        loop {
-            match slow.read(&mut piece).unwrap() {
-                0 => return String::from_utf8(read).unwrap(),
-                length => read.extend_from_slice(&piece[..length]),
-            }
+        let mut piece = [0; 4096];
+        while let Ok(length @ 1..) = slow.read(&mut piece) {
+            let mut read = shared.lock().unwrap();
+            // What is logged here is ASCII.
+            read.push_str(str::from_utf8(&piece[..length]).unwrap());
             if read.len() < 1 << 20 {
+                drop(read);
                 thread::sleep(Duration::from_millis(5));
             }
         }
     });
     ask(&server);
     let lost = lost(&server);
+    let rest = f64::from(REVIEWS) - lost;
+    wait_for("each line that is not lost", || {
+        let decided = read.lock().unwrap().matches("review decided").count();
+        let decided = f64::from(u32::try_from(decided).unwrap());
+        assert!(decided <= rest, "{decided} of {rest}");
+        (decided >= rest).then_some(())
+    });
     ends(server);
-    let log = reader.join().unwrap();
-    let decided = log.lines().filter(|line| line.contains("review decided")).count();
-    let decided = f64::from(u32::try_from(decided).unwrap());
-    assert!((decided + lost - f64::from(REVIEWS)).abs() < f64::EPSILON, "{decided}, {lost}");
+    reader.join().unwrap();
+    let log = read.lock().unwrap();
     assert!(log.ends_with('\n') && log.contains("\"message\":\"stopped\""), "its last words");
     assert_eq!(lost > 0.0, log.contains("lines of the log were lost"));
 }
