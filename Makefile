@@ -29,8 +29,8 @@ STATIC_RUSTFLAGS := -C target-feature=+crt-static \
 	--remap-path-prefix=$(CURDIR)=/isthmus --remap-path-prefix=$(CARGO_HOME)=/cargo
 STATIC_CFLAGS := -g0 -ffile-prefix-map=$(CURDIR)=/isthmus -ffile-prefix-map=$(CARGO_HOME)=/cargo
 
-.PHONY: help run demo test format lint core unit control-plane docs deny bench golden fuzz fuzz-corpus \
-	release static image dist clean
+.PHONY: help run demo test format lint core unit faults control-plane docs deny bench golden fuzz \
+	fuzz-corpus release static image dist clean
 
 help: ## Print what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -58,6 +58,9 @@ core: ## Check that the core builds without anything that does I/O.
 
 unit: control-plane ## Run every test.
 	$(CARGO) test --locked --lib --test integration
+
+faults: control-plane ## Run the tests of faults that take minutes: silence, etcd restored, clocks that step (needs faketime).
+	$(CARGO) test --locked --test integration faults:: -- --ignored
 
 control-plane: ## Build the etcd, kube-apiserver, kubectl and helm that tests and demo start, once.
 	@test -n "$$KUBEBUILDER_ASSETS" || tests/control-plane/build

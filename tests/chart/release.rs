@@ -30,6 +30,8 @@ pub(crate) struct Release {
     pub(crate) helm: &'static str,
     /// Whether isthmus makes its certificate itself.
     pub(crate) own_certificate: bool,
+    /// Whether the Service is called, which leads nowhere here.
+    pub(crate) by_service: bool,
     /// Where the API server finds isthmus.
     port: u16,
     certs: TempDir,
@@ -62,6 +64,8 @@ impl Release {
             let place = format!("-n={place}");
             plane.kubectl(&["delete", "--ignore-not-found", &place, kind, "isthmus"], "").ok();
         }
+        let policies = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+        plane.kubectl(&["delete", policies, "--all"], "").ok();
         plane.kubectl(&["delete", "nodes", "--all"], "").ok();
         // Nobody else listens there: the tests of a control plane take turns.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -70,6 +74,7 @@ impl Release {
             isthmus: None,
             helm: "helm",
             own_certificate: false,
+            by_service: false,
             port,
             certs: certified(),
             home: TempDir::new(),
@@ -131,7 +136,10 @@ impl Release {
         let authority = format!("--set-file=tls.provided.caBundle={}", authority.display());
         let mut command = self.helm(&[verb, "isthmus"]);
         if verb != "rollback" {
-            command.arg(chart()).args(["--set", IMAGE, &url]);
+            command.arg(chart()).args(["--set", IMAGE]);
+            if !self.by_service {
+                command.arg(&url);
+            }
             if !self.own_certificate {
                 command.args(["--set=tls.mode=provided,tls.provided.secretName=given", &authority]);
             }
@@ -142,6 +150,7 @@ impl Release {
         wait_for("the Deployment", || {
             (self.generation() != before || ended(&mut child)).then_some(())
         });
+        // A Deployment that stays as it is runs what it ran.
         if self.generation() != before {
             self.run_pod();
             self.tell_available();
@@ -195,7 +204,9 @@ impl Release {
         let pod = &deployment["spec"]["template"]["spec"];
         assert_eq!(pod["serviceAccountName"], "isthmus");
         let mounted = TempDir::new();
-        if let Some(secret) = pod["volumes"][0]["secret"]["secretName"].as_str() {
+        let volumes = pod["volumes"].as_array().into_iter().flatten();
+        let secrets = volumes.filter_map(|volume| volume["secret"]["secretName"].as_str());
+        for secret in secrets {
             let secret = self.get(&format!("secret/{secret}"));
             for (name, content) in secret["data"].as_object().unwrap() {
                 mounted.write(name, STANDARD.decode(content.as_str().unwrap()).unwrap());
@@ -209,7 +220,7 @@ impl Release {
             .map(|arg| match arg.split_once('=') {
                 Some(("--listen", _)) => format!("--listen=127.0.0.1:{}", self.port),
                 Some(("--admin", _)) => "--admin=127.0.0.1:0".to_owned(),
-                _ => arg.replace("/etc/isthmus/tls", &place),
+                _ => arg.replace("/etc/isthmus/tls", &place).replace("/etc/isthmus/path", &place),
             })
             .collect();
         args.push(format!("--kubeconfig={}", self.kubeconfig("isthmus").display()));
