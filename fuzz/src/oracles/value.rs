@@ -191,7 +191,10 @@ fn tells_no_password(why: &Invalid, text: &str) {
     let is_told_apart = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'/';
     let is_word = password.len() >= 6 && password.bytes().all(is_told_apart);
     if is_word && text.matches(password).count() == 1 {
-        assert!(!why.to_string().contains(password), "{text:?}: {why}");
+        // Words of the message itself may be anybody's password.
+        let other = MetadataEndpoint::parse(&text.replace(password, "q7w8e9r0t1y2"));
+        let anyway = other.is_err_and(|other| other.to_string().contains(password));
+        assert!(!why.to_string().contains(password) || anyway, "{text:?}: {why}");
     }
 }
 
