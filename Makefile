@@ -5,7 +5,17 @@ CARGO ?= cargo
 TOOLS := $(CURDIR)/target/tools
 CARGO_DENY_VERSION := 0.20.2
 CARGO_CYCLONEDX_VERSION := 0.5.9
+CARGO_FUZZ_VERSION := 0.13.2
 export PATH := $(TOOLS)/bin:$(PATH)
+
+# What is fuzzed, for how many seconds each, and how. Only a nightly toolchain has sanitizers:
+# `make fuzz FUZZ_SANITIZER=address FUZZ_CARGO="cargo +nightly"`.
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+FUZZ_SECONDS ?= 60
+FUZZ_SANITIZER ?= none
+FUZZ_CARGO ?= $(CARGO)
+# The longest input, in bytes, and the longest that one may take, in seconds.
+FUZZ_LIMITS ?= -max_len=4096 -timeout=20
 
 # What is shipped: for which target, and what the image is called.
 RUST_TARGET ?= $(shell uname -m)-unknown-linux-gnu
@@ -19,8 +29,8 @@ STATIC_RUSTFLAGS := -C target-feature=+crt-static \
 	--remap-path-prefix=$(CURDIR)=/isthmus --remap-path-prefix=$(CARGO_HOME)=/cargo
 STATIC_CFLAGS := -g0 -ffile-prefix-map=$(CURDIR)=/isthmus -ffile-prefix-map=$(CARGO_HOME)=/cargo
 
-.PHONY: help run demo test format lint core unit faults control-plane docs deny bench golden release static \
-	image dist clean
+.PHONY: help run demo test format lint core unit faults control-plane docs deny bench golden fuzz \
+	fuzz-corpus release static image dist clean
 
 help: ## Print what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -69,6 +79,26 @@ bench: ## Measure what docs/benchmarks.md records.
 
 golden: ## Write the expected texts and the README's picture anew; read the difference before you commit it.
 	UPDATE_GOLDEN=1 $(CARGO) test --locked --test integration
+
+fuzz: $(TOOLS)/bin/cargo-fuzz ## Look for inputs that break a law: FUZZ_TARGETS, FUZZ_SECONDS for each. Needs a C++ compiler.
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/found/$$target && \
+		$(FUZZ_CARGO) fuzz run --sanitizer $(FUZZ_SANITIZER) --target-dir target/fuzz $$target \
+			fuzz/found/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) $(FUZZ_LIMITS) -print_final_stats=1 || exit; \
+	done
+
+fuzz-corpus: $(TOOLS)/bin/cargo-fuzz ## Keep the smallest of all inputs found that reach as much of the code.
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/found/$$target && \
+		cp fuzz/corpus/$$target/* fuzz/found/$$target/ && rm -r fuzz/corpus/$$target && \
+		mkdir fuzz/corpus/$$target && \
+		$(FUZZ_CARGO) fuzz run --sanitizer none --target-dir target/fuzz $$target \
+			fuzz/corpus/$$target fuzz/found/$$target -- -set_cover_merge=1 -use_counters=0 -use_cmp=0 -max_len=512 || exit; \
+	done
+
+$(TOOLS)/bin/cargo-fuzz:
+	$(CARGO) install cargo-fuzz --locked --debug --version $(CARGO_FUZZ_VERSION) --root $(TOOLS)
 
 release: ## Build the binary for this machine.
 	$(CARGO) build --locked --release

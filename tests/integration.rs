@@ -8,6 +8,7 @@ mod control_plane;
 mod descriptors;
 mod docs;
 mod faults;
+mod fuzz;
 mod golden;
 mod laws;
 mod serve;

@@ -18,4 +18,5 @@ mod probe;
 pub(crate) mod replicas;
 mod silence;
 mod transcript;
+mod unstored;
 mod writes;
