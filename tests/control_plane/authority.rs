@@ -10,9 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::process::Signal;
 use serde_json::{Value as Json, json};
 
-use super::replicas::{CONFIGURATIONS, Done, Replicas, SECRET, certificates};
+use super::replicas::{CONFIGURATIONS, Replicas, SECRET, certificates};
 use crate::support::process::Server;
-use crate::support::{TempDir, pem, wait_for};
+use crate::support::{Done, TempDir, pem, wait_for};
 
 const MADE: &str = "a certificate authority is made";
 const FAST: [&str; 3] = ["--tls-life=9s", "--tls-ca-life=18s", "--tls-settle=300ms"];

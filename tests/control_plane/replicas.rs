@@ -32,9 +32,6 @@ pub(crate) struct Replicas {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// Ends what runs beside a test, however the test ends.
-pub(crate) struct Done<'a>(pub(crate) &'a AtomicBool);
-
 impl Replicas {
     /// Starts so many at once, that nobody asks yet.
     pub(crate) fn unregistered(count: usize, args: &[&str]) -> Self {
@@ -216,12 +213,6 @@ impl Api {
         let authorization = format!("Authorization: Bearer {ADMIN}");
         let body = if body.is_null() { String::new() } else { body.to_string() };
         self.0.send(method, path, &[&authorization, content], body.as_bytes())
-    }
-}
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 

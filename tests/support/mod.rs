@@ -3,17 +3,19 @@
 pub(crate) mod client;
 pub(crate) mod pem;
 pub(crate) mod process;
+pub(crate) mod relay;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value as Json;
 
-/// How long anything is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything is waited for: no measure of speed, but the end of a test that hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Waits until `probe` finds something.
 #[track_caller]
@@ -25,6 +27,23 @@ pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T
         }
         assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
         thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The CPU time that this takes on this thread, whatever else the machine is doing.
+pub(crate) fn cpu_of<T>(work: impl FnOnce() -> T) -> Duration {
+    let now = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
+    let begun = now();
+    std::hint::black_box(work());
+    now().saturating_sub(begun)
+}
+
+/// Ends what runs beside a test, however the test ends.
+pub(crate) struct Done<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
