@@ -1,13 +1,17 @@
-//! One admission call: bytes in, bytes out.
+//! One admission call: bytes are read into a question, and a verdict is written as bytes.
+//!
+//! Only what lies between the two, the judging, looks at the mesh.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use crate::budget::{Budget, Clock, Exhausted};
 use crate::document::{self, Object};
-use crate::mesh::{Mesh, Reading};
+use crate::mesh::{Mesh, ObjectRef};
 use crate::report;
-use crate::review::{Mildness, Verdict, review};
+use crate::review::{Change, MOST_LOOKS, Mildness, Verdict, review};
 use crate::settings::Settings;
 use crate::value::clipped;
 use crate::wire::{Cause, Details, Kind, NotAReview, Request, Response, Status};
@@ -78,69 +82,112 @@ impl Outcome {
     }
 }
 
-/// Answers the body of a call. Only what is no review at all is an error; everything else has an
-/// answer with the request's uid.
+/// Answers the body of a call, held against a mesh. Only what is no review at all is an error;
+/// everything else has an answer with the request's uid.
 pub fn answer<'a>(mesh: &Mesh, hook: Hook, body: &'a [u8]) -> Result<Answer<'a>, NotAReview> {
-    let request = Request::parse(body)?;
-    let Judged { body, outcome, rules, .. } = judge(mesh, hook, &request, body, false)?;
-    Ok(Answer { body, decision: decision(request, outcome, rules) })
+    let asked = Asked::read(hook, body, mesh.settings(), None)?;
+    let Ok(answer) = asked.answer(|change| Ok::<_, Infallible>(review(mesh, change)));
+    Ok(answer)
 }
 
-/// Answers the same, and tells what the object says from now on if the write is admitted and will
-/// be stored.
-pub fn answer_and_keep<'a>(
-    mesh: &Mesh,
-    hook: Hook,
-    body: &'a [u8],
-) -> Result<(Answer<'a>, Option<Reading>), NotAReview> {
-    let request = Request::parse(body)?;
-    let Judged { body, outcome, rules, kept } = judge(mesh, hook, &request, body, true)?;
-    Ok((Answer { body, decision: decision(request, outcome, rules) }, kept))
+/// What a call asks, read without a look at the mesh.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    request: Request<'a>,
+    question: Question<'a>,
 }
 
-/// An answer whose request is still at hand.
-struct Judged {
+/// What there is still to decide.
+#[derive(Debug)]
+enum Question<'a> {
+    /// Nothing: the answer is the same whatever stands in the mesh.
+    Settled(Settled),
+    /// Whether a change may come into the mesh.
+    Open(Change<'a>),
+}
+
+/// What is answered, apart from the request that it answers.
+#[derive(Debug)]
+struct Settled {
     body: Vec<u8>,
     outcome: Outcome,
     rules: Vec<&'static str>,
-    /// What the object says from now on, if that is asked for and it will be stored.
-    kept: Option<Reading>,
 }
 
-fn judge(
-    mesh: &Mesh,
+impl<'a> Asked<'a> {
+    /// Reads the body of a call, and gives up on what it asks once the time is up. Only what is no
+    /// review at all is an error.
+    pub fn read(
+        hook: Hook,
+        body: &'a [u8],
+        settings: &Settings,
+        clock: Option<Clock<'a>>,
+    ) -> Result<Self, NotAReview> {
+        let request = Request::parse(body)?.until(clock);
+        let question = question(hook, &request, body, settings, clock)?;
+        Ok(Self { request, question })
+    }
+
+    /// Decides what is still to decide, by `judge`, and writes the answer.
+    pub fn answer<E>(
+        self,
+        judge: impl FnOnce(Change<'a>) -> Result<Verdict, E>,
+    ) -> Result<Answer<'a>, E> {
+        let Self { request, question } = self;
+        let Settled { body, outcome, rules } = match question {
+            Question::Settled(settled) => settled,
+            Question::Open(change) => {
+                let written = Arc::clone(&change.new.object);
+                told(&request, &written, &judge(change)?)
+            }
+        };
+        Ok(Answer { body, decision: decision(request, outcome, rules) })
+    }
+}
+
+fn question<'a>(
     hook: Hook,
-    request: &Request<'_>,
-    body: &[u8],
-    keep: bool,
-) -> Result<Judged, NotAReview> {
+    request: &Request<'a>,
+    body: &'a [u8],
+    settings: &Settings,
+    clock: Option<Clock<'a>>,
+) -> Result<Question<'a>, NotAReview> {
     let writes_nothing = matches!(&*request.operation, "DELETE" | "CONNECT");
     if writes_nothing || !request.subresource.is_empty() {
         // Nothing is ever lost by a deletion, and status has an author of its own.
-        return Ok(allow(request));
+        return Ok(Question::Settled(allow(request)));
     }
     let object = match written(request) {
         Ok(object) => object,
-        Err(why) => return Ok(unreadable(request, &why)),
+        Err(why) => return Ok(Question::Settled(unreadable(request, &why))),
     };
-    match hook {
-        Hook::Validate => Ok(validate(mesh, request, object, keep)),
-        Hook::Mutate => mutate(mesh.settings(), request, object, body),
+    if hook == Hook::Mutate {
+        return mutate(settings, request, object, body).map(Question::Settled);
     }
+    let old = request.old_object.as_ref();
+    let change = Change {
+        old: old.map(|old| document::read(old, settings)),
+        new: document::read(object, settings),
+        is_update: request.operation == "UPDATE",
+        is_stored: !request.dry_run && !object.name().is_empty(),
+        user: request.user.clone(),
+        budget: Budget::of(MOST_LOOKS).until(clock),
+    };
+    // A call that times out would pass unseen where failures are ignored.
+    if let Some(end) = clock.filter(|is_up| is_up()).map(|_| Exhausted::Time) {
+        return Ok(Question::Settled(unreadable(request, &end.to_string())));
+    }
+    Ok(Question::Open(change))
 }
 
-fn validate(mesh: &Mesh, request: &Request<'_>, object: &Object<'_>, keep: bool) -> Judged {
-    let new = document::read(object, mesh.settings());
-    let written = Arc::clone(&new.object);
-    let is_stored = !request.dry_run && !object.name().is_empty();
-    let kept = (keep && is_stored).then(|| new.clone());
-    let verdict = review(mesh, old_reading(mesh, request, &new), new);
+/// The answer that tells a verdict.
+fn told(request: &Request<'_>, written: &ObjectRef, verdict: &Verdict) -> Settled {
     let mut response = Response::allow(&request.uid);
-    response.warnings = report::warnings(&verdict, &written);
-    response.audit_annotations = audit(&verdict);
-    let causes = report::causes(&verdict.denials, &written);
+    response.warnings = report::warnings(verdict, written);
+    response.audit_annotations = audit(verdict);
+    let causes = report::causes(&verdict.denials, written);
     let outcome = if !causes.is_empty() {
-        deny(&mut response, request, object.name(), causes);
+        deny(&mut response, request, &written.name, causes);
         Outcome::Denied
     } else if response.warnings.is_empty() {
         Outcome::Allowed
@@ -148,18 +195,7 @@ fn validate(mesh: &Mesh, request: &Request<'_>, object: &Object<'_>, keep: bool)
         Outcome::Warned
     };
     let rules = verdict.rules().into_iter().collect();
-    let kept = kept.filter(|_| outcome != Outcome::Denied);
-    Judged { body: response.to_body(), outcome, rules, kept }
-}
-
-/// What the object said before. An update whose old object is missing or cannot be read is held
-/// against what is known of the object, so that its old mistakes stay old.
-fn old_reading(mesh: &Mesh, request: &Request<'_>, new: &Reading) -> Option<Reading> {
-    if let Some(old) = &request.old_object {
-        return Some(document::read(old, mesh.settings()));
-    }
-    let known = mesh.reading_of(&new.object);
-    (request.operation == "UPDATE" && !known.statements.is_empty()).then_some(known)
+    Settled { body: response.to_body(), outcome, rules }
 }
 
 fn mutate(
@@ -167,7 +203,7 @@ fn mutate(
     request: &Request<'_>,
     object: &Object<'_>,
     body: &[u8],
-) -> Result<Judged, NotAReview> {
+) -> Result<Settled, NotAReview> {
     let document = document::of(object, settings).filter(|document| document.is_canonicalized());
     let Some(document) = document else { return Ok(allow(request)) };
     let raw = Request::raw_object(body)?.unwrap_or("null");
@@ -180,7 +216,7 @@ fn mutate(
     let patch = json_patch::diff(&before, &after);
     let response = Response::allow(&request.uid).with_patch(&patch);
     let outcome = if patch.is_empty() { Outcome::Allowed } else { Outcome::Patched };
-    Ok(Judged { body: response.to_body(), outcome, rules: Vec::new(), kept: None })
+    Ok(Settled { body: response.to_body(), outcome, rules: Vec::new() })
 }
 
 /// The object that is written, if it is there and what the request says it is.
@@ -200,12 +236,12 @@ fn written<'r, 'a>(request: &'r Request<'a>) -> Result<&'r Object<'a>, String> {
     Ok(object)
 }
 
-fn allow(request: &Request<'_>) -> Judged {
+fn allow(request: &Request<'_>) -> Settled {
     let body = Response::allow(&request.uid).to_body();
-    Judged { body, outcome: Outcome::Allowed, rules: Vec::new(), kept: None }
+    Settled { body, outcome: Outcome::Allowed, rules: Vec::new() }
 }
 
-fn unreadable(request: &Request<'_>, why: &str) -> Judged {
+fn unreadable(request: &Request<'_>, why: &str) -> Settled {
     let rule = "InvalidDocument";
     let why = report::printable(&clipped(why));
     let message = format!("{why}; write an object of its kind [{rule}]");
@@ -213,7 +249,7 @@ fn unreadable(request: &Request<'_>, why: &str) -> Judged {
     let mut response = Response::allow(&request.uid);
     response.audit_annotations.insert("rules", rule.to_owned());
     deny(&mut response, request, "", vec![cause]);
-    Judged { body: response.to_body(), outcome: Outcome::Denied, rules: vec![rule], kept: None }
+    Settled { body: response.to_body(), outcome: Outcome::Denied, rules: vec![rule] }
 }
 
 fn deny<'a>(

@@ -18,6 +18,7 @@
 //! - [`document`]: one file for each kind of object that says something; `DOCUMENTS`.
 //! - [`rule`]: one file for each rule; `RULES`.
 //! - [`review`]: the only place that compares before and after.
+//! - [`budget`]: what a piece of work may cost.
 //! - [`wire`], [`admission`]: AdmissionReview in and out.
 //! - [`manifest`]: the text of a file into objects.
 //! - [`report`]: findings as people and programs read them.
@@ -32,6 +33,7 @@
 //! - [`cli`]: the commands.
 
 pub mod admission;
+pub mod budget;
 pub mod document;
 pub mod manifest;
 pub mod mesh;

@@ -8,8 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json};
 
+use crate::budget::Budget;
 use crate::document::{
-    self, Document, Node, Object, Value, YamlError, yaml_document, yaml_documents,
+    self, Document, MOST_VALUES, Node, Object, Value, YamlError, yaml_document, yaml_documents,
 };
 use crate::mesh::Reading;
 use crate::settings::Settings;
@@ -43,7 +44,7 @@ pub fn read_as<'a>(
     file: &str,
     kind: &'static str,
 ) -> Result<Manifest<'a>, YamlError> {
-    let node = yaml_document(text)?;
+    let node = yaml_document(text, &Budget::of(MOST_VALUES))?;
     let mut json = match node.to_json() {
         Json::Null => Json::Object(Map::new()),
         Json::Object(entries) => Json::Object(entries),

@@ -1,10 +1,13 @@
 //! What a change adds: the only place that compares before and after.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::budget::Budget;
 use crate::mesh::{
-    Allow, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Reading,
+    Allow, Changed, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Position,
+    Reading,
 };
 use crate::rule::{self, Finding, Key, Severity};
 
@@ -47,9 +50,35 @@ impl Verdict {
     }
 }
 
-/// What one object's change from `old` to `new` brings. Without an `old` the object is created.
-pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
+/// One object's change.
+#[derive(Debug)]
+pub struct Change<'a> {
+    /// What the object said before, if that came with the change and could be read.
+    pub old: Option<Reading>,
+    /// What it says from now on.
+    pub new: Reading,
+    /// Whether the object is there already.
+    pub is_update: bool,
+    /// Whether the object will be stored if nothing is said against it.
+    pub is_stored: bool,
+    /// Who makes the change.
+    pub user: Cow<'a, str>,
+    /// What judging it may cost.
+    pub budget: Budget<'a>,
+}
+
+/// How many claims may be looked at to judge one change, so that what it costs is bounded by what
+/// it says and not by the mesh: those of a hundred thousand members.
+pub const MOST_LOOKS: usize = 50_000_000;
+
+/// What one object's change brings.
+pub fn review(mesh: &Mesh, change: Change<'_>) -> Verdict {
+    let Change { old, new, is_update, budget, .. } = change;
     let object = Arc::clone(&new.object);
+    // An update that does not bring along what the object said is held against what is known of
+    // it, so that its old mistakes stay old.
+    let known = || Some(mesh.reading_of(&object)).filter(|known| !known.statements.is_empty());
+    let old = old.or_else(|| if is_update { known() } else { None });
     let unchanged = old.as_ref().is_some_and(|old| old.statements == new.statements);
     let allows = allows(new.claims());
     let mut verdict = Verdict { notes: notes(old.as_ref(), &new), ..Verdict::default() };
@@ -77,31 +106,38 @@ pub fn review(mesh: &Mesh, old: Option<Reading>, new: Reading) -> Verdict {
         named_network(members.iter().find(|member| **member.name() == **local))
     };
     let moves = local(&before) != local(&after);
-    let judged = |members: &[Member]| -> Vec<Finding> {
-        let view = mesh.with(members);
-        let mut findings: Vec<_> =
-            members.iter().flat_map(|member| rule::judge(&view, member)).collect();
+    let (before, after) =
+        (Changed::new(mesh.settings(), before), Changed::new(mesh.settings(), after));
+    let judged = |changed: &Changed| -> Vec<Finding> {
+        let view = mesh.with(changed).within(&budget);
+        let members = changed.members().iter();
+        let mut findings: Vec<_> = members.flat_map(|member| rule::judge(&view, member)).collect();
         if moves {
-            let others = mesh.members().into_iter().filter(|member| !names.contains(member.name()));
+            let is_other = |member: &&Member| names.binary_search(member.name()).is_err();
+            let others = mesh.members().into_iter().filter(is_other);
             findings.extend(others.flat_map(|member| rule::judge(&view, member)));
         }
         findings
     };
     // Most new objects speak of members that nobody spoke of.
-    let is_new = !moves && before.iter().all(Member::is_empty);
+    let is_new = !moves && before.members().iter().all(Member::is_empty);
     let stood = if unchanged || is_new { Vec::new() } else { judged(&before) };
     let mut findings = judged(&after);
     if !unchanged {
-        let steps = before.iter().zip(&after);
+        let steps = before.members().iter().zip(after.members());
         findings.extend(steps.flat_map(|(before, after)| rule::judge_step(before, after)));
     }
     let stood = Stood::new(&stood);
     for finding in told_once(findings, |of| *of == *object) {
         let old_news = unchanged || stood.holds(&finding);
         // What stood before is told only to a write that speaks of its member.
-        if !old_news || names.contains(&finding.member) {
+        if !old_news || names.binary_search(&finding.member).is_ok() {
             verdict.add(finding, old_news, &allows);
         }
+    }
+    if let (Some(end), Some(member)) = (budget.end(), after.members().first()) {
+        let place = Place::new(object, "metadata.name", Position::NONE);
+        verdict.denials.push(rule::too_complicated(member, &place, end));
     }
     verdict
 }
@@ -208,12 +244,14 @@ struct Statements(Vec<(MemberName, Vec<Claim>)>);
 
 impl Statements {
     fn of(reading: Option<Reading>) -> Self {
-        Self(reading.map(|reading| reading.statements).unwrap_or_default())
+        let mut statements = reading.map(|reading| reading.statements).unwrap_or_default();
+        statements.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        Self(statements)
     }
 
     fn take(&mut self, name: &MemberName) -> Vec<Claim> {
-        let stated = self.0.iter_mut().find(|(of, _)| of == name);
-        stated.map(|(_, claims)| std::mem::take(claims)).unwrap_or_default()
+        let stated = self.0.binary_search_by(|(of, _)| of.cmp(name));
+        stated.map(|at| std::mem::take(&mut self.0[at].1)).unwrap_or_default()
     }
 }
 

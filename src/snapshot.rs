@@ -5,11 +5,17 @@
 //! next review may come before that. It counts beside and not instead, for whether it will be
 //! stored is not known yet.
 
-use std::collections::{HashMap, HashSet};
+mod holds;
+
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+pub use holds::Full;
+use holds::{Hold, Holds};
+
 use crate::mesh::{Claim, Mesh, ObjectRef, Reading};
+use crate::review::{Change, Verdict, review};
 
 /// The mesh that reviews are held against.
 ///
@@ -25,21 +31,16 @@ struct State {
     revision: u64,
     /// What files say, where a cluster is watched too.
     files: HashMap<Arc<ObjectRef>, Reading>,
-    /// The objects that the cluster has.
-    observed: HashSet<Arc<ObjectRef>>,
+    /// The objects that the cluster has, with the versions in which they were observed.
+    observed: HashMap<Arc<ObjectRef>, Option<u64>>,
     /// What was admitted and not observed yet.
-    held: HashMap<Arc<ObjectRef>, Hold>,
-}
-
-struct Hold {
-    reading: Reading,
-    until: Instant,
+    held: Holds,
 }
 
 impl Snapshot {
     /// Shares a mesh.
     pub fn new(mesh: Mesh) -> Self {
-        let (files, observed, held) = (HashMap::new(), HashSet::new(), HashMap::new());
+        let (files, observed, held) = (HashMap::new(), HashMap::new(), Holds::default());
         Self { state: RwLock::new(State { mesh, revision: 0, files, observed, held }) }
     }
 
@@ -53,34 +54,34 @@ impl Snapshot {
         self.state().revision
     }
 
-    /// Judges a write, which also says what the object will say if it is admitted, and holds that
-    /// for so long, or until it is observed. No other write is admitted in between: of two that
-    /// clash, one is judged against the other.
-    pub fn admit<T>(&self, hold: Duration, judge: impl Fn(&Mesh) -> (T, Option<Reading>)) -> T {
-        let (judged, admitted, revision) = {
-            let state = self.state();
-            let (judged, admitted) = judge(&state.mesh);
-            (judged, admitted, state.revision)
-        };
-        let Some(admitted) = admitted else { return judged };
-        let until = Instant::now() + hold;
+    /// Judges a change.
+    pub fn judge(&self, change: Change<'_>) -> Verdict {
+        let state = self.state();
+        review(&state.mesh, state.believed(change))
+    }
+
+    /// Judges a change, and holds what the object says from now on, if that is admitted and will be
+    /// stored, until it is observed or for so long. No other change is judged in between: of two
+    /// that clash, one is judged against the other. What there is no room to hold is not admitted.
+    pub fn admit(&self, change: Change<'_>, hold: Duration) -> Result<Verdict, Full> {
+        if !change.is_stored {
+            return Ok(self.judge(change));
+        }
+        let (reading, user) = (change.new.clone(), change.user.clone());
         let mut state = self.state_mut();
-        if state.revision == revision {
-            state.hold(admitted, until);
-            return judged;
+        let verdict = review(&state.mesh, state.believed(change));
+        if verdict.denials.is_empty() && state.is_news(&reading) {
+            state.held.check(&reading, &user)?;
+            state.hold(Hold { reading, user: user.into(), until: Instant::now() + hold });
         }
-        let (judged, admitted) = judge(&state.mesh);
-        if let Some(admitted) = admitted {
-            state.hold(admitted, until);
-        }
-        judged
+        Ok(verdict)
     }
 
     /// Takes in what an object of the cluster says now.
     pub fn observe(&self, reading: Reading) {
         let mut state = self.state_mut();
         state.release(&reading);
-        state.observed.insert(Arc::clone(&reading.object));
+        state.observed.insert(Arc::clone(&reading.object), reading.version);
         state.apply(reading);
     }
 
@@ -105,13 +106,13 @@ impl Snapshot {
         let before = std::mem::take(&mut state.files);
         #[allow(clippy::iter_over_hash_type, reason = "the mesh does not depend on the order")]
         for object in before.keys() {
-            if !files.contains_key(object) && !state.observed.contains(object) {
+            if !files.contains_key(object) && !state.observed.contains_key(object) {
                 state.remove(object);
             }
         }
         #[allow(clippy::iter_over_hash_type, reason = "the mesh does not depend on the order")]
         for (object, reading) in &files {
-            if before.get(object) != Some(reading) && !state.observed.contains(object) {
+            if before.get(object) != Some(reading) && !state.observed.contains_key(object) {
                 state.apply(reading.clone());
             }
         }
@@ -135,13 +136,7 @@ impl Snapshot {
             return;
         }
         let mut state = self.state_mut();
-        let late: Vec<_> = state
-            .held
-            .iter()
-            .filter(|(_, hold)| hold.until <= now)
-            .map(|(object, _)| Arc::clone(object))
-            .collect();
-        for object in late {
+        for object in state.held.expired(now) {
             state.held.remove(&object);
             state.remove(&object.just_admitted());
         }
@@ -173,19 +168,33 @@ impl State {
         self.mesh.remove(object);
     }
 
-    fn hold(&mut self, reading: Reading, until: Instant) {
-        let object = Arc::clone(&reading.object);
-        if !self.held.contains_key(&object) && same(&self.mesh.reading_of(&object), &reading) {
-            return;
-        }
-        self.apply(reading.just_admitted());
-        self.held.insert(object, Hold { reading, until });
+    /// The change, held against what is known of its object where what it brings along of that is
+    /// older, or differs from it though it is of the same version.
+    fn believed<'a>(&self, change: Change<'a>) -> Change<'a> {
+        let is_known = |old: &Reading| match (old.version, self.observed.get(&old.object)) {
+            (Some(old_version), Some(Some(observed))) => {
+                old_version < *observed || old_version == *observed && !self.mesh.says(old)
+            }
+            _ => false,
+        };
+        Change { old: change.old.filter(|old| !is_known(old)), ..change }
+    }
+
+    /// Whether an object said anything else until now.
+    fn is_news(&self, reading: &Reading) -> bool {
+        let object = &reading.object;
+        self.held.find(object).is_some() || !same(&self.mesh.reading_of(object), reading)
+    }
+
+    fn hold(&mut self, hold: Hold) {
+        self.apply(hold.reading.just_admitted());
+        self.held.insert(hold);
     }
 
     /// Ends the hold of an object that is observed to say what was admitted.
     fn release(&mut self, observed: &Reading) {
         let object = &observed.object;
-        if self.held.get(object).is_some_and(|hold| same(&hold.reading, observed)) {
+        if self.held.find(object).is_some_and(|held| same(held, observed)) {
             self.held.remove(object);
             self.remove(&object.just_admitted());
         }

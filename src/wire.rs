@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::budget::Clock;
 use crate::document::{BorrowedText, Object};
 
 /// The version of AdmissionReview that is spoken.
@@ -127,6 +128,13 @@ impl<'a> Request<'a> {
             object: request.object.map(&object).transpose(),
             old_object: request.old_object.and_then(|old| object(old).ok()),
         })
+    }
+
+    /// The same, of whose objects no more is read once the time is up.
+    #[must_use]
+    pub fn until(self, clock: Option<Clock<'a>>) -> Self {
+        let object = self.object.map(|object| object.map(|object| object.until(clock)));
+        Self { object, old_object: self.old_object.map(|old| old.until(clock)), ..self }
     }
 
     /// The object's JSON as it stands in the body.

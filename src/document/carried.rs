@@ -192,7 +192,7 @@ fn read_carrier(object: &Object<'_>, member: &MemberName, keys: &[&str], reading
     } else {
         text
     };
-    let root = match yaml::document(text) {
+    let root = match yaml::document(text, &object.budget) {
         Ok(root) => root,
         Err(error) => {
             return refuse(

@@ -87,10 +87,10 @@ fn read_config_map(object: &Object<'_>, settings: &Settings, reading: &mut Readi
     }
     let files = fields.iter().flat_map(|(field, node)| File::all_of(field, node));
     let files: Vec<_> = files.collect();
-    let (mut streams, mut values) = (Vec::with_capacity(files.len()), 0);
+    let mut streams = Vec::with_capacity(files.len());
     for file in &files {
         streams.push(match &file.text {
-            Ok(text) => Stream::read(text, &mut values).map_err(Some),
+            Ok(text) => Stream::read(text, &object.budget).map_err(Some),
             Err(_) => Err(None),
         });
     }

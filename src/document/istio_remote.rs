@@ -102,7 +102,7 @@ fn read_config_map(object: &Object<'_>, settings: &Settings, reading: &mut Readi
         let problem = format!("must be a string, not {}", node.kind());
         return refuse(Position::NONE, problem, "write a string");
     };
-    match yaml::document(text) {
+    match yaml::document(text, &object.budget) {
         Ok(root) => {
             read_values(&mut Fields { reading, member: &member, root: &root, prefix: &path });
         }
@@ -212,10 +212,11 @@ fn misplaced(fields: &mut Fields<'_, '_>, address: &Address) -> Option<Part> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
     use crate::mesh::MemberName;
 
     fn read(values: &str) -> Vec<String> {
-        let root = yaml::document(values).unwrap();
+        let root = yaml::document(values, &Budget::of(1000)).unwrap();
         let member: MemberName = "local".into();
         let mut reading = Reading::new(Object::default().reference());
         read_values(&mut Fields {

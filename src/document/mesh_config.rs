@@ -45,24 +45,25 @@ fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     let given = |key| data.as_ref()?.get(key).filter(|node| node.value != Value::Null);
     let mut carried = Carried::new(reading, &member);
     match given(NETWORKS) {
-        Some(node) => read_text(&mut carried, NETWORKS, node, networks::read),
+        Some(node) => read_text(&mut carried, object, NETWORKS, node, networks::read),
         None => carried.claim(&Spot::of(NETWORKS), Fact::MeshNetworks(false)),
     }
     if let Some(node) = given(MESH) {
-        read_text(&mut carried, MESH, node, mesh::read);
+        read_text(&mut carried, object, MESH, node, mesh::read);
     }
 }
 
 /// Reads the text of one key.
 fn read_text(
     carried: &mut Carried<'_>,
+    object: &Object<'_>,
     key: &str,
     node: &Node<'_>,
     read: fn(&mut Carried<'_>, &Spot, &Node<'_>),
 ) {
     let spot = Spot::of(key);
     let Some(text) = carried.text(&spot, node) else { return };
-    match yaml::document(text) {
+    match yaml::document(text, &object.budget) {
         Ok(root) => read(carried, &spot.at(root.span.position()), &root),
         Err(error) => {
             let why = Invalid::new(error.what, "write one YAML mapping, each key once");

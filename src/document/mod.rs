@@ -22,10 +22,11 @@ use std::collections::BTreeSet;
 
 pub use istio_remote::VALUES_KIND;
 pub use node::{BorrowedText, Key, Node, Span, Value};
+pub(crate) use object::MOST_VALUES;
 pub use object::{Metadata, Object};
 pub use outline::outline;
-pub(crate) use yaml::texts as yaml_texts;
-pub use yaml::{YamlError, document as yaml_document, documents as yaml_documents};
+pub(crate) use yaml::document as yaml_document;
+pub use yaml::{YamlError, documents as yaml_documents};
 
 use crate::mesh::{MemberName, ObjectRef, Reading};
 use crate::settings::Settings;
@@ -187,6 +188,7 @@ pub fn of(object: &Object<'_>, settings: &Settings) -> Option<&'static Document>
 /// What an object says; nothing if it carries no document.
 pub fn read(object: &Object<'_>, settings: &Settings) -> Reading {
     let mut reading = Reading::new(object.reference());
+    reading.version = object.metadata.resource_version.parse().ok();
     if let Some(document) = of(object, settings) {
         (document.read)(object, settings, &mut reading);
     }

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+use crate::budget::Budget;
 use crate::mesh::Position;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// A value of a document, with its place in the text if that was YAML.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,16 +127,37 @@ impl<'a> Node<'a> {
     }
 }
 
-impl<'a, 'de: 'a> Deserialize<'de> for Node<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = deserializer.deserialize_any(ValueVisitor)?;
-        Ok(Self { value, span: Span::default() })
+impl<'a> Node<'a> {
+    /// Reads a value from JSON, as far as the budget goes.
+    pub(crate) fn from_json(json: &'a str, budget: &Budget<'_>) -> serde_json::Result<Self> {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let node = Within(budget).deserialize(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(node)
     }
 }
 
-struct ValueVisitor;
+impl<'a, 'de: 'a> Deserialize<'de> for Node<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Within(&Budget::of(usize::MAX)).deserialize(deserializer)
+    }
+}
 
-impl<'de> Visitor<'de> for ValueVisitor {
+/// Reads a value within a budget, of which each value costs a unit.
+#[derive(Clone, Copy)]
+pub(crate) struct Within<'b>(pub(crate) &'b Budget<'b>);
+
+impl<'de> DeserializeSeed<'de> for Within<'_> {
+    type Value = Node<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node<'de>, D::Error> {
+        self.0.spend(1).map_err(D::Error::custom)?;
+        let value = deserializer.deserialize_any(self)?;
+        Ok(Node { value, span: Span::default() })
+    }
+}
+
+impl<'de> Visitor<'de> for Within<'_> {
     type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -172,7 +194,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element()? {
+        while let Some(item) = seq.next_element_seed(self)? {
             items.push(item);
         }
         Ok(Value::List(items))
@@ -182,7 +204,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let mut entries = Entries::default();
         while let Some(BorrowedText(key)) = map.next_key()? {
             let key = Key { text: key, span: Span::default() };
-            if let Err(twice) = entries.insert(key, map.next_value()?) {
+            if let Err(twice) = entries.insert(key, map.next_value_seed(self)?) {
                 return Err(A::Error::custom(format!("key {:?} stands twice", twice.text)));
             }
         }

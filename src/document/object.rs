@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor
 use serde_json::value::RawValue;
 
 use super::node::{BorrowedText, Node, Value};
+use crate::budget::{Budget, Clock};
 use crate::mesh::ObjectRef;
 
 /// The prefix of every label and annotation of our own.
@@ -30,7 +31,31 @@ pub struct Object<'a> {
     pub metadata: Metadata<'a>,
     /// The file it comes from, for documents that carry no name.
     pub file: Option<Cow<'a, str>>,
+    /// How much of its fields may be read.
+    pub(crate) budget: ReadingBudget<'a>,
     fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+/// How many values an object's fields may hold, those of the texts that it carries included, and
+/// aliases as often as they are used: ten times what the largest real ones hold.
+pub(crate) const MOST_VALUES: usize = 100_000;
+
+/// A budget for the fields of one object.
+#[derive(Debug)]
+pub(crate) struct ReadingBudget<'a>(Budget<'a>);
+
+impl Default for ReadingBudget<'_> {
+    fn default() -> Self {
+        Self(Budget::of(MOST_VALUES))
+    }
+}
+
+impl<'a> std::ops::Deref for ReadingBudget<'a> {
+    type Target = Budget<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 /// Labels or annotations.
@@ -43,6 +68,8 @@ pub struct Metadata<'a> {
     pub name: Cow<'a, str>,
     /// `namespace`; empty for cluster-scoped objects.
     pub namespace: Cow<'a, str>,
+    /// `resourceVersion`; empty for what is not stored.
+    pub resource_version: Cow<'a, str>,
     /// A `spec` that stands here by mistake, where it is lost.
     pub(crate) nested_spec: Option<&'a RawValue>,
     labels: Texts<'a>,
@@ -53,6 +80,13 @@ impl<'a> Object<'a> {
     /// Reads an object from its JSON.
     pub fn parse(json: &'a str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(json)
+    }
+
+    /// The same, of which no more is read once the time is up.
+    #[must_use]
+    pub fn until(self, clock: Option<Clock<'a>>) -> Self {
+        let ReadingBudget(budget) = self.budget;
+        Self { budget: ReadingBudget(budget.until(clock)), ..self }
     }
 
     /// The API group: what stands before the slash of `apiVersion`.
@@ -105,7 +139,7 @@ impl<'a> Object<'a> {
         if raw.get().len() > LARGEST_FIELD {
             return Err(Error::custom(format!("{name} is larger than {LARGEST_FIELD} bytes")));
         }
-        serde_json::from_str(raw.get()).map(Some)
+        Node::from_json(raw.get(), &self.budget).map(Some)
     }
 
     /// A field beside `metadata`, as text.
@@ -172,7 +206,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for Object<'a> {
 }
 
 /// The most fields an object may have beside `metadata`.
-const MOST_FIELDS: usize = 1000;
+const MOST_FIELDS: usize = 256;
 
 impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -187,7 +221,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut metadata = Metadata::default();
                 let mut generate_name = Cow::default();
-                let mut seen = [false; 6];
+                let mut seen = [false; 7];
                 while let Some(BorrowedText(key)) = map.next_key()? {
                     match key.as_ref() {
                         "name" => {
@@ -201,6 +235,10 @@ impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
                         "namespace" => {
                             once(&mut seen[2], "metadata.namespace")?;
                             metadata.namespace = optional_text(&mut map)?;
+                        }
+                        "resourceVersion" => {
+                            once(&mut seen[6], "metadata.resourceVersion")?;
+                            metadata.resource_version = optional_text(&mut map)?;
                         }
                         "labels" => {
                             once(&mut seen[3], "metadata.labels")?;

@@ -7,6 +7,7 @@ use granit_parser::{
 };
 
 use super::node::{DEEPEST, Entries, Key, Node, Span, Value};
+use crate::budget::Budget;
 
 /// Why a text is not YAML that can be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,31 +22,23 @@ pub struct YamlError {
 /// How many values a file may hold, aliases counted as often as they are used: enough for the
 /// export of a very large mesh.
 const MOST_IN_FILE: usize = 20_000_000;
-/// The same for a text inside an object, which anyone may write: a hundred times any real one.
-const MOST_IN_OBJECT: usize = 100_000;
-/// The same for all texts of an object that holds many: what an object of the largest size can hold.
-pub(super) const MOST_IN_TEXTS: usize = 400_000;
 
 /// How many bytes of text count as one more value.
 const BYTES_PER_VALUE: usize = 64;
 
 /// Reads every document of a file; an empty one is a null.
 pub fn documents(text: &str) -> Result<Vec<Node<'_>>, YamlError> {
-    Reader::new(text, MOST_IN_FILE).documents()
+    texts(text, &Budget::of(MOST_IN_FILE))
 }
 
-/// Reads every document of one of an object's texts, and adds to `values` how many they hold: the
-/// texts of one object share what they may hold.
-pub(crate) fn texts<'a>(text: &'a str, values: &mut usize) -> Result<Vec<Node<'a>>, YamlError> {
-    let mut reader = Reader { nodes: *values, ..Reader::new(text, MOST_IN_TEXTS) };
-    let documents = reader.documents();
-    *values = reader.nodes;
-    documents
+/// Reads every document of a text, as far as the budget goes: the texts of one object share one.
+pub(crate) fn texts<'a>(text: &'a str, budget: &Budget<'_>) -> Result<Vec<Node<'a>>, YamlError> {
+    Reader::new(text, budget).documents()
 }
 
-/// Reads a text inside an object, which must hold one document.
-pub fn document(text: &str) -> Result<Node<'_>, YamlError> {
-    let mut documents = Reader::new(text, MOST_IN_OBJECT).documents()?.into_iter();
+/// Reads a text inside an object, which must hold one document, as far as the budget goes.
+pub(crate) fn document<'a>(text: &'a str, budget: &Budget<'_>) -> Result<Node<'a>, YamlError> {
+    let mut documents = Reader::new(text, budget).documents()?.into_iter();
     let first = documents.next();
     if let Some(second) = documents.find(|document| document.value != Value::Null) {
         let what = "a second YAML document, which is never read; keep one".to_owned();
@@ -54,16 +47,16 @@ pub fn document(text: &str) -> Result<Node<'_>, YamlError> {
     Ok(first.unwrap_or(Node { value: Value::Null, span: Span::default() }))
 }
 
-struct Reader<'a> {
+struct Reader<'a, 'b> {
     parser: Parser<'a, StrInput<'a>>,
     anchors: HashMap<usize, Node<'a>>,
     sizes: HashMap<usize, usize>,
     nodes: usize,
-    most: usize,
+    budget: &'b Budget<'b>,
 }
 
-impl<'a> Reader<'a> {
-    fn new(text: &'a str, most: usize) -> Self {
+impl<'a, 'b> Reader<'a, 'b> {
+    fn new(text: &'a str, budget: &'b Budget<'_>) -> Self {
         let mut options = Options::default();
         options.emit_comments = false;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -72,7 +65,7 @@ impl<'a> Reader<'a> {
             anchors: HashMap::new(),
             sizes: HashMap::new(),
             nodes: 0,
-            most,
+            budget,
         }
     }
 
@@ -180,11 +173,7 @@ impl<'a> Reader<'a> {
 
     fn count(&mut self, nodes: usize, span: &Span) -> Result<(), YamlError> {
         self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes > self.most {
-            let what = format!("more than {} values, aliases counted", self.most);
-            return Err(error(span.clone(), what));
-        }
-        Ok(())
+        self.budget.spend(nodes).map_err(|end| error(span.clone(), end.to_string()))
     }
 
     fn expect(&mut self) -> Result<(Event<'a>, Source), YamlError> {
@@ -269,14 +258,15 @@ mod tests {
             "a": {"x": 1, "y": 2}, "b": {"y": 3, "z": 4},
             "c": {"x": 1, "y": 9}, "d": {"x": 1, "y": 2, "z": 4}, "<<": "e",
         });
-        assert_eq!(document(text).unwrap().to_json(), expected);
-        assert!(document("a: {<<: 1}").is_err());
+        assert_eq!(document(text, &Budget::of(100)).unwrap().to_json(), expected);
+        assert!(document("a: {<<: 1}", &Budget::of(100)).is_err());
     }
 
     #[test]
     fn a_long_text_counts_each_time_it_is_used() {
         let text =
             format!("a: &a \"\\x41{}\"\nb: [{}0]\n", "x".repeat(100_000), "*a, ".repeat(100));
-        assert_eq!(document(&text).unwrap_err().what, "more than 100000 values, aliases counted");
+        let error = document(&text, &Budget::of(100_000)).unwrap_err();
+        assert_eq!(error.what, "more than 100000 values, aliases counted");
     }
 }

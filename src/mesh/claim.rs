@@ -175,6 +175,31 @@ pub struct Claim {
     pub place: Place,
 }
 
+impl Claim {
+    /// How many bytes it takes in memory, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        let texts = match &self.fact {
+            Fact::Fault(fault) => {
+                size_of_val(&**fault) + fault.text.len() + fault.problem.len() + fault.remedy.len()
+            }
+            Fact::Advice(advice) => advice.len(),
+            Fact::Allow(_) | Fact::NetworkEndpoints(_) | Fact::Endpoint(_) => USUAL_TEXT,
+            _ => 0,
+        };
+        let field = match &self.place.field {
+            Field::Plain(_) => 0,
+            Field::Other(other) => {
+                let identity = other.identity.as_ref().map_or(0, |identity| identity.len());
+                size_of_val(&**other) + other.path.len() + identity
+            }
+        };
+        size_of_val(self) + texts + field
+    }
+}
+
+/// What a fact takes beside the claim that holds it, where that is not worth counting, in bytes.
+const USUAL_TEXT: usize = 128;
+
 /// What a document can say of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {

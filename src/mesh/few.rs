@@ -32,6 +32,11 @@ impl<T: Ord + Clone> Few<T> {
         }
     }
 
+    /// All elements in their order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &T> + use<'_, T> {
+        self.from(None)
+    }
+
     /// All elements in their order, or those that are not before `from`.
     pub(super) fn from<'a>(&'a self, from: Option<&T>) -> impl Iterator<Item = &'a T> + use<'a, T> {
         let (one, many) = match self {

@@ -16,7 +16,7 @@ pub use claim::{
 };
 pub use member::Member;
 pub use reading::Reading;
-pub use view::View;
+pub use view::{Changed, View};
 
 use crate::settings::Settings;
 use crate::value::{ClusterDomain, ClusterUuid, EndpointHost, NetworkName};
@@ -141,11 +141,11 @@ impl Mesh {
 
     /// The mesh as it stands.
     pub fn view(&self) -> View<'_> {
-        View::new(self, &[])
+        View::new(self, Changed::NONE)
     }
 
     /// The mesh with some of its members replaced, without touching the rest.
-    pub fn with<'a>(&'a self, changed: &'a [Member]) -> View<'a> {
+    pub fn with<'a>(&'a self, changed: &'a Changed) -> View<'a> {
         View::new(self, changed)
     }
 
@@ -191,12 +191,24 @@ impl Mesh {
             let claims = member.claims().iter().filter(|claim| claim.place.object == *object);
             (Arc::clone(member.name()), claims.cloned().collect())
         });
-        Reading { object: Arc::clone(object), statements: statements.collect() }
+        let mut reading = Reading::of(Arc::clone(object));
+        reading.statements = statements.collect();
+        reading
+    }
+
+    /// Whether this is what an object says as it stands.
+    pub fn says(&self, reading: &Reading) -> bool {
+        let said = reading.statements.iter().filter(|(_, claims)| !claims.is_empty());
+        self.spoken_of(&reading.object).count() == said.clone().count()
+            && said.clone().all(|(name, claims)| {
+                let standing = self.member(name).map_or(&[][..], Member::claims).iter();
+                standing.filter(|claim| claim.place.object == reading.object).eq(claims)
+            })
     }
 
     /// Takes in what an object says now, in place of all it said before.
     pub fn apply(&mut self, reading: Reading) {
-        let Reading { object, statements } = reading;
+        let Reading { object, statements, .. } = reading;
         let spoken_of = self.spoken_of.remove(&object);
         for name in spoken_of.iter().flat_map(|names| names.from(None)) {
             if !statements.iter().any(|(member, _)| member == name) {
@@ -254,9 +266,14 @@ impl Mesh {
         let mut member = self.members.remove(name).unwrap_or_else(|| Member::new(Arc::clone(name)));
         self.unindex(&member);
         member.replace(object, claims);
+        self.insert(member);
+    }
+
+    /// Takes in a member of which nothing is known.
+    fn insert(&mut self, member: Member) {
         self.index(&member);
         if !member.is_empty() {
-            self.members.insert(Arc::clone(name), member);
+            self.members.insert(Arc::clone(member.name()), member);
         }
     }
 

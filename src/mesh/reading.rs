@@ -1,6 +1,7 @@
 //! What one object says, member by member.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::claim::{About, Claim, Fact, Fault, MemberName, ObjectRef, Place, Position};
@@ -14,14 +15,29 @@ const USUAL_CLAIMS: usize = 8;
 pub struct Reading {
     /// The object.
     pub object: Arc<ObjectRef>,
+    /// The object's `resourceVersion`, where it has one: of two readings of one object, the one
+    /// with the greater version is the newer one.
+    pub version: Option<u64>,
     /// What it says of each member, in the order of the document.
     pub statements: Vec<(MemberName, Vec<Claim>)>,
+    said: usize,
+    faults: usize,
 }
+
+/// How many claims one object may make: twice as many as a full ConfigMap of descriptors does.
+const MOST_CLAIMS: usize = 10_000;
+/// How many faults of one object are noted, which is more than any answer tells.
+const MOST_FAULTS: usize = 400;
 
 impl Reading {
     /// A reading of an object that says nothing yet.
     pub fn new(object: ObjectRef) -> Self {
-        Self { object: Arc::new(object), statements: Vec::new() }
+        Self::of(Arc::new(object))
+    }
+
+    /// What an object says that stands in a mesh: nothing yet.
+    pub(super) fn of(object: Arc<ObjectRef>) -> Self {
+        Self { object, version: None, statements: Vec::new(), said: 0, faults: 0 }
     }
 
     /// Notes what the object says of a member at a field.
@@ -38,7 +54,7 @@ impl Reading {
 
     /// Notes what the object says of a member at a place in it.
     pub fn claim_at(&mut self, member: &MemberName, place: Place, fact: Fact) {
-        let claim = Claim { fact, place };
+        let Some(claim) = self.counted(Claim { fact, place }) else { return };
         // An object that speaks of many does so one after the other.
         match self.statements.iter_mut().rev().find(|(name, _)| name == member) {
             Some((_, claims)) => claims.push(claim),
@@ -48,6 +64,28 @@ impl Reading {
                 self.statements.push((Arc::clone(member), claims));
             }
         }
+    }
+
+    /// The claim if there is room for it; in place of the first one too many, that there are more.
+    fn counted(&mut self, claim: Claim) -> Option<Claim> {
+        let is_fault = matches!(claim.fact, Fact::Fault(_));
+        self.said += 1;
+        self.faults += usize::from(is_fault);
+        let problem = match (self.said.cmp(&MOST_CLAIMS), self.faults.cmp(&MOST_FAULTS)) {
+            (Ordering::Equal, _) => format!("makes more than {MOST_CLAIMS} statements"),
+            (Ordering::Less, Ordering::Equal) if is_fault => {
+                format!("has more than {MOST_FAULTS} faults")
+            }
+            (Ordering::Less, Ordering::Less) => return Some(claim),
+            (Ordering::Less, _) if !is_fault => return Some(claim),
+            _ => return None,
+        };
+        let why = Invalid::new(problem, "write a smaller object, or several");
+        let fact = Fact::Fault(Arc::new(Fault::new(About::Document, "", why)));
+        Some(Claim {
+            fact,
+            place: Place::new(self.object.clone(), "metadata.name", Position::NONE),
+        })
     }
 
     /// Notes a value that cannot be what it should be.
@@ -60,34 +98,14 @@ impl Reading {
         text: &str,
         why: Invalid,
     ) {
-        self.note_fault(member, path.into(), position, Fault::new(about, text, why));
-    }
-
-    /// Notes a value that is not as it should be, though what reads it gets by all the same.
-    pub fn harmless_fault(
-        &mut self,
-        member: &MemberName,
-        path: impl Into<Cow<'static, str>>,
-        position: Position,
-        about: About,
-        text: &str,
-        why: Invalid,
-    ) {
-        let fault = Fault { harmless: true, ..Fault::new(about, text, why) };
-        self.note_fault(member, path.into(), position, fault);
-    }
-
-    fn note_fault(
-        &mut self,
-        member: &MemberName,
-        path: Cow<'static, str>,
-        position: Position,
-        fault: Fault,
-    ) {
-        let fact = Fact::Fault(Arc::new(fault));
+        if self.faults >= MOST_FAULTS {
+            return;
+        }
+        let (path, fact) = (path.into(), Fact::Fault(Arc::new(Fault::new(about, text, why))));
         // A field that is read for two facts would tell its fault twice.
         let told = |claim: &Claim| claim.fact == fact && claim.place.path() == path;
-        if !self.claims_of(member).iter().any(told) {
+        let said = self.statements.iter().rev().find(|(name, _)| name == member);
+        if !said.is_some_and(|(_, claims)| claims.iter().rev().any(told)) {
             self.claim(member, path, position, fact);
         }
     }
@@ -102,7 +120,7 @@ impl Reading {
                 claim.place.object = Arc::clone(&object);
             }
         }
-        Self { object, statements }
+        Self { object, statements, ..*self }
     }
 
     /// The same with the status of what stands: an API server strips it from what people write,
@@ -124,7 +142,7 @@ impl Reading {
     /// top.
     #[must_use]
     pub fn split_off(&mut self, field: &str, object: Arc<ObjectRef>) -> Self {
-        let mut other = Self { object, statements: Vec::new() };
+        let mut other = Self::of(object);
         for (member, claims) in &mut self.statements {
             let below = |claim: &Claim| -> Option<String> {
                 Some(claim.place.path().strip_prefix(field)?.strip_prefix('.')?.to_owned())
@@ -145,6 +163,14 @@ impl Reading {
     /// All that it says, whichever member it says it of.
     pub fn claims(&self) -> impl Iterator<Item = &Claim> {
         self.statements.iter().flat_map(|(_, claims)| claims)
+    }
+
+    /// How many bytes it takes in memory, roughly.
+    pub fn bytes(&self) -> usize {
+        let claims = |(name, claims): &(MemberName, Vec<Claim>)| {
+            size_of_val(name) + name.len() + claims.iter().map(Claim::bytes).sum::<usize>()
+        };
+        size_of_val(self) + self.statements.iter().map(claims).sum::<usize>()
     }
 
     /// What it says of one member.

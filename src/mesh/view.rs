@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::few::Few;
 use super::{Fact, Member, MemberName, Mesh, Network, StatedDomain};
+use crate::budget::Budget;
 use crate::settings::Settings;
 use crate::value::{ClusterUuid, Subnet};
 
@@ -11,19 +13,69 @@ use crate::value::{ClusterUuid, Subnet};
 /// nobody clashes with itself, and so a judged member need not be part of the mesh.
 ///
 /// What a lookup yields may clash, and always holds all that do; whether it does is for the rule
-/// to say. The members of the change are few and unindexed, so all of them are yielded.
+/// to say.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     mesh: &'a Mesh,
-    changed: &'a [Member],
+    changed: &'a Changed,
     /// Nearly every rule asks for it.
     local: Option<&'a Member>,
+    /// What judging may cost; each member that is looked at costs a unit.
+    budget: Option<&'a Budget<'a>>,
+}
+
+/// The members that a change replaces.
+pub struct Changed {
+    /// By name, each once.
+    members: Vec<Member>,
+    /// Who of them is where, if they are many: a few are looked through faster than indexed.
+    index: Option<Mesh>,
+}
+
+/// Up to here the members of a change are looked through.
+const FEW: usize = 4;
+
+impl Changed {
+    /// No member.
+    pub const NONE: &'static Self = &Self { members: Vec::new(), index: None };
+
+    /// These members, of which each has another name.
+    pub fn new(settings: &Arc<Settings>, mut members: Vec<Member>) -> Self {
+        members.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        let index = (members.len() > FEW).then(|| {
+            let mut index = Mesh::new(Arc::clone(settings));
+            members.iter().for_each(|member| index.insert(member.clone()));
+            index
+        });
+        Self { members, index }
+    }
+
+    /// All of them, by name.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    fn find(&self, name: &str) -> Option<&Member> {
+        let at = self.members.binary_search_by(|member| (**member.name()).cmp(name));
+        at.ok().map(|at| &self.members[at])
+    }
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(mesh: &'a Mesh, changed: &'a [Member]) -> Self {
-        let view = Self { mesh, changed, local: None };
+    pub(super) fn new(mesh: &'a Mesh, changed: &'a Changed) -> Self {
+        let view = Self { mesh, changed, local: None, budget: None };
         Self { local: view.member(&mesh.settings.local_member), ..view }
+    }
+
+    /// The same, for as long as the budget lasts: what is looked up after that is not found.
+    #[must_use]
+    pub fn within(self, budget: &'a Budget<'a>) -> Self {
+        Self { budget: Some(budget), ..self }
+    }
+
+    /// Spends what looking at so many claims costs; says whether to go on.
+    pub fn spend(&self, units: usize) -> bool {
+        self.budget.is_none_or(|budget| budget.spend(units).is_ok())
     }
 
     /// The operator's settings.
@@ -33,7 +85,7 @@ impl<'a> View<'a> {
 
     /// One member, if anything is said of it.
     pub fn member(&self, name: &str) -> Option<&'a Member> {
-        let changed = self.changed.iter().find(|member| **member.name() == *name);
+        let changed = self.changed.find(name);
         changed.or_else(|| self.mesh.member(name)).filter(|member| !member.is_empty())
     }
 
@@ -84,8 +136,10 @@ impl<'a> View<'a> {
         let networks = [Some(network.clone()), alias];
         let mut found = BTreeMap::new();
         for network in networks.iter().flatten() {
-            let names = self.mesh.subnets.overlapping(subnet, Some(network)).map(|(_, name)| name);
-            found.extend(self.others(judged, names).map(|member| (member.name(), member)));
+            let others = self.others(judged, |mesh| {
+                mesh.subnets.overlapping(subnet, Some(network)).map(|(_, name)| name)
+            });
+            found.extend(others.map(|member| (member.name(), member)));
         }
         found.into_values().collect()
     }
@@ -97,19 +151,23 @@ impl<'a> View<'a> {
         judged: &Member,
         subnet: Subnet,
     ) -> impl Iterator<Item = &'a Member> {
-        let names = self.mesh.subnets.overlapping(subnet, None).map(|(_, name)| name);
-        self.others(judged, names)
+        self.others(judged, move |mesh| {
+            mesh.subnets.overlapping(subnet, None).map(|(_, name)| name)
+        })
     }
 
     /// The first subnet of this one's size above it, round its private range, that is clear of
     /// every member's subnets, those of the change included.
     pub fn next_free(&self, subnet: Subnet, judged: &Member) -> Option<Subnet> {
-        let change = self.changed.iter().chain([judged]);
+        let change = self.changed.members.iter().chain([judged]);
         let unindexed: Vec<_> =
             change.flat_map(|m| m.subnets().map(|(_, taken, _)| taken)).collect();
         let mut from = subnet;
         // Each turn gets past one subnet that the index does not know.
         for _ in 0..=unindexed.len() {
+            if !self.spend(unindexed.len()) {
+                return None;
+            }
             let free = self.mesh.subnets.next_free(from)?;
             match unindexed.iter().find(|taken| taken.overlaps(free)) {
                 None => return Some(free),
@@ -121,20 +179,19 @@ impl<'a> View<'a> {
 
     /// Whether nobody but `judged` can claim addresses of this subnet: one look instead of many.
     pub fn is_clear(&self, subnet: Subnet) -> bool {
-        self.changed.len() <= 1 && !self.mesh.subnets.is_claimed(subnet)
+        self.changed.members.len() <= 1 && !self.mesh.subnets.is_claimed(subnet)
     }
 
     /// Members other than `judged` that may have an endpoint on this host, as
     /// [`MetadataEndpoint::host_identity`](crate::value::MetadataEndpoint::host_identity) tells it.
     pub fn others_at_host(&self, judged: &Member, host: &str) -> Vec<&'a Member> {
-        let names = self.mesh.endpoints.get(host).into_iter();
-        self.others(judged, names.flat_map(|names| names.from(None))).collect()
+        self.others(judged, |mesh| mesh.endpoints.get(host).into_iter().flat_map(Few::all))
+            .collect()
     }
 
     /// Members other than `judged` that may have this identity.
     pub fn others_with_uuid(&self, judged: &Member, uuid: ClusterUuid) -> Vec<&'a Member> {
-        let names = self.mesh.uuids.get(&uuid).into_iter();
-        self.others(judged, names.flat_map(|names| names.from(None))).collect()
+        self.others(judged, |mesh| mesh.uuids.get(&uuid).into_iter().flat_map(Few::all)).collect()
     }
 
     /// The domains that others than `judged` state and `skip` does not take, each with at most
@@ -155,10 +212,14 @@ impl<'a> View<'a> {
                 domains.insert(domain.clone(), members);
             }
         }
-        for member in self.changed.iter().filter(|member| member.name() != judged.name()) {
+        let changed = self.changed.members.iter();
+        for member in changed.filter(|member| member.name() != judged.name()) {
             for (domain, _) in member.pick(StatedDomain::of) {
                 if !skip(&domain) {
-                    domains.entry(domain).or_default().push(member);
+                    let members = domains.entry(domain).or_default();
+                    if members.len() < most {
+                        members.push(member);
+                    }
                 }
             }
         }
@@ -171,7 +232,7 @@ impl<'a> View<'a> {
             member.pick(|fact| matches!(fact, Fact::Peer).then_some(())).next().is_some()
         };
         let mut peers: Vec<_> =
-            self.others(judged, self.mesh.members.keys()).filter(is_peer).collect();
+            self.others(judged, |mesh| mesh.members.keys()).filter(is_peer).collect();
         peers.sort_unstable_by_key(|member| member.name());
         peers
     }
@@ -183,15 +244,27 @@ impl<'a> View<'a> {
         }
     }
 
-    fn others<'n>(
+    /// Members other than `judged` among those whose names an index has, as they would be.
+    fn others<'n, N: Iterator<Item = &'n MemberName>>(
         &self,
         judged: &Member,
-        names: impl Iterator<Item = &'n MemberName>,
-    ) -> impl Iterator<Item = &'a Member> {
-        let changed = self.changed;
-        let judged_name = Arc::clone(judged.name());
-        let standing = self.standing(judged, names);
-        standing.chain(changed.iter().filter(move |member| *member.name() != judged_name))
+        names: impl Fn(&'n Mesh) -> N,
+    ) -> impl Iterator<Item = &'a Member>
+    where
+        'a: 'n,
+    {
+        let changed = match &self.changed.index {
+            Some(index) => {
+                let found = names(index).filter_map(|name| index.members.get(name));
+                (Some(found), None)
+            }
+            None => (None, Some(self.changed.members.iter())),
+        };
+        let changed = changed.0.into_iter().flatten().chain(changed.1.into_iter().flatten());
+        let (view, judged_name) = (*self, Arc::clone(judged.name()));
+        let changed = changed.take_while(move |_| view.spend(1));
+        let changed = changed.filter(move |member| *member.name() != judged_name);
+        self.standing(judged, names(self.mesh)).chain(changed)
     }
 
     fn standing<'n>(
@@ -199,11 +272,11 @@ impl<'a> View<'a> {
         judged: &Member,
         names: impl Iterator<Item = &'n MemberName>,
     ) -> impl Iterator<Item = &'a Member> {
-        let (mesh, changed) = (self.mesh, self.changed);
-        let judged = Arc::clone(judged.name());
+        let (view, judged) = (*self, Arc::clone(judged.name()));
         names
-            .filter(move |name| **name != judged && !changed.iter().any(|c| c.name() == *name))
-            .filter_map(move |name| mesh.members.get(name))
+            .take_while(move |_| view.spend(1))
+            .filter(move |name| **name != judged && view.changed.find(name).is_none())
+            .filter_map(move |name| view.mesh.members.get(name))
     }
 }
 

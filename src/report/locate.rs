@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::document::{Node, Span, Value, YamlError, yaml_texts};
+use crate::document::{Node, Span, Value, YamlError, yaml_documents};
 use crate::mesh::Position;
 
 /// A text with the name it is known by.
@@ -162,7 +162,7 @@ impl<'n> Carried<'n> {
 impl<'n> CarriedText<'n> {
     fn of(text: &'n str) -> Self {
         let source = Source::new(String::new(), text.to_owned());
-        Self { source, documents: yaml_texts(text, &mut 0) }
+        Self { source, documents: yaml_documents(text) }
     }
 }
 

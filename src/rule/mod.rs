@@ -23,7 +23,8 @@ mod unknown_facts;
 pub(crate) use finding::Key;
 pub use finding::{Finding, Severity};
 
-use crate::mesh::{About, Fact, Member, View};
+use crate::budget::Exhausted;
+use crate::mesh::{About, Fact, Member, Place, View};
 
 /// One rule.
 #[derive(Debug)]
@@ -95,12 +96,25 @@ pub fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     // Nearly every member is read without a fault.
     let is_faulty = member.claims().iter().any(|claim| matches!(claim.fact, Fact::Fault(_)));
     for rule in RULES {
+        if !mesh.spend(member.claims().len()) {
+            break;
+        }
         if is_faulty {
             findings.extend(faults::told_by(rule, member));
         }
         findings.append(&mut (rule.state)(mesh, member));
     }
     findings
+}
+
+/// That a change of a member is too complicated to be judged.
+pub fn too_complicated(member: &Member, place: &Place, end: Exhausted) -> Finding {
+    let message = match end {
+        Exhausted::Units(_) => "it clashes with more than isthmus can judge",
+        Exhausted::Time => "it is too complicated to be judged in the time there is",
+    };
+    let remedy = "write a smaller object that says the same, or apply it again".to_owned();
+    faults::INVALID_DOCUMENT.deny(member, place, message.to_owned(), remedy)
 }
 
 /// Everything that is dangerous about a step of a member.

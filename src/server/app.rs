@@ -10,6 +10,7 @@ use super::authority;
 use super::metrics::Metrics;
 use super::tls::Certificate;
 use crate::mesh::Mesh;
+use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::standing::Standing;
 
@@ -34,12 +35,16 @@ pub struct Limits {
 
 /// What all parts of the server share.
 pub(super) struct App {
+    /// What an operator decides for the mesh.
+    pub(super) settings: Arc<Settings>,
     /// The mesh that reviews are held against.
     pub(super) snapshot: Arc<Snapshot>,
     /// How well that is known.
     pub(super) standing: Arc<Standing>,
     /// How long an admitted write counts that is not observed; nothing where no cluster is watched.
     pub(super) hold: Option<Duration>,
+    /// Whether callers have to show who they are.
+    pub(super) verifies_callers: bool,
     pub(super) metrics: Metrics,
     pub(super) certificate: Arc<Certificate>,
     /// How the authority of the certificate stands, where isthmus is that itself.
@@ -56,17 +61,20 @@ pub(super) struct App {
 
 impl App {
     pub(super) fn new(
-        snapshot: Arc<Snapshot>,
+        settings: Arc<Settings>,
         standing: Arc<Standing>,
         hold: Option<Duration>,
+        verifies_callers: bool,
         certificate: Arc<Certificate>,
         authority: Option<Arc<authority::Standing>>,
         limits: Limits,
     ) -> Self {
         Self {
-            snapshot,
+            snapshot: Arc::new(Snapshot::new(Mesh::new(Arc::clone(&settings)))),
+            settings,
             standing,
             hold,
+            verifies_callers,
             metrics: Metrics::new(authority.is_some()),
             certificate,
             authority,

@@ -5,6 +5,7 @@ mod app;
 mod audit;
 pub mod authority;
 mod body;
+mod caller;
 mod callers;
 mod connections;
 pub mod duration;
@@ -37,7 +38,6 @@ pub use validity::Validity;
 use crate::inventory::Inventory;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
-use crate::snapshot::Snapshot;
 use crate::standing::Standing;
 use crate::watch;
 use app::App;
@@ -138,9 +138,10 @@ impl Server {
             .map(|authority| Keeper::new(authority, Arc::clone(&config.certificate)));
         let keeper = keeper.transpose()?;
         let app = Arc::new(App::new(
-            Arc::new(Snapshot::new(Mesh::new(Arc::clone(&settings)))),
+            Arc::clone(&settings),
             Arc::new(Standing::new(files.chain(sources))),
             config.cluster.as_ref().map(|_| config.hold),
+            config.callers.is_some(),
             Arc::clone(&config.certificate),
             keeper.as_ref().map(Keeper::standing),
             config.limits,

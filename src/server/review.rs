@@ -16,16 +16,20 @@ use tokio::time::timeout_at;
 
 use super::app::App;
 use super::body::{self, Received, SMALL};
+use super::caller::Caller;
 use super::connections::{Connection, Phase};
 use super::duration;
 use super::metrics::hook_name;
-use crate::admission::{Answer, Decision, Hook, answer, answer_and_keep};
+use crate::admission::{Answer, Asked, Decision, Hook};
+use crate::snapshot::Full;
 use crate::wire::NotAReview;
 
 /// How long a caller waits that does not say so: the API server's default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that the API server ever waits.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The part of the time that a caller waits in which its review is read and judged.
+const WORKING: f32 = 0.8;
 /// The longest text of a request that a log line repeats, in characters.
 const LONGEST_LOGGED: usize = 256;
 
@@ -94,7 +98,7 @@ async fn review(
     if let Some(connection) = connection {
         connection.enter(Phase::Review);
     }
-    decide(app, hook, received, deadline).await
+    decide(app, hook, Caller::of(app), received, deadline).await
 }
 
 /// How long the caller waits.
@@ -112,36 +116,51 @@ fn timeout(query: Option<&str>) -> Duration {
 async fn decide(
     app: &Arc<App>,
     hook: Hook,
+    caller: Caller,
     received: Received,
     deadline: Instant,
 ) -> Result<Vec<u8>, Refusal> {
     let begun = Instant::now();
+    // What is left is for the answer to get there.
+    let deadline = begun + deadline.saturating_duration_since(begun).mul_f32(WORKING);
     let under_way = UnderWay::begin(app)?;
     if received.bytes.len() <= SMALL {
-        return judge(app, hook, &received.bytes, begun);
+        return answer(app, hook, caller, &received.bytes, begun, deadline);
     }
     let late = || Refusal::Shed("time");
     let turn = timeout_at(deadline.into(), Arc::clone(&app.large_reviews).acquire_owned());
     let turn = turn.await.map_err(|_| late())?;
     let shared = Arc::clone(app);
-    let judged = spawn_blocking(move || {
-        let judged = judge(&shared, hook, &received.bytes, begun);
+    let answered = spawn_blocking(move || {
+        let answered = answer(&shared, hook, caller, &received.bytes, begun, deadline);
         drop((turn, received, under_way));
-        judged
+        answered
     });
-    let judged = timeout_at(deadline.into(), judged).await.map_err(|_| late())?;
-    judged.unwrap_or(Err(Refusal::Panic))
+    let answered = timeout_at(deadline.into(), answered).await.map_err(|_| late())?;
+    answered.unwrap_or(Err(Refusal::Panic))
 }
 
-fn judge(app: &App, hook: Hook, body: &[u8], begun: Instant) -> Result<Vec<u8>, Refusal> {
-    let judged = caught(|| match app.hold.filter(|_| hook == Hook::Validate) {
-        None => app.snapshot.read(|mesh| answer(mesh, hook, body)),
-        Some(hold) => app.snapshot.admit(hold, |mesh| match answer_and_keep(mesh, hook, body) {
-            Ok((answer, kept)) => (Ok(answer), kept),
-            Err(error) => (Err(error), None),
-        }),
-    })?;
-    let Answer { body, decision } = judged.map_err(Refusal::NotAReview)?;
+/// Reads what is asked, has it judged, and writes the answer. Only the judging holds up others.
+fn answer(
+    app: &App,
+    hook: Hook,
+    caller: Caller,
+    body: &[u8],
+    begun: Instant,
+    deadline: Instant,
+) -> Result<Vec<u8>, Refusal> {
+    let is_up = || Instant::now() >= deadline;
+    let Answer { body, decision } = caught(|| {
+        let asked =
+            Asked::read(hook, body, &app.settings, Some(&is_up)).map_err(Refusal::NotAReview)?;
+        asked.answer(|change| {
+            match app.hold {
+                Some(hold) if caller.is_remembered() => app.snapshot.admit(change, hold),
+                _ => Ok(app.snapshot.judge(change)),
+            }
+            .map_err(|Full| Refusal::Shed("holds"))
+        })
+    })??;
     let took = begun.elapsed();
     app.metrics.decided(hook, &decision, took);
     log(hook, &decision, took);

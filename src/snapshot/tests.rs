@@ -1,4 +1,5 @@
 use super::*;
+use crate::budget::Budget;
 use crate::document::{self, Object};
 use crate::settings::Settings;
 
@@ -9,6 +10,12 @@ fn reading(name: &str, host: &str) -> Reading {
         r#"{{"apiVersion":"deckhouse.io/v1alpha1","kind":"IstioMulticluster","metadata":{{"name":"{name}"}},"spec":{{"metadataEndpoint":"https://{host}/metadata/"}}}}"#
     );
     document::read(&Object::parse(&json).unwrap(), &Settings::default())
+}
+
+/// The change that creates an object, or updates it to say this.
+fn change(new: Reading) -> Change<'static> {
+    let budget = Budget::of(usize::MAX);
+    Change { old: None, new, is_update: true, is_stored: true, user: "admin".into(), budget }
 }
 
 fn snapshot() -> Snapshot {
@@ -23,7 +30,7 @@ fn claims(snapshot: &Snapshot, name: &str) -> usize {
 fn what_was_admitted_counts_until_it_is_observed() {
     let snapshot = snapshot();
     let a = reading("a", "a.example.com");
-    snapshot.admit(HOLD, |_| ((), Some(a.clone())));
+    snapshot.admit(change(a.clone()), HOLD).unwrap();
     let each = claims(&snapshot, "a");
     assert!(each > 0);
     assert_eq!(snapshot.counts(), (0, 1));
@@ -39,21 +46,21 @@ fn it_counts_beside_what_stands_and_an_older_event_does_not_end_that() {
     let (old, new) = (reading("a", "old.example.com"), reading("a", "new.example.com"));
     snapshot.observe(old.clone());
     let each = claims(&snapshot, "a");
-    snapshot.admit(HOLD, |_| ((), Some(new.clone())));
+    snapshot.admit(change(new.clone()), HOLD).unwrap();
     assert_eq!(claims(&snapshot, "a"), 2 * each);
     snapshot.observe(old);
     assert_eq!(claims(&snapshot, "a"), 2 * each);
     snapshot.observe(new.clone());
     assert_eq!(claims(&snapshot, "a"), each);
     // What says nothing new is not held.
-    snapshot.admit(HOLD, |_| ((), Some(new.clone())));
+    snapshot.admit(change(new.clone()), HOLD).unwrap();
     assert_eq!(snapshot.counts(), (1, 0));
 }
 
 #[test]
 fn what_is_never_observed_is_given_up() {
     let snapshot = snapshot();
-    snapshot.admit(HOLD, |_| ((), Some(reading("a", "a.example.com"))));
+    snapshot.admit(change(reading("a", "a.example.com")), HOLD).unwrap();
     snapshot.expire(Instant::now());
     assert_eq!(snapshot.counts(), (0, 1));
     snapshot.expire(Instant::now() + HOLD);
@@ -65,10 +72,8 @@ fn of_writes_that_clash_at_the_same_moment_one_is_admitted() {
     for _ in 0..100 {
         let snapshot = snapshot();
         let admit = |name: &str| {
-            snapshot.admit(HOLD, |mesh| {
-                let free = mesh.is_empty();
-                (i32::from(free), free.then(|| reading(name, "one.example.com")))
-            })
+            let verdict = snapshot.admit(change(reading(name, "one.example.com")), HOLD).unwrap();
+            i32::from(verdict.denials.is_empty())
         };
         let admitted: i32 = std::thread::scope(|scope| {
             let writers = ["a", "b", "c"].map(|name| scope.spawn(move || admit(name)));
@@ -93,4 +98,41 @@ fn the_cluster_counts_before_files_and_files_remain_when_it_forgets() {
     assert_eq!(claims(&snapshot, "b"), 0);
     snapshot.forget(&cluster.object);
     assert!(endpoint(&snapshot).contains("file.example.com"));
+}
+
+#[test]
+fn an_old_object_is_believed_unless_the_watch_knows_better() {
+    let snapshot = snapshot();
+    let versioned = |host: &str, version| {
+        let mut reading = reading("a", host);
+        reading.version = Some(version);
+        reading
+    };
+    snapshot.observe(reading("b", "b.example.com"));
+    snapshot.observe(versioned("a.example.com", 5));
+    // It claims that its object has said all along what clashes with another member.
+    let denied = |old: Reading| {
+        let new = reading("a", "b.example.com");
+        let change = Change { old: Some(old), ..change(new) };
+        !snapshot.judge(change).denials.is_empty()
+    };
+    assert!(denied(versioned("b.example.com", 4)), "an older one");
+    assert!(denied(versioned("b.example.com", 5)), "another one of the same version");
+    assert!(denied(versioned("a.example.com", 5)), "the one that is known");
+    assert!(!denied(versioned("b.example.com", 6)), "a newer one: the watch may lag");
+}
+
+#[test]
+fn what_there_is_no_room_to_hold_is_not_admitted() {
+    let snapshot = snapshot();
+    let admit = |number: u32, user: &'static str| {
+        let new = reading(&format!("n{number}"), &format!("n{number}.example.com"));
+        let change = Change { user: user.into(), ..change(new) };
+        snapshot.admit(change, HOLD).map(|verdict| verdict.denials.len())
+    };
+    let admitted = (0..1_000).take_while(|number| admit(*number, "a").is_ok()).count();
+    assert_eq!(snapshot.counts(), (0, admitted));
+    assert_eq!(admit(1_000, "b"), Ok(0), "another user is not held up");
+    snapshot.expire(Instant::now() + HOLD);
+    assert_eq!(admit(1_001, "a"), Ok(0));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use isthmus::document::yaml_document;
+use isthmus::document::yaml_documents;
 use promql_parser::parser::{self, Expr, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
 use serde_json::Value as Json;
@@ -26,7 +26,7 @@ pub(crate) const OF_ITS_OWN_CERTIFICATE: [&str; 2] = [
 #[test]
 fn every_alert_can_be_read_and_has_its_remedy_in_the_documentation() {
     let alerts = file("files/alerts.yaml");
-    let alerts = yaml_document(&alerts).unwrap().to_json();
+    let alerts = yaml_documents(&alerts).unwrap()[0].to_json();
     let alerts = alerts[0]["rules"].as_array().unwrap();
     let known = series();
     let mut names = Vec::new();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 
-use isthmus::document::yaml_document;
+use isthmus::document::yaml_documents;
 use serde_json::Value as Json;
 
 use super::helm::{HELMS, chart, file, helm, rendered};
@@ -20,7 +20,7 @@ struct Explained {
 #[test]
 fn the_readme_has_every_value() {
     let defaults = file("values.yaml");
-    let defaults = yaml_document(&defaults).unwrap().to_json();
+    let defaults = yaml_documents(&defaults).unwrap()[0].to_json();
     let mut table = String::from("| Value | Default | Meaning |\n|---|---|---|\n");
     for Explained { path, meaning } in explained() {
         let default = defaults.pointer(&format!("/{}", path.join("/"))).unwrap();
@@ -137,7 +137,7 @@ fn nothing_takes_the_name_of_another_or_of_deckhouse() {
 #[test]
 fn the_chart_is_of_this_version() {
     let metadata = file("Chart.yaml");
-    let metadata = yaml_document(&metadata).unwrap().to_json();
+    let metadata = yaml_documents(&metadata).unwrap()[0].to_json();
     assert_eq!(metadata["appVersion"], env!("CARGO_PKG_VERSION"));
     assert_eq!(metadata["version"], env!("CARGO_PKG_VERSION"));
 }

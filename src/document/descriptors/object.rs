@@ -19,7 +19,7 @@ pub(super) fn read(object: &Object<'_>, settings: &Settings, reading: &mut Readi
         unreadable(reading, &name, "spec", &error);
         None
     });
-    let nested = object.metadata.nested_spec.map(|raw| serde_json::from_str(raw.get()));
+    let nested = object.metadata.nested_spec.map(|raw| Node::from_json(raw.get(), &object.budget));
     let annotations = object.annotations().map(|(key, value)| entry(key, text(value)));
     let annotations: Vec<_> = annotations.collect();
     let is_istio = annotations.iter().any(|(key, _)| key.text.starts_with(PREFIX));

@@ -1,6 +1,9 @@
 //! The text of a key into documents, as the decoder of Kubernetes that Pilot 0.8 used splits it.
 
-use crate::document::node::{Node, Span, Value};
+use serde::de::DeserializeSeed;
+
+use crate::budget::Budget;
+use crate::document::node::{Node, Span, Value, Within};
 use crate::document::yaml::{self, YamlError};
 
 /// The documents of a text.
@@ -15,30 +18,30 @@ pub(super) struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    /// Reads a text, and adds to `values` how many it holds.
-    pub(super) fn read(text: &'a str, values: &mut usize) -> Result<Self, YamlError> {
-        if *values > yaml::MOST_IN_TEXTS {
-            let what = format!(
-                "not read: the keys before it hold more than {} values, aliases counted",
-                yaml::MOST_IN_TEXTS
-            );
+    /// Reads a text, as far as the budget goes that the texts of an object share.
+    pub(super) fn read(text: &'a str, budget: &Budget<'_>) -> Result<Self, YamlError> {
+        if let Some(end) = budget.end() {
+            let what = format!("not read: the keys before it hold {end}");
             return Err(YamlError { what, span: Span::default() });
         }
         if text.trim_start().starts_with('{') {
-            return json(text, values);
+            return json(text, budget);
         }
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let documents = yaml::texts(text, values)?;
+        let documents = yaml::texts(text, budget)?;
         Ok(Self { unread: unread(text, &documents), documents, is_json: false })
     }
 }
 
-fn json<'a>(text: &'a str, values: &mut usize) -> Result<Stream<'a>, YamlError> {
-    let stream = serde_json::Deserializer::from_str(text).into_iter::<Node<'a>>();
-    let documents =
-        stream.collect::<Result<Vec<_>, _>>().map_err(|error| not_json(text, &error))?;
+fn json<'a>(text: &'a str, budget: &Budget<'_>) -> Result<Stream<'a>, YamlError> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let mut documents = Vec::new();
+    while deserializer.end().is_err() {
+        let document = Within(budget).deserialize(&mut deserializer);
+        documents.push(document.map_err(|error| not_json(text, &error))?);
+    }
     // As YAML, which JSON is too, each value has its line.
-    let documents = match (documents.len(), yaml::texts(text, values)) {
+    let documents = match (documents.len(), yaml::texts(text, budget)) {
         (1, Ok(placed)) if placed.len() == 1 => placed,
         _ => documents,
     };
@@ -100,22 +103,25 @@ mod tests {
             (" {\"a\": 1}\n{\"b\": 2}", 2, &[], true),
             ("--- {a: 1}\n", 1, &[], false),
         ] {
-            let stream = Stream::read(text, &mut 0).unwrap();
+            let budget = Budget::of(1000);
+            let stream = Stream::read(text, &budget).unwrap();
             assert_eq!(stream.documents.len(), documents, "{text:?}");
             assert_eq!((&*stream.unread, stream.is_json), (unread, is_json), "{text:?}");
         }
-        let stream = Stream::read("{\n \"a\": {\"b\": 1}}", &mut 0).unwrap();
+        let budget = Budget::of(1000);
+        let stream = Stream::read("{\n \"a\": {\"b\": 1}}", &budget).unwrap();
         assert_eq!(stream.documents[0].get("a").unwrap().get("b").unwrap().span.line, 2);
-        let error = Stream::read("\n{a: 1}", &mut 0).unwrap_err();
+        let error = Stream::read("\n{a: 1}", &budget).unwrap_err();
         assert_eq!((error.span.line, error.span.column), (2, 2));
     }
 
     #[test]
     fn texts_share_what_they_may_hold() {
-        let (mut values, bomb) = (0, format!("a: &a [{}]\nb: [*a, *a]\n", "1,".repeat(30_000)));
-        let read = (0..9).filter_map(|_| Stream::read(&bomb, &mut values).err());
+        let bomb = format!("a: &a [{}]\nb: [*a, *a]\n", "1,".repeat(10_000));
+        let budget = Budget::of(100_000);
+        let read = (0..9).filter_map(|_| Stream::read(&bomb, &budget).err());
         let told: Vec<_> = read.map(|error| error.what).collect();
-        let after = "not read: the keys before it hold more than 400000 values, aliases counted";
-        assert_eq!(told[..2], ["more than 400000 values, aliases counted", after]);
+        let after = "not read: the keys before it hold more than 100000 values, aliases counted";
+        assert_eq!(told[..2], ["more than 100000 values, aliases counted", after]);
     }
 }

@@ -1,0 +1,139 @@
+//! What was admitted and not observed yet, within bounds.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::mesh::{ObjectRef, Reading};
+
+/// The most writes that are held at once.
+const MOST: usize = 4096;
+/// The most writes of one user that are held at once.
+const MOST_OF_USER: usize = 32;
+/// The most bytes that the readings of all held writes take. They stand in the mesh as well.
+const MOST_BYTES: usize = 8 << 20;
+
+/// Why a write cannot be held, and so cannot be admitted now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many writes wait to be stored")]
+pub struct Full;
+
+/// Admitted writes by the object that they write.
+#[derive(Default)]
+pub(super) struct Holds {
+    held: HashMap<Arc<ObjectRef>, Hold>,
+    by_user: HashMap<Arc<str>, usize>,
+    bytes: usize,
+}
+
+/// One admitted write.
+pub(super) struct Hold {
+    pub(super) reading: Reading,
+    pub(super) user: Arc<str>,
+    pub(super) until: Instant,
+}
+
+impl Holds {
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(super) fn find(&self, object: &ObjectRef) -> Option<&Reading> {
+        self.held.get(object).map(|hold| &hold.reading)
+    }
+
+    /// Whether there is room for another write of this user.
+    pub(super) fn check(&self, reading: &Reading, user: &str) -> Result<(), Full> {
+        let of_user = self.by_user.get(user).copied().unwrap_or(0);
+        let fits = self.held.len() < MOST
+            && of_user < MOST_OF_USER
+            && self.bytes + reading.bytes() <= MOST_BYTES;
+        if fits || self.held.contains_key(&reading.object) { Ok(()) } else { Err(Full) }
+    }
+
+    /// Holds a write in place of the one that was held of its object.
+    pub(super) fn insert(&mut self, hold: Hold) {
+        let object = Arc::clone(&hold.reading.object);
+        self.remove(&object);
+        self.bytes += hold.reading.bytes();
+        *self.by_user.entry(Arc::clone(&hold.user)).or_default() += 1;
+        self.held.insert(object, hold);
+    }
+
+    pub(super) fn remove(&mut self, object: &ObjectRef) {
+        let Some(Hold { reading, user, .. }) = self.held.remove(object) else { return };
+        self.bytes -= reading.bytes();
+        if let Some(count) = self.by_user.get_mut(&user) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_user.remove(&user);
+            }
+        }
+    }
+
+    /// The objects whose writes have been held for too long.
+    pub(super) fn expired(&self, now: Instant) -> Vec<Arc<ObjectRef>> {
+        let late = self.held.iter().filter(|(_, hold)| hold.until <= now);
+        late.map(|(object, _)| Arc::clone(object)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::mesh::{Fact, Position};
+
+    fn hold(name: &str, user: &str, text: usize) -> Hold {
+        let object = ObjectRef { kind: "Kind".into(), namespace: None, name: name.into() };
+        let mut reading = Reading::new(object);
+        let advice = Fact::Advice("x".repeat(text).into());
+        reading.claim(&"member".into(), "spec.field", Position::NONE, advice);
+        Hold { reading, user: user.into(), until: Instant::now() + Duration::from_secs(10) }
+    }
+
+    fn insert(holds: &mut Holds, hold: Hold) -> Result<(), Full> {
+        holds.check(&hold.reading, &hold.user)?;
+        holds.insert(hold);
+        Ok(())
+    }
+
+    #[test]
+    fn a_user_fills_no_more_than_its_share() {
+        let mut holds = Holds::default();
+        let names: Vec<_> = (0..=MOST_OF_USER).map(|number| format!("of-a-{number}")).collect();
+        let (last, first) = names.split_last().unwrap();
+        for name in first {
+            insert(&mut holds, hold(name, "a", 1)).unwrap();
+        }
+        assert_eq!(insert(&mut holds, hold(last, "a", 1)), Err(Full));
+        insert(&mut holds, hold(&first[0], "a", 2)).unwrap();
+        insert(&mut holds, hold(last, "b", 1)).unwrap();
+        holds.remove(&hold(&first[1], "a", 1).reading.object);
+        insert(&mut holds, hold("another", "a", 1)).unwrap();
+    }
+
+    #[test]
+    fn all_together_are_bounded_in_number_and_bytes() {
+        let mut holds = Holds::default();
+        let mut many = (0..).map(|number| hold(&format!("n{number}"), &format!("u{number}"), 1));
+        let refused = many.find_map(|hold| insert(&mut holds, hold).err().map(|_| ()));
+        assert_eq!((refused, holds.len()), (Some(()), MOST));
+
+        let mut holds = Holds::default();
+        let mut large =
+            (0..).map(|number| hold(&format!("n{number}"), &format!("u{number}"), MOST_BYTES / 8));
+        let refused = large.find_map(|hold| insert(&mut holds, hold).err().map(|_| ()));
+        assert_eq!((refused, holds.len()), (Some(()), 7));
+        let objects: Vec<_> = holds.held.keys().cloned().collect();
+        for object in &objects {
+            holds.remove(object);
+        }
+        assert_eq!((holds.bytes, holds.by_user.len()), (0, 0));
+    }
+}
