@@ -131,6 +131,9 @@ fn is_any_free(within: &Bits, length: usize, taken: &[Bits]) -> bool {
     if taken.is_empty() {
         return bits.len() <= length;
     }
+    if taken.iter().any(|(_, taken)| taken.len() <= bits.len()) {
+        return false;
+    }
     let half = |bit| (*size, [&bits[..], &[bit]].concat());
     bits.len() < length
         && [false, true].into_iter().any(|bit| is_any_free(&half(bit), length, &taken))

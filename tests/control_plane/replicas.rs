@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::MutexGuard;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
 use base64::Engine;
@@ -114,16 +114,14 @@ impl Replicas {
         Api(Client::connect(self.plane.api()))
     }
 
-    /// Writes, through the API server and all replicas, until it is done; says how often.
-    pub(crate) fn call_until(&self, done: &AtomicBool) -> u32 {
+    /// Writes, through the API server and all replicas, until it is done; counts how often.
+    pub(crate) fn call_until(&self, done: &AtomicBool, calls: &AtomicU32) {
         let mut api = self.api();
-        let mut calls = 0;
         while !done.load(Ordering::Relaxed) {
             let answer = api.create(GOOD);
-            assert_eq!(answer.status, 201, "call {calls}: {}", answer.text());
-            calls += 1;
+            let call = calls.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(answer.status, 201, "call {call}: {}", answer.text());
         }
-        calls
     }
 
     /// Connects to all replicas again and again, as an API server does that has just started;
