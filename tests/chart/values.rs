@@ -74,6 +74,8 @@ fn what_is_no_value_is_refused_by_its_name() {
         ("istioNamespaces={Istio}", "istioNamespaces/0", "does not match pattern"),
         ("memberNamespaces={a,a}", "memberNamespaces", "are equal"),
         ("tls.clientCA=x", "tls/clientCA", "does not match pattern"),
+        ("networkPolicy.apiServerAt={192.0.2.1}", "apiServerAt/0", "does not match pattern"),
+        ("lostNodeSeconds=-1", "lostNodeSeconds", "got -1, want 0"),
         ("ports.webhook=0", "ports/webhook", "got 0, want 1"),
         ("image.repository=registry.example.com/isthmus:1", "image/repository", "pattern"),
         ("image.digest=latest", "image/digest", "does not match pattern"),
