@@ -69,7 +69,7 @@ $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION) --root $(TOOLS)
 
 bench: ## Measure what docs/benchmarks.md records.
-	$(CARGO) bench --bench core --bench memory
+	$(CARGO) bench --bench core --bench memory --bench complexity
 
 golden: ## Write the expected texts and the README's picture anew; read the difference before you commit it.
 	UPDATE_GOLDEN=1 $(CARGO) test --locked --test integration

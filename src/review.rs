@@ -323,8 +323,10 @@ fn allows<'a>(claims: impl Iterator<Item = &'a Claim>) -> Vec<Arc<Allow>> {
 fn notes(old: Option<&Reading>, new: &Reading) -> Vec<(Place, String)> {
     let mut notes = Vec::new();
     for (member, claims) in &new.statements {
-        let said = |claim| old.is_some_and(|old| old.claims_of(member).contains(claim));
-        for claim in claims.iter().filter(|claim| !said(claim)) {
+        let is_note = |claim: &&Claim| matches!(claim.fact, Fact::Advice(_) | Fact::Allow(_));
+        let old = old.map_or(&[][..], |old| old.claims_of(member));
+        let said: Vec<_> = old.iter().filter(is_note).collect();
+        for claim in claims.iter().filter(is_note).filter(|claim| !said.contains(claim)) {
             match &claim.fact {
                 Fact::Advice(advice) => notes.push((claim.place.clone(), advice.to_string())),
                 Fact::Allow(allow) => {

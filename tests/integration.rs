@@ -3,6 +3,7 @@
 
 mod chart;
 mod check;
+mod complexity;
 mod control_plane;
 mod descriptors;
 mod docs;

@@ -303,9 +303,10 @@ impl<'a, 'de: 'a> Deserialize<'de> for Ours<'a> {
                         map.next_value::<IgnoredAny>()?;
                         continue;
                     }
-                    if entries.len() == MOST_FIELDS
-                        || entries.iter().any(|(found, _)| *found == key)
-                    {
+                    if entries.len() == MOST_FIELDS {
+                        return Err(A::Error::custom(format!("too many keys like {key:?}")));
+                    }
+                    if entries.iter().any(|(found, _)| *found == key) {
                         return Err(A::Error::custom(format!("key {key:?} stands twice")));
                     }
                     let text = if key.starts_with(ISTIO) {

@@ -44,7 +44,9 @@ impl Changed {
         members.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         let index = (members.len() > FEW).then(|| {
             let mut index = Mesh::new(Arc::clone(settings));
-            members.iter().for_each(|member| index.insert(member.clone()));
+            for member in &members {
+                index.insert(member.clone());
+            }
             index
         });
         Self { members, index }

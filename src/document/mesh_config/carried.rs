@@ -226,18 +226,17 @@ impl Spot {
 
 /// The field that a key names: JSON has it in camelCase, and as the .proto spells it.
 pub(super) fn named(key: &str, known: &[&'static str]) -> Option<&'static str> {
-    known.iter().copied().find(|name| key == *name || key == in_proto(name))
+    known.iter().copied().find(|name| key == *name || is_in_proto(key, name))
 }
 
-/// A name in snake_case.
-fn in_proto(name: &str) -> String {
-    name.chars().fold(String::new(), |mut name, c| {
-        if c.is_ascii_uppercase() {
-            name.push('_');
-        }
-        name.push(c.to_ascii_lowercase());
-        name
-    })
+/// Whether a key is a name in snake_case.
+fn is_in_proto(key: &str, name: &str) -> bool {
+    let mut key = key.bytes();
+    let is_next = |byte: u8| {
+        let underscore = !byte.is_ascii_uppercase() || key.next() == Some(b'_');
+        underscore && key.next() == Some(byte.to_ascii_lowercase())
+    };
+    name.bytes().all(is_next) && key.next().is_none()
 }
 
 /// Adds a key to a path: after a dot, or in brackets if it has other characters than names have.

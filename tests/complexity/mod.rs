@@ -1,0 +1,99 @@
+//! No input costs more than its size: each list and mapping that a document may hold is made
+//! longer, and what it costs may not grow faster than that.
+
+#[allow(unreachable_pub, reason = "the benchmark uses it too")]
+mod parts;
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use isthmus::admission::{Asked, Hook, answer};
+use isthmus::document::DOCUMENTS;
+use isthmus::mesh::Mesh;
+use isthmus::review::review as judge;
+use serde_json::Value;
+
+use parts::{Kind, PARTS, Part, Works, cpu, review};
+
+/// The size of the shortest object, in bytes; the others are twice and four times as long.
+const SHORTEST: usize = 8 << 10;
+/// How much dearer an object of four times the length may be: 2.5 times for each doubling, where
+/// linear cost is 2 and quadratic cost 4.
+const DEAREST: f64 = 2.5 * 2.5;
+/// How often the figures are taken again before they count. The lowest of each is the one with the
+/// least of other work in it.
+const TRIES: usize = 6;
+
+#[test]
+fn cost_grows_no_faster_than_size() {
+    let mut failures = Vec::new();
+    for part in PARTS {
+        for kind in [Kind::Sound, Kind::Hostile] {
+            failures.extend(dearer(part, kind));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn every_document_that_a_cluster_holds_is_made_long() {
+    for document in DOCUMENTS.iter().filter(|document| !document.resource.is_empty()) {
+        let parts = PARTS.iter().filter(|part| part.document == document.name);
+        assert!(parts.count() > 0, "{} has no part in tests/complexity/parts.rs", document.name);
+    }
+    for part in PARTS {
+        let is_known = DOCUMENTS.iter().any(|document| document.name == part.document);
+        assert!(is_known, "{} is not a document", part.document);
+    }
+}
+
+/// Why a part costs more than its size, if it does.
+fn dearer(part: &Part, kind: Kind) -> Option<String> {
+    let n = (1..20).find(|n| Works::of(part, 1 << n, kind).bytes() >= SHORTEST)?;
+    let works = [0, 1, 2].map(|doubled| Works::of(part, 1 << (n + doubled), kind));
+    let mut least = [f64::INFINITY; 3];
+    for _ in 0..TRIES {
+        for (works, least) in works.iter().zip(&mut least) {
+            *least = least.min(cpu(|| works.review()).as_secs_f64());
+        }
+        if least[2] < DEAREST * least[0] {
+            return None;
+        }
+    }
+    let [first, second, third] = least.map(|seconds| seconds * 1e3);
+    Some(format!(
+        "{}, {} ({kind:?}): {first:.1} ms, {second:.1} ms and {third:.1} ms of CPU for {} items, twice and four times as many",
+        part.document,
+        part.name,
+        1 << n
+    ))
+}
+
+#[test]
+fn whenever_the_time_is_up_the_answer_is_whole_or_a_denial() {
+    let part = PARTS.iter().find(|part| part.name == "keys with a descriptor").unwrap();
+    let object = (part.make)(300, Kind::Sound);
+    let body = review(None, &object);
+    let mesh = Mesh::new(Arc::default());
+    let whole = answer(&mesh, Hook::Validate, &body).unwrap();
+    let mut late = 0;
+    for looks in 0.. {
+        let looked = Cell::new(0);
+        let clock = || {
+            looked.set(looked.get() + 1);
+            looked.get() > looks
+        };
+        let asked = Asked::read(Hook::Validate, &body, mesh.settings(), Some(&clock)).unwrap();
+        let Ok(found) = asked.answer(|change| Ok::<_, Infallible>(judge(&mesh, change)));
+        if found.body == whole.body {
+            break;
+        }
+        let told: Value = serde_json::from_slice(&found.body).unwrap();
+        assert_eq!(told["response"]["allowed"], false, "{told}");
+        let message = told["response"]["status"]["message"].as_str().unwrap();
+        assert!(message.contains("too complicated to be "), "{message}");
+        late += 1;
+    }
+    assert!(late > 10, "the clock is looked at now and then, not {late} times");
+}
