@@ -11,8 +11,8 @@ use isthmus::settings::Settings;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
+use crate::complexity::parts::cpu;
 use crate::golden::call;
-use crate::support::cpu_of;
 
 fn config_map(data: &Value) -> Value {
     json!({
@@ -178,7 +178,7 @@ fn names_of_files_that_are_not_there_cost_no_more_than_their_number() {
     };
     let sizes = [1, 2, 4].map(of_size);
     let [one, two, four] = sizes.each_ref().map(|object| {
-        let cost = || cpu_of(|| assert_eq!(judged(object)["allowed"], false));
+        let cost = || cpu(|| assert_eq!(judged(object)["allowed"], false));
         (0..3).map(|_| cost()).min().unwrap()
     });
     assert!(two < 3 * one && four < 3 * two, "{one:?}, {two:?} and {four:?}");

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value as Json;
 
 /// How long anything is waited for: no measure of speed, but the end of a test that hangs.
@@ -28,14 +27,6 @@ pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T
         assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
         thread::sleep(Duration::from_millis(2));
     }
-}
-
-/// The CPU time that this takes on this thread, whatever else the machine is doing.
-pub(crate) fn cpu_of<T>(work: impl FnOnce() -> T) -> Duration {
-    let now = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
-    let begun = now();
-    std::hint::black_box(work());
-    now().saturating_sub(begun)
 }
 
 /// Ends what runs beside a test, however the test ends.
