@@ -2,15 +2,18 @@
 #
 #   make image                     # builds the binary within the image that RUST names
 #   make static image BINARY=prebuilt
+#
+# What is shipped has no base image. What builds it is named by its digest: `make image` looks it up.
 
-# Of the version that rust-toolchain.toml names; with a C compiler and make.
-ARG RUST=rust:1.95.0-bookworm
+# Of the version that rust-toolchain.toml names, by digest; with a C compiler and make.
+ARG RUST=scratch
 # The stage that the binary comes from.
 ARG BINARY=build
 
 FROM ${RUST} AS build
 WORKDIR /isthmus
 COPY . .
+# From scratch, where nobody has named an image, this fails.
 RUN make static && cp target/static/isthmus /
 
 FROM scratch AS prebuilt
@@ -21,11 +24,14 @@ FROM ${BINARY} AS binary
 FROM scratch
 ARG VERSION
 ARG REVISION
+# The image that the binary was built in, with its digest, or "prebuilt".
+ARG BUILDER
 LABEL org.opencontainers.image.title="isthmus" \
       org.opencontainers.image.description="A Kubernetes admission webhook that keeps Istio multicluster meshes sound" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      dev.isthmus.builder="${BUILDER}"
 # It asks the API server only, whose authority each pod is given: no root certificates.
 COPY --from=binary --chmod=0755 /isthmus /isthmus
 USER 65532:65532

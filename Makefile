@@ -6,6 +6,7 @@ TOOLS := $(CURDIR)/target/tools
 CARGO_DENY_VERSION := 0.20.2
 CARGO_CYCLONEDX_VERSION := 0.5.9
 CARGO_FUZZ_VERSION := 0.13.2
+COSIGN_VERSION := 3.1.3
 export PATH := $(TOOLS)/bin:$(PATH)
 
 # What is fuzzed, for how many seconds each, and how. Only a nightly toolchain has sanitizers:
@@ -21,6 +22,9 @@ FUZZ_LIMITS ?= -max_len=4096 -timeout=20
 RUST_TARGET ?= $(shell uname -m)-unknown-linux-gnu
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE ?= isthmus:$(VERSION)
+# The image that the binary is built in, unless BINARY=prebuilt. With a digest (NAME@sha256:…) it is
+# taken as it is; otherwise the digest that the name has now is looked up, and written into the image.
+RUST_IMAGE ?= rust:$(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)-bookworm
 # The builder of images, the first that is there.
 CONTAINER ?= $(firstword $(foreach tool,podman docker buildah,$(if $(shell command -v $(tool)),$(tool))))
 # Nothing of this machine is in the binary, neither its libraries nor its paths.
@@ -29,8 +33,8 @@ STATIC_RUSTFLAGS := -C target-feature=+crt-static \
 	--remap-path-prefix=$(CURDIR)=/isthmus --remap-path-prefix=$(CARGO_HOME)=/cargo
 STATIC_CFLAGS := -g0 -ffile-prefix-map=$(CURDIR)=/isthmus -ffile-prefix-map=$(CARGO_HOME)=/cargo
 
-.PHONY: help run demo test format lint core unit faults control-plane docs deny bench golden fuzz \
-	fuzz-corpus release static image dist clean
+.PHONY: help run demo test format lint core unit faults control-plane docs deny advisories bench golden \
+	fuzz fuzz-corpus release static image dist attest version clean
 
 help: ## Print what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -70,6 +74,9 @@ docs: ## Build the documentation of the code, without a broken link.
 
 deny: $(TOOLS)/bin/cargo-deny ## Check dependencies: bans, licenses, sources.
 	$< --locked --log-level error check bans licenses sources
+
+advisories: $(TOOLS)/bin/cargo-deny ## Check dependencies for known vulnerabilities, by a database from the network.
+	$< --locked check advisories
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION) --root $(TOOLS)
@@ -111,8 +118,10 @@ static: ## Build the binary that is shipped: without libraries, the same bytes w
 
 image: ## Build the image, as IMAGE=NAME, with podman, docker or buildah; BINARY=prebuilt takes `make static`'s.
 	@test -n "$(CONTAINER)" || { echo "image: install podman, docker or buildah" >&2; exit 1; }
-	$(CONTAINER) build --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
-		--build-arg REVISION=$(shell git rev-parse HEAD) $(if $(BINARY),--build-arg BINARY=$(BINARY)) .
+	builder=$(if $(BINARY),$(BINARY),$$(CONTAINER="$(CONTAINER)" .ci/pin-image "$(RUST_IMAGE)")) && \
+	$(CONTAINER) build --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg BUILDER="$$builder" \
+		--build-arg REVISION=$(shell git rev-parse HEAD) \
+		$(if $(BINARY),--build-arg BINARY=$(BINARY),--build-arg RUST="$$builder") .
 
 dist: static $(TOOLS)/bin/cargo-cyclonedx ## Build what is released: binary, bill of materials, checksums.
 	rm -rf target/dist && mkdir -p target/dist
@@ -123,6 +132,19 @@ dist: static $(TOOLS)/bin/cargo-cyclonedx ## Build what is released: binary, bil
 		> target/dist/isthmus-$(VERSION)-$(RUST_TARGET).cdx.json
 	rm isthmus.tmp.json
 	cd target/dist && sha256sum isthmus-* > SHA256SUMS
+
+attest: $(TOOLS)/bin/cosign ## Sign an image that was pushed, IMAGE=NAME@sha256:…, and attest the bill of materials of `make dist`.
+	@case "$(IMAGE)" in *@sha256:*) ;; *) echo "attest: IMAGE must name a digest" >&2; exit 1 ;; esac
+	$< sign --yes $(IMAGE)
+	$< attest --yes --type cyclonedx \
+		--predicate target/dist/isthmus-$(VERSION)-$(RUST_TARGET).cdx.json $(IMAGE)
+
+# Go checks the source against its database of checksums.
+$(TOOLS)/bin/cosign:
+	GOBIN=$(TOOLS)/bin go install github.com/sigstore/cosign/v3/cmd/cosign@v$(COSIGN_VERSION)
+
+version: ## Print the version.
+	@echo $(VERSION)
 
 $(TOOLS)/bin/cargo-cyclonedx:
 	$(CARGO) install cargo-cyclonedx --locked --debug --version $(CARGO_CYCLONEDX_VERSION) --root $(TOOLS)

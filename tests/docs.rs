@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use isthmus::document::DOCUMENTS;
 
@@ -120,6 +121,28 @@ fn every_link_between_pages_leads_somewhere() {
 fn the_image_is_built_by_the_toolchain_that_the_project_pins() {
     let pinned = page("rust-toolchain.toml");
     let pinned = pinned.lines().find_map(|line| line.strip_prefix("channel = \"")).unwrap();
-    let image = format!("ARG RUST=rust:{}-bookworm", pinned.trim_end_matches('"'));
-    assert!(page("Dockerfile").lines().any(|line| line == image), "{image}");
+    let image = format!("rust:{}-bookworm", pinned.trim_end_matches('"'));
+    // `make` is told what to do, and says what that would be.
+    let mut make = Command::new("make");
+    make.args(["--dry-run", "image", "CONTAINER=docker"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let told = String::from_utf8(make.output().unwrap().stdout).unwrap();
+    assert!(told.contains(&format!(".ci/pin-image \"{image}\"")), "{told}");
+}
+
+#[test]
+fn an_image_is_built_in_what_a_digest_names_or_not_at_all() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let docker = Path::new(root).join("tests/data/image/docker");
+    let pinned = |image: &str, digest: &str| {
+        let mut pin = Command::new(Path::new(root).join(".ci/pin-image"));
+        let output =
+            pin.arg(image).env("CONTAINER", &docker).env("DIGEST", digest).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    };
+    let digest = |image: &str| format!("{image}@sha256:{}", "0".repeat(64));
+    let line = |image: &str| Some(digest(image) + "\n");
+    assert_eq!(pinned("rust:1", &digest("docker/rust")), line("docker/rust"));
+    assert_eq!(pinned(&digest("rust"), ""), line("rust"), "it is taken as it is");
+    assert_eq!(pinned("rust:1", ""), None);
+    assert!(page("Dockerfile").contains("\nARG RUST=scratch\n"), "nothing is built in a tag");
 }

@@ -2,6 +2,7 @@
 
 mod networks;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use isthmus::admission::{Hook, answer};
@@ -103,21 +104,39 @@ fn mesh(objects: &[Value]) -> Mesh {
 
 /// Whether some address is in both, decided bit by bit.
 fn share_bits(a: &str, b: &str) -> bool {
-    let bits = |text: &str| {
-        let (address, length) = text.split_once('/').unwrap();
-        let length: usize = length.parse().unwrap();
-        let bytes = match address.parse().unwrap() {
-            std::net::IpAddr::V4(address) => address.octets().to_vec(),
-            std::net::IpAddr::V6(address) => address.octets().to_vec(),
-        };
-        let bits: Vec<bool> = bytes
-            .iter()
-            .flat_map(|byte| (0..8).map(move |bit| byte >> (7 - bit) & 1 == 1))
-            .collect();
-        (bytes.len(), bits[..length].to_vec())
+    meet(&bits_of(a), &bits_of(b))
+}
+
+/// How many bits an address of a CIDR's family has, and those that the CIDR fixes.
+type Bits = (usize, Vec<bool>);
+
+fn bits_of(cidr: &str) -> Bits {
+    let (address, length) = cidr.split_once('/').unwrap();
+    let bytes = match address.parse().unwrap() {
+        std::net::IpAddr::V4(address) => address.octets().to_vec(),
+        std::net::IpAddr::V6(address) => address.octets().to_vec(),
     };
-    let ((a_size, a), (b_size, b)) = (bits(a), bits(b));
-    a_size == b_size && a.iter().zip(&b).all(|(a, b)| a == b)
+    let bits = bytes.iter().flat_map(|byte| (0..8).map(move |bit| byte >> (7 - bit) & 1 == 1));
+    (8 * bytes.len(), bits.take(length.parse().unwrap()).collect())
+}
+
+fn meet((size, bits): &Bits, (other_size, others): &Bits) -> bool {
+    size == other_size && bits.iter().zip(others).all(|(a, b)| a == b)
+}
+
+/// Whether a subnet of this length within another meets none that is taken, sought half by half.
+fn is_any_free(within: &Bits, length: usize, taken: &[Bits]) -> bool {
+    let taken: Vec<_> = taken.iter().filter(|taken| meet(taken, within)).cloned().collect();
+    let (size, bits) = within;
+    if taken.is_empty() {
+        return bits.len() <= length;
+    }
+    if taken.iter().any(|(_, taken)| taken.len() <= bits.len()) {
+        return false;
+    }
+    let half = |bit| (*size, [&bits[..], &[bit]].concat());
+    bits.len() < length
+        && [false, true].into_iter().any(|bit| is_any_free(&half(bit), length, &taken))
 }
 
 proptest! {
@@ -253,25 +272,43 @@ proptest! {
     }
 
     #[test]
-    fn the_next_free_subnet_is_free(objects in prop::collection::vec(peer(), 1..12), new in peer()) {
-        let answer = call(&mesh(&objects), Hook::Validate, None, &new);
-        let text = answer.to_string();
-        let annotations = objects.iter().chain([&new]).map(|object| &object["metadata"]["annotations"]);
-        let taken: Vec<String> = annotations.flat_map(|annotations| {
-            ["isthmus.dev/pod-subnet-cidr", "isthmus.dev/service-subnet-cidr"].map(|key| annotations[key].as_str().unwrap().to_owned())
+    fn the_next_free_subnet_is_free_and_where_none_is_told_none_is(
+        mut objects in prop::collection::vec(peer(), 1..12), mut new in peer(), clash in any::<prop::sample::Index>(),
+    ) {
+        // A later object of a name replaces the earlier one.
+        let last: BTreeMap<_, _> = objects.drain(..).map(|object| (object["metadata"]["name"].to_string(), object)).collect();
+        let mut standing: Vec<_> = last.into_values().collect();
+        // The new one takes the pods of one that stands, on its network.
+        let at = clash.index(standing.len());
+        let other = &mut standing[at]["metadata"]["annotations"];
+        other["isthmus.dev/network"] = "vpc".into();
+        let pods = other["isthmus.dev/pod-subnet-cidr"].clone();
+        new["metadata"]["name"] = "new".into();
+        let annotations = &mut new["metadata"]["annotations"];
+        annotations["isthmus.dev/network"] = "vpc".into();
+        annotations["isthmus.dev/pod-subnet-cidr"] = pods;
+
+        let answer = call(&mesh(&standing), Hook::Validate, None, &new);
+        prop_assert_eq!(&answer["response"]["allowed"], &false);
+        let taken: Vec<_> = standing.iter().chain([&new]).flat_map(|object| {
+            ["pod", "service"].map(|of| bits_of(object["metadata"]["annotations"][format!("isthmus.dev/{of}-subnet-cidr")].as_str().unwrap()))
         }).collect();
-        // A later object of a name replaces the earlier one, whose subnets are free again; none of
-        // those that stand may be proposed.
+        let cidr = |text: &str| text.chars().take_while(|c| c.is_ascii_hexdigit() || ".:/".contains(*c)).collect::<String>();
+        let text = answer.to_string();
+        let mut told = 0;
         for proposal in text.split("next free /").skip(1) {
-            let free: String = proposal.split(": ").nth(1).unwrap().chars().take_while(|c| c.is_ascii_hexdigit() || ".:/".contains(*c)).collect();
-            let standing = |object: &&Value| objects.iter().rev().find(|o| o["metadata"]["name"] == object["metadata"]["name"]) == Some(object);
-            let names: Vec<_> = objects.iter().filter(|o| standing(o) && o["metadata"]["name"] != new["metadata"]["name"]).collect();
-            for object in names {
-                for key in ["isthmus.dev/pod-subnet-cidr", "isthmus.dev/service-subnet-cidr"] {
-                    prop_assert!(!share_bits(&free, object["metadata"]["annotations"][key].as_str().unwrap()), "{free} {taken:?}");
-                }
-            }
+            let (length, free) = proposal.split_once(": ").unwrap();
+            let free = cidr(free);
+            prop_assert!(free.ends_with(&format!("/{length}")), "{free}");
+            prop_assert!(!taken.iter().any(|taken| meet(taken, &bits_of(&free))), "{free} is not free: {text}");
+            told += 1;
         }
+        for (before, range) in text.split(" is free in ").zip(text.split(" is free in ").skip(1)) {
+            let length = before.rsplit_once("no /").unwrap().1.parse().unwrap();
+            prop_assert!(!is_any_free(&bits_of(&cidr(range)), length, &taken), "one is free: {text}");
+            told += 1;
+        }
+        prop_assert!(told > 0, "nothing is proposed: {text}");
     }
 
     #[test]

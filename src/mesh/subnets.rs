@@ -1,9 +1,7 @@
-//! Who claims which addresses: overlap by prefix trie, free space by merged ranges.
+//! Who claims which addresses: overlap by ordered map, free space by merged ranges.
 
 use std::collections::BTreeMap;
-
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use prefix_trie::PrefixMap;
+use std::collections::btree_map::Entry;
 
 use super::claim::{MemberName, Network};
 use super::few::Few;
@@ -16,46 +14,41 @@ pub(super) type Claimant = (Network, MemberName);
 /// Subnets and their claimants.
 #[derive(Default)]
 pub(super) struct Subnets {
-    v4: PrefixMap<Ipv4Net, Few<Claimant>>,
-    v6: PrefixMap<Ipv6Net, Few<Claimant>>,
+    /// In order, a subnet is followed by all that lie within it, for CIDRs nest or are disjoint.
+    claimed: BTreeMap<Subnet, Few<Claimant>>,
+    /// How many subnets of each length are claimed, of IPv6 (`false`) and IPv4: those that hold a
+    /// subnet are looked up length by length, and few lengths are in use.
+    lengths: BTreeMap<(bool, u8), usize>,
     taken_v4: Ranges,
     taken_v6: Ranges,
 }
 
 impl Subnets {
     pub(super) fn insert(&mut self, subnet: Subnet, claimant: Claimant) {
-        let claimants = match subnet.net() {
-            IpNet::V4(net) => self.v4.get_mut(&net),
-            IpNet::V6(net) => self.v6.get_mut(&net),
-        };
-        if let Some(claimants) = claimants {
-            claimants.insert(claimant);
-            return;
+        match self.claimed.entry(subnet) {
+            Entry::Occupied(mut claimants) => claimants.get_mut().insert(claimant),
+            Entry::Vacant(free) => {
+                free.insert(Few::One(claimant));
+                *self.lengths.entry(length(subnet)).or_default() += 1;
+                self.taken_mut(subnet).insert(subnet.bounds());
+            }
         }
-        match subnet.net() {
-            IpNet::V4(net) => drop(self.v4.insert(net, Few::One(claimant))),
-            IpNet::V6(net) => drop(self.v6.insert(net, Few::One(claimant))),
-        }
-        self.taken_mut(subnet).insert(subnet.bounds());
     }
 
     pub(super) fn remove(&mut self, subnet: Subnet, claimant: &Claimant) {
-        let claimants = match subnet.net() {
-            IpNet::V4(net) => self.v4.get_mut(&net),
-            IpNet::V6(net) => self.v6.get_mut(&net),
-        };
-        if !claimants.is_some_and(|claimants| claimants.remove(claimant)) {
+        let Entry::Occupied(mut claimants) = self.claimed.entry(subnet) else { return };
+        if !claimants.get_mut().remove(claimant) {
             return;
         }
-        match subnet.net() {
-            IpNet::V4(net) => drop(self.v4.remove(&net)),
-            IpNet::V6(net) => drop(self.v6.remove(&net)),
+        claimants.remove();
+        if let Entry::Occupied(mut count) = self.lengths.entry(length(subnet)) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
-        let (covered, inner) = match subnet.net() {
-            IpNet::V4(net) => (self.v4.get_lpm(&net).is_some(), bounds_within(&self.v4, &net)),
-            IpNet::V6(net) => (self.v6.get_lpm(&net).is_some(), bounds_within(&self.v6, &net)),
-        };
-        if !covered {
+        if self.around(subnet).next().is_none() {
+            let inner: Vec<_> = self.within(subnet).map(|(inner, _)| inner.bounds()).collect();
             let taken = self.taken_mut(subnet);
             taken.remove(subnet.bounds());
             for bounds in inner {
@@ -71,20 +64,26 @@ impl Subnets {
         subnet: Subnet,
         within: Option<&'a Network>,
     ) -> impl Iterator<Item = &'a Claimant> + 'a {
-        let (v4, v6) = match subnet.net() {
-            IpNet::V4(net) => (Some(overlapping(&self.v4, net)), None),
-            IpNet::V6(net) => (None, Some(overlapping(&self.v6, net))),
-        };
-        let all = v4.into_iter().flatten().chain(v6.into_iter().flatten());
+        let all = self.around(subnet).chain(self.within(subnet).map(|(_, claimants)| claimants));
         all.flat_map(move |claimants| on(claimants, within))
     }
 
     /// Whether anyone claims addresses of this subnet.
     pub(super) fn is_claimed(&self, subnet: Subnet) -> bool {
-        match subnet.net() {
-            IpNet::V4(net) => is_claimed(&self.v4, &net),
-            IpNet::V6(net) => is_claimed(&self.v6, &net),
-        }
+        self.around(subnet).next().is_some() || self.within(subnet).next().is_some()
+    }
+
+    /// The claimants of the larger subnets that hold this one, the largest first.
+    fn around(&self, subnet: Subnet) -> impl Iterator<Item = &Few<Claimant>> {
+        let (family, length) = length(subnet);
+        let lengths =
+            self.lengths.range((family, 0)..(family, length)).map(|((_, length), _)| *length);
+        lengths.filter_map(move |length| self.claimed.get(&subnet.widened(length)))
+    }
+
+    /// This subnet and those that lie within it, with their claimants.
+    fn within(&self, subnet: Subnet) -> impl Iterator<Item = (&Subnet, &Few<Claimant>)> {
+        self.claimed.range(subnet..=subnet.last_address())
     }
 
     /// The first range of this subnet's size above it that nobody claims, searched once round its
@@ -110,6 +109,10 @@ impl Subnets {
     }
 }
 
+fn length(subnet: Subnet) -> (bool, u8) {
+    (subnet.is_ipv4(), subnet.prefix_len())
+}
+
 /// The claimants on one network, or all.
 fn on<'a>(
     claimants: &'a Few<Claimant>,
@@ -118,29 +121,6 @@ fn on<'a>(
     let from = within.map(|network| (network.clone(), MemberName::default()));
     let on = move |(at, _): &&Claimant| within.is_none_or(|network| at == network);
     claimants.from(from.as_ref()).take_while(on)
-}
-
-fn overlapping<'a, P>(
-    trie: &'a PrefixMap<P, Few<Claimant>>,
-    net: P,
-) -> impl Iterator<Item = &'a Few<Claimant>> + 'a
-where
-    P: prefix_trie::Prefix + Copy + PartialEq + 'a,
-{
-    let above = trie.cover(&net).filter(move |(prefix, _)| *prefix != net).map(|(_, c)| c);
-    above.chain(trie.children(&net).map(|(_, claimants)| claimants))
-}
-
-fn is_claimed<P: prefix_trie::Prefix>(trie: &PrefixMap<P, Few<Claimant>>, net: &P) -> bool {
-    trie.get_lpm(net).is_some() || trie.children(net).next().is_some()
-}
-
-fn bounds_within<P>(trie: &PrefixMap<P, Few<Claimant>>, net: &P) -> Vec<(u128, u128)>
-where
-    P: prefix_trie::Prefix,
-    IpNet: From<P>,
-{
-    trie.children(net).map(|(prefix, _)| Subnet::from_net(prefix.into()).bounds()).collect()
 }
 
 /// Addresses that are taken: first to last of each run, runs apart by at least one free address.
@@ -196,6 +176,8 @@ impl Ranges {
 mod tests {
     use std::collections::BTreeSet;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn subnet(text: &str) -> Subnet {
@@ -250,5 +232,83 @@ mod tests {
         assert_eq!(names("10.2.0.0/16", Some(&Network::Local)).len(), 3);
         assert_eq!(names("10.2.0.0/16", Some(&Network::Own)), BTreeSet::from(["own".to_owned()]));
         assert_eq!(names("10.2.0.0/16", None).len(), 4);
+    }
+
+    /// Subnets of few ranges and lengths, so that many of them nest.
+    fn any_subnet() -> impl Strategy<Value = Subnet> {
+        let v4 =
+            (prop::sample::select(vec![[10, 0], [10, 128], [172, 16], [11, 0]]), 0u8..16, 6u8..=20)
+                .prop_map(|([a, b], c, length)| {
+                    format!("{a}.{}.{}.0/{length}", b | (c >> 2), (c & 3) << 6)
+                });
+        let v6 = (prop::sample::select(vec![0xfd00, 0xfc00, 0x2000]), 0u16..64, 7u8..=18).prop_map(
+            |(a, b, length)| format!("{:x}:{:x}::/{length}", a | (b >> 3), (b & 7) << 13),
+        );
+        prop_oneof![3 => v4, 1 => v6].prop_map(|text| Subnet::meant(&text).unwrap())
+    }
+
+    fn any_claim() -> impl Strategy<Value = (Subnet, Claimant)> {
+        let network = prop::sample::select(vec![Network::Local, Network::Own]);
+        let name = prop::sample::select(vec!["a", "b", "c"]).prop_map(MemberName::from);
+        (any_subnet(), (network, name))
+    }
+
+    /// The next free subnet, sought one by one.
+    fn naive_next_free(claims: &BTreeSet<(Subnet, Claimant)>, of: Subnet) -> Option<Subnet> {
+        let range = of.private_range();
+        let every = |from: Subnet| {
+            let next = |at: &Subnet| at.sibling_at(at.bounds().1.checked_add(1)?);
+            std::iter::successors(Some(from), next).take_while(|at| range.contains(*at))
+        };
+        let first = of.sibling_at(range.bounds().0)?;
+        let above =
+            Some(of).filter(|_| range.contains(of)).into_iter().flat_map(|of| every(of).skip(1));
+        let is_free = |at: &Subnet| !claims.iter().any(|(claimed, _)| claimed.overlaps(*at));
+        above.chain(every(first)).find(is_free)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Removed are some of those that are there, and some that are not.
+        #[test]
+        fn what_is_claimed_is_found_as_one_by_one(
+            claims in prop::collection::vec(any_claim(), 0..40),
+            gone in prop::collection::vec(prop_oneof![
+                3 => any::<prop::sample::Index>().prop_map(Ok), 1 => any_claim().prop_map(Err),
+            ], 0..20),
+            asked in prop::collection::vec(any_subnet(), 1..8),
+        ) {
+            let mut subnets = Subnets::default();
+            let mut naive: BTreeSet<_> = BTreeSet::new();
+            for (subnet, claimant) in &claims {
+                subnets.insert(*subnet, claimant.clone());
+                naive.insert((*subnet, claimant.clone()));
+            }
+            for gone in gone {
+                let gone = match gone {
+                    Ok(at) => claims.get(at.index(claims.len().max(1))).cloned(),
+                    Err(stranger) => Some(stranger),
+                };
+                if let Some((subnet, claimant)) = gone {
+                    subnets.remove(subnet, &claimant);
+                    naive.remove(&(subnet, claimant));
+                }
+            }
+            for asked in claims.iter().map(|(subnet, _)| *subnet).chain(asked) {
+                let meet = || naive.iter().filter(|(subnet, _)| subnet.overlaps(asked));
+                prop_assert_eq!(subnets.is_claimed(asked), meet().next().is_some());
+                for within in [None, Some(&Network::Local), Some(&Network::Own)] {
+                    let mut found: Vec<_> = subnets.overlapping(asked, within).collect();
+                    let on = meet().map(|(_, claimant)| claimant);
+                    let mut expected: Vec<_> =
+                        on.filter(|(at, _)| within.is_none_or(|network| at == network)).collect();
+                    found.sort();
+                    expected.sort();
+                    prop_assert_eq!(found, expected, "{}", asked);
+                }
+                prop_assert_eq!(subnets.next_free(asked), naive_next_free(&naive, asked), "{}", asked);
+            }
+        }
     }
 }

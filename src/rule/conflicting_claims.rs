@@ -1,6 +1,6 @@
 //! ConflictingClaims: documents of one member agree.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::{Finding, Rule};
 use crate::mesh::{Claim, Fact, Member, ObjectRef, Role, StatedDomain, View};
@@ -38,70 +38,95 @@ const ASPECTS: &[Aspect] = &[
     }),
 ];
 
+/// How many of those that it disagrees with a document is told of, of one aspect.
+const MOST_TOLD: usize = 4;
+/// How many of the values that a document lists are repeated.
+const MOST_VALUES: usize = 8;
+
+/// What one document says of an aspect.
+struct Stated<'a> {
+    texts: Vec<String>,
+    claim: &'a Claim,
+}
+
 fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
     // The usual member is described by one document, which cannot disagree with itself.
     let mut objects = member.claims().iter().map(|claim| &claim.place.object);
     let first = objects.clone().next();
     if objects.any(|object| Some(object) != first) {
-        let objects: BTreeSet<&ObjectRef> =
-            member.claims().iter().map(|claim| &*claim.place.object).collect();
         for (what, says) in ASPECTS {
-            findings.extend(conflicts(member, &objects, what, *says));
+            conflicts(member, what, *says, &mut findings);
         }
     }
-    findings.extend(domain_unlike_pinned(member));
+    domain_unlike_pinned(member, &mut findings);
     findings
 }
 
+/// Tells each document of a few that differ from it: never of all, whose number has a square.
 fn conflicts(
     member: &Member,
-    objects: &BTreeSet<&ObjectRef>,
     what: &str,
     says: fn(&Fact) -> Option<String>,
-) -> Vec<Finding> {
-    let stated = |object: &ObjectRef| -> Vec<(String, &Claim)> {
-        let of_object = member.in_force().filter(|claim| *claim.place.object == *object);
-        let mut stated: Vec<_> =
-            of_object.filter_map(|claim| Some((says(&claim.fact)?, claim))).collect();
-        stated.sort_by(|(a, _), (b, _)| a.cmp(b));
-        stated
-    };
-    let by_object: Vec<_> =
-        objects.iter().map(|object| stated(object)).filter(|stated| !stated.is_empty()).collect();
-    let texts = |stated: &[(String, &Claim)]| {
-        stated.iter().map(|(text, _)| text.clone()).collect::<Vec<_>>().join(",")
-    };
-    let mut findings = Vec::new();
-    for ours in &by_object {
-        for theirs in &by_object {
-            let (our_texts, their_texts) = (texts(ours), texts(theirs));
-            if our_texts == their_texts {
-                continue;
-            }
-            let (Some((_, our_claim)), Some((_, their_claim))) = (ours.first(), theirs.first())
-            else {
-                continue;
-            };
+    findings: &mut Vec<Finding>,
+) {
+    let stated = stated(member, says);
+    let mut differing: BTreeMap<&[String], Vec<&Stated<'_>>> = BTreeMap::new();
+    for ours in &stated {
+        // Those that say the same are told of the same ones, which are looked for once.
+        let theirs = differing.entry(ours.texts.as_slice()).or_insert_with(|| {
+            let differ = stated.iter().filter(|theirs| theirs.texts != ours.texts);
+            differ.take(MOST_TOLD).collect()
+        });
+        for theirs in theirs {
             let message = format!(
-                "{what} {our_texts} of member \"{}\" is {their_texts} in {}",
+                "{what} {} of member \"{}\" is {} in {}",
+                listed(&ours.texts),
                 member.name(),
-                their_claim.place.object
+                listed(&theirs.texts),
+                theirs.claim.place.object
             );
             let remedy = "correct the document that is wrong".to_owned();
-            findings.push(
-                RULE.warn(member, &our_claim.place, message, remedy).against(&their_claim.place),
-            );
+            let finding = RULE.warn(member, &ours.claim.place, message, remedy);
+            findings.push(finding.against(&theirs.claim.place));
         }
     }
-    findings
+}
+
+/// What each document says of an aspect, in the order of documents: its values in order, and the
+/// claim of the first.
+fn stated(member: &Member, says: fn(&Fact) -> Option<String>) -> Vec<Stated<'_>> {
+    let mut by_object: BTreeMap<&ObjectRef, Vec<(String, &Claim)>> = BTreeMap::new();
+    for claim in member.in_force() {
+        if let Some(text) = says(&claim.fact) {
+            by_object.entry(&claim.place.object).or_default().push((text, claim));
+        }
+    }
+    let documents = by_object.into_values().filter_map(|mut stated| {
+        stated.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let claim = stated.first()?.1;
+        Some(Stated { texts: stated.into_iter().map(|(text, _)| text).collect(), claim })
+    });
+    documents.collect()
+}
+
+fn listed(texts: &[String]) -> String {
+    match texts.len().checked_sub(MOST_VALUES) {
+        None | Some(0) => texts.join(","),
+        Some(more) => format!("{} and {more} more", texts[..MOST_VALUES].join(",")),
+    }
 }
 
 /// What discovery has pinned is another voice within the same object.
-fn domain_unlike_pinned(member: &Member) -> Vec<Finding> {
-    let pinned =
-        member.pick(|fact| StatedDomain::of(fact).filter(|d| matches!(d, StatedDomain::Dashed(_))));
-    let mut findings = Vec::new();
+fn domain_unlike_pinned(member: &Member, findings: &mut Vec<Finding>) {
+    let mut pinned: Vec<(StatedDomain, &Claim)> = Vec::new();
+    for (domain, claim) in member.pick(StatedDomain::of) {
+        let is_new = matches!(domain, StatedDomain::Dashed(_))
+            && pinned.iter().all(|(known, _)| *known != domain);
+        if is_new && pinned.len() < MOST_TOLD {
+            pinned.push((domain, claim));
+        }
+    }
     for (pinned, theirs) in pinned {
         let exact = member
             .pick(|fact| StatedDomain::of(fact).filter(|d| matches!(d, StatedDomain::Exact(_))));
@@ -113,12 +138,53 @@ fn domain_unlike_pinned(member: &Member) -> Vec<Finding> {
             findings.push(RULE.warn(member, &ours.place, message, remedy).against(&theirs.place));
         }
     }
-    findings
 }
 
 fn subnet(fact: &Fact, wanted: Role) -> Option<String> {
     match fact {
         Fact::Subnet(role, subnet) if *role == wanted => Some(subnet.to_string()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::manifest;
+    use crate::mesh::Mesh;
+    use crate::settings::Settings;
+
+    /// What is found where so many documents of one member state subnets of their own.
+    fn found(documents: usize) -> Vec<Finding> {
+        let settings = Arc::new(Settings::default());
+        let documents = (0..documents).map(|n| {
+            let pods: Vec<_> = (0..20).map(|m| format!("10.{}.{m}.0/24", n % 250)).collect();
+            let text = format!(
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: far-{n}, namespace: isthmus, labels: {{isthmus.dev/member: far}}}}\ndata:\n  ClusterConfiguration: |\n    apiVersion: kubeadm.k8s.io/v1beta4\n    kind: ClusterConfiguration\n    networking: {{podSubnet: '{}', serviceSubnet: 10.{n}.0.0/16}}\n",
+                pods.join(","),
+            );
+            let manifests = manifest::read(&text, "far.yaml").unwrap();
+            manifests[0].reading(&settings).unwrap()
+        });
+        let mesh = Mesh::of(Arc::clone(&settings), documents.collect::<Vec<_>>());
+        judge(&mesh.view(), mesh.member("far").unwrap())
+    }
+
+    #[test]
+    fn each_document_is_told_of_a_few_that_differ() {
+        let told = [30, 60, 120].map(|documents| {
+            let found = found(documents);
+            let text: usize = found.iter().map(|finding| finding.message.len()).sum();
+            assert_eq!(found.len(), documents * 2 * MOST_TOLD);
+            text
+        });
+        assert!(told[1] < told[0] * 5 / 2 && told[2] < told[1] * 5 / 2, "{told:?}");
+        assert!(
+            found(2)[0].message.contains(".15.0/24 and 12 more of member"),
+            "{:?}",
+            found(2)[0]
+        );
     }
 }

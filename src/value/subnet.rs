@@ -178,14 +178,15 @@ impl Subnet {
         self.sibling_at(last.max(larger.bounds().1) - size).unwrap_or(self)
     }
 
-    /// The subnet of a range, whose host bits are cleared.
-    pub(crate) fn from_net(net: IpNet) -> Self {
-        Self(net.trunc())
+    /// The subnet of this shorter length that holds this one; this one itself if it is not shorter.
+    pub(crate) fn widened(self, length: u8) -> Self {
+        let length = length.min(self.prefix_len());
+        IpNet::new(self.0.addr(), length).map_or(self, |net| Self(net.trunc()))
     }
 
-    /// The range itself, for the prefix trie.
-    pub(crate) fn net(self) -> IpNet {
-        self.0
+    /// The last address of this subnet, as a subnet of one: the last in order of all within it.
+    pub(crate) fn last_address(self) -> Self {
+        Self(self.0.broadcast().into())
     }
 
     /// The class of addresses, of no use to pods, that all of this range belongs to.

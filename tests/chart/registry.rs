@@ -31,6 +31,8 @@ pub(crate) const CASES: &[Case] = &[
             "--set=networkPolicy.enabled=true,serviceMonitor.enabled=true",
             "--set=prometheusRule.enabled=true,dashboard.enabled=true,strictDescriptors=true",
             "--set=tls.mode=cert-manager,networkPolicy.metricsFrom[0].podSelector.matchLabels.a=b",
+            "--set=networkPolicy.apiServerFrom[0].ipBlock.cidr=192.0.2.0/28,lostNodeSeconds=9",
+            "--set=networkPolicy.apiServerAt={192.0.2.1/32,2001:db8::1/128}",
             "--set=serviceMonitor.labels.a=b,prometheusRule.labels.a=b,image.pullSecrets={x,y}",
             "--set=podLabels.a=b,podAnnotations.a=b,nodeSelector.a=b,serviceAccount.annotations.a=b",
             "--set=tolerations[0].operator=Exists,extraArgs={--hold=20s,--max-reviews=9}",

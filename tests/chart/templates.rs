@@ -47,6 +47,64 @@ fn a_disruption_budget_is_what_is_given_or_one() {
 }
 
 #[test]
+fn whoever_the_policy_names_may_call_and_nobody_else_is_reached() {
+    let ports =
+        |names: &[Json]| -> Json { names.iter().map(|port| json!({"port": port})).collect() };
+    let api_server = ports(&[json!(443), json!(6443)]);
+    let [webhook, admin] = ["webhook", "admin"].map(|name| ports(&[json!(name)]));
+    let policy = |values: &[&str]| {
+        let enabled = "--set=networkPolicy.enabled=true";
+        let rendered = template("helm", &[&[enabled], values].concat());
+        let spec = only(&rendered, "NetworkPolicy")["spec"].clone();
+        let pods = &only(&rendered, "Deployment")["spec"]["template"]["metadata"]["labels"];
+        for (name, value) in spec["podSelector"]["matchLabels"].as_object().unwrap() {
+            assert_eq!(pods[name], *value, "{name}");
+        }
+        assert_eq!(spec["policyTypes"], json!(["Ingress", "Egress"]));
+        (spec["ingress"].clone(), spec["egress"].clone())
+    };
+    let (ingress, egress) = policy(&[]);
+    assert_eq!(ingress, json!([{"ports": webhook}, {"ports": admin}]));
+    assert_eq!(egress, json!([{"ports": api_server}]));
+
+    let block = |cidr: &str| json!({"ipBlock": {"cidr": cidr}});
+    let selected = json!({"podSelector": {"matchLabels": {"a": "b"}}});
+    let (ingress, egress) = policy(&[
+        "--set=networkPolicy.apiServerFrom[0].ipBlock.cidr=192.0.2.0/28",
+        "--set=networkPolicy.metricsFrom[0].podSelector.matchLabels.a=b",
+        "--set=networkPolicy.apiServerAt={192.0.2.1/32,2001:db8::1/128}",
+    ]);
+    let callers = json!({"ports": webhook, "from": [block("192.0.2.0/28")]});
+    assert_eq!(ingress, json!([callers, {"ports": admin, "from": [selected]}]));
+    let at = [block("192.0.2.1/32"), block("2001:db8::1/128")];
+    assert_eq!(egress, json!([{"ports": api_server, "to": at}]));
+}
+
+#[test]
+fn a_lost_node_is_left_soon_unless_something_else_is_said_of_it() {
+    const KEYS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+    let tolerations = |values: &[&str]| {
+        let rendered = template("helm", values);
+        only(&rendered, "Deployment")["spec"]["template"]["spec"]["tolerations"].clone()
+    };
+    let left = |key: &str, seconds: u32| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds});
+    assert_eq!(tolerations(&[]), json!(KEYS.map(|key| left(key, 30))));
+    assert_eq!(tolerations(&["--set=lostNodeSeconds=0"]), json!(KEYS.map(|key| left(key, 0))));
+    assert_eq!(tolerations(&["--set=lostNodeSeconds=null"]), Json::Null);
+    for (own, added) in [
+        (json!([{"key": "a", "operator": "Exists"}]), &KEYS[..]),
+        (json!([{"key": KEYS[0], "operator": "Exists", "tolerationSeconds": 5}]), &KEYS[1..]),
+        (json!([{"key": KEYS[0], "operator": "Exists", "effect": "NoSchedule"}]), &KEYS[..]),
+        (json!([{"operator": "Exists"}]), &[]),
+    ] {
+        let mut expected = own.as_array().unwrap().clone();
+        expected.extend(added.iter().map(|key| left(key, 30)));
+        let given = format!("--set-json=tolerations={own}");
+        assert_eq!(tolerations(&[&given]), Json::Array(expected));
+    }
+}
+
+#[test]
 fn a_release_of_any_name_has_names_that_the_api_server_takes() {
     let long = "a".repeat(53);
     for (release, expected) in [

@@ -77,6 +77,8 @@ fn what_is_no_value_is_refused_by_its_name() {
         ("tls.clientNames={a b}", "tls/clientNames/0", "does not match pattern"),
         ("tls.pathSecret=Path", "tls/pathSecret", "does not match pattern"),
         ("tls.pathSecret=path", "tls.pathSecret is not for tls.mode self", "leave it empty"),
+        ("networkPolicy.apiServerAt={192.0.2.1}", "apiServerAt/0", "does not match pattern"),
+        ("lostNodeSeconds=-1", "lostNodeSeconds", "got -1, want 0"),
         ("ports.webhook=0", "ports/webhook", "got 0, want 1"),
         ("image.repository=registry.example.com/isthmus:1", "image/repository", "pattern"),
         ("image.digest=latest", "image/digest", "does not match pattern"),

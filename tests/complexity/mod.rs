@@ -2,7 +2,7 @@
 //! longer, and what it costs may not grow faster than that.
 
 #[allow(unreachable_pub, reason = "the benchmark uses it too")]
-mod parts;
+pub(crate) mod parts;
 
 use std::cell::Cell;
 use std::convert::Infallible;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
 use base64::Engine;
@@ -10,12 +10,14 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::process::Signal;
 use serde_json::{Value as Json, json};
 
-use super::replicas::{CONFIGURATIONS, Done, Replicas, SECRET, certificates};
+use super::replicas::{CONFIGURATIONS, Replicas, SECRET, certificates};
 use crate::support::process::Server;
-use crate::support::{TempDir, pem, wait_for};
+use crate::support::{Done, TempDir, pem, wait_for};
 
 const MADE: &str = "a certificate authority is made";
-const FAST: [&str; 3] = ["--tls-life=9s", "--tls-ca-life=18s", "--tls-settle=300ms"];
+/// A certificate is renewed when two thirds of its life are over: the rest is for a machine that is
+/// busy with other things.
+const FAST: [&str; 3] = ["--tls-life=24s", "--tls-ca-life=48s", "--tls-settle=300ms"];
 
 #[test]
 fn replicas_that_start_at_once_agree_on_one_authority() {
@@ -39,23 +41,26 @@ fn replicas_that_start_at_once_agree_on_one_authority() {
 fn in_a_hundred_rotations_no_call_fails() {
     const ROTATIONS: usize = 100;
     /// So many come by themselves, in lifetimes of seconds; the rest as soon as they can.
-    const BY_THEMSELVES: usize = 4;
+    const BY_THEMSELVES: usize = 2;
     let replicas = Replicas::start(3, &FAST);
-    let (done, shown) = (AtomicBool::new(false), Mutex::new(HashSet::new()));
+    let (done, made) = (AtomicBool::new(false), AtomicU32::new(0));
+    let shown = Mutex::new(HashSet::new());
     let rotations = || shown.lock().unwrap().len();
     let mut api = replicas.api();
     thread::scope(|scope| {
         let running = Done(&done);
-        let calls = scope.spawn(|| replicas.call_until(&done));
+        let calls = scope.spawn(|| replicas.call_until(&done, &made));
         let connections = scope.spawn(|| {
             replicas.connect_until(&done, |certificate| {
                 shown.lock().unwrap().insert(certificate);
             });
         });
         let next = |before: usize| {
-            wait_for("the next rotation", || {
+            let called = made.load(Ordering::Relaxed);
+            wait_for("the next rotation, and a call", || {
                 let over = calls.is_finished() || connections.is_finished();
-                (over || rotations() > before).then_some(())
+                let goes_on = rotations() > before && made.load(Ordering::Relaxed) > called;
+                (over || goes_on).then_some(())
             });
         };
         while rotations() < ROTATIONS && !calls.is_finished() && !connections.is_finished() {
@@ -68,8 +73,7 @@ fn in_a_hundred_rotations_no_call_fails() {
         }
         drop(running);
         connections.join().unwrap();
-        let calls = calls.join().unwrap();
-        assert!(calls > 500, "{calls} calls were made");
+        calls.join().unwrap();
     });
     assert_eq!(replicas.logged("the certificate cannot be kept"), 0);
     let changes = replicas.logged("signs from now on");
@@ -80,11 +84,11 @@ fn in_a_hundred_rotations_no_call_fails() {
 #[test]
 fn what_is_lost_or_spoilt_is_put_right_and_no_call_fails() {
     let replicas = Replicas::start(2, &["--tls-settle=300ms"]);
-    let done = AtomicBool::new(false);
+    let (done, made) = (AtomicBool::new(false), AtomicU32::new(0));
     let mut api = replicas.api();
     thread::scope(|scope| {
         let running = Done(&done);
-        let calls = scope.spawn(|| replicas.call_until(&done));
+        let calls = scope.spawn(|| replicas.call_until(&done, &made));
         let fresh = scope.spawn(|| replicas.connect_until(&done, drop));
         let nonsense = json!(STANDARD.encode("nonsense"));
         let all = ["ca.crt", "ca.key", "tls.crt", "tls.key"];
@@ -119,11 +123,16 @@ fn what_is_lost_or_spoilt_is_put_right_and_no_call_fails() {
             let is_lost = damage.as_ref().is_none_or(|data| data.get("ca.key").is_some());
             let is_replaced = before != api.secret("ca.crt").unwrap();
             assert_eq!(is_replaced, is_lost, "an authority without a key is replaced: {damage:?}");
+            let called = made.load(Ordering::Relaxed);
+            wait_for("a call", || {
+                let over = calls.is_finished() || fresh.is_finished();
+                (over || made.load(Ordering::Relaxed) > called).then_some(())
+            });
             assert!(!calls.is_finished() && !fresh.is_finished());
         }
         drop(running);
         fresh.join().unwrap();
-        assert!(calls.join().unwrap() > 10);
+        calls.join().unwrap();
     });
     assert_eq!(replicas.logged(MADE), 1, "nothing was begun anew");
 }

@@ -92,17 +92,7 @@ impl Guarded {
             self.certs.path().join("path").to_str().unwrap(),
         ]);
         self.kubectl(&["apply", "-f", "-"], &webhooks).ok();
-        let dry_run = ["create", "--dry-run=server", "-o=name", "-f", "-"];
-        let refused = member("probe", "https://istio.probe.example.com");
-        wait_for("the validating webhook", || {
-            let answer = self.kubectl(&dry_run, &refused);
-            answer.stderr.contains("[InvalidMetadataEndpoint]").then_some(())
-        });
-        // The resource's own pattern refuses what is not put right.
-        let changed = member("probe", "HTTPS://istio.probe.example.com/metadata/");
-        wait_for("the mutating webhook", || {
-            self.kubectl(&dry_run, &changed).succeeded.then_some(())
-        });
+        wait_asked(self.plane);
     }
 
     /// What isthmus answers to a review of the API server's.
@@ -183,8 +173,21 @@ pub(crate) fn local(pods: &str) -> String {
     )
 }
 
+/// Waits until the API server has noticed that isthmus is to be asked.
+pub(crate) fn wait_asked(plane: &Plane) {
+    let dry_run = ["create", "--dry-run=server", "-o=name", "-f", "-"];
+    let refused = member("probe", "https://istio.probe.example.com");
+    wait_for("the validating webhook", || {
+        let answer = plane.kubectl(&dry_run, &refused);
+        answer.stderr.contains("[InvalidMetadataEndpoint]").then_some(())
+    });
+    // The resource's own pattern refuses what is not put right.
+    let changed = member("probe", "HTTPS://istio.probe.example.com/metadata/");
+    wait_for("the mutating webhook", || plane.kubectl(&dry_run, &changed).succeeded.then_some(()));
+}
+
 pub(crate) fn wait_established(plane: &Plane) {
-    let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+    let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=5m"];
     plane.kubectl(&wait, "").ok();
 }
 

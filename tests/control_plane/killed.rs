@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::guarded::Guarded;
 use super::plane::ADMIN;
-use super::replicas::Done;
+use crate::support::Done;
 use crate::support::cable::Cable;
 use crate::support::client::Client;
 use crate::support::wait_for;

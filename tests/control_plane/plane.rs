@@ -2,39 +2,45 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rcgen::{KeyPair, PublicKeyData};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value as Json;
 
 use crate::support::client::Client;
 use crate::support::pem;
 
 /// How long the control plane may take to start on a slow machine.
-const START: Duration = Duration::from_mins(2);
+const START: Duration = Duration::from_mins(5);
 /// The token of an administrator.
 pub(crate) const ADMIN: &str = "tests-administrator";
 /// The authority of the certificate by which it is known to webhooks.
 const CALLERS: &str = "callers.crt";
+/// How often a program is started anew that ends by itself: somebody may have its port.
+const STARTS: usize = 20;
 /// Ends a program when the handle of this script is closed, which also happens when the test
-/// process ends in whatever way.
+/// process ends in whatever way, and ends with the program.
 const LEASH: &str = r#"log=$1; shift
-"$@" >>"$log" 2>&1 &
+exec 3<&0
+"$@" >>"$log" 2>&1 3<&- &
 program=$!
 echo "$program" >"$log.pid"
-cat >/dev/null
-kill -9 "$program" 2>/dev/null
-wait "$program" 2>/dev/null
+{ cat <&3 >/dev/null; kill -9 "$program"; } 2>/dev/null &
+lease=$!
+exec 3<&-
+wait "$program"
+kill "$lease" 2>/dev/null
 "#;
 
 /// The control plane of this run.
 pub(crate) struct Plane {
     directory: PathBuf,
+    host: IpAddr,
     ports: Ports,
     etcd: Mutex<Option<Leashed>>,
     api_server: Mutex<Option<Leashed>>,
@@ -62,8 +68,16 @@ pub(crate) fn exclusive() -> (&'static Plane, MutexGuard<'static, ()>) {
 impl Plane {
     fn start() -> Self {
         let directory = directory();
-        // Logs are kept until the next run.
-        let _ = directory.parent().map(fs::remove_dir_all);
+        let parent = directory.parent().unwrap();
+        // Logs are kept until the next run; another run may be under way beside this one.
+        for earlier in fs::read_dir(parent).into_iter().flatten().map(Result::unwrap) {
+            let pid = earlier.file_name().to_str().and_then(|name| name.parse().ok());
+            let is_running =
+                |pid| Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid).is_ok());
+            if !pid.is_some_and(is_running) {
+                let _ = fs::remove_dir_all(earlier.path());
+            }
+        }
         fs::create_dir_all(&directory).unwrap();
         let key = KeyPair::generate().unwrap();
         fs::write(directory.join("sa.key"), key.serialize_pem()).unwrap();
@@ -71,19 +85,18 @@ impl Plane {
         show_to_webhooks(&directory);
         let token = format!("{ADMIN},admin,admin,\"system:masters\"\n");
         fs::write(directory.join("tokens.csv"), token).unwrap();
-        let mut ports = free_ports();
-        let [etcd, peers, api] = [(); 3].map(|()| ports.next().unwrap());
+        let host = own_address();
+        let [etcd, peers, api] = free_ports(host);
         let ports = Ports { etcd, peers, api };
-        let plane = Self { directory, ports, etcd: Mutex::default(), api_server: Mutex::default() };
+        let plane =
+            Self { directory, host, ports, etcd: Mutex::default(), api_server: Mutex::default() };
         plane.start_etcd();
         plane.start_api_server();
         plane
     }
 
     pub(crate) fn start_etcd(&self) {
-        let Ports { etcd, peers, .. } = self.ports;
-        let (client, peer) =
-            (format!("http://127.0.0.1:{etcd}"), format!("http://127.0.0.1:{peers}"));
+        let [client, peer] = [self.ports.etcd, self.ports.peers].map(|port| self.url("http", port));
         let data = self.directory.join("etcd");
         let args = [
             "--name=default",
@@ -96,10 +109,9 @@ impl Plane {
             "--unsafe-no-fsync",
             "--log-level=warn",
         ];
-        *self.etcd.lock().unwrap() = Some(self.leash("etcd", &args));
-        self.wait("etcd", || {
+        self.run("etcd", &self.etcd, &args, || {
             // Plain HTTP, which a TLS client of kubectl cannot ask for.
-            let mut stream = TcpStream::connect(("127.0.0.1", etcd)).ok()?;
+            let mut stream = TcpStream::connect((self.host, self.ports.etcd)).ok()?;
             stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
             let request = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
             stream.write_all(request.as_bytes()).ok()?;
@@ -111,15 +123,16 @@ impl Plane {
 
     pub(crate) fn start_api_server(&self) {
         let Ports { etcd, api, .. } = self.ports;
+        let host = self.host;
         let file = |name: &str| self.directory.join(name).display().to_string();
         let args = [
-            "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1",
+            &format!("--bind-address={host}"),
+            &format!("--advertise-address={host}"),
             "--endpoint-reconciler-type=none",
             &format!("--secure-port={api}"),
             &format!("--cert-dir={}", file("pki")),
-            &format!("--etcd-servers=http://127.0.0.1:{etcd}"),
-            &format!("--service-account-issuer=https://127.0.0.1:{api}"),
+            &format!("--etcd-servers={}", self.url("http", etcd)),
+            &format!("--service-account-issuer={}", self.url("https", api)),
             &format!("--service-account-key-file={}", file("sa.pub")),
             &format!("--service-account-signing-key-file={}", file("sa.key")),
             &format!("--token-auth-file={}", file("tokens.csv")),
@@ -127,10 +140,9 @@ impl Plane {
             "--service-cluster-ip-range=10.0.0.0/24",
             &format!("--admission-control-config-file={}", file("admission.yaml")),
         ];
-        *self.api_server.lock().unwrap() = Some(self.leash("kube-apiserver", &args));
-        self.wait("kube-apiserver", || TcpStream::connect(self.api()).ok());
         self.kubeconfig("admin", ADMIN);
-        self.wait("kube-apiserver", || {
+        self.run("kube-apiserver", &self.api_server, &args, || {
+            TcpStream::connect(self.api()).ok()?;
             let ready = self.kubectl(&["get", "--raw=/readyz", "--request-timeout=5s"], "");
             let there = ["get", "namespace", "kube-system", "--request-timeout=5s"];
             (ready.stdout == "ok" && self.kubectl(&there, "").succeeded).then_some(())
@@ -184,7 +196,7 @@ impl Plane {
 
     /// Asks etcd itself, past the API server.
     pub(crate) fn etcd(&self, path: &str, request: &Json) -> Json {
-        let address = ([127, 0, 0, 1], self.ports.etcd).into();
+        let address = (self.host, self.ports.etcd).into();
         let headers = ["Content-Type: application/json"];
         let request = request.to_string();
         let answer = Client::plain(address).send("POST", path, &headers, request.as_bytes());
@@ -194,7 +206,7 @@ impl Plane {
 
     /// Where the API server listens.
     pub(crate) fn api(&self) -> SocketAddr {
-        ([127, 0, 0, 1], self.ports.api).into()
+        (self.host, self.ports.api).into()
     }
 
     /// A kubeconfig of somebody with this token.
@@ -256,13 +268,40 @@ impl Plane {
         Leashed(child)
     }
 
-    fn wait<T>(&self, name: &str, mut probe: impl FnMut() -> Option<T>) {
-        let begun = Instant::now();
-        while probe().is_none() {
+    /// Starts a program, and waits until it does what is asked of it.
+    fn run(
+        &self,
+        name: &str,
+        running: &Mutex<Option<Leashed>>,
+        args: &[&str],
+        mut is_ready: impl FnMut() -> Option<()>,
+    ) {
+        let (begun, mut starts) = (Instant::now(), 0);
+        loop {
+            let mut program = running.lock().unwrap();
+            if program.as_mut().is_none_or(Leashed::has_ended) {
+                starts += 1;
+                *program = Some(self.leash(name, args));
+            }
+            drop(program);
+            if is_ready().is_some() {
+                return;
+            }
             let log = self.directory.join(format!("{name}.log"));
-            assert!(begun.elapsed() < START, "{name} does not start, see {}", log.display());
+            let waits = begun.elapsed() < START && starts < STARTS;
+            assert!(waits, "{name} does not start, see {}", log.display());
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    fn url(&self, scheme: &str, port: u16) -> String {
+        format!("{scheme}://{}:{port}", self.host)
+    }
+}
+
+impl Leashed {
+    fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
     }
 }
 
@@ -362,10 +401,18 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Ports that nobody listens on now, below those that outgoing connections take.
-fn free_ports() -> impl Iterator<Item = u16> {
-    let begin = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
-    (begin..32_000).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+/// A loopback address of this process alone, where nobody takes the ports that it has chosen: of
+/// Linux, on which all of 127.0.0.0/8 is there.
+fn own_address() -> IpAddr {
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    let own = Ipv4Addr::new(127, 64 | a & 63, b, c);
+    TcpListener::bind((own, 0)).map_or(Ipv4Addr::LOCALHOST, |_| own).into()
+}
+
+/// Ports that nobody listens on.
+fn free_ports(host: IpAddr) -> [u16; 3] {
+    let taken = [(); 3].map(|()| TcpListener::bind((host, 0)).unwrap());
+    taken.map(|listener| listener.local_addr().unwrap().port())
 }
 
 fn public_pem(key: &KeyPair) -> String {

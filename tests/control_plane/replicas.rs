@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::MutexGuard;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
 use base64::Engine;
@@ -33,9 +33,6 @@ pub(crate) struct Replicas {
     args: Vec<String>,
     _turn: MutexGuard<'static, ()>,
 }
-
-/// Ends what runs beside a test, however the test ends.
-pub(crate) struct Done<'a>(pub(crate) &'a AtomicBool);
 
 impl Replicas {
     /// Starts so many at once, that nobody asks yet.
@@ -148,16 +145,14 @@ impl Replicas {
         Client::by(self.plane.api(), &rustls::version::TLS13, b"http/1.1").map(Api)
     }
 
-    /// Writes, through the API server and all replicas, until it is done; says how often.
-    pub(crate) fn call_until(&self, done: &AtomicBool) -> u32 {
+    /// Writes, through the API server and all replicas, until it is done; counts how often.
+    pub(crate) fn call_until(&self, done: &AtomicBool, calls: &AtomicU32) {
         let mut api = self.api();
-        let mut calls = 0;
         while !done.load(Ordering::Relaxed) {
             let answer = api.create(GOOD);
-            assert_eq!(answer.status, 201, "call {calls}: {}", answer.text());
-            calls += 1;
+            let call = calls.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(answer.status, 201, "call {call}: {}", answer.text());
         }
-        calls
     }
 
     /// Connects to all replicas again and again, as an API server does that has just started;
@@ -296,12 +291,6 @@ impl Api {
         let authorization = format!("Authorization: Bearer {ADMIN}");
         let body = if body.is_null() { String::new() } else { body.to_string() };
         self.0.send(method, path, &[&authorization, content], body.as_bytes())
-    }
-}
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -194,3 +194,26 @@ fn what_a_bad_file_contains_is_not_logged() {
     assert!(server.metric("isthmus_inventory_errors_total").unwrap() > 4.0);
     assert!(!server.logged().contains("hunter2"), "{}", server.logged());
 }
+
+#[test]
+fn what_is_read_again_and_again_takes_no_more_memory() {
+    let inventory = TempDir::new();
+    for n in 0..1000 {
+        let mut member =
+            peer(&format!("member-{n}"), &format!("https://istio.m{n}.example.com/metadata/"));
+        let object = &mut member["request"]["object"];
+        object["metadata"]["annotations"] = serde_json::json!({
+            "isthmus.dev/pod-subnet-cidr": format!("10.{}.{}.0/24", n / 250, n % 250),
+        });
+        inventory.write(&format!("member-{n}.json"), object.to_string());
+    }
+    let server = Server::start(inventory.path(), &["--inventory-poll", "20ms"]);
+    server.wait_metric("isthmus_inventory_members", 1000.0);
+    server.wait_inventory();
+    let once = server.resident();
+    for _ in 0..10 {
+        server.wait_inventory();
+    }
+    let often = server.resident();
+    assert!(often < once + once / 2, "{once} KiB once, {often} KiB when read often");
+}

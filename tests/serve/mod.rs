@@ -2,7 +2,6 @@
 
 mod callers;
 mod certificates;
-mod figures;
 mod hostile;
 mod inventory;
 mod lifecycle;

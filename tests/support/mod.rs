@@ -4,17 +4,18 @@ pub(crate) mod cable;
 pub(crate) mod client;
 pub(crate) mod pem;
 pub(crate) mod process;
+pub(crate) mod relay;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
-/// How long anything is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything is waited for: no measure of speed, but the end of a test that hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Waits until `probe` finds something.
 #[track_caller]
@@ -26,6 +27,15 @@ pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T
         }
         assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
         thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Ends what runs beside a test, however the test ends.
+pub(crate) struct Done<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

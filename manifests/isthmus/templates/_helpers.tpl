@@ -142,3 +142,24 @@ capabilities:
 {{- end }}
 {{- $expanded | uniq | sortAlpha | toJson }}
 {{- end }}
+
+{{/* For how long a Pod stays on a node that is lost, by each taint of which its tolerations say
+nothing: where one tolerates every taint, Kubernetes adds nothing either. */}}
+{{- define "isthmus.lostNodes" -}}
+{{- $said := dict }}
+{{- range .Values.tolerations }}
+{{- if eq (.effect | default "NoExecute") "NoExecute" }}
+{{- $_ := set $said (.key | default "") true }}
+{{- end }}
+{{- end }}
+{{- if not (or (kindIs "invalid" .Values.lostNodeSeconds) (hasKey $said "")) }}
+{{- range list "node.kubernetes.io/not-ready" "node.kubernetes.io/unreachable" }}
+{{- if not (hasKey $said .) }}
+- key: {{ . }}
+  operator: Exists
+  effect: NoExecute
+  tolerationSeconds: {{ $.Values.lostNodeSeconds }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
