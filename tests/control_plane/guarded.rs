@@ -63,13 +63,8 @@ impl Guarded {
         let directory = certs.path().to_str().unwrap().to_owned();
         isthmus(&["certs", "--certs-dir", &directory]);
         certs.write("path", PATH);
-        let path = certs.path().join("path").display().to_string();
         let kubeconfig = grant(plane, &[]);
-        let kubeconfig_file = kubeconfig.to_str().unwrap();
-        let watched =
-            ["--kubeconfig", kubeconfig_file, "--certs-dir", &directory, "--tls-path-file", &path];
-        let isthmus = Server::launch_with(&[&watched, args].concat());
-        isthmus.wait_ready();
+        let isthmus = watching(&kubeconfig, &certs, args);
         Self { isthmus, plane, kubeconfig, certs, _turn: turn }
     }
 
@@ -107,11 +102,7 @@ impl Guarded {
 
     /// One more isthmus that guards the cluster, with the same certificate.
     pub(crate) fn replica(&self) -> Server {
-        let (kubeconfig, certs) = (self.kubeconfig.to_str().unwrap(), self.certs.path());
-        let args = ["--kubeconfig", kubeconfig, "--certs-dir", certs.to_str().unwrap()];
-        let replica = Server::launch_with(&args);
-        replica.wait_ready();
-        replica
+        watching(&self.kubeconfig, &self.certs, &[])
     }
 
     /// A kubeconfig of isthmus that leads to the cluster by another address.
@@ -144,6 +135,18 @@ impl Guarded {
         self.isthmus.wait_metric("isthmus_watched_objects", objects.into());
         self.isthmus.wait_metric("isthmus_held_writes", 0.0);
     }
+}
+
+/// An isthmus that watches the cluster, known to the API server by this directory's certificate and
+/// path.
+fn watching(kubeconfig: &Path, certs: &TempDir, args: &[&str]) -> Server {
+    let (directory, path) = (certs.path(), certs.path().join("path"));
+    let [kubeconfig, directory, path] =
+        [kubeconfig, directory, &path].map(|path| path.to_str().unwrap());
+    let watched = ["--kubeconfig", kubeconfig, "--certs-dir", directory, "--tls-path-file", path];
+    let isthmus = Server::launch_with(&[&watched, args].concat());
+    isthmus.wait_ready();
+    isthmus
 }
 
 /// An IstioMulticluster.
