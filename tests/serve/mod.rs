@@ -6,6 +6,7 @@ mod figures;
 mod hostile;
 mod inventory;
 mod lifecycle;
+mod neighbours;
 mod observed;
 mod paths;
 mod protocol;
