@@ -33,8 +33,8 @@ STATIC_RUSTFLAGS := -C target-feature=+crt-static \
 	--remap-path-prefix=$(CURDIR)=/isthmus --remap-path-prefix=$(CARGO_HOME)=/cargo
 STATIC_CFLAGS := -g0 -ffile-prefix-map=$(CURDIR)=/isthmus -ffile-prefix-map=$(CARGO_HOME)=/cargo
 
-.PHONY: help run demo test format lint core unit faults control-plane docs deny advisories bench golden \
-	fuzz fuzz-corpus release static image dist attest version clean
+.PHONY: help run demo test format lint core unit faults control-plane docs deny advisories bench limits \
+	golden fuzz fuzz-corpus release static image dist attest version clean
 
 help: ## Print what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -83,6 +83,10 @@ $(TOOLS)/bin/cargo-deny:
 
 bench: ## Measure what docs/benchmarks.md records.
 	$(CARGO) bench --bench core --bench memory --bench complexity
+
+limits: ## Show that a release build stays within its memory under the worst of everything.
+	MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072 \
+		$(CARGO) test --locked --release --test limits -- --nocapture
 
 golden: ## Write the expected texts and the README's picture anew; read the difference before you commit it.
 	UPDATE_GOLDEN=1 $(CARGO) test --locked --test integration

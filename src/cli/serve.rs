@@ -20,6 +20,8 @@ use crate::watch;
 const ABORTED: u8 = 143;
 /// The most threads that answer; each has a share of the memory and of the listening sockets.
 const MOST_WORKERS: usize = 8;
+/// The most threads for what takes longer: reviews of larger bodies, files, and the mesh's audit.
+const BLOCKING_THREADS: usize = 16;
 
 /// What to say to those who name no mesh.
 const NO_MESH: &str = "give the directory that describes the mesh, --inventory DIR, or the cluster to watch, --kubeconfig FILE or --context NAME";
@@ -61,16 +63,16 @@ pub(super) struct Args {
         value_name = "DURATION"
     )]
     drain_delay: Duration,
-    /// How many connections may be open; beyond it the one that waits the longest is closed.
+    /// How many connections may be open; beyond it whoever has most of them makes room.
     #[arg(
         long,
         env = "ISTHMUS_MAX_CONNECTIONS",
         default_value = "1024",
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
+        value_parser = clap::value_parser!(u32).range(4..=1_000_000),
         value_name = "NUMBER"
     )]
     max_connections: u32,
-    /// How many reviews may be under way; beyond it callers are asked to come back.
+    /// How many reviews may be under way, large ones aside; beyond it callers are asked to come back.
     #[arg(
         long,
         env = "ISTHMUS_MAX_REVIEWS",
@@ -83,7 +85,7 @@ pub(super) struct Args {
     #[arg(
         long,
         env = "ISTHMUS_MAX_BODY_MEMORY",
-        default_value = "64",
+        default_value = "32",
         value_parser = clap::value_parser!(u32).range(1..=65_536),
         value_name = "MIB"
     )]
@@ -152,7 +154,7 @@ fn until_the_end(args: &Args, log: &Lines, out: &Lines) -> anyhow::Result<Ended>
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
-        .max_blocking_threads(workers + 4)
+        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
         .context("cannot start")?;

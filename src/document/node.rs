@@ -197,6 +197,7 @@ impl<'de> Visitor<'de> for Within<'_> {
         while let Some(item) = seq.next_element_seed(self)? {
             items.push(item);
         }
+        items.shrink_to_fit();
         Ok(Value::List(items))
     }
 
@@ -241,7 +242,9 @@ impl<'a> Entries<'a> {
         Ok(())
     }
 
-    pub(crate) fn into_map(self) -> Value<'a> {
+    pub(crate) fn into_map(mut self) -> Value<'a> {
+        // A vector's first element brings room for four.
+        self.entries.shrink_to_fit();
         Value::Map(self.entries)
     }
 }

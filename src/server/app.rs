@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use super::authority;
 use super::caller::Verification;
 use super::metrics::Metrics;
+use super::room::{Room, Turns};
 use super::sample::Sample;
 use super::supervise::Supervisor;
 use super::tls::Certificate;
@@ -17,18 +16,18 @@ use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::standing::Standing;
 
-/// The unit in which the memory of large bodies is counted, in bytes.
-pub(super) const MEMORY_UNIT: usize = 64 << 10;
-
-/// How many reviews of large bodies are made at once. Reading one may take twenty times its size.
+/// How many reviews of large bodies are made at once. What is made of one is bounded, but by
+/// megabytes.
 const LARGE_REVIEWS: usize = 2;
+/// How many of medium ones, which take milliseconds.
+const MEDIUM_REVIEWS: usize = 4;
 
 /// How much is done at once, and how long a client is waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// How many connections may be open.
     pub connections: usize,
-    /// How many reviews may be under way.
+    /// How many reviews may be under way, large ones not counted.
     pub reviews: usize,
     /// How many bytes all large bodies may take together.
     pub body_memory: usize,
@@ -53,12 +52,14 @@ pub(super) struct App {
     /// How the authority of the certificate stands, where isthmus is that itself.
     authority: Option<Arc<authority::Standing>>,
     pub(super) limits: Limits,
-    /// Room for large bodies, in units of [`MEMORY_UNIT`].
-    pub(super) memory: Arc<Semaphore>,
-    /// How many reviews may be under way, those of large bodies waiting for each other included.
-    pub(super) reviews: Arc<Semaphore>,
-    /// How many reviews of large bodies are made at once.
-    pub(super) large_reviews: Arc<Semaphore>,
+    /// Room for large bodies, in bytes.
+    pub(super) memory: Arc<Room>,
+    /// Places for reviews that are not large.
+    pub(super) reviews: Arc<Room>,
+    /// Whose turn it is among the reviews that are neither large nor small.
+    pub(super) medium_reviews: Turns,
+    /// Whose turn it is among the large ones.
+    pub(super) large_reviews: Turns,
     /// Who watches over the background tasks.
     pub(super) supervisor: Arc<Supervisor>,
     /// Which calls that are no reviews are logged.
@@ -89,9 +90,10 @@ impl App {
             certificate,
             authority,
             limits,
-            memory: Arc::new(Semaphore::new(limits.body_memory / MEMORY_UNIT)),
-            reviews: Arc::new(Semaphore::new(limits.reviews)),
-            large_reviews: Arc::new(Semaphore::new(LARGE_REVIEWS)),
+            memory: Room::new(limits.body_memory),
+            reviews: Room::new(limits.reviews),
+            medium_reviews: Turns::new(MEDIUM_REVIEWS),
+            large_reviews: Turns::new(LARGE_REVIEWS),
             supervisor,
             sample: Sample::default(),
             draining: AtomicBool::new(false),
@@ -135,9 +137,7 @@ impl App {
         self.metrics.lost_watches.set(number(self.standing.lost()));
         let members = self.snapshot.read(Mesh::len);
         self.metrics.inventory_members.set(number(members));
-        let room = self.limits.body_memory / MEMORY_UNIT;
-        let taken = (room - self.memory.available_permits()) * MEMORY_UNIT;
-        self.metrics.body_memory.set(number(taken));
+        self.metrics.body_memory.set(number(self.memory.taken()));
         let expiry = self.certificate.validity().map(|validity| validity.until);
         self.metrics.certificate_expiry.set(expiry.unwrap_or_default());
         if let Some(authority) = &self.authority {

@@ -7,18 +7,18 @@ use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{timeout, timeout_at};
 
-use super::app::{App, MEMORY_UNIT};
+use super::app::App;
 use super::review::Refusal;
+use super::room::Part;
 
 /// The largest body that is read, in bytes: an update of a full ConfigMap carries it twice, with
 /// everything escaped.
 pub(super) const LARGEST: usize = 8 << 20;
-/// Up to here a body needs no room among the large ones, in bytes: the cap on connections bounds
-/// these, and slow large bodies must not stop an ordinary review.
-pub(super) const SMALL: usize = MEMORY_UNIT;
+/// Up to here a body needs no room among the large ones, in bytes: each connection brings as much,
+/// and slow large bodies must not stop an ordinary review.
+pub(super) const MEDIUM: usize = 32 << 10;
 /// How much of a body that is too large is read, so that its sender gets to read the answer.
 const LINGER: usize = 64 << 20;
 
@@ -26,7 +26,7 @@ const LINGER: usize = 64 << 20;
 pub(super) struct Received {
     /// The bytes.
     pub(super) bytes: Vec<u8>,
-    _room: Option<OwnedSemaphorePermit>,
+    _room: Part,
 }
 
 /// Receives a body that says it is JSON.
@@ -34,13 +34,14 @@ pub(super) async fn receive(
     app: &Arc<App>,
     headers: &HeaderMap,
     mut body: Body,
+    room: Part,
     deadline: Instant,
 ) -> Result<Received, Refusal> {
     let announced = announced(headers);
     let received = match acceptable(headers, announced) {
         Ok(()) => {
             let deadline = deadline.min(Instant::now() + app.limits.client_timeout);
-            let read = read(app, &mut body, announced.unwrap_or(0));
+            let read = read(&mut body, announced.unwrap_or(0), room);
             timeout_at(deadline.into(), read).await.unwrap_or(Err(Refusal::TooSlow))
         }
         Err(refusal) => Err(refusal),
@@ -95,27 +96,30 @@ fn acceptable(headers: &HeaderMap, announced: Option<usize>) -> Result<(), Refus
     }
 }
 
-async fn read(app: &App, body: &mut Body, announced: usize) -> Result<Received, Refusal> {
-    let mut bytes = Vec::with_capacity(announced.min(SMALL));
-    let mut room: Option<OwnedSemaphorePermit> = None;
+async fn read(body: &mut Body, announced: usize, mut room: Part) -> Result<Received, Refusal> {
+    let (mut bytes, mut charged) = (Vec::with_capacity(announced.min(MEDIUM)), MEDIUM);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else { continue };
         let length = bytes.len() + data.len();
         if length > LARGEST {
             return Err(Refusal::TooLarge);
         }
-        let needed = length.saturating_sub(SMALL).div_ceil(MEMORY_UNIT);
-        let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        if let Some(more) = u32::try_from(needed - held.min(needed)).ok().filter(|more| *more > 0) {
-            let more = Arc::clone(&app.memory).try_acquire_many_owned(more);
-            let more = more.map_err(|_| Refusal::Shed("memory"))?;
-            match &mut room {
-                Some(room) => room.merge(more),
-                None => room = Some(more),
+        // What is announced is asked for in one piece, and costs nothing until it comes. What is
+        // not doubles each time it grows.
+        let is_announced = length <= announced;
+        let capacity = match length {
+            _ if length <= bytes.capacity() => bytes.capacity(),
+            _ if is_announced => announced,
+            _ => (2 * bytes.capacity()).clamp(length, LARGEST),
+        };
+        let needed = if is_announced { length } else { capacity };
+        if needed > charged {
+            if !room.grow(needed - charged) {
+                return Err(Refusal::Shed("memory"));
             }
-            // What is announced is asked for in one piece, and costs nothing until it comes.
-            bytes.reserve_exact(announced.saturating_sub(bytes.len()).max(data.len()));
+            charged = needed;
         }
+        bytes.reserve_exact(capacity - bytes.len());
         bytes.extend_from_slice(&data);
     }
     Ok(Received { bytes, _room: room })

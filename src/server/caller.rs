@@ -11,7 +11,7 @@ use axum::response::Response;
 use tokio::time::{sleep, timeout};
 
 use super::app::App;
-use super::connections::Connection;
+use super::connections::Open;
 use super::paths::{Known, PathFile, Paths, REST, SecretPath};
 use super::review;
 use super::tls::TlsError;
@@ -103,8 +103,8 @@ pub(super) async fn identify(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let connection = request.extensions().get::<Arc<Connection>>();
-    let is_certified = connection.is_some_and(|connection| connection.is_certified());
+    let open = request.extensions().get::<Arc<Open>>();
+    let is_certified = open.is_some_and(|open| open.is_certified());
     let Some(caller) = app.verification.caller(request.uri().path(), is_certified) else {
         app.verification.paths.want();
         return review::come_again(&app, request);

@@ -22,10 +22,11 @@ use tower::ServiceExt;
 
 use super::app::App;
 use super::callers::Secured;
-use super::connections::{Connection, Connections, Open, Phase};
+use super::connections::{Connections, Open, Phase, Room};
 
-/// The largest head of a request, in bytes.
-const LARGEST_HEAD: usize = 64 << 10;
+/// The largest head of a request, in bytes: several times an API server's, with a token in it. As
+/// much of each connection is buffered.
+const LARGEST_HEAD: usize = 16 << 10;
 /// How long a closed connection may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// How much is read from one who does not speak HTTP, in bytes.
@@ -51,18 +52,15 @@ impl Endpoint {
     pub(super) async fn accept(&self, listener: &TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
-                    let (open, evicted) = self.connections.open();
-                    if evicted {
-                        self.app.metrics.closed("evicted");
-                    }
+                Ok((stream, peer)) => {
+                    let (open, room) = self.connections.open(peer.ip());
+                    self.note(room);
                     self.count();
                     let endpoint = self.clone();
                     tokio::spawn(async move {
                         // Answers are small and wait for nothing.
                         let _ = stream.set_nodelay(true);
-                        endpoint.serve(stream, &open).await;
-                        drop(open);
+                        endpoint.serve(stream, &Arc::new(open)).await;
                         endpoint.count();
                     });
                 }
@@ -90,7 +88,7 @@ impl Endpoint {
         }
     }
 
-    async fn serve(&self, stream: TcpStream, open: &Open) {
+    async fn serve(&self, stream: TcpStream, open: &Arc<Open>) {
         let Some(tls) = &self.tls else {
             return self.http(stream, open).await;
         };
@@ -120,11 +118,14 @@ impl Endpoint {
         }
     }
 
-    async fn http(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin, open: &Open) {
-        let connection: &Arc<Connection> = open;
-        connection.enter(Phase::Fresh);
-        let watched = Watched { stream: &mut stream, connection: Arc::clone(connection) };
-        if self.requests(watched, connection).await {
+    async fn http(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin, open: &Arc<Open>) {
+        let room = open.arrived();
+        self.note(room);
+        if room == Room::None {
+            return;
+        }
+        let watched = Watched { stream: &mut stream, open: Arc::clone(open) };
+        if self.requests(watched, open).await {
             return;
         }
         self.app.metrics.refused(400);
@@ -137,17 +138,19 @@ impl Endpoint {
     async fn requests(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
-        connection: &Arc<Connection>,
+        open: &Arc<Open>,
     ) -> bool {
-        let service = service_fn(|request| self.answer(request, connection));
+        let service = service_fn(|request| self.answer(request, open));
         let mut http = http1::Builder::new();
         // The connection's own clock tells idle ones from slow ones, which this one does not.
         http.header_read_timeout(None).max_buf_size(LARGEST_HEAD);
+        // Probes come one at a time, and whoever keeps a connection keeps it from them.
+        http.keep_alive(self.tls.is_some());
         let mut http = pin!(http.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             ended = http.as_mut() => !ended.is_err_and(|error| error.is_parse()),
-            () = connection.closed() => {
-                if connection.phase() == Phase::Idle {
+            () = open.closed() => {
+                if open.phase() == Phase::Idle {
                     http.as_mut().graceful_shutdown();
                     let _ = timeout(GOODBYE, http).await;
                 }
@@ -159,18 +162,24 @@ impl Endpoint {
     async fn answer(
         &self,
         request: Request<Incoming>,
-        connection: &Arc<Connection>,
+        open: &Arc<Open>,
     ) -> Result<Response<Body>, Infallible> {
-        connection.enter(Phase::Body);
+        open.enter(Phase::Body);
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Arc::clone(connection));
+        request.extensions_mut().insert(Arc::clone(open));
         let mut response = self.router.clone().oneshot(request).await?;
         if self.app.is_draining() {
             // Clients would keep calling a process that is about to end.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        connection.enter(Phase::Answer);
+        open.enter(Phase::Answer);
         Ok(response)
+    }
+
+    fn note(&self, room: Room) {
+        if room != Room::Free {
+            self.app.metrics.closed("evicted");
+        }
     }
 
     fn count(&self) {
@@ -200,7 +209,7 @@ fn is_of_the_client(error: &io::Error) -> bool {
 /// A stream that notes what its connection is doing.
 struct Watched<S> {
     stream: S,
-    connection: Arc<Connection>,
+    open: Arc<Open>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -212,7 +221,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
-            self.connection.received();
+            self.open.received();
         }
         polled
     }
@@ -230,7 +239,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(context);
         if matches!(polled, Poll::Ready(Ok(()))) {
-            self.connection.flushed();
+            self.open.flushed();
         }
         polled
     }

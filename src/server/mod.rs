@@ -14,6 +14,7 @@ mod listener;
 mod metrics;
 pub(crate) mod paths;
 mod review;
+mod room;
 mod sample;
 mod supervise;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod tls;
 mod upkeep;
 mod validity;
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use anyhow::{Context, anyhow};
 use kube::Client;
 use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -56,8 +59,11 @@ use connections::Connections;
 use listener::Endpoint;
 use supervise::Weight;
 
-/// How many connections the admin endpoint keeps.
-const ADMIN_CONNECTIONS: usize = 64;
+/// How many connections the admin endpoint keeps: enough that a probe is answered before all
+/// others have been replaced.
+const ADMIN_CONNECTIONS: usize = 256;
+/// How long a client of it may take for a request: the longest that a probe usually waits.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// File descriptors that are no connections of the webhook.
 const OTHER_DESCRIPTORS: usize = ADMIN_CONNECTIONS + 64;
 /// What is told where anybody may say that he is the API server.
@@ -179,19 +185,7 @@ impl Server {
         app.metrics.add_lost_log_lines(config.lost_log_lines);
         let app = Arc::new(app);
         let secured = Arc::new(Secured::new(Arc::clone(&config.certificate), config.callers)?);
-        let client_timeout = config.limits.client_timeout;
-        let endpoint = Endpoint {
-            app: Arc::clone(&app),
-            router: review::router(Arc::clone(&app)),
-            tls: Some(Arc::clone(&secured)),
-            connections: Connections::new(config.limits.connections, client_timeout),
-        };
-        let admin_endpoint = Endpoint {
-            app: Arc::clone(&app),
-            router: admin::router(Arc::clone(&app)),
-            tls: None,
-            connections: Connections::new(ADMIN_CONNECTIONS, client_timeout),
-        };
+        let (endpoint, admin_endpoint) = endpoints(&app, &secured);
         let connections = Arc::clone(&endpoint.connections);
 
         let supervisor = Arc::clone(&app.supervisor);
@@ -231,16 +225,18 @@ impl Server {
         supervisor.spawn("certificate", vital, files, |(app, secured, every)| {
             Box::pin(upkeep::certificate(app, secured, *every))
         });
-        for (name, endpoint) in [("sweep", &endpoint), ("sweep admin", &admin_endpoint)] {
-            supervisor.spawn(name, vital, endpoint.clone(), |endpoint| Box::pin(endpoint.sweep()));
-        }
-        let accept = |name, endpoint: Endpoint, listener: TcpListener| {
-            supervisor.spawn(name, vital, (endpoint, listener), |(endpoint, listener)| {
+        let serve = |[accept, sweep]: [&str; 2], endpoint: Endpoint, listener: TcpListener| {
+            let swept = endpoint.clone();
+            supervisor.spawn(sweep, vital, swept, |endpoint| Box::pin(endpoint.sweep()));
+            supervisor.spawn(accept, vital, (endpoint, listener), |(endpoint, listener)| {
                 Box::pin(endpoint.accept(listener))
             })
         };
-        accept("accept admin", admin_endpoint, admin);
-        let accepting = accept("accept", endpoint, webhook);
+        let accepting = serve(["accept", "sweep"], endpoint, webhook);
+        let (apart, admin) = (apart().context("cannot serve probes")?, admin.into_std()?);
+        let within = apart.enter();
+        serve(["accept admin", "sweep admin"], admin_endpoint, TcpListener::from_std(admin)?);
+        drop(within);
         let drain_delay = config.drain_delay;
         Ok(Running { app, signals, connections, first_load, accepting, drain_delay })
     }
@@ -302,6 +298,34 @@ impl Running {
         tracing::info!(aborted = ended == Ended::Aborted, "stopped");
         ended
     }
+}
+
+/// The sockets of the webhook and of those who run it.
+fn endpoints(app: &Arc<App>, secured: &Arc<Secured>) -> (Endpoint, Endpoint) {
+    let Limits { connections, client_timeout, .. } = app.limits;
+    let webhook = Endpoint {
+        app: Arc::clone(app),
+        router: review::router(Arc::clone(app)),
+        tls: Some(Arc::clone(secured)),
+        connections: Connections::new(connections, client_timeout, app.verification.is_set_up()),
+    };
+    let timeout = client_timeout.min(ADMIN_TIMEOUT);
+    let admin = Endpoint {
+        app: Arc::clone(app),
+        router: admin::router(Arc::clone(app)),
+        tls: None,
+        connections: Connections::new(ADMIN_CONNECTIONS, timeout, false),
+    };
+    (webhook, admin)
+}
+
+/// A thread of its own for probes and metrics: whatever keeps all others busy, they are answered.
+fn apart() -> std::io::Result<Handle> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let run = move || runtime.block_on(pending::<()>());
+    std::thread::Builder::new().name("admin".to_owned()).spawn(run)?;
+    Ok(handle)
 }
 
 /// The signals that end a process.

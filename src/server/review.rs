@@ -1,5 +1,6 @@
 //! The webhook itself: `POST /validate` and `POST /mutate`.
 
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,14 +12,13 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
 use super::app::App;
-use super::body::{self, Received, SMALL};
+use super::body::{self, MEDIUM, Received};
 use super::caller::{Caller, identify};
-use super::connections::{Connection, Phase};
+use super::connections::{Open, Phase, Room};
 use super::duration;
 use super::metrics::hook_name;
 use crate::admission::{Answer, Asked, Decision, Hook};
@@ -32,6 +32,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The part of the time that a caller waits in which its review is read and judged.
 const WORKING: f32 = 0.8;
+/// Up to here a review is made at once, in bytes of its body: the worst takes about a millisecond.
+const SMALL: usize = 8 << 10;
 /// How old what a review is held against may be without a warning.
 const OUTDATED: Duration = Duration::from_mins(1);
 /// The longest text of a request that a log line repeats, in characters.
@@ -79,10 +81,13 @@ pub(super) enum Refusal {
 }
 
 async fn respond(app: &Arc<App>, hook: Hook, mut request: Request) -> Response {
-    let connection = request.extensions_mut().remove::<Arc<Connection>>();
+    let open = request.extensions_mut().remove::<Arc<Open>>();
     let caller = request.extensions_mut().remove().unwrap_or(Caller::Stranger);
-    match review(app, hook, caller, request, connection.as_deref()).await {
+    match review(app, hook, caller, request, open.as_deref()).await {
         Ok(body) => {
+            if caller == Caller::Verified && open.is_some_and(|open| open.proven() == Room::Made) {
+                app.metrics.closed("evicted");
+            }
             let json = HeaderValue::from_static("application/json");
             ([(CONTENT_TYPE, json)], body).into_response()
         }
@@ -95,21 +100,27 @@ async fn review(
     hook: Hook,
     caller: Caller,
     request: Request,
-    connection: Option<&Connection>,
+    open: Option<&Open>,
 ) -> Result<Vec<u8>, Refusal> {
     let (head, body) = request.into_parts();
     let deadline = Instant::now() + timeout(head.uri.query());
+    let source = open.map_or(IpAddr::from([0; 4]), Open::source);
     let faults = app.faults();
     let received = if faults.is_empty() {
-        body::receive(app, &head.headers, body, deadline).await?
+        let room = app.memory.part(caller, source);
+        body::receive(app, &head.headers, body, room, deadline).await?
     } else {
         body::linger(app, &head.headers, body);
         return Err(Refusal::NotReady(faults.join("; ")));
     };
-    if let Some(connection) = connection {
-        connection.enter(Phase::Review);
+    if let Some(open) = open {
+        open.enter(Phase::Review);
     }
-    decide(app, hook, caller, received, deadline).await
+    let begun = Instant::now();
+    // What is left is for the answer to get there.
+    let working = begun + deadline.saturating_duration_since(begun).mul_f32(WORKING);
+    let case = Case { hook, caller, received, begun, working };
+    decide(app, case, source, deadline).await
 }
 
 /// How long the caller waits.
@@ -120,31 +131,43 @@ fn timeout(query: Option<&str>) -> Duration {
     stated.filter(|timeout| !timeout.is_zero()).unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT)
 }
 
-/// Decides, as long as there is not too much to decide and the caller still waits.
-///
-/// Nearly every review takes microseconds and is made at once. Those of large bodies may take many
-/// milliseconds: they wait for each other, so that the small ones need not wait for them.
-async fn decide(
-    app: &Arc<App>,
+/// A review that is to be decided.
+struct Case {
     hook: Hook,
     caller: Caller,
     received: Received,
+    begun: Instant,
+    /// When reading and judging it is given up.
+    working: Instant,
+}
+
+/// Decides, as long as there is not too much to decide and the caller still waits.
+///
+/// Nearly every review takes microseconds and is made at once. Those of larger bodies may take
+/// milliseconds: they leave the threads that everything else is done by, and wait for each other,
+/// the large ones apart and without a place among the others.
+async fn decide(
+    app: &Arc<App>,
+    case: Case,
+    source: IpAddr,
     deadline: Instant,
 ) -> Result<Vec<u8>, Refusal> {
-    let begun = Instant::now();
-    // What is left is for the answer to get there.
-    let deadline = begun + deadline.saturating_duration_since(begun).mul_f32(WORKING);
-    let under_way = UnderWay::begin(app)?;
-    if received.bytes.len() <= SMALL {
-        return answer(app, hook, caller, &received.bytes, begun, deadline);
+    let under_way = UnderWay::begin(app);
+    let mut place = app.reviews.part(case.caller, source);
+    let length = case.received.bytes.len();
+    if length <= MEDIUM && !place.grow(1) {
+        return Err(Refusal::Shed("reviews"));
     }
+    if length <= SMALL {
+        return answer(app, &case);
+    }
+    let turns = if length <= MEDIUM { &app.medium_reviews } else { &app.large_reviews };
     let late = || Refusal::Shed("time");
-    let turn = timeout_at(deadline.into(), Arc::clone(&app.large_reviews).acquire_owned());
-    let turn = turn.await.map_err(|_| late())?;
+    let turn = turns.next(case.caller, case.working).await.ok_or_else(late)?;
     let shared = Arc::clone(app);
     let answered = spawn_blocking(move || {
-        let answered = answer(&shared, hook, caller, &received.bytes, begun, deadline);
-        drop((turn, received, under_way));
+        let answered = answer(&shared, &case);
+        drop((case, turn, place, under_way));
         answered
     });
     let answered = timeout_at(deadline.into(), answered).await.map_err(|_| late())?;
@@ -152,18 +175,12 @@ async fn decide(
 }
 
 /// Reads what is asked, has it judged, and writes the answer. Only the judging holds up others.
-fn answer(
-    app: &App,
-    hook: Hook,
-    caller: Caller,
-    body: &[u8],
-    begun: Instant,
-    deadline: Instant,
-) -> Result<Vec<u8>, Refusal> {
-    let is_up = || Instant::now() >= deadline;
+fn answer(app: &App, case: &Case) -> Result<Vec<u8>, Refusal> {
+    let Case { hook, caller, ref received, begun, working } = *case;
+    let is_up = || Instant::now() >= working;
     let Answer { body, decision } = caught(|| {
-        let asked =
-            Asked::read(hook, body, &app.settings, Some(&is_up)).map_err(Refusal::NotAReview)?;
+        let asked = Asked::read(hook, &received.bytes, &app.settings, Some(&is_up))
+            .map_err(Refusal::NotAReview)?;
         asked.by_outdated(outdated(app)).answer(|change| {
             match app.hold {
                 Some(hold) if caller.is_remembered() => app.snapshot.admit(change, hold),
@@ -192,15 +209,12 @@ fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Refusal> {
 /// A review that is counted as under way until this is dropped.
 struct UnderWay {
     app: Arc<App>,
-    _place: OwnedSemaphorePermit,
 }
 
 impl UnderWay {
-    fn begin(app: &Arc<App>) -> Result<Self, Refusal> {
-        let place = Arc::clone(&app.reviews).try_acquire_owned();
-        let place = place.map_err(|_| Refusal::Shed("reviews"))?;
+    fn begin(app: &Arc<App>) -> Self {
         app.metrics.in_flight.inc();
-        Ok(Self { app: Arc::clone(app), _place: place })
+        Self { app: Arc::clone(app) }
     }
 }
 
@@ -322,12 +336,50 @@ fn unrouted(app: &App, status: StatusCode, text: &'static str, request: Request)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::caller::Verification;
+    use crate::server::{Certificate, Limits, Source};
+    use crate::standing::Standing;
 
     #[test]
     #[allow(clippy::panic, reason = "it is what is tested")]
     fn a_panic_is_an_answer() {
         assert!(matches!(caught(|| panic!("on purpose")), Err::<(), _>(Refusal::Panic)));
         assert_eq!(caught(|| 1).ok(), Some(1));
+    }
+
+    #[test]
+    fn what_takes_long_leaves_the_thread_that_answers() {
+        let (settings, standing) = (Arc::default(), Arc::new(Standing::new([])));
+        let verification = Verification::new(false, false, None).unwrap();
+        let certificate = Certificate::load(Source::SelfSigned).unwrap();
+        let limits = Limits {
+            connections: 4,
+            reviews: 4,
+            body_memory: 2 * body::LARGEST,
+            client_timeout: DEFAULT_TIMEOUT,
+        };
+        let app = App::new(settings, standing, None, verification, certificate, None, limits);
+        let app = Arc::new(app);
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(1).enable_time().build().unwrap();
+        let (end, busy) = std::sync::mpsc::channel::<()>();
+        runtime.block_on(async {
+            // The one thread for such work is taken: what is over all the same was made here.
+            let busy = spawn_blocking(move || busy.recv());
+            for (length, is_apart) in
+                [(SMALL, false), (SMALL + 1, true), (MEDIUM + 1, true), (body::LARGEST, true)]
+            {
+                let request = Request::post("/validate").body("a".repeat(length).into()).unwrap();
+                let review = review(&app, Hook::Validate, Caller::Anybody, request, None);
+                tokio::select! {
+                    biased;
+                    _ = review => assert!(!is_apart, "{length} bytes were waited for"),
+                    () = std::future::ready(()) => assert!(is_apart, "{length} bytes"),
+                }
+            }
+            drop(end);
+            let _ = busy.await;
+        });
     }
 
     #[test]

@@ -230,3 +230,28 @@ fn names_with_control_characters_come_back_without_them() {
         assert!(!warning.as_str().unwrap().contains(char::is_control), "{warning}");
     }
 }
+
+#[test]
+fn what_is_made_of_a_body_is_little_beside_it() {
+    let peak = |body: String| {
+        let (server, _inventory) = server();
+        assert_eq!(server.client().post("/validate", &body).status, 200);
+        server.peak()
+    };
+    let text = "x".repeat((8 << 20) - 2048);
+    let sound = with("/request/object/metadata/annotations", json!({"a": text})).to_string();
+    // Four fields that are read, each as large as one may be.
+    let list = format!("[{}1]", "1,".repeat((1 << 20) - 512));
+    let fields = ["clusterDomain", "podSubnetCIDR", "podSubnetNodeCIDRPrefix", "serviceSubnetCIDR"];
+    let lists: Vec<_> = fields.iter().map(|field| format!("\"{field}\":{list}")).collect();
+    let object = json!({
+        "apiVersion": "deckhouse.io/v1", "kind": "ClusterConfiguration", "metadata": {"name": "a"},
+    });
+    let hostile = creation("deckhouse.io", "v1", &object).to_string();
+    let metadata = "\"metadata\":{\"name\":\"a\"}";
+    assert!(hostile.contains(metadata));
+    let hostile = hostile.replace(metadata, &format!("{metadata},{}", lists.join(",")));
+    assert!(hostile.len() > 7 << 20);
+    let (sound, hostile) = (peak(sound), peak(hostile));
+    assert!(hostile < 3 * sound, "{hostile} KiB, and {sound} KiB of text as large");
+}

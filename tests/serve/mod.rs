@@ -5,6 +5,7 @@ mod certificates;
 mod hostile;
 mod inventory;
 mod lifecycle;
+mod neighbours;
 mod observed;
 mod paths;
 mod protocol;

@@ -1,7 +1,7 @@
 //! An HTTP/1.1 client, with and without TLS, that can also misbehave.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -14,6 +14,7 @@ use rustls::{
     StreamOwned, SupportedProtocolVersion,
 };
 use serde_json::Value as Json;
+use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
 use super::pem::Pair;
@@ -94,15 +95,29 @@ impl Client {
         Self::with(address, config)
     }
 
+    /// Connects by TLS from a loopback address, whatever the certificate.
+    pub(crate) fn from(source: Ipv4Addr, address: SocketAddr) -> io::Result<Self> {
+        Self::over(tcp_from(source, address)?, trusting(&[&TLS13, &TLS12], &[b"http/1.1"]))
+    }
+
+    /// Connects without TLS from a loopback address.
+    pub(crate) fn plain_from(source: Ipv4Addr, address: SocketAddr) -> io::Result<Self> {
+        Ok(Self { stream: Stream::Plain(tcp_from(source, address)?) })
+    }
+
     /// Connects without TLS.
     pub(crate) fn plain(address: SocketAddr) -> Self {
         Self { stream: Stream::Plain(tcp(address)) }
     }
 
     fn with(address: SocketAddr, config: ClientConfig) -> io::Result<Self> {
+        Self::over(tcp(address), config)
+    }
+
+    fn over(stream: TcpStream, config: ClientConfig) -> io::Result<Self> {
         let name = ServerName::try_from("localhost").unwrap();
         let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-        let mut stream = Box::new(StreamOwned::new(connection, tcp(address)));
+        let mut stream = Box::new(StreamOwned::new(connection, stream));
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
@@ -118,6 +133,12 @@ impl Client {
     pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
         let Stream::Tls(stream) = &self.stream else { panic!("there is no TLS") };
         stream.conn.peer_certificates().unwrap().iter().map(|c| c.clone().into_owned()).collect()
+    }
+
+    /// The status of the answer to a request, if one comes.
+    pub(crate) fn status(&mut self, request: &[u8]) -> io::Result<u16> {
+        self.write(request)?;
+        Ok(self.answer()?.status)
     }
 
     /// Sends a review's body.
@@ -237,11 +258,22 @@ impl Answer {
 
 /// A TCP connection on which no read lasts for ever.
 pub(crate) fn tcp(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream
+    patient(TcpStream::connect(address).unwrap()).unwrap()
+}
+
+/// The same from one of the loopback addresses, each of which is a source of its own.
+pub(crate) fn tcp_from(source: Ipv4Addr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    socket.connect(&address.into())?;
+    patient(socket.into())
+}
+
+fn patient(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 fn trusting(versions: &[&'static SupportedProtocolVersion], protocols: &[&[u8]]) -> ClientConfig {

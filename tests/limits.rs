@@ -1,0 +1,210 @@
+//! What a release build holds out against, in figures: `make limits`.
+//!
+//! They depend on the machine, so no test that must pass everywhere asks for them.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+mod support;
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Json, json};
+
+use support::client::{Client, tcp_from};
+use support::process::Server;
+use support::{TempDir, creation, peer};
+
+const MIB: u64 = 1 << 20;
+/// What the chart gives a pod.
+const LIMIT: u64 = 256 * MIB;
+/// What is never to be exceeded, holds included.
+const PEAK: u64 = 200 * MIB;
+/// What holds may take, which only a server that watches a cluster has.
+const HOLDS: u64 = 8 * MIB;
+
+const PROBE: &[u8] = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+const HEAD: &str = "POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+
+/// A limit of memory as the kernel enforces it; removed at the end.
+struct Limit(PathBuf);
+
+impl Limit {
+    /// Puts a process under a limit, where this one may make such.
+    fn on(server: &Server) -> Option<Self> {
+        let name = format!("isthmus-limits-{}", std::process::id());
+        let hierarchies = [("memory", "memory.limit_in_bytes"), ("", "memory.max")];
+        hierarchies.into_iter().find_map(|(hierarchy, file)| {
+            let group = Path::new("/sys/fs/cgroup").join(hierarchy).join(&name);
+            fs::create_dir(&group).ok()?;
+            let limit = Self(group);
+            fs::write(limit.0.join(file), LIMIT.to_string()).ok()?;
+            fs::write(limit.0.join("cgroup.procs"), server.id().to_string()).ok()?;
+            Some(limit)
+        })
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        // It can go once the process has.
+        for _ in 0..100 {
+            if fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Whether there is more left of it than an entry in the table of processes.
+fn is_alive(server: &Server) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.id()));
+    status.is_ok_and(|status| status.contains("VmHWM:"))
+}
+
+fn neighbour(n: usize) -> Ipv4Addr {
+    Ipv4Addr::new(127, 1, 0, u8::try_from(n % 32).unwrap())
+}
+
+fn list(bytes: usize) -> Json {
+    Json::Array(vec![json!(1); bytes / 2 - 8])
+}
+
+/// The reviews that take most memory for their size.
+fn worst() -> Vec<String> {
+    let most = (2 << 20) - 64;
+    let configuration = json!({
+        "apiVersion": "deckhouse.io/v1", "kind": "ClusterConfiguration",
+        "metadata": {"name": "peer"},
+        "clusterDomain": list(most), "podSubnetCIDR": list(most),
+        "podSubnetNodeCIDRPrefix": list(most), "serviceSubnetCIDR": list(most - 1024),
+    });
+    let text = format!("a: [{}]\n", "1,".repeat(most / 2 - 16));
+    let member = |text: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "a", "namespace": "isthmus", "labels": {"isthmus.dev/member": "a"}},
+            "data": {"cluster-configuration.yaml": text},
+        })
+    };
+    let addresses: Vec<_> = (0..most / 16).map(|n| json!({"ip": n})).collect();
+    let endpoints = json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {"name": "istio-pilot", "namespace": "istio-system"},
+        "subsets": [{"addresses": addresses}],
+    });
+    let mut update = creation("", "v1", &member(&text));
+    update["request"]["operation"] = json!("UPDATE");
+    update["request"]["oldObject"] = member(&text);
+    let reviews = [
+        creation("deckhouse.io", "v1", &configuration),
+        update,
+        creation("", "v1", &endpoints),
+        creation("", "v1", &member(&"x: 1\n".repeat(most / 8))),
+    ];
+    let reviews: Vec<_> = reviews.iter().map(Json::to_string).collect();
+    assert!(reviews.iter().all(|review| review.len() <= 8 << 20));
+    reviews
+}
+
+/// Connections that have sent as much as they can without a complete request, and stall.
+fn stalled(server: &Server) -> Vec<(Option<Client>, Option<std::net::TcpStream>)> {
+    let body = "x".repeat(31 << 10);
+    let hello = [b"\x16\x03\x01\x40\x00\x01\x00\xff\xf0".as_slice(), &[3; 16_000]].concat();
+    let secured = (0..768).map(|n| {
+        let mut client = Client::from(neighbour(n), server.webhook).unwrap();
+        let request = match n % 2 {
+            0 => format!("{HEAD}Content-Length: 8000000\r\n\r\n{body}"),
+            _ => format!("{HEAD}X: {}", &body[..15 << 10]),
+        };
+        client.write(request.as_bytes()).unwrap();
+        (Some(client), None)
+    });
+    let half = (0..256).map(|n| {
+        let mut stream = tcp_from(neighbour(n), server.webhook).unwrap();
+        let _ = std::io::Write::write_all(&mut stream, &hello);
+        (None, Some(stream))
+    });
+    secured.collect::<Vec<_>>().into_iter().chain(half).collect()
+}
+
+#[test]
+fn the_worst_of_everything_at_once_stays_within_the_limit() {
+    let inventory = TempDir::new();
+    let server = Server::start(inventory.path(), &["--client-timeout", "5m"]);
+    let limit = Limit::on(&server);
+    println!("memory limit by cgroup: {}", limit.is_some());
+    println!("at rest: {} MiB", server.peak() / 1024);
+    let reviews = worst();
+    for (n, review) in reviews.iter().enumerate() {
+        let answer = server.client().post("/validate", review);
+        println!(
+            "body {n}, {} KiB, {}: {} MiB",
+            review.len() >> 10,
+            answer.status,
+            server.peak() / 1024
+        );
+        assert_eq!(answer.status, 200);
+        let answer = server.client().post("/mutate", review);
+        println!("the same, mutated, {}: {} MiB", answer.status, server.peak() / 1024);
+    }
+    let connections = stalled(&server);
+    println!("{} connections: {} MiB", connections.len(), server.resident() / 1024);
+
+    let (done, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let sound = peer("peer", "https://istio.example.com/metadata/").to_string();
+    thread::scope(|scope| {
+        for n in 0..16 {
+            let (reviews, server, done, answered) = (&reviews, &server, &done, &answered);
+            scope.spawn(move || {
+                let source = Ipv4Addr::new(127, 2, 0, n);
+                for review in reviews.iter().cycle().skip(usize::from(n)) {
+                    if done.load(Relaxed) {
+                        return;
+                    }
+                    let Ok(mut client) = Client::from(source, server.webhook) else { continue };
+                    let head = format!("{HEAD}Content-Length: {}\r\n\r\n", review.len());
+                    let _ = client
+                        .write(head.as_bytes())
+                        .and_then(|()| client.write(review.as_bytes()));
+                    let status = client.answer().map_or(0, |answer| answer.status);
+                    answered.fetch_add(usize::from(status == 200), Relaxed);
+                }
+            });
+        }
+        let begun = Instant::now();
+        let request = format!("{HEAD}Content-Length: {}\r\n\r\n{sound}", sound.len());
+        let localhost = Ipv4Addr::LOCALHOST;
+        let call = || Client::from(localhost, server.webhook)?.status(request.as_bytes());
+        let probe = || Client::plain_from(localhost, server.admin)?.status(PROBE);
+        let (mut calls, mut served, mut slowest) = (0, (0, 0), Duration::ZERO);
+        while begun.elapsed() < Duration::from_secs(10) || answered.load(Relaxed) < 32 {
+            assert!(begun.elapsed() < Duration::from_mins(5) && is_alive(&server), "it is gone");
+            calls += 1;
+            served.0 += usize::from(call().is_ok_and(|status| status == 200));
+            let begun = Instant::now();
+            served.1 += usize::from(probe().is_ok_and(|status| status == 200));
+            slowest = slowest.max(begun.elapsed());
+        }
+        done.store(true, Relaxed);
+        println!("{calls} sound reviews beside {} of the worst", answered.load(Relaxed));
+        println!("the slowest of as many probes: {} ms", slowest.as_millis());
+        assert_eq!(served, (calls, calls));
+    });
+    let peak = server.peak() * 1024;
+    println!("peak: {} MiB", peak / MIB);
+    assert!(peak + HOLDS < PEAK, "{} MiB and {} for holds", peak / MIB, HOLDS / MIB);
+    drop((connections, server, limit));
+}
