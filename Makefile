@@ -5,8 +5,18 @@ CARGO ?= cargo
 TOOLS := $(CURDIR)/target/tools
 CARGO_DENY_VERSION := 0.20.2
 CARGO_CYCLONEDX_VERSION := 0.5.9
+CARGO_FUZZ_VERSION := 0.13.2
 COSIGN_VERSION := 3.1.3
 export PATH := $(TOOLS)/bin:$(PATH)
+
+# What is fuzzed, for how many seconds each, and how. Only a nightly toolchain has sanitizers:
+# `make fuzz FUZZ_SANITIZER=address FUZZ_CARGO="cargo +nightly"`.
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+FUZZ_SECONDS ?= 60
+FUZZ_SANITIZER ?= none
+FUZZ_CARGO ?= $(CARGO)
+# The longest input, in bytes, and the longest that one may take, in seconds.
+FUZZ_LIMITS ?= -max_len=4096 -timeout=20
 
 # What is shipped: for which target, and what the image is called.
 RUST_TARGET ?= $(shell uname -m)-unknown-linux-gnu
@@ -23,8 +33,8 @@ STATIC_RUSTFLAGS := -C target-feature=+crt-static \
 	--remap-path-prefix=$(CURDIR)=/isthmus --remap-path-prefix=$(CARGO_HOME)=/cargo
 STATIC_CFLAGS := -g0 -ffile-prefix-map=$(CURDIR)=/isthmus -ffile-prefix-map=$(CARGO_HOME)=/cargo
 
-.PHONY: help run demo test format lint core unit control-plane docs deny advisories bench golden \
-	release static image dist attest version clean
+.PHONY: help run demo test format lint core unit faults control-plane docs deny advisories bench golden \
+	fuzz fuzz-corpus release static image dist attest version clean
 
 help: ## Print what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -53,6 +63,9 @@ core: ## Check that the core builds without anything that does I/O.
 unit: control-plane ## Run every test.
 	$(CARGO) test --locked --lib --test integration
 
+faults: control-plane ## Run the tests of faults that take minutes: silence, etcd restored, clocks that step (needs faketime).
+	$(CARGO) test --locked --test integration faults:: -- --ignored
+
 control-plane: ## Build the etcd, kube-apiserver, kubectl and helm that tests and demo start, once.
 	@test -n "$$KUBEBUILDER_ASSETS" || tests/control-plane/build
 
@@ -73,6 +86,26 @@ bench: ## Measure what docs/benchmarks.md records.
 
 golden: ## Write the expected texts and the README's picture anew; read the difference before you commit it.
 	UPDATE_GOLDEN=1 $(CARGO) test --locked --test integration
+
+fuzz: $(TOOLS)/bin/cargo-fuzz ## Look for inputs that break a law: FUZZ_TARGETS, FUZZ_SECONDS for each. Needs a C++ compiler.
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/found/$$target && \
+		$(FUZZ_CARGO) fuzz run --sanitizer $(FUZZ_SANITIZER) --target-dir target/fuzz $$target \
+			fuzz/found/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) $(FUZZ_LIMITS) -print_final_stats=1 || exit; \
+	done
+
+fuzz-corpus: $(TOOLS)/bin/cargo-fuzz ## Keep the smallest of all inputs found that reach as much of the code.
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/found/$$target && \
+		cp fuzz/corpus/$$target/* fuzz/found/$$target/ && rm -r fuzz/corpus/$$target && \
+		mkdir fuzz/corpus/$$target && \
+		$(FUZZ_CARGO) fuzz run --sanitizer none --target-dir target/fuzz $$target \
+			fuzz/corpus/$$target fuzz/found/$$target -- -set_cover_merge=1 -use_counters=0 -use_cmp=0 -max_len=512 || exit; \
+	done
+
+$(TOOLS)/bin/cargo-fuzz:
+	$(CARGO) install cargo-fuzz --locked --debug --version $(CARGO_FUZZ_VERSION) --root $(TOOLS)
 
 release: ## Build the binary for this machine.
 	$(CARGO) build --locked --release

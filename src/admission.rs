@@ -95,6 +95,7 @@ pub fn answer<'a>(mesh: &Mesh, hook: Hook, body: &'a [u8]) -> Result<Answer<'a>,
 pub struct Asked<'a> {
     request: Request<'a>,
     question: Question<'a>,
+    outdated: Option<String>,
 }
 
 /// What there is still to decide.
@@ -125,7 +126,13 @@ impl<'a> Asked<'a> {
     ) -> Result<Self, NotAReview> {
         let request = Request::parse(body)?.until(clock);
         let question = question(hook, &request, body, settings, clock)?;
-        Ok(Self { request, question })
+        Ok(Self { request, question, outdated: None })
+    }
+
+    /// The same, where what it is held against is old, as this warning tells.
+    #[must_use]
+    pub fn by_outdated(self, outdated: Option<String>) -> Self {
+        Self { outdated, ..self }
     }
 
     /// Decides what is still to decide, by `judge`, and writes the answer.
@@ -133,12 +140,13 @@ impl<'a> Asked<'a> {
         self,
         judge: impl FnOnce(Change<'a>) -> Result<Verdict, E>,
     ) -> Result<Answer<'a>, E> {
-        let Self { request, question } = self;
+        let Self { request, question, outdated } = self;
         let Settled { body, outcome, rules } = match question {
             Question::Settled(settled) => settled,
             Question::Open(change) => {
                 let written = Arc::clone(&change.new.object);
-                told(&request, &written, &judge(change)?)
+                let outdated = outdated.filter(|_| change.says_otherwise());
+                told(&request, &written, &judge(change)?, outdated)
             }
         };
         Ok(Answer { body, decision: decision(request, outcome, rules) })
@@ -181,9 +189,14 @@ fn question<'a>(
 }
 
 /// The answer that tells a verdict.
-fn told(request: &Request<'_>, written: &ObjectRef, verdict: &Verdict) -> Settled {
+fn told(
+    request: &Request<'_>,
+    written: &ObjectRef,
+    verdict: &Verdict,
+    outdated: Option<String>,
+) -> Settled {
     let mut response = Response::allow(&request.uid);
-    response.warnings = report::warnings(verdict, written);
+    response.warnings = report::warnings(verdict, written, outdated);
     response.audit_annotations = audit(verdict);
     let causes = report::causes(&verdict.denials, written);
     let outcome = if !causes.is_empty() {

@@ -67,6 +67,14 @@ pub struct Change<'a> {
     pub budget: Budget<'a>,
 }
 
+impl Change<'_> {
+    /// Whether the object says anything else than before, as far as what came with it tells.
+    pub fn says_otherwise(&self) -> bool {
+        let before = self.old.as_ref().map_or(&[][..], |old| &old.statements);
+        before != self.new.statements.as_slice()
+    }
+}
+
 /// How many claims may be looked at to judge one change, so that what it costs is bounded by what
 /// it says and not by the mesh: those of a hundred thousand members.
 pub const MOST_LOOKS: usize = 50_000_000;

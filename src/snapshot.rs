@@ -8,7 +8,8 @@
 mod holds;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 pub use holds::Full;
@@ -69,7 +70,15 @@ impl Snapshot {
         }
         let (reading, user) = (change.new.clone(), change.user.clone());
         let mut state = self.state_mut();
-        let verdict = review(&state.mesh, state.believed(change));
+        // Nothing changes while it is looked at, so a fault in that leaves the mesh as it was.
+        let judge = AssertUnwindSafe(|| review(&state.mesh, state.believed(change)));
+        let verdict = match catch_unwind(judge) {
+            Ok(verdict) => verdict,
+            Err(panic) => {
+                drop(state);
+                resume_unwind(panic)
+            }
+        };
         if verdict.denials.is_empty() && state.is_news(&reading) {
             state.held.check(&reading, &user)?;
             state.hold(Hold { reading, user: user.into(), until: Instant::now() + hold });
@@ -148,13 +157,32 @@ impl Snapshot {
         (state.observed.len(), state.held.len())
     }
 
+    /// Whether no change has broken off in the middle. What is half changed is looked at by nobody
+    /// any more, for nothing tells what is missing of it.
+    pub fn is_sound(&self) -> bool {
+        !self.state.is_poisoned()
+    }
+
+    /// Breaks off a change in the middle.
+    #[cfg(test)]
+    #[allow(clippy::panic, reason = "it is what is tested")]
+    pub(crate) fn break_off(&self) {
+        let _state = self.state_mut();
+        panic!("on purpose");
+    }
+
     fn state(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read().unwrap_or_else(|_| half_changed())
     }
 
     fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.write().unwrap_or_else(|_| half_changed())
     }
+}
+
+/// Gives up whatever needs the mesh.
+fn half_changed() -> ! {
+    resume_unwind(Box::new("the mesh is half changed"))
 }
 
 impl State {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -61,16 +61,17 @@ impl Standing {
         before > 0 && after == 0
     }
 
-    /// Notes that a source does not tell of changes any more; says whether it is the first one that
-    /// is lost.
-    pub fn lose(&self, name: &str, why: &str) -> bool {
+    /// Notes that a source does not tell of changes any more, and has been silent for so long; says
+    /// whether it is the first one that is lost.
+    pub fn lose(&self, name: &str, why: &str, silent_for: Duration) -> bool {
         let (before, after) = self.change(name, |source| {
             source.lost = true;
             if let Some(missing) = &mut source.missing {
                 why.clone_into(missing);
             }
             if std::mem::take(&mut source.live) {
-                source.complete = Some(Instant::now());
+                let now = Instant::now();
+                source.complete = Some(now.checked_sub(silent_for).unwrap_or(now));
             }
         });
         before == 0 && after > 0
@@ -93,6 +94,21 @@ impl Standing {
     /// How old the oldest part of the mesh may be, in seconds.
     pub fn age(&self) -> f64 {
         self.sources().values().map(Source::age).fold(0.0, f64::max)
+    }
+
+    /// What of the mesh has not been known for longer than that, and for how long at least one
+    /// part of it; nothing if all is.
+    pub fn stale(&self, longer_than: Duration) -> Option<(String, Duration)> {
+        let sources = self.sources();
+        let aged = sources.iter().map(|(name, source)| (name, source.age()));
+        let stale: Vec<_> = aged.filter(|(_, age)| *age > longer_than.as_secs_f64()).collect();
+        let oldest = stale.iter().map(|(_, age)| *age).fold(0.0, f64::max);
+        let oldest = Duration::try_from_secs_f64(oldest).unwrap_or(Duration::MAX);
+        match stale.as_slice() {
+            [] => None,
+            [(name, _)] => Some(((*name).clone(), oldest)),
+            _ => Some(("the cluster".to_owned(), oldest)),
+        }
     }
 
     /// Waits until every source was read.
@@ -142,13 +158,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_older_than_that_is_named() {
+        let minute = Duration::from_mins(1);
+        let standing = Standing::new(["a", "b", "files"].map(str::to_owned));
+        for name in ["a", "b"] {
+            standing.live(name);
+        }
+        standing.looked_at("files", None, true);
+        assert_eq!(standing.stale(minute), None);
+        standing.lose("a", "it is gone", Duration::ZERO);
+        assert_eq!(standing.stale(minute), None, "it has not been lost for long");
+        standing.live("a");
+        standing.lose("a", "it is gone", 3 * minute);
+        let (what, age) = standing.stale(minute).unwrap();
+        assert!(what == "a" && age >= 3 * minute, "{what} {age:?}");
+        standing.lose("b", "it is gone", 2 * minute);
+        let (what, age) = standing.stale(minute).unwrap();
+        assert!(what == "the cluster" && age >= 3 * minute, "{what} {age:?}");
+    }
+
+    #[test]
     fn each_loss_of_the_first_is_told_once_and_so_is_each_return_of_the_last() {
         const ROUNDS: usize = 20_000;
         let names = ["a", "b", "c", "d"];
         let standing = Standing::new(names.map(str::to_owned));
         let told = |name: &str| -> (usize, usize) {
             (0..ROUNDS).fold((0, 0), |(lost, back), _| {
-                let lost = lost + usize::from(standing.lose(name, "it is gone"));
+                let lost = lost + usize::from(standing.lose(name, "it is gone", Duration::ZERO));
                 (lost, back + usize::from(standing.live(name)))
             })
         };

@@ -8,6 +8,7 @@ mod once;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -17,6 +18,7 @@ use kube::core::ApiResource;
 use tokio::time::timeout;
 
 pub use config::{as_kubectl, as_pod};
+pub use follow::Watching;
 pub use once::{Unread, read};
 
 use crate::document::{self, DOCUMENTS, Document, Label, Object, Select};
@@ -191,6 +193,10 @@ pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
             Some(kube::Error::Api(status)) => return status.message.clone(),
             _ => error.to_string(),
         };
+        let of_stream = error.downcast_ref::<io::Error>();
+        if of_stream.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return SILENT.to_owned();
+        }
         if words.last().is_none_or(|last| !last.contains(&word)) {
             words.push(word);
         }

@@ -6,13 +6,17 @@ use std::process::Command;
 
 use isthmus::document::DOCUMENTS;
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn page(name: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+    fs::read_to_string(root().join(name)).unwrap()
 }
 
 #[test]
 fn the_rules_page_is_what_the_command_prints() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/rules.md");
+    let path = root().join("docs/rules.md");
     let printed = isthmus::cli::rules_page();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(path, printed).unwrap();
@@ -42,8 +46,53 @@ fn the_documents_page_has_every_row_of_the_registry_and_no_other() {
 }
 
 #[test]
+fn every_test_of_the_reliability_page_exists() {
+    let page = page("docs/reliability.md");
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| Promise |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    assert!(!rows.is_empty(), "the table is found");
+    for row in rows {
+        let [promise, tests, _figure] = row.as_slice() else { panic!("three columns: {row:?}") };
+        assert!(!tests.is_empty(), "nothing shows: {promise}");
+        for test in tests.split(", ") {
+            let path = test.strip_prefix('`').and_then(|test| test.strip_suffix('`'));
+            let path = path.unwrap_or_else(|| panic!("{test:?} is not a test's path in backticks"));
+            assert!(is_test(path), "{path} is not a test; it is to show: {promise}");
+        }
+    }
+}
+
+/// Whether a path, as `cargo test` prints it, is that of a test: in `tests/` or in `src/`, where a
+/// module `tests` may stand at the end of the file that it tests.
+fn is_test(path: &str) -> bool {
+    let (module, name) = path.rsplit_once("::").unwrap_or(("", path));
+    let outer = module.strip_suffix("::tests").unwrap_or(module);
+    let files = [("tests", module), ("src", module), ("src", outer)];
+    let files = files.iter().flat_map(|(root, module)| {
+        let module = module.replace("::", "/");
+        [format!("{root}/{module}.rs"), format!("{root}/{module}/mod.rs")]
+    });
+    let head = format!("fn {name}(");
+    files.filter_map(|file| fs::read_to_string(root().join(file)).ok()).any(|text| {
+        let mut marked = false;
+        text.lines().map(str::trim_start).any(|line| {
+            let is_head = marked && line.trim_start_matches("async ").starts_with(&head);
+            // Attributes and comments may stand between the mark and the function.
+            marked = matches!(line, "#[test]" | "#[tokio::test]")
+                || marked && (line.starts_with("#[") || line.starts_with("//"));
+            is_head
+        })
+    })
+}
+
+#[test]
 fn every_link_between_pages_leads_somewhere() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let top = [
         "README.md",

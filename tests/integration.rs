@@ -7,6 +7,8 @@ mod complexity;
 mod control_plane;
 mod descriptors;
 mod docs;
+mod faults;
+mod fuzz;
 mod golden;
 mod laws;
 mod serve;

@@ -3,14 +3,14 @@
 
 use serde_json::json;
 
-use super::{rbac, webhooks, yaml};
+use super::{policy, rbac, webhooks, yaml};
 use crate::settings::Settings;
 
 /// The file `manifests/isthmus/files/documents.yaml`.
 ///
 /// The values `istioNamespaces` and `memberNamespaces` stand in it for their namespaces, which
 /// nothing else can: no namespace has a name with capitals. So does the name of a group of
-/// documents for its failure policy.
+/// documents for its failure policy, and `fullName` and the like for what a release calls them.
 pub fn documents() -> String {
     let settings = Settings {
         istio_namespaces: vec!["istioNamespaces".to_owned()],
@@ -23,6 +23,7 @@ pub fn documents() -> String {
         "validating": webhooks::validating(&settings, |group| group),
         "mutating": webhooks::mutating(&settings, |group| group),
         "roles": roles.collect::<Vec<_>>(),
+        "policy": policy::spec("system:serviceaccount:releaseNamespace:serviceAccount", "fullName"),
     });
     let text = yaml::stream(&[documents]);
     let text = text.trim_start_matches("---\n");

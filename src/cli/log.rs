@@ -5,6 +5,8 @@ use std::io::{IsTerminal, stderr};
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
+use super::lines::Lines;
+
 /// What log lines look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {
@@ -15,24 +17,25 @@ pub(super) enum LogFormat {
 }
 
 /// Sends logs to standard error. Without a format it is the one that suits who reads there.
-pub(super) fn init(format: Option<LogFormat>, filter: &str) -> anyhow::Result<()> {
+pub(super) fn init(format: Option<LogFormat>, filter: &str) -> anyhow::Result<Lines> {
     let terminal = stderr().is_terminal();
     let fallback = if terminal { LogFormat::Human } else { LogFormat::Json };
     // What a watch runs into is told by the watch, once.
     let filter = EnvFilter::try_new(format!("kube_runtime=off,kube_client=off,{filter}"))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let lines = Lines::to(stderr())?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines.clone());
     match format.unwrap_or(fallback) {
         LogFormat::Human => {
-            lines.with_ansi(terminal && colors_are_welcome()).with_target(false).init();
+            log.with_ansi(terminal && colors_are_welcome()).with_target(false).init();
         }
-        LogFormat::Json => lines.json().flatten_event(true).with_target(false).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_target(false).init(),
     }
     std::panic::set_hook(Box::new(|panic| {
         // Not the message, which may repeat what a Secret contains.
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a fault of isthmus itself");
     }));
-    Ok(())
+    Ok(lines)
 }
 
 fn colors_are_welcome() -> bool {

@@ -7,8 +7,10 @@ mod chart;
 mod check;
 mod cluster;
 mod failure_policy;
+mod lines;
 mod log;
 mod mesh;
+mod policy;
 mod probe;
 mod rbac;
 mod rules;
@@ -27,6 +29,9 @@ pub use chart::documents as chart_documents;
 pub use rules::markdown as rules_page;
 
 use crate::report::diagnostic::{CheckReport, Level};
+
+/// The exit status where something cannot be read or used.
+const FAILED: u8 = 2;
 
 /// Keeps Istio multicluster meshes sound: refuses writes that would break them, and says what to
 /// write instead.
@@ -71,7 +76,7 @@ pub fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         anstream::eprintln!("isthmus: {}", told(&error));
-        ExitCode::from(2)
+        ExitCode::from(FAILED)
     })
 }
 

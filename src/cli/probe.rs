@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::timeout;
 
 use super::settings::SettingsArgs;
+use crate::server::paths::hidden;
 use crate::settings::Settings;
 use crate::watch::{self, reason};
 
@@ -160,7 +161,8 @@ impl Probe {
         if let Some(cause) = causes.next() {
             return Ok(Outcome::Refused(cause.message.clone()));
         }
-        let message = &status.message;
+        // The API server shows what it called.
+        let message = &hidden(&status.message);
         match status.code {
             // A namespace that is not there is told by name.
             NOT_FOUND if self.namespace.is_none() => Ok(Outcome::NotServed),

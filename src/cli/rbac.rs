@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::probe::Probe;
 use super::settings::SettingsArgs;
 use super::tls::WebhooksArg;
-use super::yaml;
+use super::{policy, yaml};
 use crate::server::authority::SecretName;
 use crate::settings::Settings;
 use crate::watch::watches;
@@ -26,7 +26,8 @@ pub(super) struct Args {
     /// The namespace of that service account.
     #[arg(long, short, default_value = "isthmus", value_name = "NAME")]
     namespace: String,
-    /// Grant what `isthmus serve --tls-secret` needs, too.
+    /// Grant what `isthmus serve --tls-secret` needs, too, make that Secret, and hold the account
+    /// to what it is meant to change of webhook configurations.
     #[arg(long, env = "ISTHMUS_TLS_SECRET", value_name = "NAMESPACE/NAME")]
     tls_secret: Option<SecretName>,
     #[command(flatten)]
@@ -62,7 +63,13 @@ fn manifests(args: &Args) -> Vec<Json> {
     let role = |(place, rules): (&Option<String>, &Vec<Json>)| {
         role(&name, place.as_deref(), rules, &subject)
     };
-    grants.iter().flat_map(role).collect()
+    let mut manifests: Vec<_> = grants.iter().flat_map(role).collect();
+    if let Some(secret) = args.tls_secret.as_ref().filter(|_| !args.probe) {
+        let account = format!("system:serviceaccount:{}:{account}", args.namespace);
+        manifests.push(self::secret(secret));
+        manifests.extend(policy::manifests(&name, &account, &args.webhooks.name));
+    }
+    manifests
 }
 
 /// What the watches read.
@@ -97,15 +104,23 @@ pub(super) fn watched(settings: &Settings) -> Grants {
 
 /// What being the certificate's authority takes.
 fn certificates(grants: &mut Grants, secret: &SecretName, webhooks: &str) {
-    grants.entry(Some(secret.namespace.clone())).or_default().extend([
-        rule("", &["secrets"], &["get", "update"], &[&secret.name]),
-        // What is yet to be made has no name to go by.
-        rule("", &["secrets"], &["create"], &[]),
-    ]);
+    let secrets = rule("", &["secrets"], &["get", "update"], &[&secret.name]);
+    grants.entry(Some(secret.namespace.clone())).or_default().push(secrets);
     let configurations = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"];
     let group = "admissionregistration.k8s.io";
     let rule = rule(group, &configurations, &["get", "patch"], &[webhooks]);
     grants.entry(None).or_default().push(rule);
+}
+
+/// An empty Secret, so that isthmus needs no right to create any. Applying it again leaves alone
+/// what isthmus keeps in it.
+fn secret(name: &SecretName) -> Json {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"namespace": name.namespace, "name": name.name},
+        "type": "Opaque",
+    })
 }
 
 /// What `isthmus probe` asks to create, for which a dry run takes the same right as the real thing.
@@ -200,7 +215,6 @@ mod tests {
                 rule("admissionregistration.k8s.io", &configurations, &["get", "patch"], &["mesh"]),
             ),
             (json!("guard"), rule("", &["secrets"], &["get", "update"], &["tls"])),
-            (json!("guard"), rule("", &["secrets"], &["create"], &[])),
         ];
         assert_eq!(added, expected);
     }

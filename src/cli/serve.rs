@@ -1,16 +1,18 @@
 //! `isthmus serve`: the webhook.
 
-use std::io::Write;
+use std::io::stdout;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 
 use super::banner;
+use super::lines::{Lines, ToTheLast};
 use super::log::{self, LogFormat};
 use super::mesh::MeshArgs;
 use super::settings::SettingsArgs;
 use super::tls::TlsArgs;
+use super::{FAILED, told};
 use crate::server::{Config, Ended, Limits, Server, duration};
 use crate::watch;
 
@@ -110,7 +112,20 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.mesh.check()?;
     args.tls.check()?;
-    log::init(args.log_format, &args.log).context("--log")?;
+    // Whoever reads neither of them keeps nobody from being answered, nor the process from ending.
+    let log = ToTheLast(log::init(args.log_format, &args.log).context("--log")?);
+    let out = ToTheLast(Lines::to(stdout()).context("cannot start")?);
+    Ok(match until_the_end(args, &log.0, &out.0) {
+        Ok(Ended::Drained) => ExitCode::SUCCESS,
+        Ok(Ended::Aborted) => ExitCode::from(ABORTED),
+        Err(error) => {
+            log.0.print(&format!("isthmus: {}\n", told(&error)));
+            ExitCode::from(FAILED)
+        }
+    })
+}
+
+fn until_the_end(args: &Args, log: &Lines, out: &Lines) -> anyhow::Result<Ended> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = cores.clamp(2, MOST_WORKERS);
     let config = Config {
@@ -125,6 +140,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         tls_poll: args.tls.poll(),
         authority: None,
         callers: args.tls.callers(),
+        path_file: args.tls.path_file(),
         drain_delay: args.drain_delay,
         limits: Limits {
             connections: args.max_connections as usize,
@@ -132,6 +148,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             body_memory: (args.max_body_memory as usize) << 20,
             client_timeout: args.client_timeout,
         },
+        lost_log_lines: log.lost(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
@@ -147,14 +164,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 .context("--tls-secret needs a cluster")
         };
         let authority = args.tls.authority(named).await?;
-        serve(Config { cluster, authority, ..config }).await
+        serve(Config { cluster, authority, ..config }, out).await
     });
     // What is left is cut short, or has nothing to say any more.
     runtime.shutdown_background();
-    Ok(match ended? {
-        Ended::Drained => ExitCode::SUCCESS,
-        Ended::Aborted => ExitCode::from(ABORTED),
-    })
+    ended
 }
 
 /// The cluster to watch, if one is to be watched.
@@ -166,17 +180,11 @@ async fn cluster(mesh: &MeshArgs) -> anyhow::Result<Option<kube::Config>> {
     if mesh.names_cluster() { config } else { config.context(NO_MESH) }.map(Some)
 }
 
-async fn serve(config: Config) -> anyhow::Result<Ended> {
+async fn serve(config: Config, out: &Lines) -> anyhow::Result<Ended> {
     let server = Server::bind(config).await?;
     let (webhook, admin) = (server.webhook_address()?, server.admin_address()?);
-    print(&banner::addresses(webhook, admin));
-    server.run(|mesh| print(&banner::guarded(mesh, webhook))).await
-}
-
-/// Prints for people; that nobody listens is no reason to stop serving.
-fn print(text: &str) {
-    let mut out = anstream::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    out.print(&banner::addresses(webhook, admin));
+    server.run(|mesh| out.print(&banner::guarded(mesh, webhook))).await
 }
 
 /// A duration that is not zero.

@@ -86,6 +86,19 @@ pub(super) struct TlsArgs {
         value_name = "DURATION"
     )]
     tls_settle: Duration,
+    /// How long a path is called before the next one takes over.
+    #[arg(
+        long,
+        env = "ISTHMUS_TLS_PATH_LIFE",
+        default_value = "1h",
+        value_parser = positive,
+        value_name = "DURATION"
+    )]
+    tls_path_life: Duration,
+    /// The secret path that the API server calls, 32 lower-case hexadecimal digits, in place of the
+    /// one that --tls-secret keeps. Further lines are honoured, too.
+    #[arg(long, env = "ISTHMUS_TLS_PATH_FILE", conflicts_with = "tls_secret", value_name = "FILE")]
+    tls_path_file: Option<PathBuf>,
     /// Let only those call whose certificate this authority has signed, in PEM.
     #[arg(long, env = "ISTHMUS_TLS_CLIENT_CA", value_name = "FILE")]
     tls_client_ca: Option<PathBuf>,
@@ -98,6 +111,10 @@ pub(super) struct TlsArgs {
         value_name = "NAMES"
     )]
     tls_client_names: Vec<String>,
+    /// Answer those, too, who show no certificate, but remember nothing of what they say: for API
+    /// servers that show theirs to one kind of webhook only.
+    #[arg(long, env = "ISTHMUS_TLS_CLIENT_OPTIONAL", requires = "tls_client_ca")]
+    tls_client_optional: bool,
 }
 
 /// The webhook configurations' name, which several commands take.
@@ -167,15 +184,22 @@ impl TlsArgs {
                 authority_life: self.tls_ca_life,
                 life: self.tls_life,
                 settle: self.tls_settle,
+                path_life: self.tls_path_life,
             },
             poll: self.tls_poll,
         }))
     }
 
+    /// The file of the secret path, if it is in one.
+    pub(super) fn path_file(&self) -> Option<PathBuf> {
+        self.tls_path_file.clone()
+    }
+
     /// Who may call, where not everybody may.
     pub(super) fn callers(&self) -> Option<Callers> {
         let authority = self.tls_client_ca.clone()?;
-        Some(Callers { authority, names: self.tls_client_names.clone() })
+        let names = self.tls_client_names.clone();
+        Some(Callers { authority, names, optional: self.tls_client_optional })
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use super::settings::SettingsArgs;
 use super::{failure_policy, yaml};
 use crate::document::{DOCUMENTS, Document, Label, Select};
+use crate::server::SecretPath;
 use crate::settings::Settings;
 
 /// The domain of the webhooks' names.
@@ -35,6 +36,13 @@ pub(super) struct Args {
     /// The address to call in place of a service, such as https://192.0.2.1:8443.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// The secret path of `isthmus serve --tls-path-file`; its first line is called.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_path")]
+    path_file: Option<PathBuf>,
+    /// Leave out the path, for `isthmus serve --tls-secret`, which puts one in: so that applying
+    /// this again takes nothing away. An address that is called with --url has one always.
+    #[arg(long)]
+    no_path: bool,
     /// What becomes of writes while isthmus does not answer: Fail, they are refused, or Ignore,
     /// they are stored unseen. May be given for one group of them: mutating (Ignore unless stated),
     /// customResources (Fail), configMaps (Fail), kubeSystem (Ignore), endpoints (Ignore).
@@ -112,10 +120,17 @@ pub(super) fn mutating<'a>(
     canonicalized.filter_map(webhook).collect()
 }
 
-fn client_config(args: &Args, path: &str) -> anyhow::Result<Json> {
+fn client_config(args: &Args, hook: &str) -> anyhow::Result<Json> {
+    let secret =
+        args.path_file.as_deref().map(SecretPath::read).transpose().context("--path-file")?;
+    let secret = secret.and_then(|paths| paths.first().map(|path| format!("/{}", path.reveal())));
+    let path = format!("{hook}{}", secret.unwrap_or_default());
     let mut config = match &args.url {
         Some(url) if !url.starts_with("https://") => bail!("--url {url}: it must be https"),
         Some(url) => json!({"url": format!("{}/{path}", url.trim_end_matches('/'))}),
+        None if args.no_path => {
+            json!({"service": {"name": args.service, "namespace": args.namespace}})
+        }
         None => json!({"service": {
             "name": args.service,
             "namespace": args.namespace,

@@ -26,6 +26,11 @@ const MOST_IN_FILE: usize = 20_000_000;
 /// How many bytes of text count as one more value.
 const BYTES_PER_VALUE: usize = 64;
 
+/// How many values the aliases of any text may stand for, and how many more for each byte of it: a
+/// text that grows without bound when it is read costs more than its size.
+const COPIES: usize = 4096;
+const COPIES_PER_BYTE: usize = 8;
+
 /// Reads every document of a file; an empty one is a null.
 pub fn documents(text: &str) -> Result<Vec<Node<'_>>, YamlError> {
     texts(text, &Budget::of(MOST_IN_FILE))
@@ -52,6 +57,8 @@ struct Reader<'a, 'b> {
     anchors: HashMap<usize, Node<'a>>,
     sizes: HashMap<usize, usize>,
     nodes: usize,
+    /// How many values aliases may still stand for.
+    copies: usize,
     budget: &'b Budget<'b>,
 }
 
@@ -65,6 +72,7 @@ impl<'a, 'b> Reader<'a, 'b> {
             anchors: HashMap::new(),
             sizes: HashMap::new(),
             nodes: 0,
+            copies: COPIES + COPIES_PER_BYTE * text.len(),
             budget,
         }
     }
@@ -107,7 +115,7 @@ impl<'a, 'b> Reader<'a, 'b> {
             Event::SequenceStart(..) => self.list(depth)?,
             Event::MappingStart(..) => self.map(depth)?,
             Event::Alias(id) => {
-                self.count(self.sizes.get(&id).copied().unwrap_or(0), &span)?;
+                self.copy(self.sizes.get(&id).copied().unwrap_or(0), &span)?;
                 match self.anchors.get(&id) {
                     Some(node) => node.value.clone(),
                     None => return Err(error(span, "an alias inside its own anchor".to_owned())),
@@ -119,7 +127,7 @@ impl<'a, 'b> Reader<'a, 'b> {
         if let Some(id) = anchor.filter(|id| *id != 0) {
             let size = self.nodes - before;
             // The copy kept for the alias costs as much as the value.
-            self.count(size, &node.span)?;
+            self.copy(size, &node.span)?;
             self.sizes.insert(id, size);
             self.anchors.insert(id, node.clone());
         }
@@ -174,6 +182,12 @@ impl<'a, 'b> Reader<'a, 'b> {
     fn count(&mut self, nodes: usize, span: &Span) -> Result<(), YamlError> {
         self.nodes = self.nodes.saturating_add(nodes);
         self.budget.spend(nodes).map_err(|end| error(span.clone(), end.to_string()))
+    }
+
+    fn copy(&mut self, nodes: usize, span: &Span) -> Result<(), YamlError> {
+        let too_many = || error(span.clone(), "aliases stand for too many values".to_owned());
+        self.copies = self.copies.checked_sub(nodes).ok_or_else(too_many)?;
+        self.count(nodes, span)
     }
 
     fn expect(&mut self) -> Result<(Event<'a>, Source), YamlError> {
@@ -268,5 +282,19 @@ mod tests {
             format!("a: &a \"\\x41{}\"\nb: [{}0]\n", "x".repeat(100_000), "*a, ".repeat(100));
         let error = document(&text, &Budget::of(100_000)).unwrap_err();
         assert_eq!(error.what, "more than 100000 values, aliases counted");
+    }
+
+    #[test]
+    fn aliases_grow_a_text_in_proportion_only() {
+        let read = |text: &str| documents(text).map(drop).map_err(|error| error.what);
+        let bomb = |levels: usize| {
+            let level =
+                |at: usize| format!("l{at}: &l{at} [{}0]\n", format!("*l{}, ", at - 1).repeat(9));
+            format!("l0: &l0 [0]\n{}", (1..levels).map(level).collect::<String>())
+        };
+        assert_eq!(read(&bomb(3)), Ok(()));
+        assert_eq!(read(&bomb(6)), Err("aliases stand for too many values".to_owned()));
+        let used = format!("a: &a {{x: 1, y: 2}}\nb:\n{}", "- *a\n".repeat(10_000));
+        assert_eq!(read(&used), Ok(()));
     }
 }

@@ -65,8 +65,18 @@ pub fn denial(causes: &[Cause], kind: &str, group: &str, name: &str) -> String {
     printable(&format!("{kind} \"{name}\" is invalid: {told}"))
 }
 
-/// The warnings of an answer, each short enough to be passed on whole.
-pub fn warnings(verdict: &Verdict, written: &ObjectRef) -> Vec<String> {
+/// The warning that what a verdict rests on is old.
+pub fn outdated(what: &str, seconds: u64) -> String {
+    let minutes = seconds / 60;
+    let told = format!(
+        "isthmus could not read {what} for {minutes} min; this was judged by what it knew before"
+    );
+    shortened(&told, "")
+}
+
+/// The warnings of an answer, each short enough to be passed on whole: first of all that it rests on
+/// what is old, if so.
+pub fn warnings(verdict: &Verdict, written: &ObjectRef, outdated: Option<String>) -> Vec<String> {
     let findings = verdict.warnings.iter().map(|warning| told_warning(warning, written));
     let notes = verdict.notes.iter().map(|(place, note)| {
         shortened(&format!("{}: {}{note}", place.path(), position_words(place)), "")
@@ -74,7 +84,7 @@ pub fn warnings(verdict: &Verdict, written: &ObjectRef) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut room = MOST_WARNING_TEXT;
     let mut left_out = 0;
-    for warning in findings.chain(notes) {
+    for warning in outdated.into_iter().chain(findings).chain(notes) {
         let length = warning.chars().count();
         // Room for the sentence that counts what is left out.
         if length + 64 > room {

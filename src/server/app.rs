@@ -7,7 +7,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::authority;
+use super::caller::Verification;
 use super::metrics::Metrics;
+use super::sample::Sample;
+use super::supervise::Supervisor;
 use super::tls::Certificate;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
@@ -43,8 +46,8 @@ pub(super) struct App {
     pub(super) standing: Arc<Standing>,
     /// How long an admitted write counts that is not observed; nothing where no cluster is watched.
     pub(super) hold: Option<Duration>,
-    /// Whether callers have to show who they are.
-    pub(super) verifies_callers: bool,
+    /// How callers show who they are.
+    pub(super) verification: Verification,
     pub(super) metrics: Metrics,
     pub(super) certificate: Arc<Certificate>,
     /// How the authority of the certificate stands, where isthmus is that itself.
@@ -56,6 +59,10 @@ pub(super) struct App {
     pub(super) reviews: Arc<Semaphore>,
     /// How many reviews of large bodies are made at once.
     pub(super) large_reviews: Arc<Semaphore>,
+    /// Who watches over the background tasks.
+    pub(super) supervisor: Arc<Supervisor>,
+    /// Which calls that are no reviews are logged.
+    pub(super) sample: Sample,
     draining: AtomicBool,
 }
 
@@ -64,30 +71,38 @@ impl App {
         settings: Arc<Settings>,
         standing: Arc<Standing>,
         hold: Option<Duration>,
-        verifies_callers: bool,
+        verification: Verification,
         certificate: Arc<Certificate>,
         authority: Option<Arc<authority::Standing>>,
         limits: Limits,
     ) -> Self {
+        let supervisor = Arc::<Supervisor>::default();
+        let mut metrics = Metrics::new(authority.is_some());
+        metrics.add_tasks(&supervisor.ended);
         Self {
             snapshot: Arc::new(Snapshot::new(Mesh::new(Arc::clone(&settings)))),
             settings,
             standing,
             hold,
-            verifies_callers,
-            metrics: Metrics::new(authority.is_some()),
+            verification,
+            metrics,
             certificate,
             authority,
             limits,
             memory: Arc::new(Semaphore::new(limits.body_memory / MEMORY_UNIT)),
             reviews: Arc::new(Semaphore::new(limits.reviews)),
             large_reviews: Arc::new(Semaphore::new(LARGE_REVIEWS)),
+            supervisor,
+            sample: Sample::default(),
             draining: AtomicBool::new(false),
         }
     }
 
     /// Why a review cannot be answered now; empty if it can.
     pub(super) fn faults(&self) -> Vec<String> {
+        if !self.snapshot.is_sound() {
+            return vec!["a fault of isthmus itself has left the mesh half changed".to_owned()];
+        }
         self.standing.missing().into_iter().chain(self.certificate.fault()).collect()
     }
 
@@ -96,7 +111,8 @@ impl App {
         let draining = self.is_draining().then(|| "it is shutting down".to_owned());
         // One that calls nevertheless is answered.
         let distrusted = self.authority.as_ref().and_then(|authority| authority.distrusted());
-        draining.into_iter().chain(self.faults()).chain(distrusted).collect()
+        let failing = self.supervisor.failing();
+        draining.into_iter().chain(self.faults()).chain(distrusted).chain(failing).collect()
     }
 
     /// Whether this process is about to end.

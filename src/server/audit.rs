@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::app::App;
+use super::supervise::of_blocking;
 use crate::mesh::MemberName;
 use crate::review::standing;
 use crate::rule::{Finding, RULES, Severity};
@@ -26,7 +27,7 @@ const AT_ONCE: usize = 32;
 type Counted = (&'static str, Severity);
 
 /// Counts the findings of the mesh as it stands whenever it has changed, for ever.
-pub(super) async fn audit(app: Arc<App>) {
+pub(super) async fn audit(app: &App) {
     let mut judged = None;
     loop {
         sleep(TICK).await;
@@ -36,18 +37,11 @@ pub(super) async fn audit(app: Arc<App>) {
         }
         let begun = Instant::now();
         let snapshot = Arc::clone(&app.snapshot);
-        match spawn_blocking(move || count(&snapshot)).await {
-            Ok(counts) => {
-                for rule in RULES {
-                    for severity in [Severity::Warn, Severity::Deny] {
-                        let count = counts.get(&(rule.name, severity)).copied().unwrap_or(0);
-                        app.metrics.stands(rule.name, severity, count);
-                    }
-                }
-            }
-            // It panicked, or the process ends.
-            Err(error) => {
-                return tracing::error!(%error, "the mesh is no longer judged as it stands");
+        let counts = of_blocking(spawn_blocking(move || count(&snapshot)).await).await;
+        for rule in RULES {
+            for severity in [Severity::Warn, Severity::Deny] {
+                let count = counts.get(&(rule.name, severity)).copied().unwrap_or(0);
+                app.metrics.stands(rule.name, severity, count);
             }
         }
         judged = Some(revision);

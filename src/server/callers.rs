@@ -25,6 +25,8 @@ pub struct Callers {
     pub authority: PathBuf,
     /// The names that they bear, as common name or as DNS name; everybody's where there is none.
     pub names: Vec<String>,
+    /// Whether others are answered, too, who are then strangers.
+    pub optional: bool,
 }
 
 /// How connections are secured: TLS 1.2 and 1.3, HTTP/1.1 within.
@@ -90,6 +92,7 @@ impl Callers {
             return Err(bad("there is no certificate in it".to_owned()));
         }
         let builder = WebPkiClientVerifier::builder_with_provider(roots.into(), tls::provider());
+        let builder = if self.optional { builder.allow_unauthenticated() } else { builder };
         let signed = builder.build().map_err(|error| bad(error.to_string()))?;
         if self.names.is_empty() {
             return Ok(signed);
@@ -136,6 +139,10 @@ impl Named {
 }
 
 impl ClientCertVerifier for Named {
+    fn client_auth_mandatory(&self) -> bool {
+        self.signed.client_auth_mandatory()
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.signed.root_hint_subjects()
     }

@@ -5,6 +5,7 @@
 //! connections, never a review.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,8 @@ struct Table {
 pub(super) struct Connection {
     progress: Mutex<Progress>,
     close: Notify,
+    /// Whether its client has shown a certificate that is asked for.
+    certified: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +90,7 @@ impl Connections {
                 proven: false,
             }),
             close: Notify::new(),
+            certified: AtomicBool::new(false),
         });
         let mut table = self.table();
         let evicted = table.open.len() >= self.capacity && table.evict();
@@ -185,6 +189,16 @@ impl Progress {
 }
 
 impl Connection {
+    /// Notes that its client has shown a certificate, and that it is good.
+    pub(super) fn certify(&self) {
+        self.certified.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has.
+    pub(super) fn is_certified(&self) -> bool {
+        self.certified.load(Ordering::Relaxed)
+    }
+
     /// Notes what it is doing now.
     pub(super) fn enter(&self, phase: Phase) {
         let mut progress = self.progress();

@@ -48,7 +48,7 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     /// Accepts connections for ever.
-    pub(super) async fn accept(self, listener: TcpListener) {
+    pub(super) async fn accept(&self, listener: &TcpListener) {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
@@ -80,7 +80,7 @@ impl Endpoint {
     }
 
     /// Closes connections whose clients take too long, for ever.
-    pub(super) async fn sweep(self) {
+    pub(super) async fn sweep(&self) {
         let often = (self.connections.client_timeout() / 4).min(Duration::from_secs(1));
         loop {
             sleep(often.max(Duration::from_millis(5))).await;
@@ -107,7 +107,12 @@ impl Endpoint {
             () = open.closed() => return,
         };
         match shaken {
-            Ok(stream) => self.http(stream, open).await,
+            Ok(stream) => {
+                if stream.get_ref().1.peer_certificates().is_some() {
+                    open.certify();
+                }
+                self.http(stream, open).await;
+            }
             Err(error) => {
                 self.app.metrics.handshake_failures.inc();
                 tracing::debug!(%error, "handshake failed");

@@ -104,6 +104,12 @@ struct ResourceLabels {
     resource: &'static str,
 }
 
+/// A background task, by its name.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct TaskLabels {
+    pub(super) task: String,
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct BuildLabels {
     version: &'static str,
@@ -147,6 +153,18 @@ impl Metrics {
             metrics.register_authority();
         }
         metrics
+    }
+
+    /// Tells also of the lines of the log that were lost.
+    pub(super) fn add_lost_log_lines(&mut self, lost: Counter) {
+        let help = "Lines of the log that were not written: nobody read them in time, or it failed";
+        self.registry.register("lost_log_lines", help, lost);
+    }
+
+    /// Tells also how often background tasks have ended.
+    pub(super) fn add_tasks(&mut self, ended: &Family<TaskLabels, Counter>) {
+        let help = "Times that a background task panicked or returned, and was begun anew";
+        self.registry.register("task_failures", help, ended.clone());
     }
 
     /// Counts a decision.

@@ -12,7 +12,12 @@ pub mod duration;
 mod issue;
 mod listener;
 mod metrics;
+pub(crate) mod paths;
 mod review;
+mod sample;
+mod supervise;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod upkeep;
 mod validity;
@@ -22,16 +27,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use kube::Client;
+use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 pub use app::Limits;
 pub use callers::Callers;
 pub use issue::{Issued, issue};
+pub use paths::SecretPath;
 pub use tls::{Certificate, Source, TlsError};
 pub use validity::Validity;
 
@@ -42,16 +50,24 @@ use crate::standing::Standing;
 use crate::watch;
 use app::App;
 use authority::Keeper;
+use caller::Verification;
 use callers::Secured;
 use connections::Connections;
 use listener::Endpoint;
+use supervise::Weight;
 
 /// How many connections the admin endpoint keeps.
 const ADMIN_CONNECTIONS: usize = 64;
 /// File descriptors that are no connections of the webhook.
 const OTHER_DESCRIPTORS: usize = ADMIN_CONNECTIONS + 64;
+/// What is told where anybody may say that he is the API server.
+const UNVERIFIED: &str = "callers cannot be verified, so nothing that is admitted is remembered until the cluster tells of it: give --tls-client-ca, --tls-secret or --tls-path-file";
 /// How often connections are looked at while they end.
 const DRAIN_STEP: Duration = Duration::from_millis(10);
+
+/// Why a process ends that has lost its mesh.
+const HALF_CHANGED: &str =
+    "a fault of isthmus itself has left the mesh half changed; it is read anew from a new start";
 
 /// How a server is set up.
 #[derive(Debug)]
@@ -78,10 +94,14 @@ pub struct Config {
     pub authority: Option<authority::Config>,
     /// Who may call the webhook, where not everybody may.
     pub callers: Option<Callers>,
+    /// The file of the secret path that the API server calls, if it is in one.
+    pub path_file: Option<PathBuf>,
     /// How long to go on as before once it is said that the process ends.
     pub drain_delay: Duration,
     /// How much is done at once.
     pub limits: Limits,
+    /// How many lines of the log were lost.
+    pub lost_log_lines: Counter,
 }
 
 /// A server that listens already.
@@ -127,25 +147,37 @@ impl Server {
     /// Serves until a signal ends it. Once the inventory is read for the first time, `show` is
     /// given what is guarded.
     pub async fn run(self, show: impl FnOnce(&Mesh)) -> anyhow::Result<Ended> {
-        let Self { config, webhook, admin, mut signals } = self;
+        self.start()?.until_the_end(show).await
+    }
+
+    /// Begins all that is done at the same time.
+    fn start(self) -> anyhow::Result<Running> {
+        let Self { config, webhook, admin, signals } = self;
         let settings = Arc::new(config.settings);
         let watches =
             config.cluster.as_ref().map(|_| watch::watches(&settings)).unwrap_or_default();
         let sources = watches.iter().map(ToString::to_string);
         let files = config.inventory.iter().map(|_| upkeep::INVENTORY.to_owned());
-        let keeper = config
-            .authority
-            .map(|authority| Keeper::new(authority, Arc::clone(&config.certificate)));
+        let are_kept = config.authority.is_some();
+        let verification = Verification::new(config.callers.is_some(), are_kept, config.path_file)?;
+        if config.cluster.is_some() && !verification.is_set_up() {
+            tracing::warn!("{UNVERIFIED}");
+        }
+        let keeper = config.authority.map(|authority| {
+            Keeper::new(authority, Arc::clone(&config.certificate), Arc::clone(&verification.paths))
+        });
         let keeper = keeper.transpose()?;
-        let app = Arc::new(App::new(
+        let mut app = App::new(
             Arc::clone(&settings),
             Arc::new(Standing::new(files.chain(sources))),
             config.cluster.as_ref().map(|_| config.hold),
-            config.callers.is_some(),
+            verification,
             Arc::clone(&config.certificate),
             keeper.as_ref().map(Keeper::standing),
             config.limits,
-        ));
+        );
+        app.metrics.add_lost_log_lines(config.lost_log_lines);
+        let app = Arc::new(app);
         let secured = Arc::new(Secured::new(Arc::clone(&config.certificate), config.callers)?);
         let client_timeout = config.limits.client_timeout;
         let endpoint = Endpoint {
@@ -162,36 +194,83 @@ impl Server {
         };
         let connections = Arc::clone(&endpoint.connections);
 
+        let supervisor = Arc::clone(&app.supervisor);
+        let vital = Weight::Vital;
         let (loaded, first_load) = oneshot::channel();
         match config.inventory {
             Some(directory) => {
                 let inventory = Inventory::new(directory, settings);
                 let every = config.inventory_poll;
-                tokio::spawn(upkeep::inventory(Arc::clone(&app), inventory, every, loaded));
+                let files = upkeep::Files::new(Arc::clone(&app), inventory, every, loaded);
+                supervisor.spawn("inventory", vital, files, |files| Box::pin(files.keep()));
             }
             None => drop(loaded),
         }
         if let Some(cluster) = config.cluster {
             let client = Client::try_from(cluster).context("cannot reach the cluster")?;
             for watch in watches {
+                let name = format!("watch {watch}");
                 let (snapshot, standing) = (Arc::clone(&app.snapshot), Arc::clone(&app.standing));
-                tokio::spawn(watch.run(client.clone(), snapshot, standing));
+                let watching = watch.over(client.clone(), snapshot, standing);
+                supervisor.spawn(&name, vital, watching, |watching| Box::pin(watching.run()));
             }
-            tokio::spawn(upkeep::holds(Arc::clone(&app)));
-        }
-        tokio::spawn(audit::audit(Arc::clone(&app)));
-        if let Some(keeper) = keeper {
             let app = Arc::clone(&app);
-            tokio::spawn(keeper.run(move || {
-                app.metrics.certificate_errors.inc();
-            }));
+            supervisor.spawn("holds", vital, app, |app| Box::pin(upkeep::holds(app)));
         }
-        tokio::spawn(upkeep::certificate(Arc::clone(&app), secured, config.tls_poll));
-        tokio::spawn(admin_endpoint.clone().sweep());
-        tokio::spawn(endpoint.clone().sweep());
-        tokio::spawn(admin_endpoint.accept(admin));
-        let accepting = tokio::spawn(endpoint.accept(webhook));
+        let of_audit = Arc::clone(&app);
+        supervisor.spawn("audit", Weight::Apart, of_audit, |app| Box::pin(audit::audit(app)));
+        if let Some(keeper) = keeper {
+            let kept = (keeper, Arc::clone(&app));
+            supervisor.spawn("keeper", vital, kept, |(keeper, app)| {
+                Box::pin(keeper.run(|| {
+                    app.metrics.certificate_errors.inc();
+                }))
+            });
+        }
+        let files = (Arc::clone(&app), secured, config.tls_poll);
+        supervisor.spawn("certificate", vital, files, |(app, secured, every)| {
+            Box::pin(upkeep::certificate(app, secured, *every))
+        });
+        for (name, endpoint) in [("sweep", &endpoint), ("sweep admin", &admin_endpoint)] {
+            supervisor.spawn(name, vital, endpoint.clone(), |endpoint| Box::pin(endpoint.sweep()));
+        }
+        let accept = |name, endpoint: Endpoint, listener: TcpListener| {
+            supervisor.spawn(name, vital, (endpoint, listener), |(endpoint, listener)| {
+                Box::pin(endpoint.accept(listener))
+            })
+        };
+        accept("accept admin", admin_endpoint, admin);
+        let accepting = accept("accept", endpoint, webhook);
+        let drain_delay = config.drain_delay;
+        Ok(Running { app, signals, connections, first_load, accepting, drain_delay })
+    }
+}
 
+/// A server that serves.
+struct Running {
+    app: Arc<App>,
+    signals: Signals,
+    connections: Arc<Connections>,
+    /// Tells when the inventory has been read for the first time.
+    first_load: oneshot::Receiver<()>,
+    accepting: JoinHandle<()>,
+    drain_delay: Duration,
+}
+
+impl Running {
+    /// Serves until a signal ends it, or a fault that nothing but a new start puts right.
+    async fn until_the_end(self, show: impl FnOnce(&Mesh)) -> anyhow::Result<Ended> {
+        let app = Arc::clone(&self.app);
+        tokio::select! {
+            // First, for all else needs the mesh.
+            biased;
+            () = upkeep::half_changed(&app) => Err(anyhow!(HALF_CHANGED)),
+            ended = self.until_drained(show) => Ok(ended),
+        }
+    }
+
+    async fn until_drained(self, show: impl FnOnce(&Mesh)) -> Ended {
+        let Self { app, mut signals, connections, first_load, accepting, drain_delay } = self;
         let is_read = async {
             let _ = first_load.await;
             if app.hold.is_some() {
@@ -208,7 +287,7 @@ impl Server {
         tracing::info!("shutting down");
         app.drain();
         let drained = async {
-            sleep(config.drain_delay).await;
+            sleep(drain_delay).await;
             accepting.abort();
             let _ = accepting.await;
             // A connection whose answer was made before the end was known goes quiet only later.
@@ -221,7 +300,7 @@ impl Server {
             () = signals.next() => Ended::Aborted,
         };
         tracing::info!(aborted = ended == Ended::Aborted, "stopped");
-        Ok(ended)
+        ended
     }
 }
 

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use tokio::sync::OwnedSemaphorePermit;
@@ -16,11 +17,12 @@ use tokio::time::timeout_at;
 
 use super::app::App;
 use super::body::{self, Received, SMALL};
-use super::caller::Caller;
+use super::caller::{Caller, identify};
 use super::connections::{Connection, Phase};
 use super::duration;
 use super::metrics::hook_name;
 use crate::admission::{Answer, Asked, Decision, Hook};
+use crate::report;
 use crate::snapshot::Full;
 use crate::wire::NotAReview;
 
@@ -30,6 +32,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The part of the time that a caller waits in which its review is read and judged.
 const WORKING: f32 = 0.8;
+/// How old what a review is held against may be without a warning.
+const OUTDATED: Duration = Duration::from_mins(1);
 /// The longest text of a request that a log line repeats, in characters.
 const LONGEST_LOGGED: usize = 256;
 
@@ -42,7 +46,12 @@ pub(super) fn router(app: Arc<App>) -> Router {
     };
     Router::new()
         .route("/validate", route(Hook::Validate))
+        .route("/validate/{*secret}", route(Hook::Validate))
         .route("/mutate", route(Hook::Mutate))
+        .route("/mutate/{*secret}", route(Hook::Mutate))
+        // Of a webhook whose path was taken away.
+        .route("/", post(async |State(app): State<Arc<App>>, request| come_again(&app, request)))
+        .route_layer(from_fn_with_state(Arc::clone(&app), identify))
         .method_not_allowed_fallback(not_allowed)
         .fallback(not_found)
         .with_state(app)
@@ -71,7 +80,8 @@ pub(super) enum Refusal {
 
 async fn respond(app: &Arc<App>, hook: Hook, mut request: Request) -> Response {
     let connection = request.extensions_mut().remove::<Arc<Connection>>();
-    match review(app, hook, request, connection.as_deref()).await {
+    let caller = request.extensions_mut().remove().unwrap_or(Caller::Stranger);
+    match review(app, hook, caller, request, connection.as_deref()).await {
         Ok(body) => {
             let json = HeaderValue::from_static("application/json");
             ([(CONTENT_TYPE, json)], body).into_response()
@@ -83,6 +93,7 @@ async fn respond(app: &Arc<App>, hook: Hook, mut request: Request) -> Response {
 async fn review(
     app: &Arc<App>,
     hook: Hook,
+    caller: Caller,
     request: Request,
     connection: Option<&Connection>,
 ) -> Result<Vec<u8>, Refusal> {
@@ -98,7 +109,7 @@ async fn review(
     if let Some(connection) = connection {
         connection.enter(Phase::Review);
     }
-    decide(app, hook, Caller::of(app), received, deadline).await
+    decide(app, hook, caller, received, deadline).await
 }
 
 /// How long the caller waits.
@@ -153,7 +164,7 @@ fn answer(
     let Answer { body, decision } = caught(|| {
         let asked =
             Asked::read(hook, body, &app.settings, Some(&is_up)).map_err(Refusal::NotAReview)?;
-        asked.answer(|change| {
+        asked.by_outdated(outdated(app)).answer(|change| {
             match app.hold {
                 Some(hold) if caller.is_remembered() => app.snapshot.admit(change, hold),
                 _ => Ok(app.snapshot.judge(change)),
@@ -165,6 +176,12 @@ fn answer(
     app.metrics.decided(hook, &decision, took);
     log(hook, &decision, took);
     Ok(body)
+}
+
+/// What is told of knowledge that is too old to say nothing about it.
+fn outdated(app: &App) -> Option<String> {
+    let (what, age) = app.standing.stale(OUTDATED)?;
+    Some(report::outdated(&what, age.as_secs()))
 }
 
 /// A fault of ours costs one review, not the server.
@@ -201,7 +218,10 @@ fn refused(app: &App, hook: Hook, refusal: &Refusal) -> Response {
         Refusal::Panic => drop(app.metrics.panics.inc()),
         _ => {}
     }
-    tracing::warn!(hook = hook_name(hook), status = status.as_u16(), reason = told, "call refused");
+    if let Some(suppressed) = app.sample.take(told) {
+        let (hook, status) = (hook_name(hook), status.as_u16());
+        tracing::warn!(hook, status, reason = told, suppressed, "call refused");
+    }
     let mut response = (status, text + "\n").into_response();
     let headers = response.headers_mut();
     if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -279,8 +299,21 @@ pub(super) async fn not_allowed(State(app): State<Arc<App>>, request: Request) -
     unrouted(&app, StatusCode::METHOD_NOT_ALLOWED, "it is not done by this method\n", request)
 }
 
+/// Answers calls of a path that this replica may have yet to hear of.
+pub(super) fn come_again(app: &App, request: Request) -> Response {
+    let text = "this path is not known here, or not yet\n";
+    let mut response = unrouted(app, StatusCode::SERVICE_UNAVAILABLE, text, request);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
 fn unrouted(app: &App, status: StatusCode, text: &'static str, request: Request) -> Response {
     app.metrics.refused(status.as_u16());
+    if let Some(suppressed) = app.sample.take(text) {
+        // Not the path, which may be one that is kept secret.
+        let reason = text.trim_end();
+        tracing::warn!(status = status.as_u16(), reason, suppressed, "call refused");
+    }
     let (head, body) = request.into_parts();
     body::linger(app, &head.headers, body);
     (status, text).into_response()

@@ -13,7 +13,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::issue;
-use super::validity::{Validity, now};
+use super::validity::{Clock, Validity};
 
 /// How long a certificate made at start is valid.
 const SELF_SIGNED_FOR: Duration = Duration::from_hours(365 * 24);
@@ -65,6 +65,12 @@ pub enum TlsError {
         /// Why.
         why: String,
     },
+    /// A file of secret paths holds something else.
+    #[error("{}: it must hold 32 lower-case hexadecimal digits a line", .file.display())]
+    NotAPath {
+        /// The file.
+        file: PathBuf,
+    },
     /// None could be made.
     #[error("no certificate can be made: {0}")]
     NotMade(String),
@@ -77,6 +83,7 @@ pub struct Certificate {
     current: RwLock<Option<Loaded>>,
     /// The bytes that were last tried, so that each bad state is told once.
     tried: Mutex<Option<u64>>,
+    clock: Clock,
 }
 
 /// A certificate with its key, ready to be shown.
@@ -97,7 +104,8 @@ impl Certificate {
                 (Some(pair.load(certificate, key)?), Some(pair.hash()))
             }
         };
-        Ok(Arc::new(Self { source, current: RwLock::new(loaded), tried: Mutex::new(tried) }))
+        let (current, tried) = (RwLock::new(loaded), Mutex::new(tried));
+        Ok(Arc::new(Self { source, current, tried, clock: Clock::default() }))
     }
 
     /// Looks whether there is a new one, and says so. A bad one is told once and leaves the last
@@ -131,11 +139,21 @@ impl Certificate {
         let Some(Validity { from, until }) = self.validity() else {
             return Some("there is no certificate yet".to_owned());
         };
-        match now() {
+        match self.now() {
             now if now > until => Some(format!("the certificate expired {} s ago", now - until)),
             now if now < from => Some(format!("the certificate is valid in {} s only", from - now)),
             _ => None,
         }
+    }
+
+    /// The clock that it is valid by.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The time by that clock, in seconds since 1970.
+    pub(super) fn now(&self) -> i64 {
+        self.clock.now()
     }
 
     /// Shows this one from now on.
@@ -144,7 +162,7 @@ impl Certificate {
     }
 
     fn renew(&self) -> Result<bool, TlsError> {
-        if self.validity().is_some_and(|validity| !validity.is_due(now())) {
+        if self.validity().is_some_and(|validity| !validity.is_due(self.now())) {
             return Ok(false);
         }
         self.put(make()?);

@@ -1,6 +1,6 @@
 //! What is looked at again and again: the inventory and the certificate.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -9,60 +9,81 @@ use tokio::time::sleep;
 
 use super::app::App;
 use super::callers::Secured;
+use super::supervise::of_blocking;
 use crate::inventory::Inventory;
 
 /// What the inventory is called where it is told how the mesh stands.
 pub(super) const INVENTORY: &str = "the inventory";
-/// How often it is looked whether an admitted write was held for too long.
+/// How often it is looked whether an admitted write was held for too long, and whether the mesh is
+/// sound.
 const EXPIRY: Duration = Duration::from_millis(500);
 
 /// Gives up what was admitted and never came to be, for ever.
-pub(super) async fn holds(app: Arc<App>) {
+pub(super) async fn holds(app: &App) {
     loop {
         sleep(EXPIRY).await;
         app.snapshot.expire(Instant::now());
     }
 }
 
-/// Keeps the mesh as the inventory says, for ever; tells of the first time.
-pub(super) async fn inventory(
-    app: Arc<App>,
-    mut inventory: Inventory,
-    every: Duration,
-    loaded: oneshot::Sender<()>,
-) {
-    let mut loaded = Some(loaded);
-    loop {
-        let shared = Arc::clone(&app);
-        let refreshed = spawn_blocking(move || {
-            refresh(&shared, &mut inventory);
-            inventory
-        });
-        match refreshed.await {
-            Ok(refreshed) => inventory = refreshed,
-            // It panicked, or the process ends. What stands goes on standing.
-            Err(error) => return tracing::error!(%error, "the inventory is no longer read"),
-        }
-        if let Some(loaded) = loaded.take() {
-            let _ = loaded.send(());
-        }
-        sleep(every).await;
+/// Returns once a fault has left the mesh half changed.
+pub(super) async fn half_changed(app: &App) {
+    while app.snapshot.is_sound() {
+        sleep(EXPIRY).await;
     }
 }
 
-/// Keeps the certificate and the callers' authority as their files say, for ever.
-pub(super) async fn certificate(app: Arc<App>, secured: Arc<Secured>, every: Duration) {
-    loop {
-        sleep(every).await;
-        let (certificate, secured) = (Arc::clone(&app.certificate), Arc::clone(&secured));
-        let look = spawn_blocking(move || (certificate.refresh(), secured.refresh()));
-        let (renewed, callers) = match look.await {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::error!(%error, "the certificate could not be looked at");
-                continue;
+/// The inventory, and the mesh that is kept as it says.
+pub(super) struct Files {
+    app: Arc<App>,
+    kept: Arc<Mutex<Kept>>,
+    every: Duration,
+    /// Who is to be told of the first time.
+    loaded: Option<oneshot::Sender<()>>,
+}
+
+struct Kept {
+    inventory: Inventory,
+    /// Whether the mesh has yet to take in what it says.
+    is_news: bool,
+}
+
+impl Files {
+    pub(super) fn new(
+        app: Arc<App>,
+        inventory: Inventory,
+        every: Duration,
+        loaded: oneshot::Sender<()>,
+    ) -> Self {
+        let kept = Arc::new(Mutex::new(Kept { inventory, is_news: false }));
+        Self { app, kept, every, loaded: Some(loaded) }
+    }
+
+    /// Keeps the mesh as the inventory says, for ever.
+    pub(super) async fn keep(&mut self) {
+        loop {
+            let (app, kept) = (Arc::clone(&self.app), Arc::clone(&self.kept));
+            let look =
+                move || refresh(&app, &mut kept.lock().unwrap_or_else(PoisonError::into_inner));
+            of_blocking(spawn_blocking(look).await).await;
+            if let Some(loaded) = self.loaded.take() {
+                let _ = loaded.send(());
             }
-        };
+            sleep(self.every).await;
+        }
+    }
+}
+
+/// Keeps the certificate, the callers' authority and the paths as their files say, for ever.
+pub(super) async fn certificate(app: &Arc<App>, secured: &Arc<Secured>, every: Duration) {
+    loop {
+        app.verification.rest(every).await;
+        let (shared, secured) = (Arc::clone(app), Arc::clone(secured));
+        let look = spawn_blocking(move || {
+            let App { certificate, verification, .. } = &*shared;
+            (certificate.refresh(), secured.refresh(), verification.refresh())
+        });
+        let (renewed, callers, paths) = of_blocking(look.await).await;
         match renewed {
             Ok(false) => {}
             Ok(true) => {
@@ -82,11 +103,23 @@ pub(super) async fn certificate(app: Arc<App>, secured: Arc<Secured>, every: Dur
                 tracing::error!(%error, "the authority of callers is bad; the last good one stays");
             }
         }
+        match paths {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("the path that is called is another from now on"),
+            Err(error) => {
+                app.metrics.certificate_errors.inc();
+                tracing::error!(%error, "the file of the path is bad; the last good one stays");
+            }
+        }
     }
 }
 
-fn refresh(app: &App, inventory: &mut Inventory) {
+fn refresh(app: &App, kept: &mut Kept) {
+    let Kept { inventory, is_news } = kept;
+    // What a fault leaves unsaid is taken for news.
+    let was_news = std::mem::replace(is_news, true);
     let refresh = inventory.refresh();
+    *is_news = was_news || refresh.changed;
     for error in &refresh.errors {
         app.metrics.inventory_errors.inc();
         tracing::error!(%error, "the inventory has turned bad; what was last good of it stays");
@@ -94,7 +127,7 @@ fn refresh(app: &App, inventory: &mut Inventory) {
     for path in &refresh.recovered {
         tracing::info!(path = %path.display(), "the inventory is good again");
     }
-    if refresh.changed {
+    if *is_news {
         if app.hold.is_some() {
             app.snapshot.replace_files(inventory.readings().cloned());
         } else {
@@ -108,6 +141,7 @@ fn refresh(app: &App, inventory: &mut Inventory) {
         }
         app.metrics.inventory_objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
         app.metrics.inventory_files.set(i64::try_from(files).unwrap_or(i64::MAX));
+        *is_news = false;
     }
     let bad = inventory.errors().count();
     app.metrics.inventory_bad_files.set(i64::try_from(bad).unwrap_or(i64::MAX));

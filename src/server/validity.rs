@@ -1,7 +1,9 @@
-//! When certificates are valid, by the clock on the wall: it goes on while a machine sleeps.
+//! When certificates are valid, and by which clock.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use axum::http::HeaderValue;
 use rustls::pki_types::CertificateDer;
 
 /// How long before they are made certificates begin, in seconds: for clocks that are behind, down
@@ -44,9 +46,47 @@ impl Validity {
     }
 }
 
+/// The clock of the API server, which checks certificates, as far as it has told the time; until
+/// then that on the wall. So a replica whose own clock is wrong neither makes certificates that
+/// nobody trusts, nor undoes what the others do.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    /// What was told, in seconds since 1970, and when.
+    told: Mutex<Option<(i64, Instant)>>,
+}
+
+impl Clock {
+    /// Takes the time of a `Date` header.
+    pub(super) fn tell(&self, date: &HeaderValue) {
+        let date = date.to_str().ok().and_then(|date| httpdate::parse_http_date(date).ok());
+        if let Some(date) = date {
+            let told = Some((seconds(date), Instant::now()));
+            *self.told.lock().unwrap_or_else(PoisonError::into_inner) = told;
+        }
+    }
+
+    /// The time, in seconds since 1970.
+    pub(super) fn now(&self) -> i64 {
+        self.at(SystemTime::now(), Instant::now())
+    }
+
+    /// The time by what was told, or by this wall.
+    pub(super) fn at(&self, wall: SystemTime, now: Instant) -> i64 {
+        let Some((told, at)) = *self.told.lock().unwrap_or_else(PoisonError::into_inner) else {
+            return seconds(wall);
+        };
+        let since = now.saturating_duration_since(at).as_secs();
+        told.saturating_add(i64::try_from(since).unwrap_or(i64::MAX))
+    }
+}
+
 /// The time on the wall, in seconds since 1970.
 pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    seconds(SystemTime::now())
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 

@@ -136,3 +136,31 @@ fn what_there_is_no_room_to_hold_is_not_admitted() {
     snapshot.expire(Instant::now() + HOLD);
     assert_eq!(admit(1_001, "a"), Ok(0));
 }
+
+#[test]
+#[allow(clippy::panic, reason = "it is what is tested")]
+fn a_fault_in_judging_leaves_the_mesh_as_it_was() {
+    let snapshot = snapshot();
+    snapshot.observe(reading("a", "a.example.com"));
+    let faulty = || -> bool { panic!("on purpose") };
+    let budget = Budget::of(usize::MAX).until(Some(&faulty));
+    // The next look at what stands looks at the clock, too.
+    budget.spend(256).unwrap();
+    let change = Change { budget, ..change(reading("b", "a.example.com")) };
+    catch_unwind(AssertUnwindSafe(|| snapshot.admit(change, HOLD))).unwrap_err();
+    assert!(snapshot.is_sound());
+    assert_eq!(snapshot.counts(), (1, 0));
+}
+
+#[test]
+fn a_mesh_that_is_half_changed_is_looked_at_by_nobody() {
+    let snapshot = snapshot();
+    snapshot.observe(reading("a", "a.example.com"));
+    assert!(snapshot.is_sound());
+    catch_unwind(AssertUnwindSafe(|| snapshot.break_off())).unwrap_err();
+    assert!(!snapshot.is_sound());
+    let new = reading("b", "b.example.com");
+    catch_unwind(AssertUnwindSafe(|| snapshot.judge(change(new.clone())))).unwrap_err();
+    catch_unwind(AssertUnwindSafe(|| snapshot.admit(change(new), HOLD))).unwrap_err();
+    catch_unwind(AssertUnwindSafe(|| snapshot.counts())).unwrap_err();
+}

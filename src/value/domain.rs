@@ -99,7 +99,10 @@ pub struct PublicDomainTemplate(Arc<str>);
 impl PublicDomainTemplate {
     /// Reads a template; it must hold `%s` once.
     pub fn parse(text: &str) -> Option<Self> {
-        (text.matches("%s").count() == 1).then(|| Self(text.to_ascii_lowercase().into()))
+        let template = text.to_ascii_lowercase();
+        // `%S` is no place for a name, and would look like one from now on.
+        let is_one = text.contains("%s") && template.matches("%s").count() == 1;
+        is_one.then(|| Self(template.into()))
     }
 
     /// The public host of one service.
@@ -186,6 +189,8 @@ mod tests {
         assert_eq!(template.domain().unwrap().as_str(), "kube.example.com");
         let prefixed = PublicDomainTemplate::parse("prod-%s.example.com").unwrap();
         assert_eq!(prefixed.host("istio"), "prod-istio.example.com");
-        assert_eq!(PublicDomainTemplate::parse("example.com"), None);
+        for text in ["example.com", "%S.example.com", "%s.example%S.com"] {
+            assert_eq!(PublicDomainTemplate::parse(text), None, "{text}");
+        }
     }
 }

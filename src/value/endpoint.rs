@@ -191,19 +191,23 @@ fn is_plainly_canonical(text: &str) -> bool {
 }
 
 fn https_url(written: &str) -> Result<Url, Invalid> {
-    let not_https = |rest: &str| {
+    let not_https = |meant: &str| {
         let problem = format!("{:?} is not an https URL", without_password(written));
-        Invalid::new(problem, format!("write {}", meant(&format!("https://{rest}"))))
+        Invalid::new(problem, format!("write {meant}"))
     };
+    let by_https = |rest: &str| meant(&format!("https://{rest}"));
     match Url::parse(written) {
         // Browsers forgive `https:host` and `https:/host`; Deckhouse's discovery does not.
         Ok(url) if url.scheme() == "https" && has_authority(written) => Ok(url),
         Ok(url) if url.has_host() => {
-            Err(not_https(url.as_str().split_once("://").map_or("", |(_, rest)| rest)))
+            let rest = url.as_str().split_once("://").map_or("", |(_, rest)| rest);
+            Err(not_https(&by_https(rest)))
         }
         // `istio.example.com:443/metadata/` parses as scheme `istio.example.com`.
         Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
-            Err(not_https(written.trim_start_matches('/')))
+            let meant = by_https(written.trim_start_matches('/'));
+            // What is left before an `@` may be a password all the same.
+            Err(not_https(if meant.contains('@') { EXAMPLE } else { &meant }))
         }
         Err(why) => Err(not_url(written, &why.to_string())),
     }
@@ -245,19 +249,19 @@ fn extra_part(url: &Url) -> Option<&'static str> {
     }
 }
 
-/// The text without user name and password. A text that is no URL may hold them anywhere.
+/// The text without user name and password. A text that is no URL may hold them anywhere before an
+/// `@`.
 fn without_password(written: &str) -> String {
-    let (start, end) = match written.split_once("://") {
-        Some((scheme, rest)) => {
-            let authority = rest.trim_start_matches(['/', '\\']);
-            let length = authority.find(['/', '\\', '?', '#']).unwrap_or(authority.len());
-            let start = scheme.len() + 3 + rest.len() - authority.len();
-            (start, start + length)
-        }
-        None => (0, written.len()),
-    };
-    match written[start..end].rfind('@') {
-        Some(at) => format!("{}...{}", &written[..start], &written[start + at..]),
+    let in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let scheme = written.split_once("://").map(|(scheme, _)| scheme);
+    let scheme = scheme.filter(|scheme| scheme.bytes().all(in_scheme));
+    let start = scheme.map_or(0, |scheme| scheme.len() + 3);
+    let authority = written[start..].trim_start_matches(['/', '\\']);
+    let start = written.len() - authority.len();
+    let is_url = scheme.is_some() && Url::parse(written).is_ok_and(|url| url.has_host());
+    let end = if is_url { authority.find(['/', '\\', '?', '#']) } else { None };
+    match authority[..end.unwrap_or(authority.len())].rfind('@') {
+        Some(at) => format!("{}...{}", &written[..start], &authority[at..]),
         None => written.to_owned(),
     }
 }
@@ -459,5 +463,21 @@ mod tests {
         assert_eq!(identity("https://istio-metadata.k8s-a.example.com/metadata/"), old);
         assert_ne!(identity("https://istio.k8s-a.example.com:8443/metadata/"), old);
         assert_ne!(identity("https://istio-api.k8s-a.example.com/metadata/"), old);
+    }
+
+    #[test]
+    fn tells_no_password_of_what_is_no_url() {
+        for (text, told) in [
+            ("https;//u:p@a.example/metadata/", r#""...@a.example/metadata/" is not an https URL"#),
+            (
+                "https://u:p/ss@a.example/metadata/",
+                r#""https://...@a.example/metadata/" is not a URL: invalid port number"#,
+            ),
+            ("\u{1}http://u:p@a.example/", r#""...@a.example/" is not an https URL"#),
+        ] {
+            let why = MetadataEndpoint::parse(text).unwrap_err();
+            assert_eq!(why.problem, told);
+            assert!(!why.remedy.contains("u:p"), "{why}");
+        }
     }
 }

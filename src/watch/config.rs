@@ -2,10 +2,20 @@
 
 use std::env;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+
+/// How long one watch call lasts, in seconds. Its end is what shows that the API server is there
+/// where nothing changes: bookmarks come about once a minute only.
+pub(super) const CALL: u32 = 15;
+/// How long the API server may be silent on a connection that is to bring something. It is shorter
+/// than kube's own patience with a watch call, which goes on to the next call without a word.
+pub(super) const SILENCE: Duration = Duration::from_secs(CALL as u64 + 3);
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// What to say to those who name no cluster.
 const NO_CLUSTER: &str =
@@ -13,10 +23,22 @@ const NO_CLUSTER: &str =
 
 /// As a pod of it, unless a kubeconfig or a context is named.
 pub async fn as_pod(file: Option<&Path>, context: Option<&str>) -> anyhow::Result<Config> {
-    match named(file, context).await? {
-        Some(config) => Ok(config),
-        None => Config::incluster().context("cannot reach the cluster as a pod of it"),
-    }
+    let config = match named(file, context).await? {
+        Some(config) => config,
+        None => Config::incluster().context("cannot reach the cluster as a pod of it")?,
+    };
+    Ok(impatient(config))
+}
+
+/// The same, on connections that are given up when nothing comes: also those that wait in the pool
+/// for the next call, of which nobody would notice that they are dead.
+fn impatient(mut config: Config) -> Config {
+    config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(SILENCE);
+    config.write_timeout = Some(SILENCE);
+    // The silence before a call was nobody's turn to break.
+    config.reset_reader_on_write = true;
+    config
 }
 
 /// As kubectl does: by the kubeconfig or the context that is named, else by that of `KUBECONFIG` or

@@ -2,6 +2,7 @@
 //! list. What was last known stands meanwhile.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use kube::api::{DynamicObject, TypeMeta};
 use kube::runtime::watcher::{self, Event, watcher};
 use tokio::time::{sleep, timeout};
 
+use super::config::{CALL, SILENCE};
 use super::{ANSWER, FORBIDDEN, NOT_FOUND, SILENT, Served, Watch, Watched, reason};
 use crate::mesh::ObjectRef;
 use crate::snapshot::Snapshot;
@@ -21,43 +23,65 @@ use crate::standing::Standing;
 const ABSENT: Duration = Duration::from_secs(1);
 /// How long to wait after the first error, and after many.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// How long one watch call lasts, in seconds: a connection that broke in silence is noticed by it.
-const CALL: u32 = 60;
 /// The status of a watch that was away for longer than the API server remembers.
 const EXPIRED: u16 = 410;
 /// After so many refusals in a row a watch is told of by itself: for a moment after its start an
 /// API server refuses everybody.
 const MANY: u32 = 8;
+/// What is told of a fault of isthmus itself.
+const OUR_FAULT: &str = "isthmus itself is at fault";
 
 impl Watch {
-    /// Keeps the mesh as the cluster says, for ever.
-    pub async fn run(self, client: Client, snapshot: Arc<Snapshot>, standing: Arc<Standing>) {
+    /// A watch that has yet to begin.
+    pub fn over(
+        self,
+        client: Client,
+        snapshot: Arc<Snapshot>,
+        standing: Arc<Standing>,
+    ) -> Watching {
         let (name, known) = (self.to_string(), BTreeSet::new());
-        let mut watching =
-            Watching { watch: self, name, client, snapshot, standing, known, refusals: 0 };
-        let mut wait = BACKOFF.0;
-        loop {
-            let listed = watching.listed().await;
-            wait = if listed { BACKOFF.0 } else { (wait * 2).min(BACKOFF.1) };
-            sleep(wait).await;
+        Watching {
+            watch: self,
+            name,
+            client,
+            snapshot,
+            standing,
+            known,
+            refusals: 0,
+            has_run: false,
         }
     }
 }
 
 /// A watch under way.
-struct Watching {
+pub struct Watching {
     watch: Watch,
     name: String,
     client: Client,
     snapshot: Arc<Snapshot>,
     standing: Arc<Standing>,
-    /// The objects that it knows.
+    /// The objects that it knows: all that the mesh has by it, and maybe more for a moment.
     known: BTreeSet<Arc<ObjectRef>>,
     /// How often it was refused in a row.
     refusals: u32,
+    has_run: bool,
 }
 
 impl Watching {
+    /// Keeps the mesh as the cluster says, for ever. After a fault it goes on with what it knew, so
+    /// that what has gone meanwhile is forgotten.
+    pub async fn run(&mut self) {
+        if std::mem::replace(&mut self.has_run, true) {
+            self.lost(OUR_FAULT);
+        }
+        let mut wait = BACKOFF.0;
+        loop {
+            let listed = self.listed().await;
+            wait = if listed { BACKOFF.0 } else { (wait * 2).min(BACKOFF.1) };
+            sleep(wait).await;
+        }
+    }
+
     /// Watches until that fails; says whether there was a list at least.
     async fn listed(&mut self) -> bool {
         let served = match timeout(ANSWER, self.watch.served(&self.client)).await {
@@ -80,6 +104,7 @@ impl Watching {
     }
 
     async fn follow(&mut self, Served { api, types }: Served) -> bool {
+        // A call that is silent for longer breaks with its connection.
         let mut config = watcher::Config::default().timeout(CALL);
         config.field_selector = self.watch.fields();
         config.label_selector = self.watch.labels();
@@ -106,7 +131,7 @@ impl Watching {
                 Some(Ok(Event::Apply(object))) => {
                     let name = object.metadata.name.clone().unwrap_or_default();
                     match self.applied(object, &types) {
-                        Some(object) => drop(self.known.insert(object)),
+                        Some(_) => {}
                         // It may have lost what made it a document.
                         None => self.forget(&name),
                     }
@@ -138,12 +163,17 @@ impl Watching {
         }
     }
 
-    fn applied(&self, object: DynamicObject, types: &TypeMeta) -> Option<Arc<ObjectRef>> {
+    fn applied(&mut self, object: DynamicObject, types: &TypeMeta) -> Option<Arc<ObjectRef>> {
         let name = object.metadata.name.clone().unwrap_or_default();
         let settings = self.snapshot.read(|mesh| Arc::clone(mesh.settings()));
-        match self.watch.read(object, types, &settings) {
+        // A fault of ours costs one object, not the watch.
+        let read = AssertUnwindSafe(|| self.watch.read(object, types, &settings));
+        let read = catch_unwind(read);
+        match read.unwrap_or_else(|_| Watched::Unreadable(OUR_FAULT.to_owned())) {
             Watched::Says(reading) => {
                 let object = Arc::clone(&reading.object);
+                // Known first: whatever breaks this off, it can be forgotten again.
+                self.known.insert(Arc::clone(&object));
                 self.snapshot.observe(reading);
                 Some(object)
             }
@@ -196,7 +226,8 @@ impl Watching {
         let refused = why.contains("forbidden");
         self.refusals = if refused { self.refusals + 1 } else { 0 };
         let watch = &self.name;
-        let is_first = self.standing.lose(watch, why);
+        let silent_for = if why == SILENT { SILENCE } else { Duration::ZERO };
+        let is_first = self.standing.lose(watch, why, silent_for);
         if is_first && refused || self.refusals == MANY {
             tracing::error!(
                 watch,
@@ -223,3 +254,6 @@ fn status(error: &watcher::Error) -> Option<u16> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

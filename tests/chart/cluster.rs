@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
 
-use super::helm::{HELMS, rendered};
+use super::helm::{HELMS, IMAGE, chart, rendered};
 use super::registry::{CASES, certified};
 use super::release::Release;
 use crate::control_plane::guarded::{described, local, member};
@@ -225,14 +227,15 @@ fn certified_by_itself(helm: &'static str) {
     release.roll_out("upgrade", &["--set=replicas=3,localMember=here"]);
     refused(&release);
     assert_eq!(authority(&release), first, "an upgrade leaves it as it is");
-    release.roll_out("rollback", &["1"]);
+    // Of a url, unlike of a Service's path, Helm 4 goes back to what it was by force only.
+    let force: &[_] = if release.helm == "helm" { &["--force-conflicts"] } else { &[] };
+    release.roll_out("rollback", &[&["1"], force].concat());
     refused(&release);
     assert_eq!(authority(&release), first, "and so does a rollback");
     let (helm, probe) = release.test();
     assert!(probe.succeeded && helm.succeeded, "{probe:?} {helm:?}");
 
     // As the documentation says: what isthmus wrote, Helm 4 overwrites only when it is told to.
-    let force: &[_] = if release.helm == "helm" { &["--force-conflicts"] } else { &[] };
     release.own_certificate = false;
     release.roll_out("upgrade", force);
     refused(&release);
@@ -246,6 +249,89 @@ fn certified_by_itself(helm: &'static str) {
     wait_for("the end", || release.plane.kubectl(DRY_RUN, &bad).succeeded.then_some(()));
     let left = release.kubectl(&["get", "secrets", "-n=isthmus", "-o=name"]).ok();
     assert_eq!(left, "secret/given\nsecret/isthmus-tls\n", "as the notes say");
+}
+
+#[test]
+fn an_upgrade_leaves_alone_what_isthmus_keeps() {
+    for helm in HELMS {
+        for by_service in [true, false] {
+            let mut release = Release::none_by(helm);
+            release.by_service = by_service;
+            // So that no path comes by itself while this lasts.
+            let still = "--set=extraArgs={--tls-path-life=24h,--tls-settle=1h}";
+            release.roll_out("install", &[still]);
+            let kept = |release: &Release| {
+                let kinds = ["validating", "mutating"];
+                let clients = kinds.map(|kind| {
+                    let found = release.get(&format!("{kind}webhookconfiguration/isthmus"));
+                    found["webhooks"][0]["clientConfig"].clone()
+                });
+                (clients, release.get("secret/isthmus-tls")["data"].clone())
+            };
+            let whole = |release: &Release| {
+                wait_for("a path and a bundle", || {
+                    let (clients, data) = kept(release);
+                    let path = String::from_utf8(STANDARD.decode(data["path"].as_str()?).unwrap());
+                    let path = path.unwrap();
+                    let has = |client: &Json| {
+                        let called = [&client["url"], &client["service"]["path"]];
+                        let called = called.into_iter().find_map(Json::as_str);
+                        client["caBundle"].is_string()
+                            && called.is_some_and(|called| called.ends_with(&path))
+                    };
+                    clients.iter().all(has).then_some((clients, data))
+                })
+            };
+            let before = whole(&release);
+            // The replica is not there while Helm upgrades, so nobody puts anything back.
+            release.end_isthmus();
+            let changed = ["--set=webhooks.timeoutSeconds=9,podLabels.a=b", still];
+            let mut command = release.helm(&["upgrade", "isthmus"]);
+            command.arg(chart()).args(["--set", IMAGE, "--reuse-values"]).args(changed);
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            assert_eq!(kept(&release), before, "{helm}, by Service: {by_service}");
+            for kind in ["validating", "mutating"] {
+                let found = release.get(&format!("{kind}webhookconfiguration/isthmus"));
+                assert_eq!(found["webhooks"][0]["timeoutSeconds"], 9);
+            }
+            release.uninstall();
+            if !by_service {
+                continue;
+            }
+            // What is left by a release is taken up by the next.
+            assert_eq!(release.get("secret/isthmus-tls")["data"], before.1);
+            release.roll_out("install", &[still]);
+            assert_eq!(whole(&release).1["ca.crt"], before.1["ca.crt"]);
+            release.uninstall();
+        }
+    }
+}
+
+#[test]
+fn a_path_of_a_secret_is_registered_and_known() {
+    let path = "00112233445566778899aabbccddeeff";
+    let mut release = Release::none();
+    let chosen = "--set=tls.pathSecret=path";
+    let missing = release
+        .helm(&["install", "isthmus"])
+        .arg(chart())
+        .args(["--set", IMAGE])
+        .args(["--set=tls.mode=cert-manager", chosen])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(told.contains("kubectl --namespace isthmus create secret generic path"), "{told}");
+    let create = ["create", "secret", "generic", "path", "-n=isthmus"];
+    release.kubectl(&[&create[..], &[&format!("--from-literal=path={path}")]].concat()).ok();
+    release.roll_out("install", &[chosen]);
+    let called = release.get("validatingwebhookconfiguration/isthmus");
+    let url = called["webhooks"][0]["clientConfig"]["url"].as_str().unwrap();
+    assert!(url.ends_with(&format!("/validate/{path}")), "{url}");
+    let refused = release.plane.kubectl(DRY_RUN, &member("bad", "https://istio.bad.example.com"));
+    assert!(refused.stderr.contains("[InvalidMetadataEndpoint]"), "{refused:?}");
+    assert!(!release.isthmus().logged().contains("callers cannot be verified"));
+    release.uninstall();
 }
 
 #[test]

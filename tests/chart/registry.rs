@@ -24,7 +24,7 @@ const NAMES: &[&str] =
 
 /// Values of every sort. The certificate of those with mode `provided` is in `ca.pem`.
 pub(crate) const CASES: &[Case] = &[
-    Case { name: "defaults", values: &[], settings: &[], webhooks: &[], rbac: &[] },
+    Case { name: "defaults", values: &[], settings: &[], webhooks: &["--no-path"], rbac: &[] },
     Case {
         name: "everything that can be switched on",
         values: &[
@@ -50,6 +50,7 @@ pub(crate) const CASES: &[Case] = &[
         values: &[
             "--set=tls.mode=provided,tls.provided.secretName=given,hostNetwork=true",
             "--set-file=tls.provided.caBundle=ca.pem,tls.clientCA=ca.pem",
+            "--set=tls.clientNames={kube-apiserver,front},tls.clientOptional=true,tls.pathSecret=path",
             "--set=inventory.configMap=far,replicas=3,podDisruptionBudget.maxUnavailable=34%",
         ],
         settings: &[],
@@ -61,16 +62,17 @@ pub(crate) const CASES: &[Case] = &[
         values: &[
             "--set=istioNamespaces={a-istio,b-istio},memberNamespaces={a-istio,kube-system}",
             "--set=localMember=here,multiNetworkOverlap=Deny,selfReference=Warn",
+            "--set=admissionPolicy.enabled=false",
         ],
         settings: NAMES,
-        webhooks: &[],
+        webhooks: &["--no-path"],
         rbac: &[],
     },
     Case {
         name: "no namespaces of Istio",
         values: &["--set-json=istioNamespaces=[]"],
         settings: &["--istio-namespaces="],
-        webhooks: &[],
+        webhooks: &["--no-path"],
         rbac: &[],
     },
     Case {
@@ -98,7 +100,7 @@ pub(crate) const CASES: &[Case] = &[
             "--set=webhooks.failurePolicy.endpoints=Fail,podDisruptionBudget.enabled=false",
         ],
         settings: &[],
-        webhooks: &["--failure-policy=Fail"],
+        webhooks: &["--failure-policy=Fail", "--no-path"],
         rbac: &[],
     },
     Case {
@@ -156,11 +158,29 @@ fn both_helms_render_what_the_commands_print() {
             assert_eq!(sorted(rendered), sorted(printed), "{}: {kind}", case.name);
         }
 
+        let of_policy = |object: &&Json| {
+            object["kind"].as_str().unwrap().starts_with("ValidatingAdmissionPolicy")
+        };
+        let is_off = values.iter().any(|value| value.contains("admissionPolicy.enabled=false"));
         let own = ["--tls-secret=isthmus/isthmus-tls"];
         let own =
             if values.iter().any(|value| value.contains("tls.mode")) { &[][..] } else { &own };
         let rbac = [&["rbac"], case.settings, case.rbac, own].concat();
-        let printed = grants(&super::helm::objects(&isthmus(&rbac)));
+        let printed = super::helm::objects(&isthmus(&rbac));
+        for policy in printed.iter().filter(of_policy).filter(|_| !is_off) {
+            let rendered = only(&four, policy["kind"].as_str().unwrap());
+            assert_eq!(rendered["metadata"]["name"], policy["metadata"]["name"]);
+            assert_eq!(rendered["spec"], policy["spec"], "{}", case.name);
+        }
+        let policies = printed.iter().filter(of_policy).filter(|_| !is_off).count();
+        assert_eq!(four.iter().filter(of_policy).count(), policies, "{}", case.name);
+        for secret in printed.iter().filter(|object| object["kind"] == "Secret") {
+            let rendered = only(&four, "Secret");
+            assert_eq!(rendered["metadata"]["name"], secret["metadata"]["name"]);
+            assert!(rendered.get("data").is_none() && secret.get("data").is_none());
+            assert_eq!(rendered["type"], secret["type"]);
+        }
+        let printed = grants(&printed);
         let (probe, rendered): (BTreeSet<_>, BTreeSet<_>) =
             grants(&four).into_iter().partition(|grant| is_of_probe(grant));
         assert_eq!(rendered, printed, "{}", case.name);

@@ -29,6 +29,8 @@ pub(crate) struct Release {
     pub(crate) helm: &'static str,
     /// Whether isthmus makes its certificate itself.
     pub(crate) own_certificate: bool,
+    /// Whether the Service is called, which leads nowhere here.
+    pub(crate) by_service: bool,
     /// Where the API server finds isthmus.
     service: Relay,
     certs: TempDir,
@@ -61,12 +63,15 @@ impl Release {
             let place = format!("-n={place}");
             plane.kubectl(&["delete", "--ignore-not-found", &place, kind, "isthmus"], "").ok();
         }
+        let policies = "validatingadmissionpolicies,validatingadmissionpolicybindings";
+        plane.kubectl(&["delete", policies, "--all"], "").ok();
         plane.kubectl(&["delete", "nodes", "--all"], "").ok();
         let release = Self {
             plane,
             isthmus: None,
             helm: "helm",
             own_certificate: false,
+            by_service: false,
             service: Relay::new(),
             certs: certified(),
             home: TempDir::new(),
@@ -139,7 +144,10 @@ impl Release {
         let authority = format!("--set-file=tls.provided.caBundle={}", authority.display());
         let mut command = self.helm(&[verb, "isthmus"]);
         if verb != "rollback" {
-            command.arg(chart()).args(["--set", IMAGE, &url]);
+            command.arg(chart()).args(["--set", IMAGE]);
+            if !self.by_service {
+                command.arg(&url);
+            }
             if !self.own_certificate {
                 command.args(["--set=tls.mode=provided,tls.provided.secretName=given", &authority]);
             }
@@ -150,6 +158,7 @@ impl Release {
         wait_for("the Deployment", || {
             (self.generation() != before || ended(&mut child)).then_some(())
         });
+        // A Deployment that stays as it is runs what it ran.
         if self.generation() != before {
             self.run_pod();
             self.tell_available();
@@ -205,7 +214,9 @@ impl Release {
         let pod = &deployment["spec"]["template"]["spec"];
         assert_eq!(pod["serviceAccountName"], "isthmus");
         let mounted = TempDir::new();
-        if let Some(secret) = pod["volumes"][0]["secret"]["secretName"].as_str() {
+        let volumes = pod["volumes"].as_array().into_iter().flatten();
+        let secrets = volumes.filter_map(|volume| volume["secret"]["secretName"].as_str());
+        for secret in secrets {
             let secret = self.get(&format!("secret/{secret}"));
             for (name, content) in secret["data"].as_object().unwrap() {
                 mounted.write(name, STANDARD.decode(content.as_str().unwrap()).unwrap());
@@ -219,7 +230,7 @@ impl Release {
             .map(|arg| match arg.split_once('=') {
                 Some(("--listen", _)) => "--listen=127.0.0.1:0".to_owned(),
                 Some(("--admin", _)) => "--admin=127.0.0.1:0".to_owned(),
-                _ => arg.replace("/etc/isthmus/tls", &place),
+                _ => arg.replace("/etc/isthmus/tls", &place).replace("/etc/isthmus/path", &place),
             })
             .collect();
         args.push(format!("--kubeconfig={}", self.kubeconfig("isthmus").display()));

@@ -96,14 +96,14 @@ fn what_is_lost_or_spoilt_is_put_right_and_no_call_fails() {
         // It is lost again before it is whole.
         for _ in 0..20 {
             wait_for("the Secret", || api.secret("tls.crt"));
-            api.delete(SECRET);
+            api.recreate();
         }
         let mut damages = vec![None, Some(spoilt)];
         damages.extend(all.map(|key| Some(json!({key: nonsense}))));
         for damage in damages {
             let before = wait_for("the Secret", || api.secret("ca.crt"));
             match &damage {
-                None => api.delete(SECRET),
+                None => api.recreate(),
                 Some(data) => api.merge(SECRET, &json!({"data": data})),
             }
             wait_for("a whole Secret", || {
@@ -138,6 +138,27 @@ fn what_is_lost_or_spoilt_is_put_right_and_no_call_fails() {
 }
 
 #[test]
+fn a_secret_that_is_gone_is_asked_for_and_filled_again() {
+    let replicas = Replicas::start(2, &["--tls-settle=300ms"]);
+    let mut api = replicas.api();
+    let (authorities, path) = (api.secret("ca.crt"), api.path());
+    api.delete(SECRET);
+    for server in &replicas.servers {
+        server.wait_logged("there is no Secret isthmus/isthmus-tls; create it: kubectl --namespace isthmus create secret generic isthmus-tls");
+        assert_eq!(server.admin("/readyz").status, 200, "what there is goes on");
+    }
+    assert_eq!(api.get(SECRET)["code"], 404, "nobody has the right to create it");
+    replicas.wait_asked();
+    let create = ["create", "secret", "generic", "isthmus-tls", "-n=isthmus"];
+    replicas.plane.kubectl(&create, "").ok();
+    wait_for("what was in it", || (api.secret("ca.crt")? == authorities.clone()?).then_some(()));
+    assert_eq!(replicas.logged(MADE), 1);
+    wait_for("a path", || api.path());
+    assert!(path.is_some());
+    replicas.wait_asked();
+}
+
+#[test]
 fn a_changed_bundle_is_put_right() {
     let replicas = Replicas::start(2, &[]);
     let mut api = replicas.api();
@@ -164,7 +185,7 @@ fn a_changed_bundle_is_put_right() {
 }
 
 #[test]
-fn nothing_but_the_bundles_is_owned() {
+fn nothing_but_the_bundles_and_paths_is_owned() {
     let replicas = Replicas::unregistered(2, &[]);
     let mut api = replicas.api();
     let install = |count: usize| {
@@ -181,7 +202,7 @@ fn nothing_but_the_bundles_is_owned() {
         let ours = managers.iter().find(|m| m["manager"] == "isthmus-certificates").unwrap();
         ours["fieldsV1"].clone()
     };
-    let bundle = json!({"f:clientConfig": {"f:caBundle": {}}});
+    let bundle = json!({"f:clientConfig": {"f:caBundle": {}, "f:service": {"f:path": {}}}});
     let webhook = |at: u32| format!("k:{{\"name\":\"replica-{at}.isthmus.dev\"}}");
     for path in CONFIGURATIONS {
         let expected = json!({"f:webhooks": {webhook(0): bundle, webhook(1): bundle}});

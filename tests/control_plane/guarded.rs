@@ -1,7 +1,10 @@
 //! A cluster that isthmus guards.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::MutexGuard;
+
+use serde_json::Value as Json;
 
 use super::plane::{Output, Plane, exclusive};
 use crate::support::process::{Server, command};
@@ -9,6 +12,9 @@ use crate::support::{TempDir, data, wait_for};
 
 /// The custom resources.
 pub(crate) const CRDS: &str = include_str!("crds.yaml");
+
+/// The secret path by which isthmus knows the API server.
+const PATH: &str = "5ec2e7000000000000000000000000af";
 
 /// A control plane for one test alone, with isthmus before it.
 pub(crate) struct Guarded {
@@ -56,30 +62,56 @@ impl Guarded {
         let certs = TempDir::new();
         let directory = certs.path().to_str().unwrap().to_owned();
         isthmus(&["certs", "--certs-dir", &directory]);
+        certs.write("path", PATH);
         let kubeconfig = grant(plane, &[]);
-        let watched = ["--kubeconfig", kubeconfig.to_str().unwrap(), "--certs-dir", &directory];
-        let isthmus = Server::launch_with(&[&watched, args].concat());
-        isthmus.wait_ready();
+        let isthmus = watching(&kubeconfig, &certs, args);
         Self { isthmus, plane, kubeconfig, certs, _turn: turn }
     }
 
     /// Has the API server ask isthmus, and waits until it does.
     pub(crate) fn register(&self, failure_policy: &str) {
+        self.register_at(self.isthmus.webhook, failure_policy);
+    }
+
+    /// The same, where isthmus is asked at another address.
+    pub(crate) fn register_at(&self, address: SocketAddr, failure_policy: &str) {
         let webhooks = isthmus(&[
             "webhooks",
             "--failure-policy",
             failure_policy,
             "--url",
-            &format!("https://{}", self.isthmus.webhook),
+            &format!("https://{address}"),
             "--ca",
             self.certs.path().join("ca.pem").to_str().unwrap(),
+            "--path-file",
+            self.certs.path().join("path").to_str().unwrap(),
         ]);
         self.kubectl(&["apply", "-f", "-"], &webhooks).ok();
         wait_asked(self.plane);
     }
 
+    /// What isthmus answers to a review of the API server's.
+    #[track_caller]
+    pub(crate) fn asks(&self, review: &Json) -> Json {
+        self.isthmus.review(&format!("/validate/{PATH}"), review)
+    }
+
     pub(crate) fn kubectl(&self, args: &[&str], stdin: &str) -> Output {
         self.plane.kubectl(args, stdin)
+    }
+
+    /// One more isthmus that guards the cluster, with the same certificate.
+    pub(crate) fn replica(&self) -> Server {
+        watching(&self.kubeconfig, &self.certs, &[])
+    }
+
+    /// A kubeconfig of isthmus that leads to the cluster by another address.
+    pub(crate) fn kubeconfig_by(&self, address: SocketAddr) -> PathBuf {
+        let text = std::fs::read_to_string(&self.kubeconfig).unwrap();
+        let path = self.certs.path().join("by-another-address.kubeconfig");
+        let text = text.replace(&self.plane.api().to_string(), &address.to_string());
+        std::fs::write(&path, text).unwrap();
+        path
     }
 
     /// What another command of isthmus prints in a directory, with the rights that the server has.
@@ -103,6 +135,18 @@ impl Guarded {
         self.isthmus.wait_metric("isthmus_watched_objects", objects.into());
         self.isthmus.wait_metric("isthmus_held_writes", 0.0);
     }
+}
+
+/// An isthmus that watches the cluster, known to the API server by this directory's certificate and
+/// path.
+fn watching(kubeconfig: &Path, certs: &TempDir, args: &[&str]) -> Server {
+    let (directory, path) = (certs.path(), certs.path().join("path"));
+    let [kubeconfig, directory, path] =
+        [kubeconfig, directory, &path].map(|path| path.to_str().unwrap());
+    let watched = ["--kubeconfig", kubeconfig, "--certs-dir", directory, "--tls-path-file", path];
+    let isthmus = Server::launch_with(&[&watched, args].concat());
+    isthmus.wait_ready();
+    isthmus
 }
 
 /// An IstioMulticluster.

@@ -226,22 +226,28 @@ fn of_two_that_race_one_is_stored() {
 fn what_was_admitted_counts_before_its_event() {
     let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", "1h"]);
     let peer = |name: &str| crate::support::peer(name, "https://istio.a.example.com/metadata/");
+    let is_allowed = |review: &Json| cluster.asks(review)["allowed"].as_bool().unwrap();
+    // Anybody may ask, but what is not known to be of the API server is not remembered.
+    assert!(cluster.isthmus.allows(&peer("a")) && cluster.isthmus.allows(&peer("b")));
+    assert_eq!(cluster.isthmus.metric("isthmus_held_writes"), Some(0.0));
     // Asked about, but never stored.
-    assert!(cluster.isthmus.allows(&peer("a")));
-    let answer = cluster.isthmus.review("/validate", &peer("b"));
+    assert!(is_allowed(&peer("a")));
+    let answer = cluster.asks(&peer("b"));
     let message = answer["status"]["message"].as_str().unwrap();
     assert!(message.contains("member \"a\" (IstioMulticluster a, just admitted)"), "{message}");
-    assert!(cluster.isthmus.allows(&peer("a")), "it does not clash with itself");
+    assert!(is_allowed(&peer("a")), "it does not clash with itself");
+    assert!(!cluster.isthmus.allows(&peer("b")), "it counts for whoever asks");
     drop(cluster);
 
     let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", "100ms"]);
-    assert!(cluster.isthmus.allows(&peer("a")));
-    wait_for("the deadline", || cluster.isthmus.allows(&peer("b")).then_some(()));
+    let is_allowed = |review: &Json| cluster.asks(review)["allowed"].as_bool().unwrap();
+    assert!(is_allowed(&peer("a")));
+    wait_for("the deadline", || is_allowed(&peer("b")).then_some(()));
     // A dry run is not held.
     cluster.isthmus.wait_metric("isthmus_held_writes", 0.0);
     let mut dry_run = peer("c");
     dry_run["request"]["dryRun"] = true.into();
-    assert!(cluster.isthmus.allows(&dry_run));
+    assert!(is_allowed(&dry_run));
     assert_eq!(cluster.isthmus.metric("isthmus_held_writes"), Some(0.0));
 }
 

@@ -13,11 +13,14 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value as Json;
 
 use crate::support::client::Client;
+use crate::support::pem;
 
 /// How long the control plane may take to start on a slow machine.
 const START: Duration = Duration::from_mins(5);
 /// The token of an administrator.
 pub(crate) const ADMIN: &str = "tests-administrator";
+/// The authority of the certificate by which it is known to webhooks.
+const CALLERS: &str = "callers.crt";
 /// How often a program is started anew that ends by itself: somebody may have its port.
 const STARTS: usize = 20;
 /// Ends a program when the handle of this script is closed, which also happens when the test
@@ -64,9 +67,10 @@ pub(crate) fn exclusive() -> (&'static Plane, MutexGuard<'static, ()>) {
 
 impl Plane {
     fn start() -> Self {
-        let parent = Path::new(env!("CARGO_TARGET_TMPDIR")).join("control-plane");
+        let directory = directory();
+        let parent = directory.parent().unwrap();
         // Logs are kept until the next run; another run may be under way beside this one.
-        for earlier in fs::read_dir(&parent).into_iter().flatten().map(Result::unwrap) {
+        for earlier in fs::read_dir(parent).into_iter().flatten().map(Result::unwrap) {
             let pid = earlier.file_name().to_str().and_then(|name| name.parse().ok());
             let is_running =
                 |pid| Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid).is_ok());
@@ -74,11 +78,11 @@ impl Plane {
                 let _ = fs::remove_dir_all(earlier.path());
             }
         }
-        let directory = parent.join(std::process::id().to_string());
         fs::create_dir_all(&directory).unwrap();
         let key = KeyPair::generate().unwrap();
         fs::write(directory.join("sa.key"), key.serialize_pem()).unwrap();
         fs::write(directory.join("sa.pub"), public_pem(&key)).unwrap();
+        show_to_webhooks(&directory);
         let token = format!("{ADMIN},admin,admin,\"system:masters\"\n");
         fs::write(directory.join("tokens.csv"), token).unwrap();
         let host = own_address();
@@ -134,6 +138,7 @@ impl Plane {
             &format!("--token-auth-file={}", file("tokens.csv")),
             "--authorization-mode=RBAC",
             "--service-cluster-ip-range=10.0.0.0/24",
+            &format!("--admission-control-config-file={}", file("admission.yaml")),
         ];
         self.kubeconfig("admin", ADMIN);
         self.run("kube-apiserver", &self.api_server, &args, || {
@@ -142,6 +147,26 @@ impl Plane {
             let there = ["get", "namespace", "kube-system", "--request-timeout=5s"];
             (ready.stdout == "ok" && self.kubectl(&there, "").succeeded).then_some(())
         });
+    }
+
+    /// Keeps a copy of what etcd holds now, which takes the place of an earlier one.
+    pub(crate) fn back_up(&self) {
+        self.stop_etcd();
+        let _ = fs::remove_dir_all(self.directory.join("backup"));
+        copy(&self.directory.join("etcd"), &self.directory.join("backup"));
+        self.start_etcd();
+    }
+
+    /// Has etcd hold again what was kept, while `stopped` is done; so an administrator would, by
+    /// ending the API servers first.
+    pub(crate) fn restore(&self, stopped: impl FnOnce()) {
+        self.stop_api_server();
+        self.stop_etcd();
+        fs::remove_dir_all(self.directory.join("etcd")).unwrap();
+        copy(&self.directory.join("backup"), &self.directory.join("etcd"));
+        stopped();
+        self.start_etcd();
+        self.start_api_server();
     }
 
     /// Ends etcd, until it is started again.
@@ -323,6 +348,57 @@ pub(crate) fn binary(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// Where all of this run is.
+fn directory() -> PathBuf {
+    let parent = Path::new(env!("CARGO_TARGET_TMPDIR")).join("control-plane");
+    parent.join(std::process::id().to_string())
+}
+
+/// The authority of the certificate that the API server shows to validating webhooks.
+pub(crate) fn callers() -> PathBuf {
+    directory().join(CALLERS)
+}
+
+/// Has the API server show a certificate to validating webhooks, but not to mutating ones, as
+/// Deckhouse does; whoever asks for none is shown none.
+fn show_to_webhooks(directory: &Path) {
+    let pair = pem::valid();
+    let authority = ::pem::encode(&::pem::Pem::new("CERTIFICATE", pair.authority.as_ref()));
+    let file = |name: &str| directory.join(name).display().to_string();
+    let kubeconfig = format!(
+        "apiVersion: v1\nkind: Config\nusers:\n- name: '*'\n  user: {{client-certificate: {}, client-key: {}}}\n",
+        file("webhooks.crt"),
+        file("webhooks.key")
+    );
+    let admission = format!(
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n- name: ValidatingAdmissionWebhook\n  configuration:\n    apiVersion: apiserver.config.k8s.io/v1\n    kind: WebhookAdmissionConfiguration\n    kubeConfigFile: {}\n",
+        file("webhooks.kubeconfig")
+    );
+    for (name, text) in [
+        (CALLERS, authority),
+        ("webhooks.crt", pair.chain),
+        ("webhooks.key", pair.key),
+        ("webhooks.kubeconfig", kubeconfig),
+        ("admission.yaml", admission),
+    ] {
+        fs::write(directory.join(name), text).unwrap();
+    }
+}
+
+/// Copies a directory with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
 }
 
 /// A loopback address of this process alone, where nobody takes the ports that it has chosen: of

@@ -29,12 +29,19 @@ const MERGE: &str = "Content-Type: application/merge-patch+json";
 pub(crate) struct Replicas {
     pub(crate) servers: Vec<Server>,
     pub(crate) plane: &'static Plane,
+    /// What each of them is told.
+    args: Vec<String>,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Replicas {
     /// Starts so many at once, that nobody asks yet.
     pub(crate) fn unregistered(count: usize, args: &[&str]) -> Self {
+        Self::looking(count, "100ms", args)
+    }
+
+    /// The same, where they look as often as this.
+    pub(crate) fn looking(count: usize, poll: &str, args: &[&str]) -> Self {
         let (plane, turn) = exclusive();
         clear(plane, CRDS);
         let kubeconfig = grant(plane, &["--tls-secret", "isthmus/isthmus-tls"]);
@@ -42,16 +49,32 @@ impl Replicas {
             "--kubeconfig",
             kubeconfig.to_str().unwrap(),
             "--tls-secret=isthmus/isthmus-tls",
-            "--tls-names=localhost,127.0.0.1",
-            "--tls-poll=100ms",
+            "--tls-names=localhost,isthmus.isthmus.svc",
+            &format!("--tls-poll={poll}"),
         ];
+        // Where the API server finds all of them, by their ports.
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"namespace": "isthmus", "name": "isthmus"},
+            "spec": {"type": "ExternalName", "externalName": "localhost"},
+        });
+        plane.kubectl(&["delete", "--ignore-not-found", "-n=isthmus", "service/isthmus"], "").ok();
+        plane.kubectl(&["create", "-f", "-"], &service.to_string()).ok();
         let args = &[&common, args].concat();
+        let told = args.iter().map(|arg| (*arg).to_owned()).collect();
         let servers = thread::scope(|scope| {
             let start = |_| scope.spawn(|| Server::launch_with(args));
             let starts: Vec<_> = (0..count).map(start).collect();
             starts.into_iter().map(|start| start.join().unwrap()).collect()
         });
-        Self { servers, plane, _turn: turn }
+        Self { servers, plane, args: told, _turn: turn }
+    }
+
+    /// Starts one more, in an environment of which this is part.
+    pub(crate) fn join(&mut self, environment: &[(&str, &str)]) {
+        let serve = ["serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"];
+        let args: Vec<_> = serve.into_iter().chain(self.args.iter().map(String::as_str)).collect();
+        self.servers.push(Server::run_within(environment, &args));
     }
 
     /// Starts so many, and waits until all of them are asked.
@@ -72,13 +95,14 @@ impl Replicas {
 
     /// What has the API server ask the first of them.
     pub(crate) fn configurations(&self, count: usize) -> [Json; 2] {
-        let kinds = [("Validating", "validate"), ("Mutating", "mutate")];
-        kinds.map(|(kind, path)| {
+        ["Validating", "Mutating"].map(|kind| {
             let webhooks = self.servers.iter().enumerate().take(count).map(|(at, server)| {
                 json!({
                     "name": format!("replica-{at}.isthmus.dev"),
                     "admissionReviewVersions": ["v1"],
-                    "clientConfig": {"url": format!("https://{}/{path}", server.webhook)},
+                    "clientConfig": {"service": {
+                        "namespace": "isthmus", "name": "isthmus", "port": server.webhook.port(),
+                    }},
                     "failurePolicy": "Fail",
                     "sideEffects": "NoneOnDryRun",
                     "timeoutSeconds": 30,
@@ -112,6 +136,13 @@ impl Replicas {
     /// A connection of an administrator to the API server.
     pub(crate) fn api(&self) -> Api {
         Api(Client::connect(self.plane.api()))
+    }
+
+    /// The same, as far as there is an API server.
+    pub(crate) fn try_api(&self) -> std::io::Result<Api> {
+        let stream = std::net::TcpStream::connect(self.plane.api())?;
+        drop(stream);
+        Client::by(self.plane.api(), &rustls::version::TLS13, b"http/1.1").map(Api)
     }
 
     /// Writes, through the API server and all replicas, until it is done; counts how often.
@@ -165,6 +196,25 @@ impl Api {
         self.send("POST", path, JSON, &member)
     }
 
+    /// Creates what is admitted, as a dry run; what is told where it is not.
+    pub(crate) fn try_good(&mut self) -> Result<(), String> {
+        let member = json!({
+            "apiVersion": "deckhouse.io/v1alpha1", "kind": "IstioMulticluster",
+            "metadata": {"name": "call"}, "spec": {"metadataEndpoint": GOOD},
+        });
+        let body = member.to_string();
+        let head = format!(
+            "POST /apis/deckhouse.io/v1alpha1/istiomulticlusters?dryRun=All HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN}\r\n{JSON}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = self.0.write(head.as_bytes()).and_then(|()| self.0.answer());
+        match answer {
+            Ok(answer) if answer.status == 201 => Ok(()),
+            Ok(answer) => Err(answer.text()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
     pub(crate) fn get(&mut self, path: &str) -> Json {
         let answer = self.send("GET", path, JSON, &Json::Null);
         serde_json::from_slice(&answer.body).unwrap()
@@ -173,6 +223,18 @@ impl Api {
     #[track_caller]
     pub(crate) fn delete(&mut self, path: &str) {
         assert_eq!(self.send("DELETE", path, JSON, &Json::Null).status, 200);
+    }
+
+    /// Deletes the Secret, and makes it anew with nothing in it, as who installs isthmus does.
+    #[track_caller]
+    pub(crate) fn recreate(&mut self) {
+        self.delete(SECRET);
+        let empty = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"namespace": "isthmus", "name": "isthmus-tls"},
+        });
+        let secrets = "/api/v1/namespaces/isthmus/secrets";
+        assert_eq!(self.send("POST", secrets, JSON, &empty).status, 201);
     }
 
     /// Changes an object by a merge patch.
@@ -194,6 +256,24 @@ impl Api {
         let webhooks = configurations.iter().filter_map(|found| found["webhooks"].as_array());
         let bundle = |webhook: &Json| webhook["clientConfig"]["caBundle"].as_str().map(decode);
         webhooks.flatten().map(|webhook| bundle(webhook).unwrap_or_default()).collect()
+    }
+
+    /// The secret paths that are called, by webhook; nothing where none is.
+    pub(crate) fn called(&mut self) -> Vec<Option<String>> {
+        let configurations = CONFIGURATIONS.map(|path| self.get(path));
+        let webhooks = configurations.iter().filter_map(|found| found["webhooks"].as_array());
+        let called = |webhook: &Json| {
+            let path = webhook["clientConfig"]["service"]["path"].as_str()?;
+            path.rsplit_once('/').map(|(_, secret)| secret.to_owned())
+        };
+        webhooks.flatten().map(called).collect()
+    }
+
+    /// The one secret path that every webhook has, and the Secret.
+    pub(crate) fn path(&mut self) -> Option<String> {
+        let path = String::from_utf8(self.secret("path")?).unwrap();
+        let called = self.called();
+        called.iter().all(|called| called.as_ref() == Some(&path)).then_some(path)
     }
 
     /// Writes the same into every `caBundle`.

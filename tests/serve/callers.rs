@@ -63,6 +63,19 @@ fn of_those_only_the_named_ones_are_if_names_are_given() {
 }
 
 #[test]
+fn others_are_answered_where_a_certificate_is_optional() {
+    let caller = pem::valid();
+    let authorities = TempDir::with("ca.crt", &authority(&caller));
+    let args = ["--tls-client-optional", "--tls-client-names=kube-apiserver"];
+    let server = start(&authorities, &args);
+    for version in [&TLS12, &TLS13] {
+        assert!(serves(&server, version, &caller));
+        assert!(!serves(&server, version, &pem::valid()), "a bad one is worse than none");
+        assert!(is_served(Client::by(server.webhook, version, b"http/1.1")));
+    }
+}
+
+#[test]
 fn another_authority_counts_from_when_it_is_written() {
     let (first, second) = (pem::valid(), pem::valid());
     let authorities = TempDir::with("ca.crt", &authority(&first));

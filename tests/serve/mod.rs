@@ -6,6 +6,8 @@ mod hostile;
 mod inventory;
 mod lifecycle;
 mod observed;
+mod paths;
 mod protocol;
 mod recorded;
+mod sinks;
 mod slow;

@@ -31,6 +31,11 @@ impl Server {
         server
     }
 
+    /// The same, which looks at its certificates' files only when it has a reason to.
+    pub(crate) fn start_slow(inventory: &Path, args: &[&str]) -> Self {
+        Self::start(inventory, &[&["--tls-poll=1h"], args].concat())
+    }
+
     /// Starts one with this inventory, and waits until it listens.
     pub(crate) fn launch(inventory: &Path, args: &[&str]) -> Self {
         Self::launch_with(&[&["--inventory", inventory.to_str().unwrap()], args].concat())
@@ -42,18 +47,39 @@ impl Server {
         Self::run(&[&serve, args].concat())
     }
 
+    /// Starts one with this inventory that logs into this, and waits until it is ready.
+    pub(crate) fn logging_into(stderr: Stdio, inventory: &Path, args: &[&str]) -> Self {
+        let inventory = inventory.to_str().unwrap();
+        let serve =
+            ["serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--inventory", inventory];
+        let server = Self::run_as(&[], stderr, &[&serve, args].concat());
+        server.wait_ready();
+        server
+    }
+
     /// Starts the program by these arguments alone, and waits until it listens.
     pub(crate) fn run(args: &[&str]) -> Self {
+        Self::run_as(&[], Stdio::piped(), args)
+    }
+
+    /// The same, in an environment of which this is part.
+    pub(crate) fn run_within(environment: &[(&str, &str)], args: &[&str]) -> Self {
+        Self::run_as(environment, Stdio::piped(), args)
+    }
+
+    fn run_as(environment: &[(&str, &str)], stderr: Stdio, args: &[&str]) -> Self {
         // A directory of its own, so that no certificates of the project are found.
         let directory = TempDir::new();
         let mut child = command(directory.path())
             .env("ISTHMUS_INVENTORY_POLL", "5ms")
             .env("ISTHMUS_TLS_POLL", "5ms")
+            .envs(environment.iter().copied())
             .args(args)
+            .stderr(stderr)
             .spawn()
             .unwrap();
         let stdout = collect(child.stdout.take().unwrap());
-        let stderr = collect(child.stderr.take().unwrap());
+        let stderr = child.stderr.take().map(collect).unwrap_or_default();
         let address = |name: &str, scheme: &str| {
             wait_for("the addresses", || {
                 let printed = stdout.lock().unwrap();

@@ -92,6 +92,23 @@ capabilities:
 {{- end }}
 {{- end }}
 
+{{- /* The path of tls.pathSecret behind that of the webhook, as far as Helm sees a cluster. */}}
+{{- define "isthmus.secretPath" -}}
+{{- with .Values.tls.pathSecret }}
+{{- with lookup "v1" "Secret" $.Release.Namespace . }}
+{{- $path := get (.data | default dict) "path" | b64dec | trim | splitList "\n" | first | trim }}
+{{- if not (regexMatch "^[0-9a-f]{32}$" $path) }}
+{{- fail (printf "tls.pathSecret: key path of Secret %s does not begin with 32 lower-case hexadecimal digits, as `openssl rand -hex 16` prints them" $.Values.tls.pathSecret) }}
+{{- end }}
+{{- printf "/%s" $path }}
+{{- else }}
+{{- if lookup "v1" "Namespace" "" "kube-system" }}
+{{- fail (printf "tls.pathSecret: there is no Secret %s; create it: kubectl --namespace %s create secret generic %s --from-literal=path=$(openssl rand -hex 16)" . $.Release.Namespace .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- /* What the values demand of each other. */}}
 {{- define "isthmus.check" -}}
 {{- if regexMatch "^(d8|kube)-" .Release.Namespace }}
@@ -99,6 +116,9 @@ capabilities:
 {{- end }}
 {{- if not (regexMatch "^[a-z]" (include "isthmus.fullname" .)) }}
 {{- fail (printf "release %s: the name of a Service begins with a letter; give another with --set fullnameOverride=isthmus" .Release.Name) }}
+{{- end }}
+{{- if and (eq .Values.tls.mode "self") .Values.tls.pathSecret }}
+{{- fail "tls.pathSecret is not for tls.mode self, in which isthmus makes the path itself: leave it empty" }}
 {{- end }}
 {{- if eq .Values.tls.mode "provided" }}
 {{- if not .Values.tls.provided.secretName }}

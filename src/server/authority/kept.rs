@@ -1,4 +1,4 @@
-//! What the Secret holds: authorities, the keys of those that sign, and the certificate.
+//! What the Secret holds: authorities, the keys of those that sign, the certificate, and the paths.
 //!
 //! It is read leniently: whatever of it is bad is as if it were absent, so that a Secret that was
 //! spoilt in part is gone on from.
@@ -20,6 +20,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
 use crate::server::issue;
+use crate::server::paths::SecretPath;
 use crate::server::tls::{self, Loaded};
 use crate::server::validity::Validity;
 
@@ -35,6 +36,8 @@ const NEXT: &str = "next-ca.key";
 const CERTIFICATE: [&str; 2] = ["tls.crt", "tls.key"];
 /// The last certificates of authorities that do not sign any more.
 const OLD: &str = "old.crt";
+/// The path that is to be called, and the one before it.
+const PATHS: [&str; 2] = ["path", "last-path"];
 
 /// The data of a Secret or a ConfigMap.
 pub(super) type Data = BTreeMap<String, ByteString>;
@@ -52,6 +55,10 @@ pub(super) struct Kept {
     pub(super) leaf: Option<Leaf>,
     /// The last certificates of authorities that do not sign any more.
     pub(super) old: Vec<Authority>,
+    /// The path that callers are to call.
+    pub(super) path: Option<SecretPath>,
+    /// The one before it.
+    pub(super) last_path: Option<SecretPath>,
 }
 
 /// A certificate that is or was trusted, without its key.
@@ -86,12 +93,16 @@ impl Kept {
     pub(super) fn read(data: &Data) -> Self {
         let value = |key: &str| data.get(key).map_or(&[][..], |value| &value.0);
         let [certificate, key] = CERTIFICATE.map(value);
+        let [path, last_path] =
+            PATHS.map(|key| SecretPath::parse(std::str::from_utf8(value(key)).ok()?.trim()));
         Self {
             authorities: Authority::all(value(AUTHORITIES)),
             signer: Key::read(value(SIGNER)),
             next: Key::read(value(NEXT)),
             leaf: Leaf::read(certificate, key),
             old: Authority::all(value(OLD)),
+            path,
+            last_path,
         }
     }
 
@@ -99,6 +110,7 @@ impl Kept {
     pub(super) fn write(&self, data: &mut Data) {
         let key = |key: &Option<Key>| key.as_ref().map(|key| key.0.serialize_pem().into_bytes());
         let leaf = self.leaf.as_ref();
+        let path = |path: Option<SecretPath>| path.map(|path| path.reveal().into_bytes());
         let old = (!self.old.is_empty()).then(|| bundle(&self.old).into_bytes());
         for (name, value) in [
             (AUTHORITIES, Some(bundle(&self.authorities).into_bytes())),
@@ -107,6 +119,8 @@ impl Kept {
             (CERTIFICATE[0], leaf.map(|leaf| leaf.certificate.clone())),
             (CERTIFICATE[1], leaf.map(|leaf| leaf.key.clone())),
             (OLD, old),
+            (PATHS[0], path(self.path)),
+            (PATHS[1], path(self.last_path)),
         ] {
             match value {
                 Some(value) => drop(data.insert(name.to_owned(), ByteString(value))),

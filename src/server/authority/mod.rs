@@ -1,5 +1,6 @@
 //! The authority that isthmus is to itself: it makes its certificate, keeps it in a Secret of the
-//! cluster that all replicas share, and tells the API server whom to trust.
+//! cluster that all replicas share, and tells the API server whom to trust. So it does with the
+//! secret path that the API server calls.
 //!
 //! Each look reads the webhook configurations, then the Secret, and takes the next `step`, if
 //! there is one, by a write that succeeds only if nobody else has written since. An authority is
@@ -18,33 +19,37 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use axum::http::Response;
+use axum::http::header::DATE;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, ObjectMeta, PostParams};
+use kube::api::{Api, PostParams};
+use kube::client::ClientBuilder;
 use kube::{Client, Config as Cluster};
 use tokio::time::{sleep, timeout};
+use tower::util::MapResponseLayer;
 
 pub use standing::Standing;
 pub use step::Terms;
 
+use super::paths::{self, Paths, REST, SecretPath};
 use super::tls::Certificate;
-use super::validity::now;
 use crate::watch::reason;
 use kept::{Authority, Kept};
-use published::{Configurations, Published};
+use published::{Configurations, Published, Told};
 use step::{Sight, Step};
 
 /// How long an answer of the API server may take.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long to wait after the first failure.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
+/// How long to wait at most after a failure, so that what was put off by it is not put off for long.
+const LAST_RETRY: Duration = Duration::from_secs(1);
+/// How many paths are honoured at once; more than any course of steps has.
+const MOST_PATHS: usize = 8;
 /// How many steps may follow each other at once; more than any course of them has.
 const STEPS: u32 = 16;
 /// What is told while another replica may put back what the Secret has lost.
 const LOST: &str = "the Secret has lost its certificate; other replicas may put it back";
-/// The type of the Secret, as cert-manager and others make it.
-const SECRET_TYPE: &str = "kubernetes.io/tls";
-/// The label that tells who keeps an object.
-const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The status of what the API server does not allow.
 const FORBIDDEN: u16 = 403;
 /// The status of what is not there.
@@ -86,6 +91,7 @@ pub(super) struct Keeper {
     poll: Duration,
     certificate: Arc<Certificate>,
     standing: Arc<Standing>,
+    paths: Arc<Paths>,
     /// What is shown, with the authorities that it is trusted by.
     held: Option<Kept>,
     /// The next authority, and since when all callers were told to trust it.
@@ -94,6 +100,10 @@ pub(super) struct Keeper {
     missed: Option<Instant>,
     /// The authorities that the Secret knows no use of, and since when.
     unneeded: Option<(Vec<Authority>, Instant)>,
+    /// The path that the Secret holds, and since when.
+    path: Option<(SecretPath, Instant)>,
+    /// The path that all callers were told to call, and since when.
+    path_published: Option<(SecretPath, Instant)>,
 }
 
 /// Why a look came to nothing.
@@ -106,9 +116,13 @@ enum Trouble {
 }
 
 impl Keeper {
-    pub(super) fn new(config: Config, certificate: Arc<Certificate>) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        config: Config,
+        certificate: Arc<Certificate>,
+        paths: Arc<Paths>,
+    ) -> anyhow::Result<Self> {
         let Config { cluster, secret, webhooks, terms, poll } = config;
-        let client = Client::try_from(cluster).context("cannot reach the cluster")?;
+        let client = client(cluster, Arc::clone(&certificate))?;
         Ok(Self {
             secrets: Api::namespaced(client.clone(), &secret.namespace),
             configurations: Configurations::new(&client, webhooks.clone()),
@@ -118,10 +132,13 @@ impl Keeper {
             poll,
             certificate,
             standing: Arc::default(),
+            paths,
             held: None,
             next_published: None,
             missed: None,
             unneeded: None,
+            path: None,
+            path_published: None,
         })
     }
 
@@ -130,7 +147,7 @@ impl Keeper {
     }
 
     /// Looks again and again, for ever. `failed` is called for each look that comes to nothing.
-    pub(super) async fn run(mut self, failed: impl Fn()) {
+    pub(super) async fn run(&mut self, failed: impl Fn()) {
         let mut retry = None;
         loop {
             let wait = match self.look().await {
@@ -150,10 +167,15 @@ impl Keeper {
                         tracing::debug!(why, "the certificate still cannot be kept");
                     }
                     let wait = retry.map_or(FIRST_RETRY, |last: Duration| last * 2);
-                    *retry.insert(wait.min(self.poll))
+                    *retry.insert(wait.min(self.poll).min(LAST_RETRY))
                 }
             };
-            sleep(wait).await;
+            // Whoever calls what is not known here may have heard of it before.
+            let asked = async {
+                sleep(REST.min(wait)).await;
+                self.paths.wanted().await;
+            };
+            let _ = timeout(wait, asked).await;
         }
     }
 
@@ -166,11 +188,12 @@ impl Keeper {
             let secret = answer(self.secrets.get_opt(&self.secret.name)).await?;
             let data = secret.as_ref().and_then(|secret| secret.data.as_ref());
             let kept = data.map(Kept::read).unwrap_or_default();
+            self.honour(&kept);
             let (mut published, mut trouble) = match read {
                 Ok(published) => (Some(published), None),
                 Err(trouble) => (None, Some(trouble)),
             };
-            let now = now();
+            let now = self.certificate.now();
             self.time(&kept, published.as_ref(), now);
             let told = published.as_ref().map(Published::authorities).unwrap_or_default();
             let sight = self.sight(&told, now);
@@ -182,7 +205,14 @@ impl Keeper {
                 return Err(Trouble::Other(LOST.to_owned()));
             }
             if let Some(published) = &mut published {
-                match self.configurations.publish(published, &kept.authorities).await {
+                let has_spread =
+                    self.path.is_some_and(|(_, since)| since.elapsed() >= self.poll * 2);
+                let told = Told {
+                    authorities: &kept.authorities,
+                    path: kept.path,
+                    until_known: kept.last_path.filter(|_| !has_spread),
+                };
+                match self.configurations.publish(published, &told).await {
                     Ok(()) => {}
                     Err(conflict) if conflict.is(CONFLICT) => continue,
                     Err(other) => trouble = Some(other),
@@ -202,6 +232,15 @@ impl Keeper {
         let told = next.filter(|next| published.is_some_and(|published| published.holds(next)));
         self.next_published =
             told.map(|next| timed(self.next_published.take(), next, Instant::now()));
+        self.path = kept.path.map(|path| timed(self.path.take(), path, Instant::now()));
+        // What was told stays told while it cannot be read.
+        let is_called = |path: &SecretPath| match (published, self.path_published) {
+            (Some(published), _) => published.calls(*path),
+            (None, told) => told.is_some_and(|(told, _)| told == *path),
+        };
+        let called = kept.path.filter(is_called);
+        self.path_published =
+            called.map(|path| timed(self.path_published.take(), path, Instant::now()));
         let unneeded: Vec<_> = kept.unneeded(now).into_iter().cloned().collect();
         self.unneeded = Some(timed(self.unneeded.take(), unneeded, Instant::now()));
         let is_missed = self.held.is_none()
@@ -223,7 +262,28 @@ impl Keeper {
                 .unneeded
                 .as_ref()
                 .is_some_and(|(_, since)| since.elapsed() >= self.terms.settle.max(self.poll * 3)),
+            path_published_for: self.path_published.map(|(_, since)| since.elapsed()),
+            path_is_suspect: self.paths.is_suspect(),
         }
+    }
+
+    /// Honours the path that the Secret holds, and those before it while they may still be called.
+    fn honour(&self, kept: &Kept) {
+        let Some(path) = kept.path else { return };
+        let has_settled = self.path_published.is_some_and(|(published, since)| {
+            published == path && since.elapsed() >= self.terms.settle
+        });
+        let mut honoured = vec![path];
+        if !has_settled {
+            let others = kept.last_path.into_iter().chain(self.paths.honoured());
+            others.for_each(|other| {
+                if !honoured.contains(&other) {
+                    honoured.push(other);
+                }
+            });
+        }
+        honoured.truncate(MOST_PATHS);
+        self.paths.honour(honoured);
     }
 
     /// Writes the state after a step, unless another replica was first.
@@ -237,36 +297,22 @@ impl Keeper {
         let kept = step
             .apply(kept, sight, &self.terms)
             .map_err(|error| Trouble::Other(format!("no certificate can be made: {error}")))?;
-        let is_new = secret.is_none();
-        let mut secret = secret.unwrap_or_else(|| self.empty());
+        let Some(mut secret) = secret else { return Err(Trouble::Other(self.secret.missing())) };
         kept.write(secret.data.get_or_insert_default());
         let params = PostParams::default();
-        let written = if is_new {
-            answer(self.secrets.create(&params, &secret)).await
-        } else {
-            answer(self.secrets.replace(&self.secret.name, &params, &secret)).await
-        };
-        match written {
-            Ok(_) => tracing::info!(secret = %self.secret, "{}", step.told()),
-            // It has changed, exists already, or exists no more.
-            Err(late) if late.is(CONFLICT) || (!is_new && late.is(NOT_FOUND)) => {}
+        let written = self.secrets.replace(&self.secret.name, &params, &secret);
+        match answer(written).await {
+            Ok(_) => {
+                tracing::info!(secret = %self.secret, "{}", step.told());
+                if step == Step::ChangePath {
+                    self.paths.trust();
+                }
+            }
+            // It has changed, or exists no more.
+            Err(late) if late.is(CONFLICT) || late.is(NOT_FOUND) => {}
             Err(other) => return Err(other),
         }
         Ok(())
-    }
-
-    fn empty(&self) -> Secret {
-        let labels = [("app.kubernetes.io/name", "isthmus"), (MANAGED_BY, "isthmus")];
-        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        Secret {
-            metadata: ObjectMeta {
-                name: Some(self.secret.name.clone()),
-                labels: Some(labels.into()),
-                ..ObjectMeta::default()
-            },
-            type_: Some(SECRET_TYPE.to_owned()),
-            ..Secret::default()
-        }
     }
 
     /// Shows callers the certificate, unless they trust another one only.
@@ -296,6 +342,10 @@ impl Keeper {
         let mut state = self.standing.state();
         state.until = held.authorities.iter().find(signs).map(|signer| signer.validity.until);
         if published.is_some() {
+            // What callers do not trust fails, and shows them the path.
+            if let Some(path) = self.paths.first().filter(|_| !trusted(held)) {
+                self.paths.suspect(path);
+            }
             state.distrusted = (!trusted(held)).then(|| {
                 let name = &self.webhooks;
                 format!("the caBundle of webhook configuration {name} is not the certificate's")
@@ -304,7 +354,8 @@ impl Keeper {
     }
 
     fn explain(&self, trouble: &Trouble) -> String {
-        match trouble {
+        // The API server repeats what it refuses.
+        paths::hidden(&match trouble {
             Trouble::Answered(status) if status.code == FORBIDDEN => {
                 let Self { secret, webhooks, .. } = self;
                 format!(
@@ -314,13 +365,23 @@ impl Keeper {
             }
             Trouble::Answered(status) => status.message.clone(),
             Trouble::Other(why) => why.clone(),
-        }
+        })
     }
 }
 
 impl Trouble {
     fn is(&self, code: u16) -> bool {
         matches!(self, Self::Answered(status) if status.code == code)
+    }
+}
+
+impl SecretName {
+    /// What is told where there is no such Secret, which isthmus has no right to create.
+    fn missing(&self) -> String {
+        let Self { namespace, name } = self;
+        format!(
+            "there is no Secret {self}; create it: kubectl --namespace {namespace} create secret generic {name}"
+        )
     }
 }
 
@@ -346,6 +407,18 @@ impl FromStr for SecretName {
             _ => Err(format!("{text:?} is not NAMESPACE/NAME, such as isthmus/isthmus-tls")),
         }
     }
+}
+
+/// Reaches the cluster, and takes the time of the API server from each of its answers.
+fn client(cluster: Cluster, certificate: Arc<Certificate>) -> anyhow::Result<Client> {
+    let builder = ClientBuilder::try_from(cluster).context("cannot reach the cluster")?;
+    let timed = MapResponseLayer::new(move |response: Response<_>| {
+        if let Some(date) = response.headers().get(DATE) {
+            certificate.clock().tell(date);
+        }
+        response
+    });
+    Ok(builder.with_layer(&timed).build())
 }
 
 /// What is now, with the time since when it has been so.

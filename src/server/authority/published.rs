@@ -1,7 +1,8 @@
-//! What callers are told to trust: the `caBundle` of every webhook of the configurations.
+//! What callers are told: whom to trust, the `caBundle` of every webhook of the configurations, and
+//! what to call, the secret path at the end of its `service.path` or `url`.
 //!
 //! It is set by a JSON patch that names the configuration's resourceVersion: that owns nothing but
-//! the bundles, and creates nothing. Server-side apply would come to own the webhooks' entries
+//! the bundles and paths, and creates nothing. Server-side apply would come to own the webhooks' entries
 //! too, and who installs the configurations could then not take one of its webhooks away.
 
 use base64::Engine;
@@ -14,10 +15,13 @@ use serde_json::{Value as Json, json};
 
 use super::Trouble;
 use super::kept::{Authority, Leaf, bundle};
+use crate::server::paths::SecretPath;
 
 /// The kinds of configuration.
 const KINDS: [&str; 2] = ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"];
-/// Who owns the bundles, as the API server keeps account of it.
+/// What is called where no path is stated, by kind.
+const PATHS: [&str; 2] = ["/validate", "/mutate"];
+/// Who owns the bundles and paths, as the API server keeps account of it.
 const FIELD_MANAGER: &str = "isthmus-certificates";
 
 /// The configurations of one name.
@@ -36,12 +40,32 @@ struct Configuration {
     api: Api<DynamicObject>,
     resource_version: String,
     bundles: Vec<Bundle>,
+    calls: Vec<Called>,
 }
 
 #[derive(Default)]
 struct Bundle {
     text: String,
     authorities: Vec<Authority>,
+}
+
+/// Where a webhook is called.
+struct Called {
+    /// The field that says so.
+    field: &'static str,
+    /// What it says, without a secret path.
+    base: String,
+    path: Option<SecretPath>,
+}
+
+/// What callers are to be told.
+pub(super) struct Told<'a> {
+    /// Whom to trust.
+    pub(super) authorities: &'a [Authority],
+    /// What to call.
+    pub(super) path: Option<SecretPath>,
+    /// What may be called until all who answer know the path.
+    pub(super) until_known: Option<SecretPath>,
 }
 
 impl Configurations {
@@ -71,22 +95,22 @@ impl Configurations {
         Ok(Published(found))
     }
 
-    /// Has callers trust these authorities and no other.
+    /// Has callers trust these authorities and no other, and call this path.
     pub(super) async fn publish(
         &self,
         published: &mut Published,
-        authorities: &[Authority],
+        told: &Told<'_>,
     ) -> Result<(), Trouble> {
-        let text = STANDARD.encode(bundle(authorities));
+        let text = STANDARD.encode(bundle(told.authorities));
         let params =
             PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         for configuration in &mut published.0 {
-            let Some(patch) = configuration.patch(&text)? else { continue };
+            let Some(patch) = configuration.patch(&text, told)? else { continue };
             let api = configuration.api.clone();
             let patched = super::answer(api.patch(&self.name, &params, &patch)).await?;
             *configuration = Configuration::of(configuration.kind, api, &patched);
             let (kind, name) = (configuration.kind, &self.name);
-            tracing::info!(kind, name, "the API server is told whom to trust");
+            tracing::info!(kind, name, "the API server is told whom to trust and what to call");
         }
         Ok(())
     }
@@ -119,6 +143,12 @@ impl Published {
         self.bundles().all(|bundle| bundle.authorities.is_empty())
     }
 
+    /// Whether every webhook's caller is told to call this path.
+    pub(super) fn calls(&self, path: SecretPath) -> bool {
+        let mut calls = self.0.iter().flat_map(|configuration| &configuration.calls);
+        calls.all(|called| called.path == Some(path))
+    }
+
     fn bundles(&self) -> impl Iterator<Item = &Bundle> {
         self.0.iter().flat_map(|configuration| &configuration.bundles)
     }
@@ -127,21 +157,34 @@ impl Published {
 impl Configuration {
     fn of(kind: &'static str, api: Api<DynamicObject>, object: &DynamicObject) -> Self {
         let webhooks = object.data["webhooks"].as_array();
+        let usual = PATHS[usize::from(kind == KINDS[1])];
+        let called = |webhook: &Json| Called::of(&webhook["clientConfig"], usual);
+        let calls = webhooks.into_iter().flatten().map(called).collect();
         let bundle = |webhook: &Json| Bundle::of(&webhook["clientConfig"]["caBundle"]);
         let bundles = webhooks.into_iter().flatten().map(bundle).collect();
         let resource_version = object.metadata.resource_version.clone().unwrap_or_default();
-        Self { kind, api, resource_version, bundles }
+        Self { kind, api, resource_version, bundles, calls }
     }
 
-    /// What puts this text into every bundle, if it is not there.
-    fn patch(&self, text: &str) -> Result<Option<Patch<()>>, Trouble> {
+    /// What puts this text into every bundle, and the path behind what is called, if they are not
+    /// there.
+    fn patch(&self, text: &str, told: &Told<'_>) -> Result<Option<Patch<()>>, Trouble> {
+        let change = |at: usize, field: &str, value: &str| {
+            let path = format!("/webhooks/{at}/clientConfig/{field}");
+            json!({"op": "add", "path": path, "value": value})
+        };
         let others = self.bundles.iter().enumerate().filter(|(_, bundle)| bundle.text != text);
-        let mut changes: Vec<_> = others
-            .map(|(at, _)| {
-                let path = format!("/webhooks/{at}/clientConfig/caBundle");
-                json!({"op": "add", "path": path, "value": text})
-            })
-            .collect();
+        let mut changes: Vec<_> = others.map(|(at, _)| change(at, "caBundle", text)).collect();
+        if let Some(path) = told.path {
+            let calls = self.calls.iter().enumerate();
+            let others = calls.filter(|(_, called)| {
+                called.path != Some(path)
+                    && (called.path.is_none() || called.path != told.until_known)
+            });
+            changes.extend(others.map(|(at, called)| {
+                change(at, called.field, &format!("{}/{}", called.base, path.reveal()))
+            }));
+        }
         if changes.is_empty() {
             return Ok(None);
         }
@@ -152,6 +195,25 @@ impl Configuration {
         let patch: JsonPatch = serde_json::from_value(changes.into())
             .map_err(|error| Trouble::Other(error.to_string()))?;
         Ok(Some(Patch::Json(patch)))
+    }
+}
+
+impl Called {
+    fn of(client: &Json, usual: &str) -> Self {
+        let (field, text) = match client["url"].as_str() {
+            Some(url) => ("url", url),
+            None => ("service/path", client["service"]["path"].as_str().unwrap_or_default()),
+        };
+        let secret =
+            text.rsplit_once('/').and_then(|(base, last)| Some((base, SecretPath::parse(last)?)));
+        let (base, path) = secret.map_or((text, None), |(base, path)| (base, Some(path)));
+        let base = base.trim_end_matches('/');
+        // What comes after the scheme and the host.
+        let stated = base
+            .split_once("://")
+            .map_or(base, |(_, rest)| rest.find('/').map_or("", |at| &rest[at..]));
+        let usual = if stated.is_empty() { usual } else { "" };
+        Self { field, base: format!("{base}{usual}"), path }
     }
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use rcgen::Error;
 
 use super::kept::{Authority, Kept, Leaf, Signer};
+use crate::server::paths::SecretPath;
 
-/// What certificates are to be like.
+/// What certificates and paths are to be like.
 #[derive(Clone, Debug)]
 pub struct Terms {
     /// The DNS names and IP addresses that the certificate is for, in lower case.
@@ -18,6 +19,8 @@ pub struct Terms {
     pub life: Duration,
     /// How long an authority is published before a certificate of it is shown.
     pub settle: Duration,
+    /// How long a path is called before the next one takes over.
+    pub path_life: Duration,
 }
 
 /// What is known besides the Secret.
@@ -36,6 +39,10 @@ pub(super) struct Sight<'a> {
     /// Whether every replica has had the time to say that it shows a certificate of an authority
     /// that the Secret knows no use of.
     pub(super) all_have_looked: bool,
+    /// For how long every caller was told to call the path; nothing if not all were.
+    pub(super) path_published_for: Option<Duration>,
+    /// Whether the path may have been shown to somebody.
+    pub(super) path_is_suspect: bool,
 }
 
 /// One change to the Secret.
@@ -55,6 +62,8 @@ pub(super) enum Step {
     Renew,
     /// Have callers no longer trust authorities that nothing is shown of.
     Forget,
+    /// Have callers call another path.
+    ChangePath,
 }
 
 /// The next step; nothing if all is as it should be, or time has to pass.
@@ -85,6 +94,9 @@ pub(super) fn next(kept: &Kept, sight: Sight<'_>, terms: &Terms) -> Option<Step>
             return Some(Step::Renew);
         }
     }
+    if terms.is_path_due(kept, sight) {
+        return Some(Step::ChangePath);
+    }
     (sight.all_have_looked && !kept.unneeded(now).is_empty()).then_some(Step::Forget)
 }
 
@@ -110,6 +122,8 @@ impl Step {
                     leaf: Some(signer.sign(terms.names.clone(), now, terms.life)?),
                     authorities: vec![signer.authority],
                     signer: Some(signer.key),
+                    path: kept.path.or(SecretPath::make()),
+                    last_path: kept.last_path,
                     ..Kept::default()
                 };
                 // Whoever shows a certificate of one of these has the time to vouch for it.
@@ -122,6 +136,8 @@ impl Step {
                     if !kept.is_usable(now) {
                         kept.leaf.clone_from(&held.leaf);
                     }
+                    kept.path = kept.path.or(held.path);
+                    kept.last_path = kept.last_path.or(held.last_path);
                 }
             }
             Self::Vouch => {
@@ -163,6 +179,11 @@ impl Step {
                 kept.authorities = needed.cloned().collect();
                 kept.old.retain(|certificate| certificate.validity.until >= now);
             }
+            Self::ChangePath => {
+                let path = SecretPath::make().ok_or(Error::RingUnspecified)?;
+                kept.last_path = kept.path.or(held.and_then(|held| held.path));
+                kept.path = Some(path);
+            }
         }
         Ok(kept)
     }
@@ -177,6 +198,7 @@ impl Step {
             Self::ChangeOver => "the next certificate authority signs from now on",
             Self::Renew => "a new certificate is made",
             Self::Forget => "a certificate authority of the past is trusted no more",
+            Self::ChangePath => "another path is made, to be called from now on",
         }
     }
 }
@@ -195,6 +217,16 @@ impl Terms {
         let life = i64::try_from(self.life.as_secs()).unwrap_or(i64::MAX);
         let validity = authority.validity;
         validity.is_due(now) || now > validity.until.saturating_sub(life)
+    }
+
+    /// Whether the path has been called for long enough, or may be known to others. One that was
+    /// shown to somebody is called until all callers know it: so a storm of failed calls changes no
+    /// more than one path at a time.
+    fn is_path_due(&self, kept: &Kept, sight: Sight<'_>) -> bool {
+        let has_lasted = |time| sight.path_published_for.is_some_and(|lasted| lasted >= time);
+        kept.path.is_none()
+            || has_lasted(self.path_life)
+            || (sight.path_is_suspect && has_lasted(self.settle))
     }
 
     fn are_met_by(&self, names: &[String]) -> bool {

@@ -1,13 +1,16 @@
 //! Lives of certificates, by a clock that the tests turn.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
+use axum::http::HeaderValue;
 use k8s_openapi::ByteString;
 use proptest::prelude::*;
 
 use super::kept::{Authority, Data, Kept};
 use super::step::{Sight, Step, Terms, is_to_be_shown, next};
 use super::timed;
+use crate::server::validity::Clock;
 
 const DAY: i64 = 24 * 3600;
 const START: i64 = 1_800_000_000;
@@ -19,6 +22,7 @@ fn terms() -> Terms {
         authority_life: Duration::from_hours(3650 * 24),
         life: Duration::from_hours(90 * 24),
         settle: Duration::from_mins(1),
+        path_life: Duration::from_hours(1),
     }
 }
 
@@ -30,6 +34,8 @@ fn sight(now: i64, held: Option<&Kept>) -> Sight<'_> {
         published_for: None,
         others_may_know: false,
         all_have_looked: true,
+        path_published_for: None,
+        path_is_suspect: false,
     }
 }
 
@@ -158,7 +164,7 @@ fn whatever_is_spoilt_callers_go_on_trusting_what_is_shown() {
     kept = settled(kept, None, now, &terms()).0;
     kept = Step::Prepare.apply(kept, sight(now, None), &terms()).unwrap();
     let (held, whole) = (kept.without_signers(), data(&kept));
-    assert_eq!(whole.len(), 5);
+    assert_eq!(whole.len(), 6);
     let other = data(&begun(START));
     for key in whole.keys() {
         for spoilt in [None, Some(&b"no PEM"[..]), Some(&[0xff]), Some(&other["ca.key"].0)] {
@@ -228,6 +234,45 @@ fn replicas_that_ask_for_other_names_are_all_served() {
     assert_eq!(kept.leaf.unwrap().names, ["new.isthmus.svc"], "what nobody asks for is dropped");
 }
 
+#[test]
+fn a_path_changes_when_it_is_old_or_suspect_and_all_know_it() {
+    let (kept, terms) = (begun(START), terms());
+    let path = kept.path.unwrap();
+    assert_eq!(kept.last_path, None);
+    let minute = Duration::from_mins(1);
+    for (published_for, suspect, expected) in [
+        (None, true, None),
+        (Some(minute / 2), true, None),
+        (Some(minute), true, Some(Step::ChangePath)),
+        (Some(59 * minute), false, None),
+        (Some(60 * minute), false, Some(Step::ChangePath)),
+    ] {
+        let sight = Sight {
+            path_published_for: published_for,
+            path_is_suspect: suspect,
+            ..sight(START, None)
+        };
+        assert_eq!(next(&kept, sight, &terms), expected, "{published_for:?}, {suspect}");
+    }
+    let changed = Step::ChangePath.apply(kept, sight(START, None), &terms).unwrap();
+    let read = Kept::read(&data(&changed));
+    assert!(read.last_path == Some(path) && read.path == changed.path && read.path != Some(path));
+}
+
+#[test]
+fn a_path_that_is_lost_is_put_back_or_followed() {
+    let held = begun(START).without_signers();
+    let (kept, _) = settled(Kept::default(), Some(&held), START, &terms());
+    assert!(kept.path == held.path, "with all else it is put back");
+    for spoilt in ["", "no path", "00112233445566778899AABBCCDDEEFF"] {
+        let mut data = data(&kept);
+        data.insert("path".to_owned(), ByteString(spoilt.as_bytes().to_vec()));
+        let (mended, steps) = settled(Kept::read(&data), Some(&held), START, &terms());
+        assert_eq!(steps, [Step::ChangePath]);
+        assert!(mended.last_path == held.path && mended.path.is_some());
+    }
+}
+
 /// What may happen to a few replicas that share a Secret.
 #[derive(Clone, Copy, Debug)]
 enum Event {
@@ -237,10 +282,14 @@ enum Event {
     Restart(usize),
     Delete,
     Spoil(&'static str),
+    /// The clock of one of them steps to so far from what it is.
+    Step(usize, i64),
 }
 
 const KEYS: [&str; 6] = ["ca.crt", "ca.key", "next-ca.key", "tls.crt", "tls.key", "old.crt"];
 const REPLICAS: usize = 3;
+/// How far clocks are off: days, more than the life of a certificate, and back to 1970.
+const STEPS: [i64; 6] = [0, 2 * DAY, -2 * DAY, 120 * DAY, -120 * DAY, -START];
 /// How many events there are to one look of all.
 const ROUND: usize = 4;
 
@@ -250,6 +299,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..REPLICAS).prop_map(Event::Restart),
         1 => Just(Event::Delete),
         4 => prop::sample::select(&KEYS[..]).prop_map(Event::Spoil),
+        1 => (0..REPLICAS, prop::sample::select(&STEPS[..]))
+            .prop_map(|(at, off)| Event::Step(at, off)),
     ]
 }
 
@@ -268,6 +319,9 @@ struct Replica {
     next: Option<(Authority, i64)>,
     unneeded: Option<(Vec<Authority>, i64)>,
     missed: Option<i64>,
+    clock: Arc<Clock>,
+    /// How far the clock on its wall is off.
+    off: i64,
 }
 
 impl World {
@@ -282,6 +336,7 @@ impl World {
                 }
             }
             Event::Delete => self.secret.clear(),
+            Event::Step(at, off) => self.replicas[at].off = off,
             Event::Spoil(key) => {
                 if let Some(value) = self.secret.get_mut(key) {
                     value.0 = b"spoilt".to_vec();
@@ -291,8 +346,13 @@ impl World {
     }
 
     fn look(&mut self, at: usize) {
-        let (now, round, terms) = (START + self.round, self.round, round_terms());
+        let (round, terms) = (self.round, round_terms());
         let replica = &mut self.replicas[at];
+        let (true_time, begun) = (at_second(START + round), Instant::now());
+        // The API server answers, as before every decision.
+        let date = HeaderValue::from_str(&httpdate::fmt_http_date(true_time)).unwrap();
+        replica.clock.tell(&date);
+        let now = replica.clock.at(at_second(START + round + replica.off), begun);
         for _ in 0..10 {
             let kept = Kept::read(&self.secret);
             let told = kept.next(now).map(|next| next.authority);
@@ -314,6 +374,8 @@ impl World {
                     .unneeded
                     .as_ref()
                     .is_some_and(|(_, from)| round - from > 3),
+                path_published_for: None,
+                path_is_suspect: false,
             };
             if let Some(step) = next(&kept, sight, &terms) {
                 let kept = step.apply(kept, sight, &terms).unwrap();
@@ -339,6 +401,10 @@ impl World {
         let mut held = self.replicas.iter().filter_map(|replica| replica.held.as_ref());
         held.all(|held| held.leaf.as_ref().unwrap().is_trusted(&self.published, START + self.round))
     }
+}
+
+fn at_second(second: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(second.try_into().unwrap())
 }
 
 fn round_terms() -> Terms {

@@ -1,0 +1,4 @@
+//! What happens to clusters once in a while, and takes minutes: `make faults` runs these.
+
+mod clocks;
+mod restore;
