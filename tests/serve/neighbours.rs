@@ -13,13 +13,13 @@ use rustls::version::TLS13;
 use crate::support::client::{Client, tcp_from};
 use crate::support::pem;
 use crate::support::process::Server;
-use crate::support::{TempDir, peer, wait_for};
+use crate::support::{Done, TempDir, peer, wait_for};
 
 /// How many strangers keep a connection, as many as there may be in all.
 const KEPT: u16 = 1024;
 /// How many connections one that floods has open at a time.
 const AT_A_TIME: usize = 256;
-/// How many are made for each call; on no machine more than twice as many.
+/// How many are made before each call, at least, and may be made beside it.
 const FOR_EACH: usize = 30;
 /// How many calls and probes have to be answered, all of them.
 const CALLS: usize = 100;
@@ -43,8 +43,8 @@ fn neighbour(n: u16) -> Ipv4Addr {
 #[derive(Default)]
 struct Flood {
     made: AtomicUsize,
-    /// How many calls are over.
-    calls: AtomicUsize,
+    /// How many may be made until more are asked for, so that no machine drowns in them.
+    wanted: AtomicUsize,
     done: AtomicBool,
 }
 
@@ -55,8 +55,7 @@ impl Flood {
             if self.done.load(Relaxed) {
                 return;
             }
-            let enough = 8 * AT_A_TIME + 2 * FOR_EACH * self.calls.load(Relaxed);
-            if self.made.load(Relaxed) > enough {
+            if self.made.load(Relaxed) >= self.wanted.load(Relaxed) {
                 thread::sleep(Duration::from_millis(1));
                 continue;
             }
@@ -70,14 +69,18 @@ impl Flood {
         }
     }
 
+    /// Waits for so many more, and lets some be made beside what comes then.
+    fn wait_for(&self, more: usize) {
+        let enough = self.made.load(Relaxed) + more;
+        self.wanted.fetch_max(enough + FOR_EACH, Relaxed);
+        wait_for("the flood", || (self.made.load(Relaxed) >= enough).then_some(()));
+    }
+
     /// How many calls are served while it goes on.
     fn served(&self, call: impl Fn() -> io::Result<u16>) -> usize {
         let served = (0..CALLS).filter(|_| {
-            let enough = self.made.load(Relaxed) + FOR_EACH;
-            wait_for("the flood", || (self.made.load(Relaxed) >= enough).then_some(()));
-            let status = call();
-            self.calls.fetch_add(1, Relaxed);
-            status.is_ok_and(|status| status == 200)
+            self.wait_for(FOR_EACH);
+            call().is_ok_and(|status| status == 200)
         });
         served.count()
     }
@@ -87,18 +90,17 @@ impl Flood {
 fn served(server: &Server, call: impl Fn() -> io::Result<u16> + Send) -> (usize, usize) {
     let flood = &Flood::default();
     thread::scope(|scope| {
+        let _done = Done(&flood.done);
         let ports = [server.webhook, server.admin, server.webhook, server.admin];
         for (address, neighbours) in ports.into_iter().zip([0..8, 8..16, 16..24, 24..32]) {
             scope.spawn(move || flood.run(address, neighbours));
         }
         // Both ports are full before the first call.
-        wait_for("the flood", || (flood.made.load(Relaxed) > 4 * AT_A_TIME).then_some(()));
+        flood.wait_for(4 * AT_A_TIME);
         let calls = scope.spawn(|| flood.served(call));
         let probe = || Client::plain_from(Ipv4Addr::LOCALHOST, server.admin)?.status(PROBE);
         let probes = flood.served(probe);
-        let calls = calls.join().unwrap();
-        flood.done.store(true, Relaxed);
-        (calls, probes)
+        (calls.join().unwrap(), probes)
     })
 }
 
