@@ -94,9 +94,12 @@ impl MetadataEndpoint {
         if written.is_empty() {
             return Err(Invalid::new("the metadata endpoint is empty", format!("write {EXAMPLE}")));
         }
-        if written.len() > LONGEST {
+        let too_long = || {
             let problem = format!("the metadata endpoint is longer than {LONGEST} characters");
-            return Err(Invalid::new(problem, format!("write {EXAMPLE}")));
+            Invalid::new(problem, format!("write {EXAMPLE}"))
+        };
+        if written.len() > LONGEST {
+            return Err(too_long());
         }
         let url = https_url(written)?;
         if let Some(part) = extra_part(&url) {
@@ -118,7 +121,9 @@ impl MetadataEndpoint {
             return Err(not_url(written, "its host has an empty label"));
         }
         let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
-        Ok(Self(format!("https://{host}{port}{}", canonical_path(url.path())).into()))
+        let canonical = format!("https://{host}{port}{}", canonical_path(url.path()));
+        // What a URL cannot hold as it is written grows.
+        if canonical.len() > LONGEST { Err(too_long()) } else { Ok(Self(canonical.into())) }
     }
 }
 
@@ -258,7 +263,9 @@ fn without_password(written: &str) -> String {
     let start = scheme.map_or(0, |scheme| scheme.len() + 3);
     let authority = written[start..].trim_start_matches(['/', '\\']);
     let start = written.len() - authority.len();
-    let is_url = scheme.is_some() && Url::parse(written).is_ok_and(|url| url.has_host());
+    // Only of the schemes of browsers a backslash is a slash.
+    let is_url =
+        scheme.is_some() && Url::parse(written).is_ok_and(|url| url.is_special() && url.has_host());
     let end = if is_url { authority.find(['/', '\\', '?', '#']) } else { None };
     match authority[..end.unwrap_or(authority.len())].rfind('@') {
         Some(at) => format!("{}...{}", &written[..start], &authority[at..]),
@@ -466,6 +473,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_long_in_canonical_form_is_refused_as_it_is_written() {
+        let written = format!("https://a.example/{}/metadata/", "\u{e4}".repeat(500));
+        let why = MetadataEndpoint::parse(&written).unwrap_err();
+        assert_eq!(why.problem, "the metadata endpoint is longer than 2048 characters");
+    }
+
+    #[test]
     fn tells_no_password_of_what_is_no_url() {
         for (text, told) in [
             ("https;//u:p@a.example/metadata/", r#""...@a.example/metadata/" is not an https URL"#),
@@ -473,6 +487,7 @@ mod tests {
                 "https://u:p/ss@a.example/metadata/",
                 r#""https://...@a.example/metadata/" is not a URL: invalid port number"#,
             ),
+            (r"g://u\\:p@a.example/", r#""g://...@a.example/" is not an https URL"#),
             ("\u{1}http://u:p@a.example/", r#""...@a.example/" is not an https URL"#),
         ] {
             let why = MetadataEndpoint::parse(text).unwrap_err();

@@ -164,7 +164,9 @@ impl Release {
             self.tell_available();
         }
         let printed = finished(child).ok();
-        wait_asked(self.plane);
+        if !self.by_service {
+            wait_asked(self.plane);
+        }
         printed
     }
 
