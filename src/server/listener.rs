@@ -55,13 +55,13 @@ impl Endpoint {
                 Ok((stream, peer)) => {
                     let (open, room) = self.connections.open(peer.ip());
                     self.note(room);
-                    self.count();
+                    let counted = self.tls.as_ref().map(|_| Counted::new(&self.app));
                     let endpoint = self.clone();
                     tokio::spawn(async move {
                         // Answers are small and wait for nothing.
                         let _ = stream.set_nodelay(true);
                         endpoint.serve(stream, &Arc::new(open)).await;
-                        endpoint.count();
+                        drop(counted);
                     });
                 }
                 Err(error) if is_of_the_client(&error) => {}
@@ -181,12 +181,21 @@ impl Endpoint {
             self.app.metrics.closed("evicted");
         }
     }
+}
 
-    fn count(&self) {
-        if self.tls.is_some() {
-            let open = i64::try_from(self.connections.len()).unwrap_or(i64::MAX);
-            self.app.metrics.connections.set(open);
-        }
+/// A connection that is counted as open until this is dropped.
+struct Counted(Arc<App>);
+
+impl Counted {
+    fn new(app: &Arc<App>) -> Self {
+        app.metrics.connections.inc();
+        Self(Arc::clone(app))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.connections.dec();
     }
 }
 

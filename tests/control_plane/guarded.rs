@@ -109,7 +109,10 @@ impl Guarded {
     pub(crate) fn kubeconfig_by(&self, address: SocketAddr) -> PathBuf {
         let text = std::fs::read_to_string(&self.kubeconfig).unwrap();
         let path = self.certs.path().join("by-another-address.kubeconfig");
-        let text = text.replace(&self.plane.api().to_string(), &address.to_string());
+        let api = self.plane.api();
+        // Its certificate is for its own address.
+        let by = format!("'https://{address}', tls-server-name: '{}'", api.ip());
+        let text = text.replace(&format!("'https://{api}'"), &by);
         std::fs::write(&path, text).unwrap();
         path
     }
