@@ -8,32 +8,15 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use isthmus::admission::{Hook, answer};
-use mesh::{Layout, mesh, peer, reading};
+use mesh::{Layout, mesh, newcomer, peer, reading, review};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 const SIZES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
 
-/// A review as the API server sends it, managed fields included.
-fn review(object: &Value) -> Vec<u8> {
-    let recorded =
-        include_str!("../tests/data/admission-reviews/003-create-istiomulticluster-cluster-a.json");
-    let mut review: Value = serde_json::from_str(recorded).expect("the recorded review is JSON");
-    let metadata = &mut review["request"]["object"]["metadata"];
-    metadata["name"] = object["metadata"]["name"].clone();
-    for (key, value) in object["metadata"]["annotations"].as_object().expect("annotations") {
-        metadata["annotations"][key] = value.clone();
-    }
-    review["request"]["name"] = object["metadata"]["name"].clone();
-    review["request"]["object"]["spec"] = object["spec"].clone();
-    serde_json::to_vec(&review).expect("JSON")
-}
-
 /// Reviews of one new member: one that joins, and one that is refused for its subnets.
 fn reviews(c: &mut Criterion) {
-    let mut joins = peer(300_000, Layout::Flat);
-    joins["metadata"]["annotations"]["isthmus.dev/pod-subnet-cidr"] = "192.168.0.0/24".into();
-    joins["metadata"]["annotations"]["isthmus.dev/service-subnet-cidr"] = "192.168.1.0/24".into();
+    let joins = newcomer();
     let mut clashes = joins.clone();
     clashes["metadata"]["annotations"]["isthmus.dev/pod-subnet-cidr"] =
         peer(5, Layout::Flat)["metadata"]["annotations"]["isthmus.dev/pod-subnet-cidr"].clone();

@@ -54,6 +54,30 @@ pub fn peer(n: usize, layout: Layout) -> Value {
     })
 }
 
+/// The IstioMulticluster of a member that may join any of these meshes.
+pub fn newcomer() -> Value {
+    let mut joins = peer(300_000, Layout::Flat);
+    joins["metadata"]["annotations"]["isthmus.dev/pod-subnet-cidr"] = "192.168.0.0/24".into();
+    joins["metadata"]["annotations"]["isthmus.dev/service-subnet-cidr"] = "192.168.1.0/24".into();
+    joins
+}
+
+/// A review as the API server sends it, managed fields included.
+pub fn review(object: &Value) -> Vec<u8> {
+    let recorded = include_str!(
+        "../../tests/data/admission-reviews/003-create-istiomulticluster-cluster-a.json"
+    );
+    let mut review: Value = serde_json::from_str(recorded).expect("the recorded review is JSON");
+    let metadata = &mut review["request"]["object"]["metadata"];
+    metadata["name"] = object["metadata"]["name"].clone();
+    for (key, value) in object["metadata"]["annotations"].as_object().expect("annotations") {
+        metadata["annotations"][key] = value.clone();
+    }
+    review["request"]["name"] = object["metadata"]["name"].clone();
+    review["request"]["object"]["spec"] = object["spec"].clone();
+    serde_json::to_vec(&review).expect("JSON")
+}
+
 /// The n-th /28 of 10.0.0.0/8.
 fn subnet(n: usize) -> String {
     let address = (10 << 24) + (u32::try_from(n).expect("a million subnets at most") << 4);

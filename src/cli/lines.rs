@@ -17,6 +17,9 @@ const MOST_QUEUED: usize = 4 << 20;
 const OF_A_LINE: usize = 64;
 /// How much is written by one call where so much waits, in bytes.
 const AT_ONCE: usize = 64 << 10;
+/// How long lines gather after a write: at most so often, and not for each line, the thread that
+/// writes is woken and the stream is called.
+const GATHERING: Duration = Duration::from_millis(5);
 /// How long the end of the process waits for what is queued.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -58,7 +61,8 @@ impl Lines {
 
     /// Writes a text for people; that nobody reads it is no reason to stop.
     pub(super) fn print(&self, text: &str) {
-        let _ = self.clone().write(text.as_bytes());
+        let mut lines = self;
+        let _ = lines.write(text.as_bytes());
     }
 
     /// Returns once all lines so far are written, or a stream that takes none was waited for long
@@ -80,7 +84,7 @@ impl Drop for ToTheLast {
     }
 }
 
-impl Write for Lines {
+impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let room = line.len() + OF_A_LINE;
         let queued = self.shared.queued.fetch_add(room, Ordering::Relaxed);
@@ -98,10 +102,10 @@ impl Write for Lines {
 }
 
 impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
+    type Writer = &'a Self;
 
-    fn make_writer(&'a self) -> Self {
-        self.clone()
+    fn make_writer(&'a self) -> &'a Self {
+        self
     }
 }
 
@@ -139,6 +143,9 @@ fn write_out(queue: &Receiver<Message>, mut stream: impl Write, shared: &Shared)
             tracing::warn!(lines = lost - told, "lines of the log were lost");
             told = lost;
         }
+        if next.is_none() && text.len() < AT_ONCE {
+            thread::sleep(GATHERING);
+        }
     }
 }
 
@@ -165,11 +172,12 @@ mod tests {
     fn a_stalled_stream_costs_lines_and_a_bounded_memory() {
         let (permit, permitted) = channel();
         let (sent, written) = channel();
-        let mut lines = Lines::to(Permitted(permitted, sent)).unwrap();
+        let lines = Lines::to(Permitted(permitted, sent)).unwrap();
+        let mut writer = &lines;
         let line = [b'x'; 1000];
         let fitting = MOST_QUEUED / (line.len() + OF_A_LINE);
         for _ in 0..3 * fitting {
-            lines.write_all(&line).unwrap();
+            writer.write_all(&line).unwrap();
         }
         assert_eq!(lines.lost().get(), 2 * fitting as u64);
         assert!(lines.shared.queued.load(Ordering::Relaxed) <= MOST_QUEUED);
@@ -198,9 +206,10 @@ mod tests {
             }
         }
 
-        let mut lines = Lines::to(Full).unwrap();
+        let lines = Lines::to(Full).unwrap();
+        let mut writer = &lines;
         for _ in 0..100 {
-            lines.write_all(b"a line\n").unwrap();
+            writer.write_all(b"a line\n").unwrap();
         }
         lines.finish();
         assert_eq!(lines.lost().get(), 100);

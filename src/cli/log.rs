@@ -5,6 +5,7 @@ use std::io::{IsTerminal, stderr};
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
+use super::json::Json;
 use super::lines::Lines;
 
 /// What log lines look like.
@@ -28,7 +29,7 @@ pub(super) fn init(format: Option<LogFormat>, filter: &str) -> anyhow::Result<Li
         LogFormat::Human => {
             log.with_ansi(terminal && colors_are_welcome()).with_target(false).init();
         }
-        LogFormat::Json => log.json().flatten_event(true).with_target(false).init(),
+        LogFormat::Json => log.event_format(Json).init(),
     }
     std::panic::set_hook(Box::new(|panic| {
         // Not the message, which may repeat what a Secret contains.

@@ -7,6 +7,7 @@ mod chart;
 mod check;
 mod cluster;
 mod failure_policy;
+mod json;
 mod lines;
 mod log;
 mod mesh;

@@ -1,10 +1,12 @@
 //! What all parts of the server share.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::authority;
+use super::backstage::Backstage;
 use super::caller::Verification;
 use super::metrics::Metrics;
 use super::room::{Room, Turns};
@@ -60,6 +62,8 @@ pub(super) struct App {
     pub(super) medium_reviews: Turns,
     /// Whose turn it is among the large ones.
     pub(super) large_reviews: Turns,
+    /// Where large reviews are made.
+    pub(super) backstage: Backstage,
     /// Who watches over the background tasks.
     pub(super) supervisor: Arc<Supervisor>,
     /// Which calls that are no reviews are logged.
@@ -76,11 +80,11 @@ impl App {
         certificate: Arc<Certificate>,
         authority: Option<Arc<authority::Standing>>,
         limits: Limits,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let supervisor = Arc::<Supervisor>::default();
         let mut metrics = Metrics::new(authority.is_some());
         metrics.add_tasks(&supervisor.ended);
-        Self {
+        Ok(Self {
             snapshot: Arc::new(Snapshot::new(Mesh::new(Arc::clone(&settings)))),
             settings,
             standing,
@@ -94,10 +98,11 @@ impl App {
             reviews: Room::new(limits.reviews),
             medium_reviews: Turns::new(MEDIUM_REVIEWS),
             large_reviews: Turns::new(LARGE_REVIEWS),
+            backstage: Backstage::new(LARGE_REVIEWS)?,
             supervisor,
             sample: Sample::default(),
             draining: AtomicBool::new(false),
-        }
+        })
     }
 
     /// Why a review cannot be answered now; empty if it can.

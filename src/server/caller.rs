@@ -4,14 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::{sleep, timeout};
 
 use super::app::App;
-use super::connections::Open;
 use super::paths::{Known, PathFile, Paths, REST, SecretPath};
 use super::review;
 use super::tls::TlsError;
@@ -99,21 +97,19 @@ impl Verification {
 /// to hear of, so its caller is asked to come again: of another answer the API server would refuse
 /// or admit the write at once.
 pub(super) async fn identify(
-    State(app): State<Arc<App>>,
-    mut request: Request,
-    next: Next,
+    app: &App,
+    request: Request,
+    is_certified: bool,
+    answer: impl AsyncFnOnce(Caller, Request) -> Response,
 ) -> Response {
-    let open = request.extensions().get::<Arc<Open>>();
-    let is_certified = open.is_some_and(|open| open.is_certified());
     let Some(caller) = app.verification.caller(request.uri().path(), is_certified) else {
         app.verification.paths.want();
-        return review::come_again(&app, request);
+        return review::come_again(app, request);
     };
-    request.extensions_mut().insert(caller);
     let paths = &app.verification.paths;
     let is_by_path = caller == Caller::Verified && !is_certified;
     let mut call = Call { paths, path: paths.first().filter(|_| is_by_path) };
-    let response = next.run(request).await;
+    let response = answer(caller, request).await;
     if response.status() == StatusCode::OK {
         call.path = None;
     }

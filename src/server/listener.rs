@@ -23,6 +23,7 @@ use tower::ServiceExt;
 use super::app::App;
 use super::callers::Secured;
 use super::connections::{Connections, Open, Phase, Room};
+use super::review;
 
 /// The largest head of a request, in bytes: several times an API server's, with a token in it. As
 /// much of each connection is buffered.
@@ -165,9 +166,12 @@ impl Endpoint {
         open: &Arc<Open>,
     ) -> Result<Response<Body>, Infallible> {
         open.enter(Phase::Body);
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Arc::clone(open));
-        let mut response = self.router.clone().oneshot(request).await?;
+        let hook = self.tls.as_ref().and_then(|_| review::called(&request));
+        let request = request.map(Body::new);
+        let mut response = match hook {
+            Some(hook) => review::call(&self.app, hook, request, Some(&**open)).await,
+            None => self.router.clone().oneshot(request).await?,
+        };
         if self.app.is_draining() {
             // Clients would keep calling a process that is about to end.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -4,6 +4,7 @@ mod admin;
 mod app;
 mod audit;
 pub mod authority;
+mod backstage;
 mod body;
 mod caller;
 mod callers;
@@ -181,7 +182,7 @@ impl Server {
             Arc::clone(&config.certificate),
             keeper.as_ref().map(Keeper::standing),
             config.limits,
-        );
+        )?;
         app.metrics.add_lost_log_lines(config.lost_log_lines);
         let app = Arc::new(app);
         let secured = Arc::new(Secured::new(Arc::clone(&config.certificate), config.callers)?);

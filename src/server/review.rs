@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use tokio::task::spawn_blocking;
@@ -39,21 +38,39 @@ const OUTDATED: Duration = Duration::from_mins(1);
 /// The longest text of a request that a log line repeats, in characters.
 const LONGEST_LOGGED: usize = 256;
 
-/// The paths of the webhook.
-pub(super) fn router(app: Arc<App>) -> Router {
-    let route = |hook| {
-        post(move |State(app): State<Arc<App>>, request: Request| async move {
-            respond(&app, hook, request).await
-        })
+/// Which webhook a request calls, if it calls one.
+pub(super) fn called<B>(request: &axum::http::Request<B>) -> Option<Hook> {
+    let path = request.uri().path().strip_prefix('/')?;
+    let (name, secret) = path.split_once('/').map_or((path, None), |(name, s)| (name, Some(s)));
+    let hook = match name {
+        "validate" => Hook::Validate,
+        "mutate" => Hook::Mutate,
+        _ => return None,
     };
+    (request.method() == Method::POST && secret != Some("")).then_some(hook)
+}
+
+/// Answers a call of a webhook.
+pub(super) async fn call(
+    app: &Arc<App>,
+    hook: Hook,
+    request: Request,
+    open: Option<&Open>,
+) -> Response {
+    let is_certified = open.is_some_and(|open| open.is_certified());
+    let answer = async |caller, request| respond(app, hook, caller, request, open).await;
+    identify(app, request, is_certified, answer).await
+}
+
+/// Answers what is no call of a webhook. Calls do not come by a router and its boxes.
+pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/validate", route(Hook::Validate))
-        .route("/validate/{*secret}", route(Hook::Validate))
-        .route("/mutate", route(Hook::Mutate))
-        .route("/mutate/{*secret}", route(Hook::Mutate))
+        .route("/validate", post(not_allowed))
+        .route("/validate/{*secret}", post(not_allowed))
+        .route("/mutate", post(not_allowed))
+        .route("/mutate/{*secret}", post(not_allowed))
         // Of a webhook whose path was taken away.
         .route("/", post(async |State(app): State<Arc<App>>, request| come_again(&app, request)))
-        .route_layer(from_fn_with_state(Arc::clone(&app), identify))
         .method_not_allowed_fallback(not_allowed)
         .fallback(not_found)
         .with_state(app)
@@ -80,10 +97,14 @@ pub(super) enum Refusal {
     Panic,
 }
 
-async fn respond(app: &Arc<App>, hook: Hook, mut request: Request) -> Response {
-    let open = request.extensions_mut().remove::<Arc<Open>>();
-    let caller = request.extensions_mut().remove().unwrap_or(Caller::Stranger);
-    match review(app, hook, caller, request, open.as_deref()).await {
+async fn respond(
+    app: &Arc<App>,
+    hook: Hook,
+    caller: Caller,
+    request: Request,
+    open: Option<&Open>,
+) -> Response {
+    match review(app, hook, caller, request, open).await {
         Ok(body) => {
             if caller == Caller::Verified && open.is_some_and(|open| open.proven() == Room::Made) {
                 app.metrics.closed("evicted");
@@ -165,11 +186,12 @@ async fn decide(
     let late = || Refusal::Shed("time");
     let turn = turns.next(case.caller, case.working).await.ok_or_else(late)?;
     let shared = Arc::clone(app);
-    let answered = spawn_blocking(move || {
+    let work = move || {
         let answered = answer(&shared, &case);
         drop((case, turn, place, under_way));
         answered
-    });
+    };
+    let answered = if length <= MEDIUM { spawn_blocking(work) } else { app.backstage.run(work) };
     let answered = timeout_at(deadline.into(), answered).await.map_err(|_| late())?;
     answered.unwrap_or(Err(Refusal::Panic))
 }
@@ -358,13 +380,20 @@ mod tests {
             body_memory: 2 * body::LARGEST,
             client_timeout: DEFAULT_TIMEOUT,
         };
-        let app = App::new(settings, standing, None, verification, certificate, None, limits);
+        let app =
+            App::new(settings, standing, None, verification, certificate, None, limits).unwrap();
         let app = Arc::new(app);
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.max_blocking_threads(1).enable_time().build().unwrap();
         let (end, busy) = std::sync::mpsc::channel::<()>();
         runtime.block_on(async {
-            // The one thread for such work is taken: what is over all the same was made here.
+            // The threads for such work are taken: what is over all the same was made here.
+            let (end_backstage, busy_backstage) = std::sync::mpsc::channel::<()>();
+            let busy_backstage = Arc::new(std::sync::Mutex::new(busy_backstage));
+            for _ in 0..2 {
+                let busy = Arc::clone(&busy_backstage);
+                app.backstage.run(move || busy.lock().unwrap().recv());
+            }
             let busy = spawn_blocking(move || busy.recv());
             for (length, is_apart) in
                 [(SMALL, false), (SMALL + 1, true), (MEDIUM + 1, true), (body::LARGEST, true)]
@@ -377,7 +406,7 @@ mod tests {
                     () = std::future::ready(()) => assert!(is_apart, "{length} bytes"),
                 }
             }
-            drop(end);
+            drop((end, end_backstage));
             let _ = busy.await;
         });
     }

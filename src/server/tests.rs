@@ -14,11 +14,11 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tower::ServiceExt;
 
 use super::authority::Terms;
 use super::supervise::TOO_MANY;
 use super::*;
+use crate::admission::Hook;
 
 /// How long anything is waited for.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -213,7 +213,7 @@ async fn a_verdict_that_rests_on_old_knowledge_says_so() {
             "object": object(host), "oldObject": object("old"),
         }});
         let request = Request::post("/validate").body(Body::from(review.to_string())).unwrap();
-        let answer = review::router(Arc::clone(&app)).oneshot(request).await.unwrap();
+        let answer = review::call(&app, Hook::Validate, request, None).await;
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         serde_json::from_slice::<Json>(&body).unwrap()["response"]["warnings"].to_string()
     };

@@ -150,6 +150,25 @@ fn told(answer: &Answer) -> (u16, Option<String>) {
 }
 
 #[test]
+fn large_reviews_give_way_to_all_else() {
+    let empty = TempDir::new();
+    let server = Server::start(empty.path(), &[]);
+    let small = review();
+    let large = format!("{}{small}", " ".repeat(1 << 20));
+    let give_way = || {
+        let niceness = server.niceness();
+        niceness.iter().filter(|nice| *nice > niceness.iter().min().unwrap()).count()
+    };
+    assert_eq!(server.client().post("/validate", &small).status, 200);
+    assert_eq!(give_way(), 0);
+    // Threads that have nothing to do may have ended again.
+    wait_for("a thread that gives way", || {
+        assert_eq!(server.client().post("/validate", &large).status, 200);
+        (give_way() > 0).then_some(())
+    });
+}
+
+#[test]
 fn work_beyond_the_limit_is_put_off() {
     let empty = TempDir::new();
     let server = Server::start(empty.path(), &["--max-reviews", "1"]);

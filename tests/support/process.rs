@@ -184,6 +184,16 @@ impl Server {
         self.logged().lines().map(|line| serde_json::from_str(line).expect(line)).collect()
     }
 
+    /// How much each of its threads gives way to others, as of nice(1).
+    pub(crate) fn niceness(&self) -> Vec<i32> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let stats =
+            tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+        // The name in parentheses may contain anything; after it come state and numbers.
+        let of = |stat: String| stat.rsplit_once(") ")?.1.split(' ').nth(16)?.parse().ok();
+        stats.map(|stat| of(stat).unwrap()).collect()
+    }
+
     /// Its memory, in KiB.
     pub(crate) fn resident(&self) -> u64 {
         self.status("VmRSS:")
