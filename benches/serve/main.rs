@@ -3,6 +3,12 @@
 //!
 //! The load alternates between the servers, so what else the machine does weighs on all of them.
 #![allow(clippy::expect_used, clippy::print_stdout, missing_docs)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "counts of calls are small"
+)]
 
 mod load;
 #[allow(dead_code, unreachable_pub, reason = "each benchmark uses a part of it")]
@@ -115,7 +121,7 @@ async fn cost(servers: &mut [Measured]) {
         for server in &mut *servers {
             let before = server.process.cpu();
             server.load.run(&call, CALLS).await;
-            let spent = server.process.cpu() - before;
+            let spent = server.process.cpu().saturating_sub(before);
             if round > 0 {
                 server.cpu.push(spent.as_secs_f64() * 1e6 / (CONNECTIONS * CALLS) as f64);
             }

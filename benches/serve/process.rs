@@ -23,6 +23,7 @@ impl Process {
             }
         }
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        #[allow(clippy::zombie_processes, reason = "it is waited for when this is dropped")]
         let mut child = command.spawn().expect("the server starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let mut address = None;
