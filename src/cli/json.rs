@@ -103,7 +103,12 @@ impl Write for Escaped<'_, '_> {
         let mut rest = text;
         while let Some(at) = rest.bytes().position(is_special) {
             self.0.write_str(&rest[..at])?;
-            write!(self.0, "\\u{:04x}", rest.as_bytes()[at])?;
+            match rest.as_bytes()[at] {
+                b'"' => self.0.write_str("\\\"")?,
+                b'\\' => self.0.write_str("\\\\")?,
+                b'\n' => self.0.write_str("\\n")?,
+                byte => write!(self.0, "\\u{byte:04x}")?,
+            }
             rest = &rest[at + 1..];
         }
         self.0.write_str(rest)
