@@ -18,6 +18,8 @@ use isthmus::rule::RULES;
 use isthmus::settings::Settings;
 use serde_json::{Value, json};
 
+pub(crate) use crate::complexity::review;
+
 #[test]
 fn every_case_reads_as_written() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
@@ -158,26 +160,6 @@ pub(crate) fn call(mesh: &Mesh, hook: Hook, old: Option<&Value>, new: &Value) ->
     let answer: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(answer["response"]["uid"], review["request"]["uid"]);
     answer
-}
-
-pub(crate) fn review(old: Option<&Value>, new: &Value) -> Value {
-    let api_version = new["apiVersion"].as_str().unwrap();
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "bd0b5bcb-0aba-446b-9bd8-8715ecd57a88",
-            "kind": {"group": group, "version": version, "kind": new["kind"]},
-            "name": new["metadata"]["name"],
-            "namespace": new["metadata"]["namespace"],
-            "operation": if old.is_some() { "UPDATE" } else { "CREATE" },
-            "userInfo": {"username": "admin"},
-            "object": new,
-            "oldObject": old,
-            "dryRun": false,
-        }
-    })
 }
 
 /// The object as kubectl names it: `istiomulticluster.deckhouse.io/cluster-b`.

@@ -14,7 +14,8 @@ use isthmus::mesh::Mesh;
 use isthmus::review::review as judge;
 use serde_json::Value;
 
-use parts::{Kind, PARTS, Part, Works, cpu, review};
+pub(crate) use parts::review;
+use parts::{Kind, PARTS, Part, Works, cpu};
 
 /// The size of the shortest object, in bytes; the others are twice and four times as long.
 const SHORTEST: usize = 8 << 10;
@@ -74,7 +75,7 @@ fn dearer(part: &Part, kind: Kind) -> Option<String> {
 fn whenever_the_time_is_up_the_answer_is_whole_or_a_denial() {
     let part = PARTS.iter().find(|part| part.name == "keys with a descriptor").unwrap();
     let object = (part.make)(300, Kind::Sound);
-    let body = review(None, &object);
+    let body = review(None, &object).to_string().into_bytes();
     let mesh = Mesh::new(Arc::default());
     let whole = answer(&mesh, Hook::Validate, &body).unwrap();
     let mut late = 0;

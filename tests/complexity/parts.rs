@@ -582,7 +582,7 @@ fn labelled(object: Value, key: &str, text: &str) -> Value {
 }
 
 /// A review of an object that is written for the first time, or again.
-pub fn review(old: Option<&Value>, new: &Value) -> Vec<u8> {
+pub fn review(old: Option<&Value>, new: &Value) -> Value {
     let api_version = new["apiVersion"].as_str().unwrap();
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     json!({
@@ -597,10 +597,9 @@ pub fn review(old: Option<&Value>, new: &Value) -> Vec<u8> {
             "userInfo": {"username": "admin"},
             "object": new,
             "oldObject": old,
+            "dryRun": false,
         }
     })
-    .to_string()
-    .into_bytes()
 }
 
 /// What is done with an object: it is written, and written again, and a mesh begins with it.
@@ -613,8 +612,9 @@ pub struct Works {
 impl Works {
     pub fn of(part: &Part, n: usize, kind: Kind) -> Self {
         let object = (part.make)(n, kind);
-        let create = review(None, &object);
-        let update = review(Some(&object), &annotated(object.clone(), "example.com/x", "y"));
+        let create = review(None, &object).to_string().into_bytes();
+        let updated = annotated(object.clone(), "example.com/x", "y");
+        let update = review(Some(&object), &updated).to_string().into_bytes();
         Self { create, update, object: object.to_string() }
     }
 
