@@ -11,7 +11,7 @@ use super::node::{Key, Node, Span, Value};
 use super::object::Object;
 use super::yaml;
 use super::{Document, Label, Select, local};
-use crate::mesh::{About, MemberName, ObjectRef, Position, Reading};
+use crate::mesh::{About, Basis, Configuration, MemberName, ObjectRef, Position, Reading};
 use crate::settings::Settings;
 use crate::value::Invalid;
 
@@ -32,6 +32,7 @@ pub(super) const DECKHOUSE_SECRET: Document = Document {
     keys: &[],
     says: "the local member: its cluster domain and subnets, as Deckhouse keeps them",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::Deckhouse);
         read_carrier(object, &local(settings), &[DECKHOUSE_KEY], reading);
         allow_unsafe(object, reading, &local(settings));
     },
@@ -48,6 +49,7 @@ pub(super) const KUBEADM_CONFIG: Document = Document {
     keys: &[],
     says: "the local member: its cluster domain and subnets, as kubeadm keeps them",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::Kubeadm);
         read_carrier(object, &local(settings), &[KUBEADM_KEY], reading);
     },
     canonical: None,
@@ -76,6 +78,7 @@ pub(super) const BARE_DECKHOUSE: Document = Document {
     keys: &[],
     says: "the local member, as the file given to dhctl says it",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::File);
         read_object(object, &local(settings), Dialect::Deckhouse, reading);
     },
     canonical: None,
@@ -91,6 +94,7 @@ pub(super) const BARE_KUBEADM: Document = Document {
     keys: &[],
     says: "the local member, as the file given to kubeadm says it",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::File);
         read_object(object, &local(settings), Dialect::Kubeadm, reading);
     },
     canonical: None,
@@ -104,11 +108,7 @@ pub(super) fn kept_in(document: &Document) -> Option<(ObjectRef, String)> {
     ];
     let (_, carrier, key) = kept.into_iter().find(|(bare, ..)| bare.name == document.name)?;
     let Select::Namespaced(namespace, name) = carrier.select else { return None };
-    let object = ObjectRef {
-        kind: carrier.kind.into(),
-        namespace: Some(namespace.into()),
-        name: name.into(),
-    };
+    let object = ObjectRef::new(carrier.kind, Some(namespace), name);
     Some((object, format!("data[{key}]")))
 }
 

@@ -6,7 +6,7 @@ use super::carried;
 use super::fields::{Fields, common_annotations};
 use super::object::Object;
 use super::{Document, Select};
-use crate::mesh::{Fact, MemberName, Position, Reading, Role};
+use crate::mesh::{Basis, Configuration, Fact, MemberName, Position, Reading, Role};
 use crate::settings::Settings;
 use crate::value::{ClusterDomain, Subnet};
 
@@ -48,8 +48,11 @@ impl Dialect {
     }
 }
 
-fn read(object: &Object<'_>, _: &Settings, reading: &mut Reading) {
+fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     let member = MemberName::clone(&reading.object.name);
+    if *member == *settings.local_member {
+        reading.basis = Basis::Own(Configuration::Resource);
+    }
     read_object(object, &member, Dialect::Deckhouse, reading);
     common_annotations(object, reading, &member);
 }

@@ -189,6 +189,7 @@ pub fn of(object: &Object<'_>, settings: &Settings) -> Option<&'static Document>
 pub fn read(object: &Object<'_>, settings: &Settings) -> Reading {
     let mut reading = Reading::new(object.reference());
     reading.version = object.metadata.resource_version.parse().ok();
+    reading.uid = object.metadata.uid.as_ref().into();
     if let Some(document) = of(object, settings) {
         (document.read)(object, settings, &mut reading);
     }

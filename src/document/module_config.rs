@@ -4,7 +4,7 @@ use super::carried::unreadable;
 use super::fields::{Fields, allow_unsafe, common_annotations};
 use super::object::Object;
 use super::{Document, Select, local};
-use crate::mesh::{About, Fact, Position, Reading, Role};
+use crate::mesh::{About, Basis, Configuration, Fact, Position, Reading, Role};
 use crate::settings::Settings;
 use crate::value::{Invalid, PublicDomainTemplate};
 
@@ -97,6 +97,7 @@ fn read(
     spec: impl FnOnce(&mut Fields<'_, '_>),
 ) {
     let member = local(settings);
+    reading.basis = Basis::Own(Configuration::ModuleConfig);
     match object.field("spec") {
         Ok(node) => {
             let root = node
