@@ -14,6 +14,7 @@
 //! The core decides. It does no I/O, reads no clock, and has no async and no logging:
 //!
 //! - [`value`]: subnets, domains, endpoints; parsed once, valid for ever.
+//! - [`syntax`]: texts into trees that know their places.
 //! - [`mesh`]: members, the claims about them, and the indexes that find who clashes with whom.
 //! - [`document`]: one file for each kind of object that says something; `DOCUMENTS`.
 //! - [`rule`]: one file for each rule; `RULES`.
@@ -41,6 +42,7 @@ pub mod report;
 pub mod review;
 pub mod rule;
 pub mod settings;
+pub mod syntax;
 pub mod value;
 pub mod wire;
 

@@ -21,9 +21,10 @@ pub use config::{as_kubectl, as_pod};
 pub use follow::Watching;
 pub use once::{Unread, read};
 
-use crate::document::{self, DOCUMENTS, Document, Label, Object, Select};
+use crate::document::{self, DOCUMENTS, Document, Label, Select};
 use crate::mesh::Reading;
 use crate::settings::Settings;
+use crate::syntax::Object;
 
 /// How long an answer may take, and a list to bring its next page.
 const ANSWER: Duration = Duration::from_secs(15);
