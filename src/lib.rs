@@ -29,7 +29,7 @@
 //! - [`snapshot`]: the mesh as it stands, shared.
 //! - [`inventory`]: a directory of files into what its objects say.
 //! - [`watch`]: the cluster's own objects into what they say.
-//! - [`standing`]: which of these have been read, and how old that is.
+//! - [`sources`]: which of these have been read, and how old that is.
 //! - [`server`]: HTTPS, probes, metrics, certificates, limits.
 //! - [`cli`]: the commands.
 
@@ -55,6 +55,6 @@ pub mod server;
 #[cfg(feature = "serve")]
 pub mod snapshot;
 #[cfg(feature = "serve")]
-pub mod standing;
+pub mod sources;
 #[cfg(feature = "serve")]
 pub mod watch;

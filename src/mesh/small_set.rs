@@ -5,12 +5,12 @@ use std::ops::Bound;
 
 /// A set of at least one element. Most subnets and endpoints belong to one member, and a tree for
 /// one would be ten times its size.
-pub(super) enum Few<T> {
+pub(super) enum SmallSet<T> {
     One(T),
     Many(BTreeSet<T>),
 }
 
-impl<T: Ord + Clone> Few<T> {
+impl<T: Ord + Clone> SmallSet<T> {
     pub(super) fn insert(&mut self, element: T) {
         match self {
             Self::Many(all) => {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// The state of all sources of a mesh.
-pub struct Standing {
+pub struct Sources {
     sources: Mutex<BTreeMap<String, Source>>,
     complete: watch::Sender<bool>,
 }
@@ -24,7 +24,7 @@ struct Source {
     lost: bool,
 }
 
-impl Standing {
+impl Sources {
     /// Sources of which nothing was read yet.
     pub fn new(sources: impl IntoIterator<Item = String>) -> Self {
         let unread = |name| {
@@ -160,20 +160,20 @@ mod tests {
     #[test]
     fn what_is_older_than_that_is_named() {
         let minute = Duration::from_mins(1);
-        let standing = Standing::new(["a", "b", "files"].map(str::to_owned));
+        let sources = Sources::new(["a", "b", "files"].map(str::to_owned));
         for name in ["a", "b"] {
-            standing.live(name);
+            sources.live(name);
         }
-        standing.looked_at("files", None, true);
-        assert_eq!(standing.stale(minute), None);
-        standing.lose("a", "it is gone", Duration::ZERO);
-        assert_eq!(standing.stale(minute), None, "it has not been lost for long");
-        standing.live("a");
-        standing.lose("a", "it is gone", 3 * minute);
-        let (what, age) = standing.stale(minute).unwrap();
+        sources.looked_at("files", None, true);
+        assert_eq!(sources.stale(minute), None);
+        sources.lose("a", "it is gone", Duration::ZERO);
+        assert_eq!(sources.stale(minute), None, "it has not been lost for long");
+        sources.live("a");
+        sources.lose("a", "it is gone", 3 * minute);
+        let (what, age) = sources.stale(minute).unwrap();
         assert!(what == "a" && age >= 3 * minute, "{what} {age:?}");
-        standing.lose("b", "it is gone", 2 * minute);
-        let (what, age) = standing.stale(minute).unwrap();
+        sources.lose("b", "it is gone", 2 * minute);
+        let (what, age) = sources.stale(minute).unwrap();
         assert!(what == "the cluster" && age >= 3 * minute, "{what} {age:?}");
     }
 
@@ -181,11 +181,11 @@ mod tests {
     fn each_loss_of_the_first_is_told_once_and_so_is_each_return_of_the_last() {
         const ROUNDS: usize = 20_000;
         let names = ["a", "b", "c", "d"];
-        let standing = Standing::new(names.map(str::to_owned));
+        let sources = Sources::new(names.map(str::to_owned));
         let told = |name: &str| -> (usize, usize) {
             (0..ROUNDS).fold((0, 0), |(lost, back), _| {
-                let lost = lost + usize::from(standing.lose(name, "it is gone", Duration::ZERO));
-                (lost, back + usize::from(standing.live(name)))
+                let lost = lost + usize::from(sources.lose(name, "it is gone", Duration::ZERO));
+                (lost, back + usize::from(sources.live(name)))
             })
         };
         let told = thread::scope(|scope| {
