@@ -27,7 +27,7 @@
 //!
 //! - [`snapshot`]: the mesh as it stands, shared.
 //! - [`inventory`]: a directory of files into what its objects say.
-//! - [`watch`]: the cluster's own objects into what they say.
+//! - [`cluster`]: everything that talks to an API server: what its objects say, followed or read.
 //! - [`standing`]: which of these have been read, and how old that is.
 //! - [`server`]: HTTPS, probes, metrics, certificates, limits.
 //! - [`cli`]: the commands.
@@ -47,6 +47,8 @@ pub mod wire;
 #[cfg(feature = "serve")]
 pub mod cli;
 #[cfg(feature = "serve")]
+pub mod cluster;
+#[cfg(feature = "serve")]
 pub mod inventory;
 #[cfg(feature = "serve")]
 pub mod server;
@@ -54,5 +56,3 @@ pub mod server;
 pub mod snapshot;
 #[cfg(feature = "serve")]
 pub mod standing;
-#[cfg(feature = "serve")]
-pub mod watch;
