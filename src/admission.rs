@@ -11,7 +11,7 @@ use crate::budget::{Budget, Clock, Exhausted};
 use crate::document::{self, Object};
 use crate::mesh::{Mesh, ObjectRef};
 use crate::report;
-use crate::review::{Change, MOST_LOOKS, Mildness, Verdict, review};
+use crate::review::{MOST_LOOKS, Reason, Verdict, Write, review};
 use crate::settings::Settings;
 use crate::value::clipped;
 use crate::wire::{Cause, Details, Kind, NotAReview, Request, Response, Status};
@@ -104,7 +104,7 @@ enum Question<'a> {
     /// Nothing: the answer is the same whatever stands in the mesh.
     Settled(Settled),
     /// Whether a change may come into the mesh.
-    Open(Change<'a>),
+    Open(Write<'a>),
 }
 
 /// What is answered, apart from the request that it answers.
@@ -138,7 +138,7 @@ impl<'a> Asked<'a> {
     /// Decides what is still to decide, by `judge`, and writes the answer.
     pub fn answer<E>(
         self,
-        judge: impl FnOnce(Change<'a>) -> Result<Verdict, E>,
+        judge: impl FnOnce(Write<'a>) -> Result<Verdict, E>,
     ) -> Result<Answer<'a>, E> {
         let Self { request, question, outdated } = self;
         let Settled { body, outcome, rules } = match question {
@@ -173,7 +173,7 @@ fn question<'a>(
         return mutate(settings, request, object, body).map(Question::Settled);
     }
     let old = request.old_object.as_ref();
-    let change = Change {
+    let change = Write {
         old: old.map(|old| document::read(old, settings)),
         new: document::read(object, settings),
         is_update: request.operation == "UPDATE",
@@ -291,7 +291,7 @@ fn audit(verdict: &Verdict) -> BTreeMap<&'static str, String> {
     let mut allowed: Vec<_> = verdict
         .warnings
         .iter()
-        .filter(|warning| warning.because == Mildness::Allowed)
+        .filter(|warning| warning.because == Reason::AllowedByAnnotation)
         .map(|warning| warning.finding.rule)
         .collect();
     allowed.dedup();

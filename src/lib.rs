@@ -28,7 +28,7 @@
 //! - [`snapshot`]: the mesh as it stands, shared.
 //! - [`inventory`]: a directory of files into what its objects say.
 //! - [`cluster`]: everything that talks to an API server: what its objects say, followed or read.
-//! - [`standing`]: which of these have been read, and how old that is.
+//! - [`sources`]: which of these have been read, and how old that is.
 //! - [`server`]: HTTPS, probes, metrics, certificates, limits.
 //! - [`cli`]: the commands.
 
@@ -55,4 +55,4 @@ pub mod server;
 #[cfg(feature = "serve")]
 pub mod snapshot;
 #[cfg(feature = "serve")]
-pub mod standing;
+pub mod sources;

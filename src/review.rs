@@ -28,18 +28,18 @@ pub struct Warning {
     /// The finding.
     pub finding: Finding,
     /// What makes it a warning.
-    pub because: Mildness,
+    pub because: Reason,
 }
 
 /// What makes a finding a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mildness {
+pub enum Reason {
     /// Its rule only warns of this.
-    Mild,
+    RuleWarns,
     /// It stood before: an old mistake must not block an unrelated edit.
-    Stood,
+    StoodBefore,
     /// An annotation of the document takes it as a warning.
-    Allowed,
+    AllowedByAnnotation,
 }
 
 impl Verdict {
@@ -52,7 +52,7 @@ impl Verdict {
 
 /// One object's change.
 #[derive(Debug)]
-pub struct Change<'a> {
+pub struct Write<'a> {
     /// What the object said before, if that came with the change and could be read.
     pub old: Option<Reading>,
     /// What it says from now on.
@@ -67,7 +67,7 @@ pub struct Change<'a> {
     pub budget: Budget<'a>,
 }
 
-impl Change<'_> {
+impl Write<'_> {
     /// Whether the object says anything else than before, as far as what came with it tells.
     pub fn says_otherwise(&self) -> bool {
         let before = self.old.as_ref().map_or(&[][..], |old| &old.statements);
@@ -80,8 +80,8 @@ impl Change<'_> {
 pub const MOST_LOOKS: usize = 50_000_000;
 
 /// What one object's change brings.
-pub fn review(mesh: &Mesh, change: Change<'_>) -> Verdict {
-    let Change { old, new, is_update, budget, .. } = change;
+pub fn review(mesh: &Mesh, change: Write<'_>) -> Verdict {
+    let Write { old, new, is_update, budget, .. } = change;
     let object = Arc::clone(&new.object);
     // An update that does not bring along what the object said is held against what is known of
     // it, so that its old mistakes stay old.
@@ -219,11 +219,11 @@ pub fn standing(mesh: &Mesh, name: &str) -> Vec<(Finding, Severity)> {
 impl Verdict {
     fn add(&mut self, finding: Finding, stood: bool, allows: &[Arc<Allow>]) {
         let because = if stood {
-            Mildness::Stood
+            Reason::StoodBefore
         } else if finding.severity == Severity::Warn {
-            Mildness::Mild
+            Reason::RuleWarns
         } else if allows.iter().any(|allow| allow.covers(finding.rule)) {
-            Mildness::Allowed
+            Reason::AllowedByAnnotation
         } else {
             return self.denials.push(finding);
         };

@@ -16,7 +16,7 @@ pub use holds::Full;
 use holds::{Hold, Holds};
 
 use crate::mesh::{Claim, Mesh, ObjectRef, Reading};
-use crate::review::{Change, Verdict, review};
+use crate::review::{Verdict, Write, review};
 
 /// The mesh that reviews are held against.
 ///
@@ -56,7 +56,7 @@ impl Snapshot {
     }
 
     /// Judges a change.
-    pub fn judge(&self, change: Change<'_>) -> Verdict {
+    pub fn judge(&self, change: Write<'_>) -> Verdict {
         let state = self.state();
         review(&state.mesh, state.believed(change))
     }
@@ -64,7 +64,7 @@ impl Snapshot {
     /// Judges a change, and holds what the object says from now on, if that is admitted and will be
     /// stored, until it is observed or for so long. No other change is judged in between: of two
     /// that clash, one is judged against the other. What there is no room to hold is not admitted.
-    pub fn admit(&self, change: Change<'_>, hold: Duration) -> Result<Verdict, Full> {
+    pub fn admit(&self, change: Write<'_>, hold: Duration) -> Result<Verdict, Full> {
         if !change.is_stored {
             return Ok(self.judge(change));
         }
@@ -198,14 +198,14 @@ impl State {
 
     /// The change, held against what is known of its object where what it brings along of that is
     /// older, or differs from it though it is of the same version.
-    fn believed<'a>(&self, change: Change<'a>) -> Change<'a> {
+    fn believed<'a>(&self, change: Write<'a>) -> Write<'a> {
         let is_known = |old: &Reading| match (old.version, self.observed.get(&old.object)) {
             (Some(old_version), Some(Some(observed))) => {
                 old_version < *observed || old_version == *observed && !self.mesh.says(old)
             }
             _ => false,
         };
-        Change { old: change.old.filter(|old| !is_known(old)), ..change }
+        Write { old: change.old.filter(|old| !is_known(old)), ..change }
     }
 
     /// Whether an object said anything else until now.

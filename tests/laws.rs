@@ -335,7 +335,7 @@ proptest! {
         let written: Vec<_> = all.iter().map(|object| reading(object, &settings)).collect();
         let verdict = review_all(&before, &after, &written);
         prop_assert_eq!(verdict.denials, vec![]);
-        let brought = verdict.warnings.iter().filter(|w| w.because != isthmus::review::Mildness::Stood);
+        let brought = verdict.warnings.iter().filter(|w| w.because != isthmus::review::Reason::StoodBefore);
         prop_assert_eq!(brought.filter(|w| w.finding.rule != "PinnedMemberMoved").count(), 0);
     }
 

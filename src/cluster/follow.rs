@@ -17,7 +17,7 @@ use super::config::{CALL, SILENCE};
 use super::watch::{ANSWER, FORBIDDEN, NOT_FOUND, SILENT, Served, Watch, Watched, reason};
 use crate::mesh::ObjectRef;
 use crate::snapshot::Snapshot;
-use crate::standing::Standing;
+use crate::sources::Sources;
 
 /// How often a resource is looked for that the API server does not serve.
 const ABSENT: Duration = Duration::from_secs(1);
@@ -33,19 +33,14 @@ const OUR_FAULT: &str = "isthmus itself is at fault";
 
 impl Watch {
     /// A watch that has yet to begin.
-    pub fn over(
-        self,
-        client: Client,
-        snapshot: Arc<Snapshot>,
-        standing: Arc<Standing>,
-    ) -> Watching {
+    pub fn over(self, client: Client, snapshot: Arc<Snapshot>, sources: Arc<Sources>) -> Watching {
         let (name, known) = (self.to_string(), BTreeSet::new());
         Watching {
             watch: self,
             name,
             client,
             snapshot,
-            standing,
+            sources,
             known,
             refusals: 0,
             has_run: false,
@@ -59,7 +54,7 @@ pub struct Watching {
     name: String,
     client: Client,
     snapshot: Arc<Snapshot>,
-    standing: Arc<Standing>,
+    sources: Arc<Sources>,
     /// The objects that it knows: all that the mesh has by it, and maybe more for a moment.
     known: BTreeSet<Arc<ObjectRef>>,
     /// How often it was refused in a row.
@@ -215,7 +210,7 @@ impl Watching {
 
     fn back(&mut self) {
         self.refusals = 0;
-        if self.standing.live(&self.name) {
+        if self.sources.live(&self.name) {
             tracing::info!("the API server is back; the mesh is as the cluster says");
         }
     }
@@ -227,7 +222,7 @@ impl Watching {
         self.refusals = if refused { self.refusals + 1 } else { 0 };
         let watch = &self.name;
         let silent_for = if why == SILENT { SILENCE } else { Duration::ZERO };
-        let is_first = self.standing.lose(watch, why, silent_for);
+        let is_first = self.sources.lose(watch, why, silent_for);
         if is_first && refused || self.refusals == MANY {
             tracing::error!(
                 watch,

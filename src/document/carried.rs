@@ -30,7 +30,7 @@ pub(super) const DECKHOUSE_SECRET: Document = Document {
     resource: "secrets",
     select: Select::Namespaced("kube-system", "d8-cluster-configuration"),
     keys: &[],
-    says: "the local member: its cluster domain and subnets, as Deckhouse keeps them",
+    says: "the local member: its cluster domain and subnets, where Deckhouse stores them",
     read: |object, settings, reading| {
         read_carrier(object, &local(settings), &[DECKHOUSE_KEY], reading);
         allow_unsafe(object, reading, &local(settings));
@@ -46,7 +46,7 @@ pub(super) const KUBEADM_CONFIG: Document = Document {
     resource: "configmaps",
     select: Select::Namespaced("kube-system", "kubeadm-config"),
     keys: &[],
-    says: "the local member: its cluster domain and subnets, as kubeadm keeps them",
+    says: "the local member: its cluster domain and subnets, where kubeadm stores them",
     read: |object, settings, reading| {
         read_carrier(object, &local(settings), &[KUBEADM_KEY], reading);
     },
@@ -61,7 +61,7 @@ pub(super) const LABELLED: Document = Document {
     resource: "configmaps",
     select: Select::Label(Label { key: MEMBER_LABEL, value: None, in_istio: false }),
     keys: &[],
-    says: "the member that label `isthmus.dev/member` names: its cluster domain and subnets, in either dialect",
+    says: "the member named by the label `isthmus.dev/member`: its cluster domain and subnets, as Deckhouse or kubeadm writes them",
     read: read_labelled,
     canonical: None,
 };
@@ -74,7 +74,7 @@ pub(super) const BARE_DECKHOUSE: Document = Document {
     resource: "",
     select: Select::BareFile,
     keys: &[],
-    says: "the local member, as the file given to dhctl says it",
+    says: "the local member, as configured in the file given to dhctl",
     read: |object, settings, reading| {
         read_object(object, &local(settings), Dialect::Deckhouse, reading);
     },
@@ -89,7 +89,7 @@ pub(super) const BARE_KUBEADM: Document = Document {
     resource: "",
     select: Select::BareFile,
     keys: &[],
-    says: "the local member, as the file given to kubeadm says it",
+    says: "the local member, as configured in the file given to kubeadm",
     read: |object, settings, reading| {
         read_object(object, &local(settings), Dialect::Kubeadm, reading);
     },

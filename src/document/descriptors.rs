@@ -36,7 +36,7 @@ pub(super) const CONFIG_MAP: Document = Document {
     resource: "configmaps",
     select: Select::Istio(&["multicluster"]),
     keys: &[],
-    says: "the members that its descriptors name, as Pilot of Istio 0.8 reads them; the one with `pilotCfgStore` true is the local member",
+    says: "the members named by its descriptors, read as Pilot of Istio 0.8 does; the descriptor with `pilotCfgStore` true describes the local member",
     read: read_config_map,
     canonical: None,
 };
@@ -49,7 +49,7 @@ pub(super) const OBJECT: Document = Document {
     resource: "clusters",
     select: Select::Istio(&["*"]),
     keys: &[],
-    says: "the member named `metadata.name`, or the local member where `pilotCfgStore` is true",
+    says: "the member named `metadata.name`, or the local member if `pilotCfgStore` is true",
     read: object::read,
     canonical: None,
 };
@@ -58,7 +58,7 @@ pub(super) const FILE: Document = Document {
     name: "descriptor file",
     resource: "",
     select: Select::File,
-    says: "the same, as ConfigMap `multicluster` is made of it",
+    says: "the member named by the descriptor, before it is put into ConfigMap `multicluster`",
     ..OBJECT
 };
 

@@ -24,7 +24,7 @@ pub(super) const ENDPOINTS: Document = Document {
         "istiod*",
     ]),
     keys: &[],
-    says: "where the local member finds the control plane of another cluster, as its proxies are told it",
+    says: "the addresses at which the local member's proxies find the control plane of another cluster",
     read: |object, settings, reading| {
         read(object, settings, reading, "subsets", |lists, subset, path| {
             for key in ["addresses", "notReadyAddresses"] {

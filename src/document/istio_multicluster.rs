@@ -18,7 +18,7 @@ pub(super) const DOCUMENT: Document = Document {
     resource: "istiomulticlusters",
     select: Select::All,
     keys: &[],
-    says: "a remote member named `metadata.name`: its metadata endpoint, its network, and by annotation its cluster domain and subnets",
+    says: "the remote member named `metadata.name`: its metadata endpoint, its network, and in annotations its cluster domain and subnets",
     read,
     canonical: Some(canonical),
 };

@@ -27,7 +27,7 @@ pub(super) const CONFIG_MAP: Document = Document {
         in_istio: true,
     }),
     keys: &[],
-    says: "where the local member finds the control plane of another cluster",
+    says: "the addresses of the control plane in another cluster that the local member uses",
     read: read_config_map,
     canonical: None,
 };
@@ -37,7 +37,7 @@ pub(super) const FILE: Document = Document {
     kind: VALUES_KIND,
     resource: "",
     select: Select::BareFile,
-    says: "where the local member finds the control plane of another cluster, as Helm is given it",
+    says: "the addresses of the control plane in another cluster that the local member uses, as given to Helm",
     read: read_file,
     ..CONFIG_MAP
 };

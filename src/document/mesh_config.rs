@@ -30,7 +30,7 @@ pub(super) const DOCUMENT: Document = Document {
     resource: "configmaps",
     select: Select::Istio(&["istio", "istio-*"]),
     keys: &[MESH, NETWORKS],
-    says: "Istio's networks with their endpoints and gateways, and the trust domain; both are held against the members",
+    says: "Istio's networks with their endpoints and gateways, and the trust domain; both are compared with the members",
     read,
     canonical: None,
 };

@@ -11,7 +11,7 @@ use crate::value::{Invalid, PublicDomainTemplate};
 pub(super) const CONTROL_PLANE_MANAGER: Document = Document {
     name: "ModuleConfig control-plane-manager",
     select: Select::Name("control-plane-manager"),
-    says: "the local member: its subnets, in place of those of its ClusterConfiguration",
+    says: "the local member: its subnets, overriding those of its ClusterConfiguration",
     read: |object, settings, reading| {
         read(object, settings, reading, |fields| {
             // An empty value is unset: the ClusterConfiguration's is in force.
@@ -49,7 +49,7 @@ pub(super) const ISTIO: Document = Document {
 pub(super) const GLOBAL: Document = Document {
     name: "ModuleConfig global",
     select: Select::Name("global"),
-    says: "the hosts of the local member's own metadata",
+    says: "the host names under which the local member serves its own metadata",
     read: |object, settings, reading| {
         read(object, settings, reading, |fields| {
             let path = "settings.modules.publicDomainTemplate";

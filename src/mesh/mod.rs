@@ -1,9 +1,9 @@
 //! The mesh: its members, and indexes so that a review looks up instead of searching.
 
 mod claim;
-mod few;
 mod member;
 mod reading;
+mod small_set;
 mod subnets;
 mod view;
 
@@ -20,8 +20,8 @@ pub use view::{Changed, View};
 
 use crate::settings::Settings;
 use crate::value::{ClusterDomain, ClusterUuid, EndpointHost, NetworkName};
-use few::Few;
 use foldhash::{HashMap, HashMapExt};
+use small_set::SmallSet;
 use subnets::Subnets;
 
 /// Every member of the mesh, as the documents that stand describe them.
@@ -29,13 +29,13 @@ pub struct Mesh {
     settings: Arc<Settings>,
     members: HashMap<MemberName, Member>,
     /// Which members each object speaks of.
-    spoken_of: HashMap<Arc<ObjectRef>, Few<MemberName>>,
+    spoken_of: HashMap<Arc<ObjectRef>, SmallSet<MemberName>>,
     /// How many objects stand as they were just admitted; nearly always none.
     admitted: usize,
     subnets: Subnets,
     /// Who has an endpoint on each host.
-    endpoints: HashMap<EndpointHost, Few<MemberName>>,
-    uuids: HashMap<ClusterUuid, Few<MemberName>>,
+    endpoints: HashMap<EndpointHost, SmallSet<MemberName>>,
+    uuids: HashMap<ClusterUuid, SmallSet<MemberName>>,
     domains: BTreeMap<StatedDomain, BTreeSet<MemberName>>,
 }
 
@@ -215,14 +215,14 @@ impl Mesh {
                 self.replace(name, &object, Vec::new());
             }
         }
-        let mut names: Option<Few<MemberName>> = None;
+        let mut names: Option<SmallSet<MemberName>> = None;
         for (name, mut claims) in statements {
             self.share_domain(&mut claims);
             claims.shrink_to_fit();
             self.replace(&name, &object, claims);
             match &mut names {
                 Some(names) => names.insert(name),
-                None => names = Some(Few::One(name)),
+                None => names = Some(SmallSet::One(name)),
             }
         }
         self.count_admitted(&object, spoken_of.is_some(), names.is_some());
@@ -289,11 +289,12 @@ impl Mesh {
                     Some(names) => names.insert(Arc::clone(&name)),
                     None => {
                         let host = EndpointHost::of(endpoint);
-                        self.endpoints.insert(host, Few::One(Arc::clone(&name)));
+                        self.endpoints.insert(host, SmallSet::One(Arc::clone(&name)));
                     }
                 }
             } else if let Fact::Uuid(uuid) = fact {
-                let names = self.uuids.entry(*uuid).or_insert_with(|| Few::One(Arc::clone(&name)));
+                let names =
+                    self.uuids.entry(*uuid).or_insert_with(|| SmallSet::One(Arc::clone(&name)));
                 names.insert(Arc::clone(&name));
             } else if let Some(domain) = StatedDomain::of(fact) {
                 self.domains.entry(domain).or_default().insert(Arc::clone(&name));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::claim::{MemberName, Network};
-use super::few::Few;
+use super::small_set::SmallSet;
 use crate::value::Subnet;
 
 /// A member that claims a subnet, and the network it does so on. Ordered by network first, so
@@ -15,7 +15,7 @@ pub(super) type Claimant = (Network, MemberName);
 #[derive(Default)]
 pub(super) struct Subnets {
     /// In order, a subnet is followed by all that lie within it, for CIDRs nest or are disjoint.
-    claimed: BTreeMap<Subnet, Few<Claimant>>,
+    claimed: BTreeMap<Subnet, SmallSet<Claimant>>,
     /// How many subnets of each length are claimed, of IPv6 (`false`) and IPv4: those that hold a
     /// subnet are looked up length by length, and few lengths are in use.
     lengths: BTreeMap<(bool, u8), usize>,
@@ -28,7 +28,7 @@ impl Subnets {
         match self.claimed.entry(subnet) {
             Entry::Occupied(mut claimants) => claimants.get_mut().insert(claimant),
             Entry::Vacant(free) => {
-                free.insert(Few::One(claimant));
+                free.insert(SmallSet::One(claimant));
                 *self.lengths.entry(length(subnet)).or_default() += 1;
                 self.taken_mut(subnet).insert(subnet.bounds());
             }
@@ -74,7 +74,7 @@ impl Subnets {
     }
 
     /// The claimants of the larger subnets that hold this one, the largest first.
-    fn around(&self, subnet: Subnet) -> impl Iterator<Item = &Few<Claimant>> {
+    fn around(&self, subnet: Subnet) -> impl Iterator<Item = &SmallSet<Claimant>> {
         let (family, length) = length(subnet);
         let lengths =
             self.lengths.range((family, 0)..(family, length)).map(|((_, length), _)| *length);
@@ -82,7 +82,7 @@ impl Subnets {
     }
 
     /// This subnet and those that lie within it, with their claimants.
-    fn within(&self, subnet: Subnet) -> impl Iterator<Item = (&Subnet, &Few<Claimant>)> {
+    fn within(&self, subnet: Subnet) -> impl Iterator<Item = (&Subnet, &SmallSet<Claimant>)> {
         self.claimed.range(subnet..=subnet.last_address())
     }
 
@@ -115,7 +115,7 @@ fn length(subnet: Subnet) -> (bool, u8) {
 
 /// The claimants on one network, or all.
 fn on<'a>(
-    claimants: &'a Few<Claimant>,
+    claimants: &'a SmallSet<Claimant>,
     within: Option<&'a Network>,
 ) -> impl Iterator<Item = &'a Claimant> + 'a {
     let from = within.map(|network| (network.clone(), MemberName::default()));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::few::Few;
+use super::small_set::SmallSet;
 use super::{Fact, Member, MemberName, Mesh, Network, StatedDomain};
 use crate::budget::Budget;
 use crate::settings::Settings;
@@ -187,13 +187,14 @@ impl<'a> View<'a> {
     /// Members other than `judged` that may have an endpoint on this host, as
     /// [`MetadataEndpoint::host_identity`](crate::value::MetadataEndpoint::host_identity) tells it.
     pub fn others_at_host(&self, judged: &Member, host: &str) -> Vec<&'a Member> {
-        self.others(judged, |mesh| mesh.endpoints.get(host).into_iter().flat_map(Few::all))
+        self.others(judged, |mesh| mesh.endpoints.get(host).into_iter().flat_map(SmallSet::all))
             .collect()
     }
 
     /// Members other than `judged` that may have this identity.
     pub fn others_with_uuid(&self, judged: &Member, uuid: ClusterUuid) -> Vec<&'a Member> {
-        self.others(judged, |mesh| mesh.uuids.get(&uuid).into_iter().flat_map(Few::all)).collect()
+        self.others(judged, |mesh| mesh.uuids.get(&uuid).into_iter().flat_map(SmallSet::all))
+            .collect()
     }
 
     /// The domains that others than `judged` state and `skip` does not take, each with at most

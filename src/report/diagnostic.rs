@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::locate::{Location, Source};
 use super::position_words;
 use crate::mesh::{MemberName, ObjectRef, Place};
-use crate::review::Mildness;
+use crate::review::Reason;
 use crate::rule::Finding;
 
 /// Everything that is told of a set of files, or of what a cluster has.
@@ -42,7 +42,7 @@ pub struct Diagnostic {
     /// What to do about it; may be empty.
     pub remedy: String,
     /// Why it is a warning and not a denial.
-    pub because: Option<Mildness>,
+    pub because: Option<Reason>,
     /// Where to look: at the field, or in a set that is held against a mesh at what it clashes
     /// with in the set. Nothing where no file has it.
     pub at: Option<Location>,
@@ -192,7 +192,7 @@ impl Diagnostic {
     }
 
     /// A finding that denies, or that is a warning for a reason; not located yet.
-    pub fn of(finding: &Finding, because: Option<Mildness>) -> Self {
+    pub fn of(finding: &Finding, because: Option<Reason>) -> Self {
         let level = if because.is_some() { Level::Warning } else { Level::Denial };
         let place = &finding.place;
         Self {
@@ -240,9 +240,11 @@ impl Diagnostic {
     /// Why a rule's finding is only a warning here, where that is not the rule's own doing.
     pub fn why_warning(&self) -> Option<&'static str> {
         match self.because? {
-            Mildness::Mild => None,
-            Mildness::Stood => Some("it stood before this change, so it is only warned of"),
-            Mildness::Allowed => Some("an annotation of the object takes it as a warning"),
+            Reason::RuleWarns => None,
+            Reason::StoodBefore => Some("it stood before this change, so it is only warned of"),
+            Reason::AllowedByAnnotation => {
+                Some("an annotation of the object takes it as a warning")
+            }
         }
     }
 }

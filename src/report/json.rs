@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::diagnostic::{CheckReport, Diagnostic, Level};
 use super::locate::Location;
 use crate::mesh::ObjectRef;
-use crate::review::Mildness;
+use crate::review::Reason;
 
 /// The report as JSON text.
 pub fn json(report: &CheckReport) -> String {
@@ -73,11 +73,11 @@ fn finding(report: &CheckReport, diagnostic: &Diagnostic) -> Json {
     })
 }
 
-fn because(mildness: Mildness) -> &'static str {
-    match mildness {
-        Mildness::Mild => "mild",
-        Mildness::Stood => "stood",
-        Mildness::Allowed => "allowed",
+fn because(reason: Reason) -> &'static str {
+    match reason {
+        Reason::RuleWarns => "mild",
+        Reason::StoodBefore => "stood",
+        Reason::AllowedByAnnotation => "allowed",
     }
 }
 

@@ -13,7 +13,7 @@ pub mod table;
 use std::borrow::Cow;
 
 use crate::mesh::{ObjectRef, Place, Position};
-use crate::review::{Mildness, Verdict, Warning};
+use crate::review::{Reason, Verdict, Warning};
 use crate::rule::Finding;
 use crate::wire::Cause;
 
@@ -105,9 +105,9 @@ fn told_warning(warning: &Warning, written: &ObjectRef) -> String {
     let (field, elsewhere) = field(finding, written);
     let position = position_words(&finding.place);
     let end = match warning.because {
-        Mildness::Mild => format!(" [{}]", finding.rule),
-        Mildness::Stood => format!(" [{}, stood before]", finding.rule),
-        Mildness::Allowed => format!(" [{}, allowed by annotation]", finding.rule),
+        Reason::RuleWarns => format!(" [{}]", finding.rule),
+        Reason::StoodBefore => format!(" [{}, stood before]", finding.rule),
+        Reason::AllowedByAnnotation => format!(" [{}, allowed by annotation]", finding.rule),
     };
     let start = format!("{field}: {elsewhere}{position}{}", finding.message);
     let full = printable(&format!("{start}; {}{end}", finding.remedy));

@@ -10,7 +10,7 @@ mod descriptors;
 mod duplicate_member;
 mod faults;
 mod finding;
-mod invalid_mesh_networks;
+mod invalid_mesh_config;
 mod invalid_remote_endpoint;
 mod multicluster_disabled;
 mod network_subnet_overlap;
@@ -78,7 +78,7 @@ pub static RULES: &[&Rule] = &[
     &descriptors::CONTROL_PLANE_COUNT,
     &descriptors::MISSING_ACCESS_CONFIG,
     &invalid_remote_endpoint::RULE,
-    &invalid_mesh_networks::RULE,
+    &invalid_mesh_config::RULE,
     &network_subnet_overlap::RULE,
 ];
 

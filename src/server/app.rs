@@ -16,7 +16,7 @@ use super::tls::Certificate;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
-use crate::standing::Standing;
+use crate::sources::Sources;
 
 /// How many reviews of large bodies are made at once. What is made of one is bounded, but by
 /// megabytes.
@@ -44,7 +44,7 @@ pub(super) struct App {
     /// The mesh that reviews are held against.
     pub(super) snapshot: Arc<Snapshot>,
     /// How well that is known.
-    pub(super) standing: Arc<Standing>,
+    pub(super) sources: Arc<Sources>,
     /// How long an admitted write counts that is not observed; nothing where no cluster is watched.
     pub(super) hold: Option<Duration>,
     /// How callers show who they are.
@@ -74,7 +74,7 @@ pub(super) struct App {
 impl App {
     pub(super) fn new(
         settings: Arc<Settings>,
-        standing: Arc<Standing>,
+        sources: Arc<Sources>,
         hold: Option<Duration>,
         verification: Verification,
         certificate: Arc<Certificate>,
@@ -87,7 +87,7 @@ impl App {
         Ok(Self {
             snapshot: Arc::new(Snapshot::new(Mesh::new(Arc::clone(&settings)))),
             settings,
-            standing,
+            sources,
             hold,
             verification,
             metrics,
@@ -110,7 +110,7 @@ impl App {
         if !self.snapshot.is_sound() {
             return vec!["a fault of isthmus itself has left the mesh half changed".to_owned()];
         }
-        self.standing.missing().into_iter().chain(self.certificate.fault()).collect()
+        self.sources.missing().into_iter().chain(self.certificate.fault()).collect()
     }
 
     /// Why no more reviews should be sent here; empty if they should.
@@ -134,12 +134,12 @@ impl App {
 
     /// The metrics' page, as of now.
     pub(super) fn metrics_page(&self) -> String {
-        self.metrics.inventory_age.set(self.standing.age());
+        self.metrics.inventory_age.set(self.sources.age());
         let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
         let (watched, held) = self.snapshot.counts();
         self.metrics.watched_objects.set(number(watched));
         self.metrics.held_writes.set(number(held));
-        self.metrics.lost_watches.set(number(self.standing.lost()));
+        self.metrics.lost_watches.set(number(self.sources.lost()));
         let members = self.snapshot.read(Mesh::len);
         self.metrics.inventory_members.set(number(members));
         self.metrics.body_memory.set(number(self.memory.taken()));

@@ -32,7 +32,7 @@ pub(super) async fn count_standing(app: &App) {
     loop {
         sleep(TICK).await;
         let revision = app.snapshot.revision();
-        if judged == Some(revision) || !app.standing.missing().is_empty() {
+        if judged == Some(revision) || !app.sources.missing().is_empty() {
             continue;
         }
         let begun = Instant::now();

@@ -52,7 +52,7 @@ use crate::cluster;
 use crate::inventory::Inventory;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
-use crate::standing::Standing;
+use crate::sources::Sources;
 use app::App;
 use authority::Keeper;
 use caller::Verification;
@@ -177,7 +177,7 @@ impl Server {
         let keeper = keeper.transpose()?;
         let mut app = App::new(
             Arc::clone(&settings),
-            Arc::new(Standing::new(files.chain(sources))),
+            Arc::new(Sources::new(files.chain(sources))),
             config.cluster.as_ref().map(|_| config.hold),
             verification,
             Arc::clone(&config.certificate),
@@ -206,8 +206,8 @@ impl Server {
             let client = Client::try_from(cluster).context("cannot reach the cluster")?;
             for watch in watches {
                 let name = format!("watch {watch}");
-                let (snapshot, standing) = (Arc::clone(&app.snapshot), Arc::clone(&app.standing));
-                let watching = watch.over(client.clone(), snapshot, standing);
+                let (snapshot, sources) = (Arc::clone(&app.snapshot), Arc::clone(&app.sources));
+                let watching = watch.over(client.clone(), snapshot, sources);
                 supervisor.spawn(&name, vital, watching, |watching| Box::pin(watching.run()));
             }
             let app = Arc::clone(&app);
@@ -274,7 +274,7 @@ impl Running {
         let is_read = async {
             let _ = first_load.await;
             if app.hold.is_some() {
-                app.standing.complete().await;
+                app.sources.complete().await;
             }
         };
         tokio::select! {

@@ -174,7 +174,7 @@ async fn a_task_that_panics_is_counted_and_begun_anew_and_readiness_falls_if_it_
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let is_met = async || app.metrics.handshake_failures.get() > failures;
     wait_for("the webhook to accept", is_met).await;
-    wait_for("the watches", async || app.standing.lost() == 0).await;
+    wait_for("the watches", async || app.sources.lost() == 0).await;
     let polls = app.metrics.inventory_polls.get();
     wait_for("the inventory", async || app.metrics.inventory_polls.get() > polls).await;
     assert!(app.faults().is_empty(), "{:?}", app.faults());
@@ -220,7 +220,7 @@ async fn a_verdict_that_rests_on_old_knowledge_says_so() {
     let told = "isthmus could not read istiomulticlusters.deckhouse.io for 3 min; this was judged by what it knew before";
     assert!(!warnings("new").await.contains("could not read"));
     let silent_for = Duration::from_secs(3 * 60 + 1);
-    app.standing.lose("istiomulticlusters.deckhouse.io", "it is silent", silent_for);
+    app.sources.lose("istiomulticlusters.deckhouse.io", "it is silent", silent_for);
     assert!(warnings("new").await.starts_with(&format!("[\"{told}\"")));
     assert!(!warnings("old").await.contains("could not read"), "it says nothing new");
 }

@@ -145,6 +145,6 @@ fn refresh(app: &App, kept: &mut Kept) {
     }
     let bad = inventory.errors().count();
     app.metrics.inventory_bad_files.set(i64::try_from(bad).unwrap_or(i64::MAX));
-    app.standing.looked_at(INVENTORY, inventory.missing(), bad == 0);
+    app.sources.looked_at(INVENTORY, inventory.missing(), bad == 0);
     app.metrics.inventory_polls.inc();
 }

@@ -13,9 +13,9 @@ fn reading(name: &str, host: &str) -> Reading {
 }
 
 /// The change that creates an object, or updates it to say this.
-fn change(new: Reading) -> Change<'static> {
+fn change(new: Reading) -> Write<'static> {
     let budget = Budget::of(usize::MAX);
-    Change { old: None, new, is_update: true, is_stored: true, user: "admin".into(), budget }
+    Write { old: None, new, is_update: true, is_stored: true, user: "admin".into(), budget }
 }
 
 fn snapshot() -> Snapshot {
@@ -113,7 +113,7 @@ fn an_old_object_is_believed_unless_the_watch_knows_better() {
     // It claims that its object has said all along what clashes with another member.
     let denied = |old: Reading| {
         let new = reading("a", "b.example.com");
-        let change = Change { old: Some(old), ..change(new) };
+        let change = Write { old: Some(old), ..change(new) };
         !snapshot.judge(change).denials.is_empty()
     };
     assert!(denied(versioned("b.example.com", 4)), "an older one");
@@ -127,7 +127,7 @@ fn what_there_is_no_room_to_hold_is_not_admitted() {
     let snapshot = snapshot();
     let admit = |number: u32, user: &'static str| {
         let new = reading(&format!("n{number}"), &format!("n{number}.example.com"));
-        let change = Change { user: user.into(), ..change(new) };
+        let change = Write { user: user.into(), ..change(new) };
         snapshot.admit(change, HOLD).map(|verdict| verdict.denials.len())
     };
     let admitted = (0..1_000).take_while(|number| admit(*number, "a").is_ok()).count();
@@ -146,7 +146,7 @@ fn a_fault_in_judging_leaves_the_mesh_as_it_was() {
     let budget = Budget::of(usize::MAX).until(Some(&faulty));
     // The next look at what stands looks at the clock, too.
     budget.spend(256).unwrap();
-    let change = Change { budget, ..change(reading("b", "a.example.com")) };
+    let change = Write { budget, ..change(reading("b", "a.example.com")) };
     catch_unwind(AssertUnwindSafe(|| snapshot.admit(change, HOLD))).unwrap_err();
     assert!(snapshot.is_sound());
     assert_eq!(snapshot.counts(), (1, 0));

@@ -112,7 +112,7 @@ fn a_namespace_that_comes_later_is_read_after_an_upgrade() {
     release.kubectl(&["create", "namespace", "istio-later"]).ok();
     let mesh = map("istio-later", "istio", "mesh").to_string();
     let refused = release.plane.kubectl(DRY_RUN, &mesh);
-    assert!(refused.stderr.contains("[InvalidMeshNetworks]"), "from its first day: {refused:?}");
+    assert!(refused.stderr.contains("[InvalidMeshConfig]"), "from its first day: {refused:?}");
     isthmus.wait_logged("the API server refuses a watch");
 
     let printed = release.roll_out("upgrade", &[namespaces]);

@@ -81,7 +81,7 @@ fn mesh_networks_are_judged() {
     told.note("Edited to a second YAML document");
     let (printed, seen) = edit(&cluster, "s|^  meshNetworks: .*|&\\n    {}\\n    ---|");
     let refusals: Vec<_> =
-        seen.lines().filter(|line| line.contains("[InvalidMeshNetworks]")).collect();
+        seen.lines().filter(|line| line.contains("[InvalidMeshConfig]")).collect();
     assert_eq!(refusals.len(), 1, "{seen}");
     told.print("$ kubectl edit configmap istio -n=istio-system", &printed);
     told.print("in the editor:", refusals[0]);
@@ -155,6 +155,6 @@ fn other_config_maps_of_istio_are_not_asked_about() {
     assert!((cluster.isthmus.reviews() - before).abs() < f64::EPSILON);
 
     let asked = cluster.create(&config_map("istio-system", "istio", "meshNetworks"));
-    assert!(asked.stderr.contains("[InvalidMeshNetworks]"), "{asked:?}");
+    assert!(asked.stderr.contains("[InvalidMeshConfig]"), "{asked:?}");
     assert!((cluster.isthmus.reviews() - before - 1.0).abs() < f64::EPSILON);
 }

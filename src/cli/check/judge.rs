@@ -14,7 +14,7 @@ use crate::report::diagnostic::{
     CheckReport, Counts, DEFINED_TWICE, Diagnostic, Level, NOT_FIXED, PassedOver, REWRITTEN,
 };
 use crate::report::locate::{Carried, Location, Source};
-use crate::review::{Mildness, review_all};
+use crate::review::{Reason, review_all};
 use crate::rule::Finding;
 use crate::settings::Settings;
 
@@ -326,7 +326,7 @@ impl<'a> Judge<'a> {
         &'n self,
         carried: &mut Carried<'n>,
         finding: &Finding,
-        because: Option<Mildness>,
+        because: Option<Reason>,
     ) -> Diagnostic {
         let mut told = Diagnostic::of(finding, because);
         let (at, is_inside) = self.place(carried, &finding.place);

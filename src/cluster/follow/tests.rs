@@ -58,11 +58,11 @@ fn watching(pages: &Pages) -> Watching {
         let answer = answer(&pages, &request);
         async { Ok::<_, Infallible>(answer) }
     });
-    let standing = Arc::new(Standing::new([watch.to_string()]));
+    let sources = Arc::new(Sources::new([watch.to_string()]));
     watch.over(
         Client::new(service, "default"),
         Arc::new(Snapshot::new(Mesh::new(settings))),
-        standing,
+        sources,
     )
 }
 
@@ -72,10 +72,10 @@ fn members(watching: &Watching) -> Vec<String> {
 }
 
 /// Runs it until its list is read, or so many are not.
-async fn until(watching: &mut Watching, is: impl Fn(&Standing) -> bool) {
-    let standing = Arc::clone(&watching.standing);
+async fn until(watching: &mut Watching, is: impl Fn(&Sources) -> bool) {
+    let sources = Arc::clone(&watching.sources);
     let done = async {
-        while !is(&standing) {
+        while !is(&sources) {
             sleep(Duration::from_millis(1)).await;
         }
     };
@@ -85,8 +85,8 @@ async fn until(watching: &mut Watching, is: impl Fn(&Standing) -> bool) {
     }
 }
 
-fn is_read(standing: &Standing) -> bool {
-    standing.missing().is_empty() && standing.lost() == 0
+fn is_read(sources: &Sources) -> bool {
+    sources.missing().is_empty() && sources.lost() == 0
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn what_has_gone_while_it_was_begun_anew_is_forgotten() {
     // As its supervisor does after a panic.
     let begun_anew = watching.run();
     assert!(begun_anew.now_or_never().is_none());
-    assert_eq!(watching.standing.lost(), 1, "until it has a list again");
+    assert_eq!(watching.sources.lost(), 1, "until it has a list again");
     pages.lock().unwrap().extend([page(&["b", "c"], "")]);
     until(&mut watching, is_read).await;
     assert_eq!(members(&watching), ["b", "c"]);
@@ -110,7 +110,7 @@ async fn what_a_list_told_that_broke_off_is_forgotten_too() {
     let pages = Pages::default();
     pages.lock().unwrap().extend([page(&["a", "b"], "more"), Json::Null]);
     let mut watching = watching(&pages);
-    until(&mut watching, |standing| standing.lost() == 1).await;
+    until(&mut watching, |sources| sources.lost() == 1).await;
     assert_eq!(members(&watching), ["a", "b"]);
     pages.lock().unwrap().extend([page(&["b"], "")]);
     until(&mut watching, is_read).await;

@@ -219,7 +219,7 @@ fn answer(app: &App, case: &Case) -> Result<Vec<u8>, Refusal> {
 
 /// What is told of knowledge that is too old to say nothing about it.
 fn outdated(app: &App) -> Option<String> {
-    let (what, age) = app.standing.stale(OUTDATED)?;
+    let (what, age) = app.sources.stale(OUTDATED)?;
     Some(report::outdated(&what, age.as_secs()))
 }
 
@@ -360,7 +360,7 @@ mod tests {
     use super::*;
     use crate::server::caller::Verification;
     use crate::server::{Certificate, Limits, Source};
-    use crate::standing::Standing;
+    use crate::sources::Sources;
 
     #[test]
     #[allow(clippy::panic, reason = "it is what is tested")]
@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn what_takes_long_leaves_the_thread_that_answers() {
-        let (settings, standing) = (Arc::default(), Arc::new(Standing::new([])));
+        let (settings, sources) = (Arc::default(), Arc::new(Sources::new([])));
         let verification = Verification::new(false, false, None).unwrap();
         let certificate = Certificate::load(Source::SelfSigned).unwrap();
         let limits = Limits {
@@ -381,7 +381,7 @@ mod tests {
             client_timeout: DEFAULT_TIMEOUT,
         };
         let app =
-            App::new(settings, standing, None, verification, certificate, None, limits).unwrap();
+            App::new(settings, sources, None, verification, certificate, None, limits).unwrap();
         let app = Arc::new(app);
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.max_blocking_threads(1).enable_time().build().unwrap();
