@@ -5,9 +5,9 @@ use std::fmt::Write;
 use isthmus::settings::Settings;
 use serde_json::Value as Json;
 
-use super::guarded::{Guarded, Ran, described, local, member};
-use super::transcript::Transcript;
+use crate::support::guarded::{Guarded, Ran, described, local, member};
 use crate::support::process::command;
+use crate::support::transcript::Transcript;
 use crate::support::{TempDir, data};
 
 const CHECK: &[&str] = &["check", "--cluster"];

@@ -5,10 +5,10 @@ use std::sync::Barrier;
 use base64::Engine;
 use serde_json::{Value as Json, json};
 
-use super::guarded::{CRDS, Guarded, described, local, member};
-use super::plane::ADMIN;
-use super::transcript::Transcript;
 use crate::support::client::Client;
+use crate::support::guarded::{CRDS, Guarded, described, local, member};
+use crate::support::plane::ADMIN;
+use crate::support::transcript::Transcript;
 use crate::support::wait_for;
 
 #[test]

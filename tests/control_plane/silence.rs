@@ -2,8 +2,8 @@
 
 mod faults;
 
-use super::guarded::{CRDS, Guarded, member};
 use crate::support::cable::Cable;
+use crate::support::guarded::{CRDS, Guarded, member};
 use crate::support::process::Server;
 
 const LOST: &str = "isthmus_lost_watches";
