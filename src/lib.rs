@@ -28,7 +28,7 @@
 //!
 //! - [`snapshot`]: the mesh as it stands, shared.
 //! - [`inventory`]: a directory of files into what its objects say.
-//! - [`watch`]: the cluster's own objects into what they say.
+//! - [`cluster`]: everything that talks to an API server: what its objects say, followed or read.
 //! - [`sources`]: which of these have been read, and how old that is.
 //! - [`server`]: HTTPS, probes, metrics, certificates, limits.
 //! - [`cli`]: the commands.
@@ -49,6 +49,8 @@ pub mod wire;
 #[cfg(feature = "serve")]
 pub mod cli;
 #[cfg(feature = "serve")]
+pub mod cluster;
+#[cfg(feature = "serve")]
 pub mod inventory;
 #[cfg(feature = "serve")]
 pub mod server;
@@ -56,5 +58,3 @@ pub mod server;
 pub mod snapshot;
 #[cfg(feature = "serve")]
 pub mod sources;
-#[cfg(feature = "serve")]
-pub mod watch;

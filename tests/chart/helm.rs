@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use isthmus::syntax::yaml_documents;
 use serde_json::Value as Json;
 
-use crate::control_plane::plane::binary;
 use crate::support::TempDir;
+use crate::support::plane::binary;
 
 /// Both lines that are in use.
 pub(crate) const HELMS: [&str; 2] = ["helm", "helm3"];

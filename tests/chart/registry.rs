@@ -6,8 +6,8 @@ use std::fs;
 use serde_json::Value as Json;
 
 use super::helm::{HELMS, chart, file, only, template};
-use crate::control_plane::guarded::isthmus;
 use crate::support::TempDir;
+use crate::support::guarded::isthmus;
 
 /// Values, and what the commands are told in place of them.
 pub(crate) struct Case {

@@ -11,14 +11,14 @@ use crate::support::TempDir;
 fn the_picture_shows_what_the_demo_prints() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let scratch = TempDir::new();
-    let demo = Command::new(root.join("tests/control-plane/demo"))
+    let demo = Command::new(root.join("tests/kubernetes/demo"))
         .arg(env!("CARGO_BIN_EXE_isthmus"))
         .env("TMPDIR", scratch.path())
         .output()
         .expect("the demo needs a shell, `bash`");
     assert!(demo.status.success(), "{}", String::from_utf8_lossy(&demo.stderr));
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "it leaves nothing");
-    let mut picture = Command::new(root.join("tests/control-plane/picture"))
+    let mut picture = Command::new(root.join("tests/kubernetes/picture"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::guarded::{CRDS, Guarded, described, local, member};
-use super::transcript::Transcript;
+use crate::support::guarded::{CRDS, Guarded, described, local, member};
+use crate::support::transcript::Transcript;
 use crate::support::{TempDir, creation, wait_for};
 
 const APPLY: &[&str] = &["apply", "-f", "-"];

@@ -6,11 +6,11 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::guarded::Guarded;
-use super::plane::ADMIN;
 use crate::support::Done;
 use crate::support::cable::Cable;
 use crate::support::client::Client;
+use crate::support::guarded::Guarded;
+use crate::support::plane::ADMIN;
 use crate::support::wait_for;
 
 const CALLERS: usize = 8;

@@ -3,9 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::guarded::{Guarded, described, local};
-use super::transcript::Transcript;
 use crate::support::TempDir;
+use crate::support::guarded::{Guarded, described, local};
+use crate::support::transcript::Transcript;
 
 const CREATE: &[&str] = &["create", "-f", "-"];
 const APPLY: &[&str] = &["apply", "-f", "-"];

@@ -6,9 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
 
-use super::guarded::{CRDS, Guarded, isthmus};
-use super::plane::ADMIN;
 use crate::support::client::{Answer, Client};
+use crate::support::guarded::{CRDS, Guarded, isthmus};
+use crate::support::plane::ADMIN;
 use crate::support::process::Server;
 use crate::support::{TempDir, wait_for};
 

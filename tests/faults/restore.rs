@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::control_plane::replicas::{Replicas, SECRET};
 use crate::support::Done;
+use crate::support::replicas::{Replicas, SECRET};
 use crate::support::wait_for;
 
 /// How long after the API server is back calls may still fail: as long as replicas may rest after a

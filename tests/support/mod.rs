@@ -2,9 +2,13 @@
 
 pub(crate) mod cable;
 pub(crate) mod client;
+pub(crate) mod guarded;
 pub(crate) mod pem;
+pub(crate) mod plane;
 pub(crate) mod process;
 pub(crate) mod relay;
+pub(crate) mod replicas;
+pub(crate) mod transcript;
 
 use std::fs;
 use std::path::{Path, PathBuf};

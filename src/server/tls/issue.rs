@@ -37,7 +37,10 @@ pub fn issue(names: &[String], valid_for: Duration) -> Result<Issued, Error> {
 }
 
 /// Makes an authority that signs certificates of servers, and no other authority.
-pub(super) fn authority(name: &str, validity: Validity) -> Result<(Certificate, KeyPair), Error> {
+pub(in crate::server) fn authority(
+    name: &str,
+    validity: Validity,
+) -> Result<(Certificate, KeyPair), Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name.push(DnType::CommonName, name);
@@ -48,7 +51,7 @@ pub(super) fn authority(name: &str, validity: Validity) -> Result<(Certificate, 
 }
 
 /// Makes a certificate of a server with these DNS names and IP addresses.
-pub(super) fn certificate(
+pub(in crate::server) fn certificate(
     names: Vec<String>,
     validity: Validity,
     issuer: &Issuer<'_, impl SigningKey>,

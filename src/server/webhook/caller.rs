@@ -10,7 +10,7 @@ use axum::response::Response;
 use tokio::time::{sleep, timeout};
 
 use super::app::App;
-use super::paths::{Known, PathFile, Paths, REST, SecretPath};
+use super::authority::paths::{Known, PathFile, Paths, REST, SecretPath};
 use super::review;
 use super::tls::TlsError;
 

@@ -3,7 +3,7 @@
 // Of Kubernetes' it takes those that the control plane is built of, so that most
 // of it is compiled already.
 
-module isthmus/tests/control-plane/helm3
+module isthmus/tests/kubernetes/helm3
 
 go 1.26.0
 

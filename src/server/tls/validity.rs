@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 
 /// How long before they are made certificates begin, in seconds: for clocks that are behind, down
 /// to those that were set to local time where UTC is meant.
-pub(super) const BACKDATED: i64 = 24 * 3600;
+pub(in crate::server) const BACKDATED: i64 = 24 * 3600;
 
 /// From when to when a certificate is valid, in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +21,13 @@ pub struct Validity {
 
 impl Validity {
     /// That of a certificate made now, which has so long to live.
-    pub(super) fn starting(now: i64, life: Duration) -> Self {
+    pub(in crate::server) fn starting(now: i64, life: Duration) -> Self {
         let life = i64::try_from(life.as_secs()).unwrap_or(i64::MAX);
         Self { from: now.saturating_sub(BACKDATED), until: now.saturating_add(life) }
     }
 
     /// That of a certificate, as it says.
-    pub(super) fn of(certificate: &CertificateDer<'_>) -> Result<Self, String> {
+    pub(in crate::server) fn of(certificate: &CertificateDer<'_>) -> Result<Self, String> {
         let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
             .map_err(|error| format!("the certificate cannot be read: {error}"))?;
         let validity = parsed.validity();
@@ -35,12 +35,12 @@ impl Validity {
     }
 
     /// Whether it is valid now.
-    pub(super) fn contains(self, now: i64) -> bool {
+    pub(in crate::server) fn contains(self, now: i64) -> bool {
         (self.from..=self.until).contains(&now)
     }
 
     /// Whether two thirds of its life are over.
-    pub(super) fn is_due(self, now: i64) -> bool {
+    pub(in crate::server) fn is_due(self, now: i64) -> bool {
         let life = self.until.saturating_sub(self.from).saturating_sub(BACKDATED).max(0);
         now >= self.until - life / 3
     }
@@ -50,14 +50,14 @@ impl Validity {
 /// then that on the wall. So a replica whose own clock is wrong neither makes certificates that
 /// nobody trusts, nor undoes what the others do.
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub(in crate::server) struct Clock {
     /// What was told, in seconds since 1970, and when.
     told: Mutex<Option<(i64, Instant)>>,
 }
 
 impl Clock {
     /// Takes the time of a `Date` header.
-    pub(super) fn tell(&self, date: &HeaderValue) {
+    pub(in crate::server) fn tell(&self, date: &HeaderValue) {
         let date = date.to_str().ok().and_then(|date| httpdate::parse_http_date(date).ok());
         if let Some(date) = date {
             let told = Some((seconds(date), Instant::now()));
@@ -66,12 +66,12 @@ impl Clock {
     }
 
     /// The time, in seconds since 1970.
-    pub(super) fn now(&self) -> i64 {
+    pub(in crate::server) fn now(&self) -> i64 {
         self.at(SystemTime::now(), Instant::now())
     }
 
     /// The time by what was told, or by this wall.
-    pub(super) fn at(&self, wall: SystemTime, now: Instant) -> i64 {
+    pub(in crate::server) fn at(&self, wall: SystemTime, now: Instant) -> i64 {
         let Some((told, at)) = *self.told.lock().unwrap_or_else(PoisonError::into_inner) else {
             return seconds(wall);
         };
@@ -81,7 +81,7 @@ impl Clock {
 }
 
 /// The time on the wall, in seconds since 1970.
-pub(super) fn now() -> i64 {
+pub(in crate::server) fn now() -> i64 {
     seconds(SystemTime::now())
 }
 

@@ -88,9 +88,9 @@ pub struct Certificate {
 
 /// A certificate with its key, ready to be shown.
 #[derive(Clone, Debug)]
-pub(super) struct Loaded {
-    pub(super) key: Arc<CertifiedKey>,
-    pub(super) validity: Validity,
+pub(in crate::server) struct Loaded {
+    pub(in crate::server) key: Arc<CertifiedKey>,
+    pub(in crate::server) validity: Validity,
 }
 
 impl Certificate {
@@ -147,17 +147,17 @@ impl Certificate {
     }
 
     /// The clock that it is valid by.
-    pub(super) fn clock(&self) -> &Clock {
+    pub(in crate::server) fn clock(&self) -> &Clock {
         &self.clock
     }
 
     /// The time by that clock, in seconds since 1970.
-    pub(super) fn now(&self) -> i64 {
+    pub(in crate::server) fn now(&self) -> i64 {
         self.clock.now()
     }
 
     /// Shows this one from now on.
-    pub(super) fn put(&self, loaded: Loaded) {
+    pub(in crate::server) fn put(&self, loaded: Loaded) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
     }
 
@@ -204,7 +204,7 @@ impl Pair {
 }
 
 /// Reads a file of certificates or of a key.
-pub(super) fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
+pub(in crate::server) fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
     let unreadable = |why| TlsError::Unreadable { file: file.to_owned(), why };
     let metadata = fs::metadata(file).map_err(|error| unreadable(error.to_string()))?;
     if !metadata.is_file() || metadata.len() > LARGEST_FILE {
@@ -214,7 +214,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
 }
 
 /// A certificate with its chain, and its key, from PEM.
-pub(super) fn load(certificate: &[u8], key: &[u8]) -> Result<Loaded, String> {
+pub(in crate::server) fn load(certificate: &[u8], key: &[u8]) -> Result<Loaded, String> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("the certificate is no PEM: {error}"))?;
@@ -239,11 +239,11 @@ fn make() -> Result<Loaded, TlsError> {
 }
 
 /// The cryptography of everything.
-pub(super) fn provider() -> Arc<CryptoProvider> {
+pub(in crate::server) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-pub(super) fn hash(value: &impl Hash) -> u64 {
+pub(in crate::server) fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()

@@ -21,9 +21,9 @@ use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
 use super::app::App;
-use super::callers::Secured;
 use super::connections::{Connections, Open, Phase, Room};
 use super::review;
+use super::tls::Secured;
 
 /// The largest head of a request, in bytes: several times an API server's, with a token in it. As
 /// much of each connection is buffered.

@@ -2,7 +2,7 @@
 // one binary; `./build` builds them. To raise a version, edit the first `require`
 // block and the `replace` block, then run `go mod tidy` and `./build`.
 
-module isthmus/tests/control-plane
+module isthmus/tests/kubernetes
 
 go 1.26.0
 

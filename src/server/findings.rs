@@ -27,7 +27,7 @@ const AT_ONCE: usize = 32;
 type Counted = (&'static str, Severity);
 
 /// Counts the findings of the mesh as it stands whenever it has changed, for ever.
-pub(super) async fn audit(app: &App) {
+pub(super) async fn count_standing(app: &App) {
     let mut judged = None;
     loop {
         sleep(TICK).await;

@@ -7,7 +7,7 @@ use kube::api::ListParams;
 use kube::{Client, Config};
 use tokio::time::timeout;
 
-use super::{ANSWER, FORBIDDEN, NOT_FOUND, SILENT, Watch, Watched, reason, watches};
+use super::watch::{ANSWER, FORBIDDEN, NOT_FOUND, SILENT, Watch, Watched, reason, watches};
 use crate::mesh::Reading;
 use crate::settings::Settings;
 

@@ -413,4 +413,5 @@ impl Drop for Open {
 }
 
 #[cfg(test)]
+#[path = "connections/tests.rs"]
 mod tests;

@@ -11,9 +11,9 @@ use serde_json::{Value as Json, json};
 use tower::service_fn;
 
 use super::*;
+use crate::cluster::watches;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
-use crate::watch::watches;
 
 /// What the API server lists next, page by page; a page that is null is a failure.
 type Pages = Arc<Mutex<Vec<Json>>>;

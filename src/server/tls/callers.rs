@@ -16,7 +16,7 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 use x509_parser::parse_x509_certificate;
 
-use super::tls::{self, Certificate, TlsError};
+use super::certificate::{self, Certificate, TlsError};
 
 /// Who may call, where not everybody may.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Callers {
 }
 
 /// How connections are secured: TLS 1.2 and 1.3, HTTP/1.1 within.
-pub(super) struct Secured {
+pub(in crate::server) struct Secured {
     certificate: Arc<Certificate>,
     callers: Option<Callers>,
     config: RwLock<Arc<ServerConfig>>,
@@ -39,14 +39,14 @@ pub(super) struct Secured {
 }
 
 impl Secured {
-    pub(super) fn new(
+    pub(in crate::server) fn new(
         certificate: Arc<Certificate>,
         callers: Option<Callers>,
     ) -> Result<Self, TlsError> {
         let (verifier, tried) = match &callers {
             Some(callers) => {
-                let pem = tls::read(&callers.authority)?;
-                (callers.verifier(&pem)?, Some(tls::hash(&pem)))
+                let pem = certificate::read(&callers.authority)?;
+                (callers.verifier(&pem)?, Some(certificate::hash(&pem)))
             }
             None => (WebPkiClientVerifier::no_client_auth(), None),
         };
@@ -55,19 +55,19 @@ impl Secured {
     }
 
     /// Secures new connections as is right now.
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
+    pub(in crate::server) fn acceptor(&self) -> TlsAcceptor {
         let config = self.config.read().unwrap_or_else(PoisonError::into_inner);
         TlsAcceptor::from(Arc::clone(&config))
     }
 
     /// Looks whether the callers' authority is another, and says so. A bad one is told once and
     /// leaves the last good one in use.
-    pub(super) fn refresh(&self) -> Result<bool, TlsError> {
+    pub(in crate::server) fn refresh(&self) -> Result<bool, TlsError> {
         let Some(callers) = &self.callers else { return Ok(false) };
-        let pem = tls::read(&callers.authority);
+        let pem = certificate::read(&callers.authority);
         let state = match &pem {
-            Ok(pem) => tls::hash(pem),
-            Err(error) => tls::hash(&error.to_string()),
+            Ok(pem) => certificate::hash(pem),
+            Err(error) => certificate::hash(&error.to_string()),
         };
         let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner).replace(state);
         if tried == Some(state) {
@@ -91,7 +91,8 @@ impl Callers {
         if roots.is_empty() {
             return Err(bad("there is no certificate in it".to_owned()));
         }
-        let builder = WebPkiClientVerifier::builder_with_provider(roots.into(), tls::provider());
+        let builder =
+            WebPkiClientVerifier::builder_with_provider(roots.into(), certificate::provider());
         let builder = if self.optional { builder.allow_unauthenticated() } else { builder };
         let signed = builder.build().map_err(|error| bad(error.to_string()))?;
         if self.names.is_empty() {
@@ -106,7 +107,7 @@ fn config(
     verifier: Arc<dyn ClientCertVerifier>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let unusable = |error: Error| TlsError::NotMade(error.to_string());
-    let mut config = ServerConfig::builder_with_provider(tls::provider())
+    let mut config = ServerConfig::builder_with_provider(certificate::provider())
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(unusable)?
         .with_client_cert_verifier(verifier)

@@ -2,10 +2,6 @@
 //!
 //! A custom resource may be absent, come, go and be served in another version; each is normal.
 
-mod config;
-mod follow;
-mod once;
-
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -17,23 +13,19 @@ use kube::api::{Api, DynamicObject, TypeMeta};
 use kube::core::ApiResource;
 use tokio::time::timeout;
 
-pub use config::{as_kubectl, as_pod};
-pub use follow::Watching;
-pub use once::{Unread, read};
-
 use crate::document::{self, DOCUMENTS, Document, Label, Select};
 use crate::mesh::Reading;
 use crate::settings::Settings;
 use crate::syntax::Object;
 
 /// How long an answer may take, and a list to bring its next page.
-const ANSWER: Duration = Duration::from_secs(15);
+pub(super) const ANSWER: Duration = Duration::from_secs(15);
 /// What is told when it takes longer.
-const SILENT: &str = "the API server does not answer";
+pub(super) const SILENT: &str = "the API server does not answer";
 /// The status of what is not there.
-const NOT_FOUND: u16 = 404;
+pub(super) const NOT_FOUND: u16 = 404;
 /// The status of what one may not ask for.
-const FORBIDDEN: u16 = 403;
+pub(super) const FORBIDDEN: u16 = 403;
 
 /// One watch: the objects of one kind of document, in one place.
 #[derive(Clone, Debug)]
@@ -98,7 +90,7 @@ impl fmt::Display for Watch {
 
 impl Watch {
     /// The resource in the newest version that is served; nothing if none is.
-    async fn served(&self, client: &Client) -> Result<Option<Served>, kube::Error> {
+    pub(super) async fn served(&self, client: &Client) -> Result<Option<Served>, kube::Error> {
         let Document { group, versions, kind, resource, .. } = *self.document;
         for version in versions {
             let api_version =
@@ -129,12 +121,12 @@ impl Watch {
     }
 
     /// What selects its objects by their fields.
-    fn fields(&self) -> Option<String> {
+    pub(super) fn fields(&self) -> Option<String> {
         self.name.map(|name| format!("metadata.name={name}"))
     }
 
     /// What selects its objects by their labels.
-    fn labels(&self) -> Option<String> {
+    pub(super) fn labels(&self) -> Option<String> {
         self.label.map(|Label { key, value, .. }| match value {
             Some(value) => format!("{key}={value}"),
             None => key.to_owned(),
@@ -143,7 +135,7 @@ impl Watch {
 
     /// Whether the namespace is not there. The API server refuses to list what is in it then, for
     /// nobody has rights in it.
-    async fn has_no_namespace(&self, client: &Client) -> bool {
+    pub(super) async fn has_no_namespace(&self, client: &Client) -> bool {
         let Some(namespace) = &self.namespace else { return false };
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let found = timeout(ANSWER, namespaces.get_metadata(namespace)).await;
@@ -152,7 +144,12 @@ impl Watch {
 
     /// Reads an object, if it is one of this watch: one that is found by name may bear the label
     /// of another kind.
-    fn read(&self, mut object: DynamicObject, types: &TypeMeta, settings: &Settings) -> Watched {
+    pub(super) fn read(
+        &self,
+        mut object: DynamicObject,
+        types: &TypeMeta,
+        settings: &Settings,
+    ) -> Watched {
         object.metadata.managed_fields = None;
         // The items of a list do not say their kind.
         object.types = Some(types.clone());
@@ -172,13 +169,13 @@ impl Watch {
 }
 
 /// A resource as it is served.
-struct Served {
-    api: Api<DynamicObject>,
-    types: TypeMeta,
+pub(super) struct Served {
+    pub(super) api: Api<DynamicObject>,
+    pub(super) types: TypeMeta,
 }
 
 /// What became of an object.
-enum Watched {
+pub(super) enum Watched {
     Says(Reading),
     OfNoConcern,
     Unreadable(String),

@@ -1,11 +1,11 @@
-//! How the authority stands, for those who ask: readiness and metrics.
+//! Whether the authority does its work, for readiness and metrics.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// How the authority stands.
+/// Whether the authority does its work.
 #[derive(Debug)]
-pub struct Standing {
+pub struct Health {
     state: Mutex<State>,
 }
 
@@ -19,7 +19,7 @@ pub(super) struct State {
     pub(super) seen: Option<Instant>,
 }
 
-impl Standing {
+impl Health {
     /// Why callers may not trust what they are shown; nothing if they do.
     pub(in crate::server) fn distrusted(&self) -> Option<String> {
         self.state().distrusted.clone()
@@ -40,7 +40,7 @@ impl Standing {
     }
 }
 
-impl Default for Standing {
+impl Default for Health {
     fn default() -> Self {
         let distrusted = Some("it is not known yet whether the API server trusts it".to_owned());
         Self { state: Mutex::new(State { distrusted, until: None, seen: None }) }

@@ -1,5 +1,6 @@
 //! What holds of every input, tried on thousands.
 
+mod descriptors;
 mod networks;
 
 use std::collections::BTreeMap;

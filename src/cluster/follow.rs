@@ -14,7 +14,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use tokio::time::{sleep, timeout};
 
 use super::config::{CALL, SILENCE};
-use super::{ANSWER, FORBIDDEN, NOT_FOUND, SILENT, Served, Watch, Watched, reason};
+use super::watch::{ANSWER, FORBIDDEN, NOT_FOUND, SILENT, Served, Watch, Watched, reason};
 use crate::mesh::ObjectRef;
 use crate::snapshot::Snapshot;
 use crate::sources::Sources;

@@ -12,14 +12,14 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio::sync::Notify;
 
-use super::tls::{self, TlsError};
+use crate::server::tls::{self, TlsError};
 
 /// How many digits a path has.
 const DIGITS: usize = 32;
 /// How many paths that are no longer honoured are remembered.
 const MOST_STALE: usize = 8;
 /// How long to rest after a look for paths before callers may bring about the next one.
-pub(super) const REST: Duration = Duration::from_secs(1);
+pub(in crate::server) const REST: Duration = Duration::from_secs(1);
 /// What stands for a path where it must not be shown.
 const HIDDEN: &str = "<path>";
 
@@ -30,7 +30,7 @@ pub struct SecretPath([u8; DIGITS / 2]);
 
 /// The paths by which callers are known.
 #[derive(Debug)]
-pub(super) struct Paths {
+pub(in crate::server) struct Paths {
     /// Whether there is anything that they come from.
     is_set_up: bool,
     state: Mutex<State>,
@@ -49,7 +49,7 @@ struct State {
 
 /// A file of paths that somebody else writes.
 #[derive(Debug)]
-pub(super) struct PathFile {
+pub(in crate::server) struct PathFile {
     file: PathBuf,
     /// The bytes that were last tried, so that each bad state is told once.
     tried: Mutex<Option<u64>>,
@@ -57,7 +57,7 @@ pub(super) struct PathFile {
 
 /// What is known of the path of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(in crate::server) enum Known {
     /// Only the API server should know it.
     Honoured,
     /// It was that once.
@@ -68,7 +68,7 @@ pub(super) enum Known {
 
 impl SecretPath {
     /// Makes one; nothing if there is no randomness to be had.
-    pub(super) fn make() -> Option<Self> {
+    pub(in crate::server) fn make() -> Option<Self> {
         let mut bits = [0; DIGITS / 2];
         tls::provider().secure_random.fill(&mut bits).ok()?;
         Some(Self(bits))
@@ -132,18 +132,18 @@ pub(crate) fn hidden(text: &str) -> String {
 
 impl Paths {
     /// None yet; more will come only if they are set up.
-    pub(super) fn new(is_set_up: bool) -> Self {
+    pub(in crate::server) fn new(is_set_up: bool) -> Self {
         // Whoever was here before may have failed calls.
         let state = State { is_suspect: true, ..State::default() };
         Self { is_set_up, state: Mutex::new(state), wanted: Notify::new() }
     }
 
-    pub(super) fn are_set_up(&self) -> bool {
+    pub(in crate::server) fn are_set_up(&self) -> bool {
         self.is_set_up
     }
 
     /// Honours these from now on, the first of which is to be called, and no others.
-    pub(super) fn honour(&self, paths: Vec<SecretPath>) {
+    pub(in crate::server) fn honour(&self, paths: Vec<SecretPath>) {
         let mut state = self.state();
         let is_another = state.honoured.first() != paths.first();
         if is_another && !state.honoured.is_empty() {
@@ -158,12 +158,12 @@ impl Paths {
     }
 
     /// Those that are honoured.
-    pub(super) fn honoured(&self) -> Vec<SecretPath> {
+    pub(in crate::server) fn honoured(&self) -> Vec<SecretPath> {
         self.state().honoured.clone()
     }
 
     /// What is known of what stands in the place of a path. All are compared, whichever it is.
-    pub(super) fn find(&self, text: &str) -> Known {
+    pub(in crate::server) fn find(&self, text: &str) -> Known {
         let Some(path) = SecretPath::parse(text) else { return Known::Unknown };
         let among = |paths: &[SecretPath]| paths.iter().filter(|known| **known == path).count() > 0;
         let state = self.state();
@@ -175,12 +175,12 @@ impl Paths {
     }
 
     /// The path that is to be called, which a call that fails may show to somebody.
-    pub(super) fn first(&self) -> Option<SecretPath> {
+    pub(in crate::server) fn first(&self) -> Option<SecretPath> {
         self.state().honoured.first().copied()
     }
 
     /// Notes that a call of this path has failed.
-    pub(super) fn suspect(&self, path: SecretPath) {
+    pub(in crate::server) fn suspect(&self, path: SecretPath) {
         let mut state = self.state();
         if state.honoured.first() == Some(&path) {
             state.is_suspect = true;
@@ -188,22 +188,22 @@ impl Paths {
     }
 
     /// Notes that the first one was made by this process, and failed nobody yet.
-    pub(super) fn trust(&self) {
+    pub(in crate::server) fn trust(&self) {
         self.state().is_suspect = false;
     }
 
     /// Whether the first one may have been shown to somebody.
-    pub(super) fn is_suspect(&self) -> bool {
+    pub(in crate::server) fn is_suspect(&self) -> bool {
         self.state().is_suspect
     }
 
     /// Asks for a look where they come from.
-    pub(super) fn want(&self) {
+    pub(in crate::server) fn want(&self) {
         self.wanted.notify_one();
     }
 
     /// Waits until such a look is asked for.
-    pub(super) async fn wanted(&self) {
+    pub(in crate::server) async fn wanted(&self) {
         self.wanted.notified().await;
     }
 
@@ -214,14 +214,14 @@ impl Paths {
 
 impl PathFile {
     /// Reads it for the first time.
-    pub(super) fn load(file: PathBuf, paths: &Paths) -> Result<Self, TlsError> {
+    pub(in crate::server) fn load(file: PathBuf, paths: &Paths) -> Result<Self, TlsError> {
         let found = Self { file, tried: Mutex::default() };
         found.refresh(paths)?;
         Ok(found)
     }
 
     /// Looks whether it holds other paths, and says so.
-    pub(super) fn refresh(&self, paths: &Paths) -> Result<bool, TlsError> {
+    pub(in crate::server) fn refresh(&self, paths: &Paths) -> Result<bool, TlsError> {
         let read = tls::read(&self.file);
         let state = match &read {
             Ok(bytes) => tls::hash(bytes),
