@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 
-use isthmus::document::yaml_documents;
+use isthmus::syntax::yaml_documents;
 use serde_json::Value as Json;
 
 use super::helm::{HELMS, chart, file, helm, rendered};
