@@ -10,10 +10,11 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use isthmus::admission::{Hook, answer};
-use isthmus::document::{self, Object};
+use isthmus::document;
 use isthmus::mesh::Mesh;
 use isthmus::review::standing;
 use isthmus::settings::Settings;
+use isthmus::syntax::Object;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
 

@@ -126,7 +126,7 @@ fn what_cannot_be_read_is_told_with_what_to_do() {
     };
     let api = cluster.plane.api().to_string();
     let mut forbidden = format!("isthmus: the cluster at https://{api}/ cannot be read:\n");
-    for watch in isthmus::watch::watches(&Settings::default()) {
+    for watch in isthmus::cluster::watches(&Settings::default()) {
         writeln!(forbidden, "  {watch}: forbidden").unwrap();
     }
     forbidden.push_str(

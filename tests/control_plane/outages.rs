@@ -137,7 +137,7 @@ fn a_lost_api_server_leaves_what_was_last_known() {
     let review = review(None, &objects::described("a", false, &subnet));
     assert!(!cluster.isthmus.allows(&review));
     cluster.plane.stop_api_server();
-    let watches = isthmus::watch::watches(&isthmus::settings::Settings::default()).len();
+    let watches = isthmus::cluster::watches(&isthmus::settings::Settings::default()).len();
     let all = f64::from(u32::try_from(watches).unwrap());
     cluster.isthmus.wait_metric("isthmus_lost_watches", all);
     assert!(!cluster.isthmus.allows(&review), "what was known stands");
