@@ -14,12 +14,14 @@ use std::sync::Arc;
 
 pub use claim::{
     About, Allow, Claim, EndpointSource, Fact, Fault, MemberName, Network, NetworkEndpoints, Place,
-    Position, Role,
+    Role,
 };
 pub use member::Member;
 pub use origin::{Basis, Configuration, ObjectRef, Origin, PendingWrite, WriteId};
 pub use reading::Reading;
 pub use view::{Changed, View};
+
+pub use crate::syntax::Position;
 
 use crate::settings::Settings;
 use crate::value::{ClusterDomain, ClusterUuid, EndpointHost, NetworkName};

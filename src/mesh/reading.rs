@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::claim::{About, Claim, Fact, Fault, MemberName, Place, Position};
+use super::claim::{About, Claim, Fact, Fault, MemberName, Place};
 use super::origin::{Basis, ObjectRef, PendingWrite};
+use crate::syntax::Position;
 use crate::value::Invalid;
 
 /// As many claims as a well-described member's document makes.

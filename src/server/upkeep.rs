@@ -8,8 +8,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::app::App;
-use super::callers::Secured;
 use super::supervise::of_blocking;
+use super::tls::Secured;
 use crate::inventory::Inventory;
 use crate::snapshot::Source;
 

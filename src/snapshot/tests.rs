@@ -1,8 +1,9 @@
 use super::*;
 use crate::budget::Budget;
-use crate::document::{self, Object};
+use crate::document;
 use crate::mesh::WriteId;
 use crate::settings::Settings;
+use crate::syntax::Object;
 
 const HOLD: Duration = Duration::from_secs(10);
 

@@ -1,6 +1,8 @@
 //! No input costs more than its size: each list and mapping that a document may hold is made
 //! longer, and what it costs may not grow faster than that.
 
+use crate::support::objects::{self, review};
+
 #[allow(unreachable_pub, reason = "the benchmark uses it too")]
 pub(crate) mod parts;
 
@@ -14,7 +16,6 @@ use isthmus::mesh::Mesh;
 use isthmus::review::review as judge;
 use serde_json::Value;
 
-pub(crate) use parts::review;
 use parts::{Kind, PARTS, Part, Works, cpu};
 
 /// The size of the shortest object, in bytes; the others are twice and four times as long.
