@@ -44,7 +44,7 @@ run: ## Serve the example mesh over HTTPS, with a certificate made on the spot.
 
 demo: control-plane ## Show isthmus before a real control plane: an example mesh, and what it refuses.
 	$(CARGO) build --locked
-	tests/control-plane/demo
+	tests/kubernetes/demo
 
 test: format lint core unit docs deny ## All that must hold before a change lands.
 
@@ -67,7 +67,7 @@ faults: control-plane ## Run the tests of faults that take minutes: silence, etc
 	$(CARGO) test --locked --test integration faults:: -- --ignored
 
 control-plane: ## Build the etcd, kube-apiserver, kubectl and helm that tests and demo start, once.
-	@test -n "$$KUBEBUILDER_ASSETS" || tests/control-plane/build
+	@test -n "$$KUBEBUILDER_ASSETS" || tests/kubernetes/build
 
 docs: ## Build the documentation of the code, without a broken link.
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib

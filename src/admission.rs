@@ -8,11 +8,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::budget::{Budget, Clock, Exhausted};
-use crate::document::{self, Object};
+use crate::document;
 use crate::mesh::{Mesh, ObjectRef};
 use crate::report;
 use crate::review::{MOST_LOOKS, Reason, Verdict, Write, review};
 use crate::settings::Settings;
+use crate::syntax::{self, Object};
 use crate::value::clipped;
 use crate::wire::{Cause, Details, Kind, NotAReview, Request, Response, Status};
 
@@ -220,7 +221,7 @@ fn mutate(
     let document = document::of(object, settings).filter(|document| document.is_canonicalized());
     let Some(document) = document else { return Ok(allow(request)) };
     let raw = Request::raw_object(body)?.unwrap_or("null");
-    let before = match document::outline(raw) {
+    let before = match syntax::outline(raw) {
         Ok(object) => object,
         Err(error) => return Ok(unreadable(request, &error.to_string())),
     };

@@ -14,6 +14,7 @@
 //! The core decides. It does no I/O, reads no clock, and has no async and no logging:
 //!
 //! - [`value`]: subnets, domains, endpoints; parsed once, valid for ever.
+//! - [`syntax`]: texts into trees that know their places.
 //! - [`mesh`]: members, the claims about them, and the indexes that find who clashes with whom.
 //! - [`document`]: one file for each kind of object that says something; `DOCUMENTS`.
 //! - [`rule`]: one file for each rule; `RULES`.
@@ -27,7 +28,7 @@
 //!
 //! - [`snapshot`]: the mesh as it stands, shared.
 //! - [`inventory`]: a directory of files into what its objects say.
-//! - [`watch`]: the cluster's own objects into what they say.
+//! - [`cluster`]: everything that talks to an API server: what its objects say, followed or read.
 //! - [`sources`]: which of these have been read, and how old that is.
 //! - [`server`]: HTTPS, probes, metrics, certificates, limits.
 //! - [`cli`]: the commands.
@@ -41,11 +42,14 @@ pub mod report;
 pub mod review;
 pub mod rule;
 pub mod settings;
+pub mod syntax;
 pub mod value;
 pub mod wire;
 
 #[cfg(feature = "serve")]
 pub mod cli;
+#[cfg(feature = "serve")]
+pub mod cluster;
 #[cfg(feature = "serve")]
 pub mod inventory;
 #[cfg(feature = "serve")]
@@ -54,5 +58,3 @@ pub mod server;
 pub mod snapshot;
 #[cfg(feature = "serve")]
 pub mod sources;
-#[cfg(feature = "serve")]
-pub mod watch;

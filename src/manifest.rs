@@ -9,11 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json};
 
 use crate::budget::Budget;
-use crate::document::{
-    self, Document, MOST_VALUES, Node, Object, Value, YamlError, yaml_document, yaml_documents,
-};
+use crate::document::{self, Document};
 use crate::mesh::Reading;
 use crate::settings::Settings;
+use crate::syntax::{MOST_VALUES, Node, Object, Value, YamlError, yaml_document, yaml_documents};
 
 /// One object of a file.
 #[derive(Debug)]
@@ -138,7 +137,7 @@ mod tests {
 
     fn objects(text: &str) -> Vec<String> {
         let manifests = read(text, "file.yaml").unwrap();
-        manifests.iter().map(|m| m.object().unwrap().reference().to_string()).collect()
+        manifests.iter().map(|m| document::reference(&m.object().unwrap()).to_string()).collect()
     }
 
     #[test]

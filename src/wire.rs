@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::budget::Clock;
-use crate::document::{BorrowedText, Object};
+use crate::syntax::{BorrowedText, Object};
 
 /// The version of AdmissionReview that is spoken.
 const API_VERSION: &str = "admission.k8s.io/v1";

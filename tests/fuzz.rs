@@ -9,8 +9,9 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use isthmus::document::{DOCUMENTS, Object, Select};
+use isthmus::document::{DOCUMENTS, Select};
 use isthmus::settings::Settings;
+use isthmus::syntax::Object;
 
 use oracles::{TARGETS, bases};
 

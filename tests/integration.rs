@@ -5,7 +5,6 @@ mod chart;
 mod check;
 mod complexity;
 mod control_plane;
-mod descriptors;
 mod docs;
 mod faults;
 mod fuzz;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use anyhow::bail;
 use clap::ValueEnum;
 
-use super::mesh::MeshArgs;
+use super::mesh::{MeshArgs, of_cluster};
 use super::settings::SettingsArgs;
-use super::{cluster, exit_code, print};
+use super::{exit_code, print};
+use crate::cluster;
 use crate::inventory::Inventory;
 use crate::mesh::{Mesh, Reading};
 use crate::report::diagnostic::{CheckReport, Counts, Diagnostic};
@@ -19,7 +20,6 @@ use crate::report::sarif::sarif;
 use crate::report::table::table;
 use crate::review::review_all;
 use crate::settings::Settings;
-use crate::watch;
 
 /// How wide a table is that no terminal shows, in characters.
 const WIDTH: usize = 100;
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     if args.mesh.reads_cluster() {
         let (file, context) = (args.mesh.kubeconfig.as_deref(), args.mesh.context.as_deref());
-        readings.extend(cluster::read(watch::as_kubectl(file, context), &settings)?);
+        readings.extend(of_cluster(cluster::as_kubectl(file, context), &settings)?);
     }
     let report = judge(readings, settings);
     let text = match args.format {

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use clap::ValueEnum;
 
 use self::files::{Input, Inputs};
+use super::mesh::of_cluster;
 use super::settings::SettingsArgs;
-use super::{cluster, exit_code, print};
+use super::{exit_code, print};
+use crate::cluster;
 use crate::document::VALUES_KIND;
 use crate::report::diagnostic::CheckReport;
 use crate::report::github::github;
@@ -20,7 +22,6 @@ use crate::report::json::json;
 use crate::report::pretty::pretty;
 use crate::report::printable;
 use crate::report::sarif::sarif;
-use crate::watch;
 
 /// Judge manifests as one mesh, offline, or as a change to what a cluster has.
 ///
@@ -114,8 +115,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(2));
     }
     let cluster = if args.cluster {
-        let config = watch::as_kubectl(args.kubeconfig.as_deref(), args.context.as_deref());
-        Some(cluster::read(config, &settings)?)
+        let config = cluster::as_kubectl(args.kubeconfig.as_deref(), args.context.as_deref());
+        Some(of_cluster(config, &settings)?)
     } else {
         None
     };

@@ -2,7 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use kube::Config;
+
+use crate::cluster;
+use crate::mesh::Reading;
+use crate::settings::Settings;
 
 /// Flags that every command takes that reads the mesh.
 #[derive(Debug, clap::Args)]
@@ -42,4 +47,15 @@ impl MeshArgs {
             _ => Ok(()),
         }
     }
+}
+
+/// Reads what every object of the cluster says.
+pub(super) fn of_cluster(
+    config: impl Future<Output = anyhow::Result<Config>>,
+    settings: &Settings,
+) -> anyhow::Result<Vec<Reading>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime
+        .context("cannot start")?
+        .block_on(async { Ok(cluster::read(config.await?, settings).await?) })
 }

@@ -5,7 +5,6 @@ mod banner;
 mod certs;
 mod chart;
 mod check;
-mod cluster;
 mod failure_policy;
 mod json;
 mod lines;

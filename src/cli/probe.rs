@@ -12,9 +12,9 @@ use serde_json::{Value as Json, json};
 use tokio::time::timeout;
 
 use super::settings::SettingsArgs;
-use crate::server::paths::hidden;
+use crate::cluster::{self, reason};
+use crate::server::authority::paths::hidden;
 use crate::settings::Settings;
-use crate::watch::{self, reason};
 
 /// The name of what is asked about. Nothing of this name is ever stored.
 const NAME: &str = "isthmus-probe";
@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn probe(args: &Args) -> anyhow::Result<ExitCode> {
-    let config = watch::as_kubectl(args.kubeconfig.as_deref(), args.context.as_deref()).await;
+    let config = cluster::as_kubectl(args.kubeconfig.as_deref(), args.context.as_deref()).await;
     let config = config.context(
         "nobody can be asked; give --kubeconfig FILE or --context NAME, or run this in the cluster",
     )?;

@@ -9,9 +9,9 @@ use super::probe::Probe;
 use super::settings::SettingsArgs;
 use super::tls::WebhooksArg;
 use super::{policy, yaml};
+use crate::cluster::watches;
 use crate::server::authority::SecretName;
 use crate::settings::Settings;
-use crate::watch::watches;
 
 const API: &str = "rbac.authorization.k8s.io";
 

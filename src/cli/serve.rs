@@ -13,8 +13,8 @@ use super::mesh::MeshArgs;
 use super::settings::SettingsArgs;
 use super::tls::TlsArgs;
 use super::{FAILED, told};
+use crate::cluster;
 use crate::server::{Config, Ended, Limits, Server, duration};
-use crate::watch;
 
 /// The status of a process that a second signal ended.
 const ABORTED: u8 = 143;
@@ -159,9 +159,9 @@ fn until_the_end(args: &Args, log: &Lines, out: &Lines) -> anyhow::Result<Ended>
         .build()
         .context("cannot start")?;
     let ended = runtime.block_on(async {
-        let cluster = cluster(&args.mesh).await?;
+        let cluster = watched(&args.mesh).await?;
         let named = async || {
-            watch::as_pod(args.mesh.kubeconfig.as_deref(), args.mesh.context.as_deref())
+            cluster::as_pod(args.mesh.kubeconfig.as_deref(), args.mesh.context.as_deref())
                 .await
                 .context("--tls-secret needs a cluster")
         };
@@ -174,11 +174,11 @@ fn until_the_end(args: &Args, log: &Lines, out: &Lines) -> anyhow::Result<Ended>
 }
 
 /// The cluster to watch, if one is to be watched.
-async fn cluster(mesh: &MeshArgs) -> anyhow::Result<Option<kube::Config>> {
+async fn watched(mesh: &MeshArgs) -> anyhow::Result<Option<kube::Config>> {
     if !mesh.reads_cluster() {
         return Ok(None);
     }
-    let config = watch::as_pod(mesh.kubeconfig.as_deref(), mesh.context.as_deref()).await;
+    let config = cluster::as_pod(mesh.kubeconfig.as_deref(), mesh.context.as_deref()).await;
     if mesh.names_cluster() { config } else { config.context(NO_MESH) }.map(Some)
 }
 

@@ -3,111 +3,29 @@
 //! [`DOCUMENTS`] is the registry that everything else folds over: reading an admission request,
 //! watches, RBAC, webhook rules and the tables of the documentation.
 
-mod carried;
-mod cluster_configuration;
-mod cluster_uuid;
-mod descriptors;
-mod endpoints;
-mod fields;
-mod istio_multicluster;
-mod istio_remote;
-mod mesh_config;
-mod module_config;
-mod node;
-mod object;
-mod outline;
-mod yaml;
+mod entry;
+mod kind;
+mod toolkit;
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 
-pub use istio_remote::VALUES_KIND;
-pub use node::{BorrowedText, Key, Node, Span, Value};
-pub(crate) use object::MOST_VALUES;
-pub use object::{Metadata, Object};
-pub use outline::outline;
-pub(crate) use yaml::document as yaml_document;
-pub use yaml::{YamlError, documents as yaml_documents};
+pub use entry::{Document, Label, Select};
+pub use kind::istio_remote::VALUES_KIND;
+use kind::{
+    carrier, cluster_configuration, cluster_uuid, descriptors, endpoints, istio_multicluster,
+    istio_remote, mesh_config, module_config,
+};
 
-use crate::mesh::{MemberName, ObjectRef, Reading};
+use crate::mesh::{ObjectRef, Reading};
 use crate::settings::Settings;
-
-/// One kind of document: which objects carry it, what it says, how it is read.
-#[derive(Debug)]
-pub struct Document {
-    /// A short name, unique in the registry.
-    pub name: &'static str,
-    /// The kind of the objects that carry it.
-    pub kind: &'static str,
-    /// Their API group; empty for the core group.
-    pub group: &'static str,
-    /// The versions that may be served, newest first.
-    pub versions: &'static [&'static str],
-    /// Their plural, as in API paths.
-    pub resource: &'static str,
-    /// Which objects of the kind.
-    pub select: Select,
-    /// The keys of `data`, one of which such an object holds; none where all of them are taken.
-    pub keys: &'static [&'static str],
-    /// What it says, and of whom.
-    pub says: &'static str,
-    read: fn(&Object<'_>, &Settings, &mut Reading),
-    canonical: Option<fn(&mut serde_json::Value)>,
-}
-
-/// Which objects of a kind carry a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Select {
-    /// All of them; they are cluster-scoped.
-    All,
-    /// The cluster-scoped one of this name.
-    Name(&'static str),
-    /// The one of this namespace and name.
-    Namespaced(&'static str, &'static str),
-    /// Those of these names in one of [`Settings::istio_namespaces`]. A name that ends in an
-    /// asterisk stands for all that begin so.
-    Istio(&'static [&'static str]),
-    /// Those that bear a label.
-    Label(Label),
-    /// A file without metadata, as it is given to the tool that builds a cluster.
-    BareFile,
-    /// A file that says no namespace.
-    File,
-}
-
-/// A label that makes an object a document, where not everybody may speak for a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Label {
-    /// Its key.
-    pub key: &'static str,
-    /// Its value, if only one will do.
-    pub value: Option<&'static str>,
-    /// Whether it means something in [`Settings::istio_namespaces`] too, and not only in
-    /// [`Settings::member_namespaces`].
-    pub in_istio: bool,
-}
-
-impl Label {
-    /// The namespaces in which it means something.
-    pub fn namespaces(self, settings: &Settings) -> BTreeSet<&str> {
-        let istio = settings.istio_namespaces.iter().filter(|_| self.in_istio);
-        settings.member_namespaces.iter().chain(istio).map(String::as_str).collect()
-    }
-}
-
-/// Whether a name is one of these, where one that ends in an asterisk stands for all that begin so.
-fn is_named(name: &str, names: &[&str]) -> bool {
-    names.iter().any(|known| match known.strip_suffix('*') {
-        Some(start) => name.starts_with(start),
-        None => name == *known,
-    })
-}
+use crate::syntax::Object;
 
 /// Every kind of document, those that are found by name before those that are found by label.
 pub static DOCUMENTS: &[Document] = &[
     istio_multicluster::DOCUMENT,
     cluster_configuration::DOCUMENT,
-    carried::DECKHOUSE_SECRET,
-    carried::KUBEADM_CONFIG,
+    carrier::DECKHOUSE_SECRET,
+    carrier::KUBEADM_CONFIG,
     module_config::CONTROL_PLANE_MANAGER,
     module_config::ISTIO,
     module_config::GLOBAL,
@@ -117,67 +35,17 @@ pub static DOCUMENTS: &[Document] = &[
     mesh_config::DOCUMENT,
     endpoints::ENDPOINTS,
     endpoints::ENDPOINT_SLICE,
-    carried::LABELLED,
+    carrier::LABELLED,
     istio_remote::CONFIG_MAP,
-    carried::BARE_DECKHOUSE,
-    carried::BARE_KUBEADM,
+    carrier::BARE_DECKHOUSE,
+    carrier::BARE_KUBEADM,
     istio_remote::FILE,
     descriptors::FILE,
 ];
 
-impl Document {
-    /// The object, and its field, in which a cluster keeps what a bare file says, if this is one.
-    pub fn kept_in(&self) -> Option<(ObjectRef, String)> {
-        carried::kept_in(self)
-    }
-
-    /// Whether an object carries this document.
-    pub fn matches(&self, object: &Object<'_>, settings: &Settings) -> bool {
-        if object.kind != self.kind || object.group() != self.group {
-            return false;
-        }
-        let namespace: &str = object.metadata.namespace.as_ref();
-        let bare = object.file.is_some() && object.name().is_empty();
-        let selected = match self.select {
-            Select::All => !bare,
-            Select::Name(name) => object.name() == name,
-            Select::Namespaced(of, name) => namespace == of && object.name() == name,
-            Select::Istio(names) => {
-                is_named(object.name(), names)
-                    && settings.istio_namespaces.iter().any(|istio| istio == namespace)
-            }
-            Select::Label(label) => {
-                let found = object.label(label.key);
-                found.is_some_and(|found| label.value.is_none_or(|value| value == found))
-                    && label.namespaces(settings).contains(namespace)
-            }
-            Select::BareFile => bare,
-            Select::File => object.file.is_some() && namespace.is_empty(),
-        };
-        selected && self.holds_a_key(object)
-    }
-
-    fn holds_a_key(&self, object: &Object<'_>) -> bool {
-        // What cannot be read is told of by the document.
-        let data = || {
-            object.field("data").map_or(true, |data| {
-                data.is_some_and(|data| self.keys.iter().any(|key| data.get(key).is_some()))
-            })
-        };
-        self.keys.is_empty() || data()
-    }
-
-    /// Brings an object of this kind into its canonical form, defaults included.
-    pub fn canonicalize(&self, object: &mut serde_json::Value) {
-        if let Some(canonical) = self.canonical {
-            canonical(object);
-        }
-    }
-
-    /// Whether objects of this kind have a canonical form that a patch can bring about.
-    pub fn is_canonicalized(&self) -> bool {
-        self.canonical.is_some()
-    }
+/// The object, and its field, in which a cluster keeps what a bare file says, if a document is one.
+pub fn kept_in(document: &Document) -> Option<(ObjectRef, String)> {
+    carrier::kept_in(document)
 }
 
 /// The kind of document an object carries, if it carries one.
@@ -187,7 +55,7 @@ pub fn of(object: &Object<'_>, settings: &Settings) -> Option<&'static Document>
 
 /// What an object says; nothing if it carries no document.
 pub fn read(object: &Object<'_>, settings: &Settings) -> Reading {
-    let mut reading = Reading::new(object.reference());
+    let mut reading = Reading::new(reference(object));
     reading.version = object.metadata.resource_version.parse().ok();
     if let Some(document) = of(object, settings) {
         (document.read)(object, settings, &mut reading);
@@ -195,12 +63,28 @@ pub fn read(object: &Object<'_>, settings: &Settings) -> Reading {
     reading
 }
 
-fn local(settings: &Settings) -> MemberName {
-    settings.local_member.as_str().into()
+/// Which object this is.
+pub fn reference(object: &Object<'_>) -> ObjectRef {
+    let namespace = &object.metadata.namespace;
+    let file = object.file.as_deref().filter(|_| object.name().is_empty());
+    ObjectRef {
+        kind: known_kind(&object.kind),
+        namespace: (!namespace.is_empty()).then(|| namespace.as_ref().into()),
+        name: file.unwrap_or(object.name()).into(),
+    }
+}
+
+/// The kinds of the registry are static; only an object that nobody reads has another.
+fn known_kind(kind: &str) -> Cow<'static, str> {
+    let mut documents = DOCUMENTS.iter();
+    let known = documents.find(|document| document.kind == kind);
+    known.map_or_else(|| Cow::Owned(kind.to_owned()), |document| Cow::Borrowed(document.kind))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]

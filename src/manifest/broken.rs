@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::document::{DOCUMENTS, Select, YamlError, yaml_documents};
+use crate::document::{DOCUMENTS, Select};
+use crate::syntax::{YamlError, yaml_documents};
 
 /// A document of a file that is no YAML.
 #[derive(Clone, Debug, PartialEq, Eq)]

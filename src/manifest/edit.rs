@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::fix::Edit;
-use crate::document::{Key, Node, Span, Value, yaml_documents};
+use crate::syntax::{Key, Node, Span, Value, yaml_documents};
 
 /// The edit that gives the field at an RFC 6901 pointer this value, or why there is none.
 pub(super) fn write(

@@ -10,9 +10,10 @@ use json_patch::{Patch, PatchOperation, diff};
 use serde_json::Value as Json;
 
 use super::{Manifest, edit, read};
-use crate::document::{Object, Value, YamlError, of, yaml_documents};
+use crate::document::{self, of};
 use crate::mesh::ObjectRef;
 use crate::settings::Settings;
+use crate::syntax::{Node, Object, Value, YamlError, yaml_documents};
 
 /// A text with the defaults written back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +110,7 @@ pub fn fix(text: &str, file: &str, settings: &Settings) -> Result<Fixed, YamlErr
         let Some(object) = manifest.object().ok().filter(|_| !rewrites.is_empty()) else {
             continue;
         };
-        let object = object.reference();
+        let object = document::reference(&object);
         let edits = rewrites.into_iter().map(|Rewrite { pointer, from, to }| {
             let edit = edit::write(text, &manifest.node, &pointer, &to)?;
             let (object, field) = (object.clone(), dotted(&pointer));
@@ -219,8 +220,8 @@ fn canonicalize(
 fn contents(text: &str) -> Result<Vec<Json>, YamlError> {
     let documents = yaml_documents(text)?;
     // An object's kind is known from a text only, as `read` knows it.
-    let is_read = |node: &crate::document::Node<'_>| !matches!(node.value, Value::Null);
-    Ok(documents.iter().filter(|node| is_read(node)).map(crate::document::Node::to_json).collect())
+    let is_read = |node: &Node<'_>| !matches!(node.value, Value::Null);
+    Ok(documents.iter().filter(|node| is_read(node)).map(Node::to_json).collect())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::syntax::Position;
 use crate::value::{
     ClusterDomain, ClusterUuid, Invalid, MetadataEndpoint, NetworkName, PublicDomainTemplate,
     RemoteAddress, Subnet, clipped,
@@ -70,20 +71,6 @@ struct OtherField {
     position: Position,
     /// What it is known by, if not by its path.
     identity: Option<Box<str>>,
-}
-
-/// A line and column, both from 1, of a text inside an object; all zero where there is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Position {
-    /// The line.
-    pub line: u32,
-    /// The column, in characters.
-    pub column: u32,
-}
-
-impl Position {
-    /// No position: the place is a field of the object itself.
-    pub const NONE: Self = Self { line: 0, column: 0 };
 }
 
 impl Place {
@@ -359,7 +346,7 @@ pub enum About {
     /// An address of a remote control plane.
     RemoteEndpoint,
     /// Istio's mesh networks, or its mesh config.
-    MeshNetworks,
+    MeshConfig,
 }
 
 impl About {
@@ -375,7 +362,7 @@ impl About {
         Self::ControlPlane,
         Self::AccessConfig,
         Self::RemoteEndpoint,
-        Self::MeshNetworks,
+        Self::MeshConfig,
     ];
 }
 
@@ -391,7 +378,7 @@ impl fmt::Display for About {
             Self::ControlPlane => f.write_str("control plane"),
             Self::AccessConfig => f.write_str("access config"),
             Self::RemoteEndpoint => f.write_str("remote endpoint"),
-            Self::MeshNetworks => f.write_str("mesh networks"),
+            Self::MeshConfig => f.write_str("mesh networks"),
         }
     }
 }

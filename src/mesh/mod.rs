@@ -12,11 +12,13 @@ use std::sync::Arc;
 
 pub use claim::{
     About, Allow, Claim, EndpointSource, Fact, Fault, MemberName, Network, NetworkEndpoints,
-    ObjectRef, Place, Position, Role,
+    ObjectRef, Place, Role,
 };
 pub use member::Member;
 pub use reading::Reading;
 pub use view::{Changed, View};
+
+pub use crate::syntax::Position;
 
 use crate::settings::Settings;
 use crate::value::{ClusterDomain, ClusterUuid, EndpointHost, NetworkName};

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::claim::{About, Claim, Fact, Fault, MemberName, ObjectRef, Place, Position};
+use super::claim::{About, Claim, Fact, Fault, MemberName, ObjectRef, Place};
+use crate::syntax::Position;
 use crate::value::Invalid;
 
 /// As many claims as a well-described member's document makes.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::document::{Node, Span, Value, YamlError, yaml_documents};
 use crate::mesh::Position;
+use crate::syntax::{Node, Span, Value, YamlError, yaml_documents};
 
 /// A text with the name it is known by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +181,7 @@ fn keys(path: &str) -> Vec<&str> {
     keys
 }
 
-type Entry<'n, 'a> = &'n (crate::document::Key<'a>, Node<'a>);
+type Entry<'n, 'a> = &'n (crate::syntax::Key<'a>, Node<'a>);
 
 /// The entry that carries a text within which a path goes on, and the rest of that path.
 fn carrier<'n, 'a, 'k>(

@@ -10,7 +10,7 @@ pub(super) static RULE: Rule = Rule {
     what: "A value of `meshNetworks` or `mesh` in ConfigMap `istio` (or `istio-REVISION`) is one that Istio drops, or reads otherwise than it is written. Warned of are harmless differences (host bits, an upper-case registry name), unknown fields that resemble none, the step from no networks to some, and a trust domain unlike the cluster domain.",
     why: "Istio checks these texts only when it reads them. One bad value makes it drop the whole text with a line in its log: it goes on with what it had, and after a restart with no networks or the default mesh config.",
     remedy: "Correct the value at the line and column that the message names. The first networks cut off sidecars that run already: add them while nothing runs, or restart the injected pods.",
-    faults: |about| about == About::MeshNetworks,
+    faults: |about| about == About::MeshConfig,
     state: judge,
     step: judge_step,
 };

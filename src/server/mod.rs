@@ -2,27 +2,31 @@
 
 mod admin;
 mod app;
-mod audit;
 pub mod authority;
+#[path = "webhook/backstage.rs"]
 mod backstage;
+#[path = "http/body.rs"]
 mod body;
+#[path = "webhook/caller.rs"]
 mod caller;
-mod callers;
+#[path = "http/connections.rs"]
 mod connections;
 pub mod duration;
-mod issue;
+mod findings;
+#[path = "http/listener.rs"]
 mod listener;
 mod metrics;
-pub(crate) mod paths;
+#[path = "webhook/review.rs"]
 mod review;
+#[path = "http/room.rs"]
 mod room;
+#[path = "http/sample.rs"]
 mod sample;
 mod supervise;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod upkeep;
-mod validity;
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -41,24 +45,21 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 pub use app::Limits;
-pub use callers::Callers;
-pub use issue::{Issued, issue};
-pub use paths::SecretPath;
-pub use tls::{Certificate, Source, TlsError};
-pub use validity::Validity;
+pub use authority::SecretPath;
+pub use tls::{Callers, Certificate, Issued, Source, TlsError, Validity, issue};
 
+use crate::cluster;
 use crate::inventory::Inventory;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
 use crate::sources::Sources;
-use crate::watch;
 use app::App;
 use authority::Keeper;
 use caller::Verification;
-use callers::Secured;
 use connections::Connections;
 use listener::Endpoint;
 use supervise::Weight;
+use tls::Secured;
 
 /// How many connections the admin endpoint keeps: enough that a probe is answered before all
 /// others have been replaced.
@@ -162,7 +163,7 @@ impl Server {
         let Self { config, webhook, admin, signals } = self;
         let settings = Arc::new(config.settings);
         let watches =
-            config.cluster.as_ref().map(|_| watch::watches(&settings)).unwrap_or_default();
+            config.cluster.as_ref().map(|_| cluster::watches(&settings)).unwrap_or_default();
         let sources = watches.iter().map(ToString::to_string);
         let files = config.inventory.iter().map(|_| upkeep::INVENTORY.to_owned());
         let are_kept = config.authority.is_some();
@@ -180,7 +181,7 @@ impl Server {
             config.cluster.as_ref().map(|_| config.hold),
             verification,
             Arc::clone(&config.certificate),
-            keeper.as_ref().map(Keeper::standing),
+            keeper.as_ref().map(Keeper::health),
             config.limits,
         )?;
         app.metrics.add_lost_log_lines(config.lost_log_lines);
@@ -212,8 +213,10 @@ impl Server {
             let app = Arc::clone(&app);
             supervisor.spawn("holds", vital, app, |app| Box::pin(upkeep::holds(app)));
         }
-        let of_audit = Arc::clone(&app);
-        supervisor.spawn("audit", Weight::Apart, of_audit, |app| Box::pin(audit::audit(app)));
+        let counted = Arc::clone(&app);
+        supervisor.spawn("findings", Weight::Apart, counted, |app| {
+            Box::pin(findings::count_standing(app))
+        });
         if let Some(keeper) = keeper {
             let kept = (keeper, Arc::clone(&app));
             supervisor.spawn("keeper", vital, kept, |(keeper, app)| {

@@ -131,11 +131,11 @@ async fn a_task_that_panics_is_counted_and_begun_anew_and_readiness_falls_if_it_
     let members = app.snapshot.read(Mesh::len);
     assert!(members > 0);
     let tasks = app.supervisor.names();
-    let watches = watch::watches(&app.settings).into_iter().map(|watch| format!("watch {watch}"));
+    let watches = cluster::watches(&app.settings).into_iter().map(|watch| format!("watch {watch}"));
     let others = [
         "accept",
         "accept admin",
-        "audit",
+        "findings",
         "certificate",
         "holds",
         "inventory",
@@ -163,7 +163,7 @@ async fn a_task_that_panics_is_counted_and_begun_anew_and_readiness_falls_if_it_
     let failing = app.supervisor.failing();
     for task in &tasks {
         let is_told = failing.iter().any(|told| told.contains(&format!("\"{task}\"")));
-        assert_eq!(is_told, task != "audit", "{task}: {failing:?}");
+        assert_eq!(is_told, task != "findings", "{task}: {failing:?}");
     }
     // All is as it was, but for readiness.
     assert!(ask(admin, "/livez").await.starts_with("HTTP/1.1 200"));

@@ -8,8 +8,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::app::App;
-use super::callers::Secured;
 use super::supervise::of_blocking;
+use super::tls::Secured;
 use crate::inventory::Inventory;
 
 /// What the inventory is called where it is told how the mesh stands.

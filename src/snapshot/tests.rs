@@ -1,7 +1,8 @@
 use super::*;
 use crate::budget::Budget;
-use crate::document::{self, Object};
+use crate::document;
 use crate::settings::Settings;
+use crate::syntax::Object;
 
 const HOLD: Duration = Duration::from_secs(10);
 

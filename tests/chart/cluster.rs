@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::helm::{HELMS, IMAGE, chart, rendered};
 use super::registry::{CASES, certified};
 use super::release::Release;
-use crate::control_plane::guarded::{described, local, member};
+use crate::support::guarded::{described, local, member};
 use crate::support::{data, wait_for};
 
 const DRY_RUN: &[&str] = &["create", "--dry-run=server", "-f", "-"];

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use isthmus::document::yaml_documents;
+use isthmus::syntax::yaml_documents;
 use serde_json::Value as Json;
 
-use crate::control_plane::plane::binary;
 use crate::support::TempDir;
+use crate::support::plane::binary;
 
 /// Both lines that are in use.
 pub(crate) const HELMS: [&str; 2] = ["helm", "helm3"];
@@ -57,7 +57,7 @@ pub(crate) fn rendered(name: &str, values: &[&str]) -> Result<String, String> {
 #[track_caller]
 pub(crate) fn objects(text: &str) -> Vec<Json> {
     let documents = yaml_documents(text).unwrap_or_else(|error| panic!("{error:?} in\n{text}"));
-    let objects = documents.iter().map(isthmus::document::Node::to_json);
+    let objects = documents.iter().map(isthmus::syntax::Node::to_json);
     objects.filter(|object| !object.is_null()).collect()
 }
 

@@ -10,8 +10,8 @@ use serde_json::{Value as Json, json};
 
 use super::helm::{IMAGE, chart, helm};
 use super::registry::certified;
-use crate::control_plane::guarded::{CRDS, clear, wait_asked, wait_established};
-use crate::control_plane::plane::{ADMIN, Output, Plane, binary, exclusive};
+use crate::support::guarded::{CRDS, clear, wait_asked, wait_established};
+use crate::support::plane::{ADMIN, Output, Plane, binary, exclusive};
 use crate::support::process::Server;
 use crate::support::relay::Relay;
 use crate::support::{TempDir, wait_for};

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::fs;
 
-use isthmus::document::yaml_documents;
+use isthmus::syntax::yaml_documents;
 use serde_json::Value as Json;
 
 use super::helm::{HELMS, chart, file, helm, rendered};
 use super::registry::{CASES, certified};
 use crate::support::TempDir;
+use crate::support::golden::expect;
 
 /// A value that is explained.
 struct Explained {
@@ -31,11 +31,7 @@ fn the_readme_has_every_value() {
     let (before, rest) = readme.split_once("| Value |").unwrap();
     let after = rest.split_once("\n\n").map_or("", |(_, after)| after);
     let expected = format!("{before}{table}\n{after}");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(chart().join("README.md"), expected).unwrap();
-    } else {
-        assert_eq!(readme, expected, "run `make golden`");
-    }
+    expect(&chart().join("README.md"), &expected);
 }
 
 #[test]
@@ -76,13 +72,17 @@ fn what_is_no_value_is_refused_by_its_name() {
         ("tls.clientCA=x", "tls/clientCA", "does not match pattern"),
         ("tls.clientNames={a b}", "tls/clientNames/0", "does not match pattern"),
         ("tls.pathSecret=Path", "tls/pathSecret", "does not match pattern"),
-        ("tls.pathSecret=path", "tls.pathSecret is not for tls.mode self", "leave it empty"),
+        (
+            "tls.pathSecret=path",
+            "tls.pathSecret cannot be used with tls.mode self",
+            "leave it empty",
+        ),
         ("networkPolicy.apiServerAt={192.0.2.1}", "apiServerAt/0", "does not match pattern"),
         ("lostNodeSeconds=-1", "lostNodeSeconds", "got -1, want 0"),
         ("ports.webhook=0", "ports/webhook", "got 0, want 1"),
         ("image.repository=registry.example.com/isthmus:1", "image/repository", "pattern"),
         ("image.digest=latest", "image/digest", "does not match pattern"),
-        ("image.repository=", "image.repository", "set it to where your registry has the image"),
+        ("image.repository=", "image.repository", "set it to the image in your registry"),
         ("tls.mode=provided", "tls.provided.secretName", "name the Secret with tls.crt"),
         (
             "tls.mode=provided,tls.provided.secretName=x",
@@ -97,7 +97,10 @@ fn what_is_no_value_is_refused_by_its_name() {
     }
     for namespace in ["kube-system", "d8-isthmus"] {
         let refused = rendered("helm", &["--namespace", namespace]).unwrap_err();
-        assert!(refused.contains("install into one of its own, such as isthmus"), "{refused}");
+        assert!(
+            refused.contains("install into a namespace of its own, such as isthmus"),
+            "{refused}"
+        );
     }
 }
 

@@ -1,6 +1,8 @@
 //! No input costs more than its size: each list and mapping that a document may hold is made
 //! longer, and what it costs may not grow faster than that.
 
+use crate::support::objects::{self, review};
+
 #[allow(unreachable_pub, reason = "the benchmark uses it too")]
 pub(crate) mod parts;
 
@@ -15,7 +17,6 @@ use isthmus::review::{review as judge, standing};
 use isthmus::settings::Settings;
 use serde_json::{Value, json};
 
-pub(crate) use parts::review;
 use parts::{Kind, PARTS, Part, Works, cpu};
 
 /// The size of the shortest object, in bytes; the others are twice and four times as long.

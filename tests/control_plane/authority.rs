@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::process::Signal;
 use serde_json::{Value as Json, json};
 
-use super::replicas::{CONFIGURATIONS, Replicas, SECRET, certificates};
 use crate::support::process::Server;
+use crate::support::replicas::{CONFIGURATIONS, Replicas, SECRET, certificates};
 use crate::support::{Done, TempDir, pem, wait_for};
 
 const MADE: &str = "a certificate authority is made";

@@ -1,8 +1,8 @@
 //! How the local cluster's own documents change under members, and what never is in the way.
 
-use super::guarded::{Guarded, described, local};
-use super::transcript::Transcript;
 use crate::support::data;
+use crate::support::guarded::{Guarded, described, local};
+use crate::support::transcript::Transcript;
 
 const CREATE: &[&str] = &["create", "-f", "-"];
 const REPLACE: &[&str] = &["replace", "-f", "-"];

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use super::guarded::{CRDS, Guarded, described, local};
-use super::transcript::Transcript;
 use crate::support::data;
+use crate::support::guarded::{CRDS, Guarded, described, local};
+use crate::support::transcript::Transcript;
 
 const CREATE: &[&str] = &["create", "-f", "-"];
 const DRY_RUN: &[&str] = &["create", "--dry-run=server", "-f", "-"];

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::guarded::{Guarded, local};
-use super::plane::helm;
-use super::transcript::Transcript;
+use crate::support::guarded::{Guarded, local};
+use crate::support::plane::helm;
+use crate::support::transcript::Transcript;
 
 const APPLY: &[&str] = &["apply", "-f", "-"];
 

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use isthmus::settings::Settings;
 use serde_json::Value as Json;
 
-use super::guarded::{Guarded, Ran, described, local, member};
-use super::transcript::Transcript;
+use crate::support::guarded::{Guarded, Ran, local, member};
+use crate::support::objects::{stated, yaml};
 use crate::support::process::command;
+use crate::support::transcript::Transcript;
 use crate::support::{TempDir, data};
 
 const CHECK: &[&str] = &["check", "--cluster"];
@@ -15,12 +16,7 @@ const UUID: &str = r#"{"status":{"metadataCache":{"public":{"clusterUUID":"0b9d1
 
 /// A member on the local network that says all of itself.
 fn flat(name: &str, pods: &str, services: &str) -> String {
-    let said = [
-        ("cluster-domain", "cluster.local"),
-        ("pod-subnet-cidr", pods),
-        ("service-subnet-cidr", services),
-    ];
-    described(name, false, &said)
+    yaml(&stated(name, false, pods, services))
 }
 
 #[test]
@@ -130,7 +126,7 @@ fn what_cannot_be_read_is_told_with_what_to_do() {
     };
     let api = cluster.plane.api().to_string();
     let mut forbidden = format!("isthmus: the cluster at https://{api}/ cannot be read:\n");
-    for watch in isthmus::watch::watches(&Settings::default()) {
+    for watch in isthmus::cluster::watches(&Settings::default()) {
         writeln!(forbidden, "  {watch}: forbidden").unwrap();
     }
     forbidden.push_str(

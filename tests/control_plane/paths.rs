@@ -8,10 +8,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::guarded::isthmus as run;
-use super::replicas::{CONFIGURATIONS, Replicas, SECRET};
 use crate::support::Done;
+use crate::support::guarded::isthmus as run;
 use crate::support::process::{Server, command};
+use crate::support::replicas::{CONFIGURATIONS, Replicas, SECRET};
 use crate::support::{TempDir, peer, wait_for};
 
 /// Where no path changes by itself while a test lasts.
@@ -75,7 +75,7 @@ fn paths_that_follow_each_other_fail_no_call_and_are_told_to_nobody() {
     // Who probes while nobody answers is shown what the API server called, but for its path.
     replicas.plane.kubectl(&["apply", "-f", "-"], &run(&["rbac", "--probe"])).ok();
     replicas.servers.iter().for_each(Server::terminate);
-    let admin = replicas.plane.kubeconfig("admin-paths", super::plane::ADMIN);
+    let admin = replicas.plane.kubeconfig("admin-paths", crate::support::plane::ADMIN);
     let home = TempDir::new();
     let mut command = command(home.path());
     let output = command.args(["probe", "--kubeconfig"]).arg(admin).output().unwrap();
@@ -114,7 +114,7 @@ fn a_path_that_a_call_failed_by_is_followed_by_another() {
 #[test]
 fn an_api_server_that_shows_a_certificate_is_known_by_it() {
     for (optional, is_called) in [(&[][..], false), (&["--tls-client-optional"], true)] {
-        let authority = format!("--tls-client-ca={}", super::plane::callers().display());
+        let authority = format!("--tls-client-ca={}", crate::support::plane::callers().display());
         let args =
             [&STILL[..], &[&authority, "--tls-client-names=kube-apiserver"], optional].concat();
         let replicas = Replicas::unregistered(1, &args);

@@ -2,10 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::guarded::isthmus;
-use super::plane::Plane;
-use super::replicas::{CONFIGURATIONS, Replicas};
 use crate::support::client::Client;
+use crate::support::guarded::isthmus;
+use crate::support::plane::Plane;
+use crate::support::replicas::{CONFIGURATIONS, Replicas};
 use crate::support::wait_for;
 
 const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1";

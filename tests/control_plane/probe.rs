@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::guarded::{CRDS, Guarded, isthmus};
+use crate::support::guarded::{CRDS, Guarded, isthmus};
 use crate::support::process::command;
 use crate::support::{TempDir, wait_for};
 
@@ -60,7 +60,7 @@ fn it_tells_whether_isthmus_is_asked() {
     // Without the resource a ConfigMap is asked about.
     cluster.kubectl(&["delete", "crd", "--all"], "").ok();
     wait_told(&prober, &[], 0, "guarded: the API server asked isthmus about ConfigMap isthmus/");
-    let admin = cluster.plane.kubeconfig("admin-probe", super::plane::ADMIN);
+    let admin = cluster.plane.kubeconfig("admin-probe", crate::support::plane::ADMIN);
     let nowhere = ["--member-namespaces", "nowhere"];
     wait_told(
         &admin,

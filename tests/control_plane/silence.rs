@@ -2,15 +2,15 @@
 
 mod faults;
 
-use super::guarded::{CRDS, Guarded, member};
 use crate::support::cable::Cable;
+use crate::support::guarded::{CRDS, Guarded, member};
 use crate::support::process::Server;
 
 const LOST: &str = "isthmus_lost_watches";
 const AGE: &str = "isthmus_inventory_age_seconds";
 
 fn all_watches() -> f64 {
-    let watches = isthmus::watch::watches(&isthmus::settings::Settings::default()).len();
+    let watches = isthmus::cluster::watches(&isthmus::settings::Settings::default()).len();
     f64::from(u32::try_from(watches).unwrap())
 }
 

@@ -1,8 +1,8 @@
 //! What is stored, what is refused, and what kubectl prints of it.
 
-use super::guarded::{Guarded, described, local, member};
-use super::transcript::Transcript;
 use crate::support::data;
+use crate::support::guarded::{Guarded, described, local, member};
+use crate::support::transcript::Transcript;
 
 const CREATE: &[&str] = &["create", "-f", "-"];
 const DRY_RUN: &[&str] = &["create", "--dry-run=server", "-f", "-"];

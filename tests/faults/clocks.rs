@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
-use crate::control_plane::replicas::Replicas;
 use crate::support::Done;
+use crate::support::replicas::Replicas;
 use crate::support::{TempDir, wait_for};
 
 /// Where Debian's package `faketime` has its library.

@@ -1,6 +1,6 @@
 //! The law of kubeconfigs: no credential of one is ever answered.
 
-use isthmus::document::{Node, Value, yaml_documents};
+use isthmus::syntax::{Node, Value, yaml_documents};
 use serde_json::json;
 
 use super::review::{answer_to, creation, example_mesh};

@@ -6,12 +6,13 @@ use std::sync::{Arc, OnceLock};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use isthmus::admission::{Hook, answer};
-use isthmus::document::{self, Object};
+use isthmus::document;
 use isthmus::manifest;
 use isthmus::mesh::{Mesh, ObjectRef, Reading};
 use isthmus::review::review_all;
 use isthmus::rule::RULES;
 use isthmus::settings::{Policy, Settings};
+use isthmus::syntax::Object;
 use serde_json::{Value as Json, json};
 
 use super::program::Review;

@@ -1,9 +1,10 @@
 //! The laws of texts: how YAML is read, and what `check --fix` makes of it.
 
-use isthmus::document::{Node, VALUES_KIND, Value, yaml_documents};
+use isthmus::document::VALUES_KIND;
 use isthmus::manifest::fix::fix as fix_text;
 use isthmus::manifest::{self, Manifest};
 use isthmus::settings::Settings;
+use isthmus::syntax::{Node, Value, yaml_documents};
 use serde_json::Value as Json;
 
 /// Reading is deterministic, every place is one of the text, and what was read says the same as

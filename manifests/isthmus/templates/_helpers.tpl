@@ -32,7 +32,7 @@ istio.io/dataplane-mode: none
 {{- define "isthmus.image" -}}
 {{- $image := .Values.image }}
 {{- if not $image.repository }}
-{{- fail "image.repository is empty: set it to where your registry has the image, such as registry.example.com/isthmus" }}
+{{- fail "image.repository is empty: set it to the image in your registry, such as registry.example.com/isthmus" }}
 {{- end }}
 {{- if $image.digest }}
 {{- printf "%s@%s" $image.repository $image.digest }}
@@ -103,7 +103,7 @@ capabilities:
 {{- printf "/%s" $path }}
 {{- else }}
 {{- if lookup "v1" "Namespace" "" "kube-system" }}
-{{- fail (printf "tls.pathSecret: there is no Secret %s; create it: kubectl --namespace %s create secret generic %s --from-literal=path=$(openssl rand -hex 16)" . $.Release.Namespace .) }}
+{{- fail (printf "tls.pathSecret: Secret %s does not exist; create it: kubectl --namespace %s create secret generic %s --from-literal=path=$(openssl rand -hex 16)" . $.Release.Namespace .) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -112,20 +112,20 @@ capabilities:
 {{- /* What the values demand of each other. */}}
 {{- define "isthmus.check" -}}
 {{- if regexMatch "^(d8|kube)-" .Release.Namespace }}
-{{- fail (printf "namespace %s: the namespaces d8-* and kube-* are not for others; install into one of its own, such as isthmus" .Release.Namespace) }}
+{{- fail (printf "namespace %s: the namespaces d8-* and kube-* are reserved; install into a namespace of its own, such as isthmus" .Release.Namespace) }}
 {{- end }}
 {{- if not (regexMatch "^[a-z]" (include "isthmus.fullname" .)) }}
-{{- fail (printf "release %s: the name of a Service begins with a letter; give another with --set fullnameOverride=isthmus" .Release.Name) }}
+{{- fail (printf "release %s: the name of a Service must begin with a letter; set another with --set fullnameOverride=isthmus" .Release.Name) }}
 {{- end }}
 {{- if and (eq .Values.tls.mode "self") .Values.tls.pathSecret }}
-{{- fail "tls.pathSecret is not for tls.mode self, in which isthmus makes the path itself: leave it empty" }}
+{{- fail "tls.pathSecret cannot be used with tls.mode self, in which isthmus generates the path: leave it empty" }}
 {{- end }}
 {{- if eq .Values.tls.mode "provided" }}
 {{- if not .Values.tls.provided.secretName }}
 {{- fail "tls.mode is provided, but tls.provided.secretName is empty: name the Secret with tls.crt and tls.key" }}
 {{- end }}
 {{- if not .Values.tls.provided.caBundle }}
-{{- fail "tls.mode is provided, but tls.provided.caBundle is empty: give the authority of the certificate, with --set-file tls.provided.caBundle=ca.pem" }}
+{{- fail "tls.mode is provided, but tls.provided.caBundle is empty: set it to the CA of the certificate, with --set-file tls.provided.caBundle=ca.pem" }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::files::{Input, Inputs};
 use super::write::NotFixed;
-use crate::document::{Document, YamlError, yaml_documents};
+use crate::document;
 use crate::manifest::broken::{BrokenDocument, is_of_mesh, set_broken_aside};
 use crate::manifest::{Manifest, fix, read, read_as};
 use crate::mesh::{Mesh, ObjectRef, Place, Reading};
@@ -17,6 +17,7 @@ use crate::report::locate::{Carried, Location, Source};
 use crate::review::{Reason, review_all};
 use crate::rule::Finding;
 use crate::settings::Settings;
+use crate::syntax::{YamlError, yaml_documents};
 
 /// The rule of what cannot be read.
 const INVALID_DOCUMENT: &str = "InvalidDocument";
@@ -237,7 +238,7 @@ impl<'a> Judge<'a> {
         let Some(cluster) = &mut self.cluster else { return };
         for judged in self.objects.iter().filter(|judged| judged.source < self.count) {
             let document = judged.manifest.document(self.settings);
-            let Some((object, field)) = document.and_then(Document::kept_in) else { continue };
+            let Some((object, field)) = document.and_then(document::kept_in) else { continue };
             let Some(standing) = cluster.get_mut(&object) else { continue };
             let bare = Arc::clone(&judged.reading.object);
             let said = standing.split_off(&field, Arc::clone(&bare));

@@ -12,6 +12,7 @@ use anyhow::Context;
 
 use super::files::Input;
 use super::judge::readable;
+use crate::document;
 use crate::manifest::fix::{Change, Fixed, fix};
 use crate::manifest::read;
 use crate::report::diagnostic::FileChange;
@@ -61,7 +62,7 @@ fn left_alone(file: &Input) -> Fixed {
     let objects = read(&text, &file.name).unwrap_or_default();
     let why = "other documents of its file are no YAML";
     let left = objects.iter().enumerate().filter_map(|(index, manifest)| {
-        let object = manifest.object().ok()?.reference();
+        let object = document::reference(&manifest.object().ok()?);
         Some(crate::manifest::fix::Left { index, object, why })
     });
     Fixed { text: file.text.clone(), changes: Vec::new(), left: left.collect() }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::document::yaml_documents;
+use crate::syntax::yaml_documents;
 
 /// The line and column of a byte, counted from the beginning.
 fn position(text: &str, byte: usize) -> Position {

@@ -19,10 +19,10 @@ use rustls::server::ParsedCertificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
-use crate::server::issue;
-use crate::server::paths::SecretPath;
+use super::paths::SecretPath;
+use crate::server::tls::issue;
+use crate::server::tls::validity::Validity;
 use crate::server::tls::{self, Loaded};
-use crate::server::validity::Validity;
 
 /// The common name of authorities.
 const AUTHORITY: &str = "isthmus CA";

@@ -6,9 +6,10 @@
 //! there is one, by a write that succeeds only if nobody else has written since. An authority is
 //! published before a certificate by it is shown, and for as long as one may be shown.
 
+mod health;
 mod kept;
+pub(crate) mod paths;
 mod published;
-mod standing;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -28,13 +29,15 @@ use kube::{Client, Config as Cluster};
 use tokio::time::{sleep, timeout};
 use tower::util::MapResponseLayer;
 
-pub use standing::Standing;
+pub use health::Health;
+pub(super) use health::Health as Standing;
+pub use paths::SecretPath;
 pub use step::Terms;
 
-use super::paths::{self, Paths, REST, SecretPath};
 use super::tls::Certificate;
-use crate::watch::reason;
+use crate::cluster::reason;
 use kept::{Authority, Kept};
+use paths::{Paths, REST};
 use published::{Configurations, Published, Told};
 use step::{Sight, Step};
 
@@ -90,7 +93,7 @@ pub(super) struct Keeper {
     terms: Terms,
     poll: Duration,
     certificate: Arc<Certificate>,
-    standing: Arc<Standing>,
+    health: Arc<Health>,
     paths: Arc<Paths>,
     /// What is shown, with the authorities that it is trusted by.
     held: Option<Kept>,
@@ -131,7 +134,7 @@ impl Keeper {
             terms,
             poll,
             certificate,
-            standing: Arc::default(),
+            health: Arc::default(),
             paths,
             held: None,
             next_published: None,
@@ -142,8 +145,8 @@ impl Keeper {
         })
     }
 
-    pub(super) fn standing(&self) -> Arc<Standing> {
-        Arc::clone(&self.standing)
+    pub(super) fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health)
     }
 
     /// Looks again and again, for ever. `failed` is called for each look that comes to nothing.
@@ -155,7 +158,7 @@ impl Keeper {
                     if retry.take().is_some() {
                         tracing::info!("the certificate is kept as it should be again");
                     }
-                    self.standing.state().seen = Some(Instant::now());
+                    self.health.state().seen = Some(Instant::now());
                     self.poll
                 }
                 Err(trouble) => {
@@ -339,7 +342,7 @@ impl Keeper {
         let signs = |authority: &&Authority| {
             held.leaf.as_ref().is_some_and(|leaf| leaf.is_trusted([*authority], now))
         };
-        let mut state = self.standing.state();
+        let mut state = self.health.state();
         state.until = held.authorities.iter().find(signs).map(|signer| signer.validity.until);
         if published.is_some() {
             // What callers do not trust fails, and shows them the path.

@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 
 use super::Trouble;
 use super::kept::{Authority, Leaf, bundle};
-use crate::server::paths::SecretPath;
+use super::paths::SecretPath;
 
 /// The kinds of configuration.
 const KINDS: [&str; 2] = ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"];

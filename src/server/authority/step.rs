@@ -6,7 +6,7 @@ use std::time::Duration;
 use rcgen::Error;
 
 use super::kept::{Authority, Kept, Leaf, Signer};
-use crate::server::paths::SecretPath;
+use super::paths::SecretPath;
 
 /// What certificates and paths are to be like.
 #[derive(Clone, Debug)]

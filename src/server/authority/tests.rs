@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::kept::{Authority, Data, Kept};
 use super::step::{Sight, Step, Terms, is_to_be_shown, next};
 use super::timed;
-use crate::server::validity::Clock;
+use crate::server::tls::validity::Clock;
 
 const DAY: i64 = 24 * 3600;
 const START: i64 = 1_800_000_000;

@@ -1,7 +1,7 @@
 //! What takes minutes to show: `make faults` runs it.
 
-use super::super::guarded::{Guarded, member};
 use super::{AGE, is_noticed_in_a_black_hole, notices, recovers};
+use crate::support::guarded::{Guarded, member};
 use crate::support::{peer, wait_for};
 
 #[test]

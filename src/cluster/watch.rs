@@ -1,0 +1,203 @@
+//! What the cluster has, as its API server tells it: one watch for each kind of document.
+//!
+//! A custom resource may be absent, come, go and be served in another version; each is normal.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
+use kube::api::{Api, DynamicObject, TypeMeta};
+use kube::core::ApiResource;
+use tokio::time::timeout;
+
+use crate::document::{self, DOCUMENTS, Document, Label, Select};
+use crate::mesh::Reading;
+use crate::settings::Settings;
+use crate::syntax::Object;
+
+/// How long an answer may take, and a list to bring its next page.
+pub(super) const ANSWER: Duration = Duration::from_secs(15);
+/// What is told when it takes longer.
+pub(super) const SILENT: &str = "the API server does not answer";
+/// The status of what is not there.
+pub(super) const NOT_FOUND: u16 = 404;
+/// The status of what one may not ask for.
+pub(super) const FORBIDDEN: u16 = 403;
+
+/// One watch: the objects of one kind of document, in one place.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// The kind of document.
+    pub document: &'static Document,
+    /// The namespace; nothing for what is cluster-scoped.
+    pub namespace: Option<String>,
+    /// The only name, if there is one.
+    pub name: Option<&'static str>,
+    /// The label that the objects bear, if they must.
+    pub label: Option<Label>,
+}
+
+/// Every watch that the registry asks for.
+pub fn watches(settings: &Settings) -> Vec<Watch> {
+    let watch = |document, namespace, name, label| Watch { document, namespace, name, label };
+    let of_document = |document: &'static Document| match document.select {
+        Select::All => vec![watch(document, None, None, None)],
+        Select::Name(name) => vec![watch(document, None, Some(name), None)],
+        Select::Namespaced(namespace, name) => {
+            vec![watch(document, Some(namespace.to_owned()), Some(name), None)]
+        }
+        Select::Istio(names) => {
+            let only = match names {
+                [name] if !name.ends_with('*') => Some(*name),
+                _ => None,
+            };
+            let namespaces: BTreeSet<_> = settings.istio_namespaces.iter().cloned().collect();
+            let watch = |namespace| watch(document, Some(namespace), only, None);
+            namespaces.into_iter().map(watch).collect()
+        }
+        Select::Label(label) => {
+            let watch =
+                |namespace: &str| watch(document, Some(namespace.to_owned()), None, Some(label));
+            label.namespaces(settings).into_iter().map(watch).collect()
+        }
+        Select::BareFile | Select::File => Vec::new(),
+    };
+    DOCUMENTS.iter().flat_map(of_document).collect()
+}
+
+impl fmt::Display for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.document.resource)?;
+        if !self.document.group.is_empty() {
+            write!(f, ".{}", self.document.group)?;
+        }
+        match (&self.namespace, self.name) {
+            (Some(namespace), Some(name)) => write!(f, " {namespace}/{name}"),
+            (Some(namespace), None) => write!(f, " in {namespace}"),
+            (None, Some(name)) => write!(f, " {name}"),
+            (None, None) => Ok(()),
+        }?;
+        match &self.label {
+            Some(Label { key, value: Some(value), .. }) => write!(f, " with {key}={value}"),
+            Some(label) => write!(f, " with {}", label.key),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Watch {
+    /// The resource in the newest version that is served; nothing if none is.
+    pub(super) async fn served(&self, client: &Client) -> Result<Option<Served>, kube::Error> {
+        let Document { group, versions, kind, resource, .. } = *self.document;
+        for version in versions {
+            let api_version =
+                if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") };
+            if !group.is_empty() {
+                match client.list_api_group_resources(&api_version).await {
+                    Ok(list) if list.resources.iter().any(|found| found.name == resource) => {}
+                    Ok(_) => continue,
+                    Err(kube::Error::Api(status)) if status.code == NOT_FOUND => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+            let types = TypeMeta { api_version: api_version.clone(), kind: kind.to_owned() };
+            let resource = ApiResource {
+                group: group.to_owned(),
+                version: (*version).to_owned(),
+                api_version,
+                kind: kind.to_owned(),
+                plural: resource.to_owned(),
+            };
+            let api = match &self.namespace {
+                Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+                None => Api::all_with(client.clone(), &resource),
+            };
+            return Ok(Some(Served { api, types }));
+        }
+        Ok(None)
+    }
+
+    /// What selects its objects by their fields.
+    pub(super) fn fields(&self) -> Option<String> {
+        self.name.map(|name| format!("metadata.name={name}"))
+    }
+
+    /// What selects its objects by their labels.
+    pub(super) fn labels(&self) -> Option<String> {
+        self.label.map(|Label { key, value, .. }| match value {
+            Some(value) => format!("{key}={value}"),
+            None => key.to_owned(),
+        })
+    }
+
+    /// Whether the namespace is not there. The API server refuses to list what is in it then, for
+    /// nobody has rights in it.
+    pub(super) async fn has_no_namespace(&self, client: &Client) -> bool {
+        let Some(namespace) = &self.namespace else { return false };
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let found = timeout(ANSWER, namespaces.get_metadata(namespace)).await;
+        matches!(found, Ok(Err(kube::Error::Api(status))) if status.code == NOT_FOUND)
+    }
+
+    /// Reads an object, if it is one of this watch: one that is found by name may bear the label
+    /// of another kind.
+    pub(super) fn read(
+        &self,
+        mut object: DynamicObject,
+        types: &TypeMeta,
+        settings: &Settings,
+    ) -> Watched {
+        object.metadata.managed_fields = None;
+        // The items of a list do not say their kind.
+        object.types = Some(types.clone());
+        let read = serde_json::to_string(&object).map_err(|error| error.to_string());
+        let read = read.and_then(|json| {
+            let object = Object::parse(&json).map_err(|error| error.to_string())?;
+            let is_ours = document::of(&object, settings)
+                .is_some_and(|document| document.name == self.document.name);
+            Ok(is_ours.then(|| document::read(&object, settings)))
+        });
+        match read {
+            Ok(Some(reading)) => Watched::Says(reading),
+            Ok(None) => Watched::OfNoConcern,
+            Err(error) => Watched::Unreadable(error),
+        }
+    }
+}
+
+/// A resource as it is served.
+pub(super) struct Served {
+    pub(super) api: Api<DynamicObject>,
+    pub(super) types: TypeMeta,
+}
+
+/// What became of an object.
+pub(super) enum Watched {
+    Says(Reading),
+    OfNoConcern,
+    Unreadable(String),
+}
+
+/// What went wrong, down to its cause.
+pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let mut words: Vec<String> = Vec::new();
+    for error in chain {
+        let word = match error.downcast_ref::<kube::Error>() {
+            // Its own words repeat the whole status.
+            Some(kube::Error::Api(status)) => return status.message.clone(),
+            _ => error.to_string(),
+        };
+        let of_stream = error.downcast_ref::<io::Error>();
+        if of_stream.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return SILENT.to_owned();
+        }
+        if words.last().is_none_or(|last| !last.contains(&word)) {
+            words.push(word);
+        }
+    }
+    words.join(": ")
+}

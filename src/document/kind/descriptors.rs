@@ -1,0 +1,393 @@
+//! Descriptors of clusters, by which Pilot of Istio 0.8 was told of a mesh: ConfigMap
+//! `multicluster`, and the cluster registry's own objects.
+
+mod descriptor;
+mod directory;
+mod flow;
+mod kubeconfig;
+mod object;
+mod spec;
+mod stream;
+mod writer;
+
+use std::collections::BTreeMap;
+
+use self::descriptor::{
+    API_VERSION, Descriptor, KIND, PILOT_CFG_STORE, PREFIX, Surroundings, is_empty, looks_like_one,
+};
+use self::directory::{Directory, File};
+use self::stream::Stream;
+use self::writer::{EXITS, Writer};
+use super::carrier::unreadable;
+use crate::document::entry::{Document, Select, local};
+use crate::document::toolkit::allow_annotation;
+use crate::mesh::{About, Fact, MemberName, Position, Reading};
+use crate::settings::Settings;
+use crate::syntax::Object;
+use crate::syntax::YamlError;
+use crate::syntax::{Node, Value};
+use crate::value::Invalid;
+
+pub(in crate::document) const CONFIG_MAP: Document = Document {
+    name: "multicluster",
+    kind: "ConfigMap",
+    group: "",
+    versions: &["v1"],
+    resource: "configmaps",
+    select: Select::Istio(&["multicluster"]),
+    keys: &[],
+    says: "the members named by its descriptors, read as Pilot of Istio 0.8 does; the descriptor with `pilotCfgStore` true describes the local member",
+    read: read_config_map,
+    canonical: None,
+};
+
+pub(in crate::document) const OBJECT: Document = Document {
+    name: "Cluster",
+    kind: KIND,
+    group: "clusterregistry.k8s.io",
+    versions: &["v1alpha1"],
+    resource: "clusters",
+    select: Select::Istio(&["*"]),
+    keys: &[],
+    says: "the member named `metadata.name`, or the local member if `pilotCfgStore` is true",
+    read: object::read,
+    canonical: None,
+};
+
+pub(in crate::document) const FILE: Document = Document {
+    name: "descriptor file",
+    resource: "",
+    select: Select::File,
+    says: "the member named by the descriptor, before it is put into ConfigMap `multicluster`",
+    ..OBJECT
+};
+
+/// How many descriptors one ConfigMap may hold: each is held against every other. With a kubeconfig
+/// for each there is no room for more in an object.
+const MOST_DESCRIPTORS: usize = 500;
+/// How many others a message names.
+const NAMED: usize = 3;
+
+fn read_config_map(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
+    let local = local(settings);
+    allow_annotation(object, reading, &local);
+    let mut fields = Vec::new();
+    for field in ["data", "binaryData"] {
+        match object.field(field) {
+            Ok(Some(node)) if matches!(node.value, Value::Map(_) | Value::Null) => {
+                fields.push((field, node));
+            }
+            Ok(Some(node)) => {
+                let why = format!("it is {}, not a mapping", node.kind());
+                return unreadable(reading, &local, field, &why);
+            }
+            Ok(None) => {}
+            Err(error) => return unreadable(reading, &local, field, &error),
+        }
+    }
+    let files = fields.iter().flat_map(|(field, node)| File::all_of(field, node));
+    let files: Vec<_> = files.collect();
+    let mut streams = Vec::with_capacity(files.len());
+    for file in &files {
+        streams.push(match &file.text {
+            Ok(text) => Stream::read(text, &object.budget).map_err(Some),
+            Err(_) => Err(None),
+        });
+    }
+    let mut registry = Registry { reading, local, found: Vec::new(), is_whole: true };
+    for (file, stream) in files.iter().zip(&streams) {
+        registry.take_in(file, stream);
+    }
+    registry.read(&Directory::new(&files, &streams), settings);
+}
+
+/// All descriptors that Pilot reads together.
+struct Registry<'r, 'n> {
+    reading: &'r mut Reading,
+    local: MemberName,
+    /// Each with its place among those of its key.
+    found: Vec<(usize, Descriptor<'n>)>,
+    /// Whether every descriptor is among them, so that one which is missing is missing.
+    is_whole: bool,
+}
+
+impl<'n> Registry<'_, 'n> {
+    fn take_in(&mut self, file: &File<'_>, stream: &'n Result<Stream<'n>, Option<YamlError>>) {
+        let path = file.path();
+        let is_read = file.holds_descriptors();
+        match (&file.text, stream) {
+            (Err(why), _) if file.field == "data" || is_read => {
+                let about = if is_read { About::Descriptor } else { About::Document };
+                self.lost(about, &path, Position::NONE, why.clone());
+            }
+            (Ok(_), Ok(stream)) if is_read => self.descriptors(file, stream),
+            (Ok(_), Ok(stream)) => self.ignored(file, stream),
+            (Ok(text), Err(Some(error))) if is_read => self.unreadable(text, &path, error),
+            // By its looks: that it is no YAML is nothing to Pilot.
+            (Ok(text), Err(_)) if text.contains(API_VERSION) => {
+                self.wrong_ending(file, Position::NONE);
+            }
+            _ => {}
+        }
+    }
+
+    fn unreadable(&mut self, text: &str, path: &str, error: &YamlError) {
+        let YamlError { what, span } = error;
+        let what = match what.as_str() {
+            what if what.starts_with("not ") => format!("{what}, and {EXITS}"),
+            what => what.to_owned(),
+        };
+        let remedy = "write descriptors as plain YAML or JSON".to_owned();
+        // A kubeconfig by its looks, and so a line of it may hold a credential.
+        let (problem, position) = if text.contains("current-context") {
+            (format!("line {}: {what}", span.line), Position::NONE)
+        } else {
+            (what, span.position())
+        };
+        self.lost(About::Descriptor, path, position, Invalid { problem, remedy });
+    }
+
+    /// Takes in what Pilot reads.
+    fn descriptors(&mut self, file: &File<'_>, stream: &'n Stream<'n>) {
+        let documents = stream.documents.iter().enumerate();
+        let full = documents.filter(|(_, document)| document.value != Value::Null);
+        for (index, (at, document)) in full.enumerate() {
+            let kind = document.get("kind").and_then(Node::text).unwrap_or_default();
+            let told = |problem: String, remedy: &str| {
+                Some(Invalid { problem, remedy: remedy.to_owned() })
+            };
+            let why = if matches!(&document.value, Value::Map(entries) if entries.is_empty()) {
+                continue;
+            } else if stream.unread.contains(&at) {
+                told(
+                    "Pilot never reads this document: the `---` before it has more on its line"
+                        .to_owned(),
+                    "write `---` on a line of its own",
+                )
+            } else if !matches!(document.value, Value::Map(_)) {
+                let problem = format!("is {}, not a descriptor, and {EXITS}", document.kind());
+                told(problem, "write one mapping for each cluster")
+            } else if is_empty(document) {
+                let problem = "no field of it is one of a descriptor, so Pilot skips it".to_owned();
+                told(problem, "write apiVersion, kind, metadata and spec at the top level")
+            } else if kind == "Config" {
+                let problem =
+                    format!("holds a kubeconfig, which Pilot takes for a descriptor, and {EXITS}");
+                told(problem, &format!("rename the key to {}.kube.conf", file.stem()))
+            } else if !looks_like_one(document) {
+                let problem = format!("kind {kind:?} is not {KIND}, and {EXITS}");
+                told(problem, "write descriptors only under keys that end in .yaml or .yml")
+            } else {
+                None
+            };
+            let path = file.path();
+            match why {
+                // Its line may hold a credential.
+                Some(why) if kind == "Config" => {
+                    self.lost(About::Descriptor, &path, Position::NONE, why);
+                }
+                Some(why) => {
+                    let path = format!("{path}[{index}]");
+                    self.lost(About::Descriptor, &path, document.span.position(), why);
+                }
+                None => self.found.push((
+                    index,
+                    Descriptor {
+                        root: document,
+                        prefix: path.clone(),
+                        place: path,
+                        is_json: stream.is_json,
+                    },
+                )),
+            }
+        }
+    }
+
+    /// Looks at what Pilot reads only if a descriptor names it.
+    fn ignored(&mut self, file: &File<'_>, stream: &Stream<'_>) {
+        if let Some(document) = stream.documents.iter().find(|document| looks_like_one(document)) {
+            return self.wrong_ending(file, document.span.position());
+        }
+        let credentials = stream.documents.first().map(kubeconfig::credentials);
+        let credentials = credentials.unwrap_or_default();
+        if !credentials.is_empty() {
+            let problem = format!(
+                "holds credentials ({}), which all who may read ConfigMaps can see",
+                credentials.join(", ")
+            );
+            let remedy = "they belong in a Secret, as Istio 1.0 and later keep them; till then guard this ConfigMap";
+            let why = Invalid { problem, remedy: remedy.to_owned() };
+            let mut writer = self.writer();
+            writer.note(About::AccessConfig, true, &file.path(), Position::NONE, why);
+        }
+    }
+
+    fn wrong_ending(&mut self, file: &File<'_>, position: Position) {
+        let problem =
+            "holds a descriptor, but Pilot reads only keys that end in .yaml or .yml".to_owned();
+        let remedy = format!("rename the key to {}.yaml", file.stem());
+        self.lost(About::Descriptor, &file.path(), position, Invalid { problem, remedy });
+    }
+
+    /// Notes why there may be a descriptor that is not found.
+    fn lost(&mut self, about: About, path: &str, position: Position, why: Invalid) {
+        self.is_whole = false;
+        self.writer().note(about, false, path, position, why);
+    }
+
+    fn writer(&mut self) -> Writer<'_> {
+        Writer {
+            reading: self.reading,
+            member: MemberName::clone(&self.local),
+            prefix: String::new(),
+            is_json: false,
+        }
+    }
+
+    /// Reads what was found, each descriptor within all of them.
+    fn read(mut self, directory: &Directory<'_>, settings: &Settings) {
+        if self.found.len() > MOST_DESCRIPTORS {
+            let problem = format!(
+                "{} descriptors, more than the {MOST_DESCRIPTORS} that are read",
+                self.found.len()
+            );
+            let remedy = "keep one for each cluster of the mesh".to_owned();
+            return self.lost(
+                About::Descriptor,
+                "data",
+                Position::NONE,
+                Invalid { problem, remedy },
+            );
+        }
+        let found = self.named();
+        let stores: Vec<_> = found.iter().map(Descriptor::is_control_plane).collect();
+        let is_store = |(_, store): &(&Descriptor<'_>, &Option<bool>)| **store == Some(true);
+        let control_planes: Vec<_> =
+            found.iter().zip(&stores).filter(is_store).map(|(descriptor, _)| descriptor).collect();
+        if control_planes.is_empty() && self.is_whole && stores.iter().all(Option::is_some) {
+            let problem = format!(
+                "no descriptor has {PREFIX}{PILOT_CFG_STORE} true, so Pilot serves none of the clusters and says nothing"
+            );
+            let remedy =
+                "set it to true in the descriptor of the cluster that Pilot runs in".to_owned();
+            let why = Invalid { problem, remedy };
+            self.writer().note(About::ControlPlane, false, "data", Position::NONE, why);
+        }
+        let mut names: BTreeMap<&str, Vec<&Descriptor<'_>>> = BTreeMap::new();
+        for descriptor in &found {
+            if let Some(name) = descriptor.name() {
+                names.entry(name).or_default().push(descriptor);
+            }
+        }
+        let control_plane = match control_planes.as_slice() {
+            [one] => Some(*one),
+            _ => None,
+        };
+        let access = found.iter().filter_map(Descriptor::access_config_file).collect();
+        let around = Surroundings {
+            control_plane,
+            directory: Some(directory),
+            unnamed: directory.unnamed(&access),
+            strict: settings.strict_descriptors,
+            is_istio: true,
+        };
+        for (descriptor, store) in found.iter().zip(&stores) {
+            let is_local = control_plane.is_some_and(|local| std::ptr::eq(local, descriptor));
+            let mut writer = self.writer();
+            if let Some(name) = descriptor.name().filter(|_| !is_local) {
+                writer.member = name.into();
+            }
+            writer.prefix.clone_from(&descriptor.prefix);
+            writer.is_json = descriptor.is_json;
+            member(descriptor, *store, is_local, settings, &mut writer);
+            if *store == Some(true) && control_planes.len() > 1 {
+                second_control_plane(descriptor, &control_planes, &mut writer);
+            }
+            let same =
+                descriptor.name().and_then(|name| names.get(name)).map_or(&[][..], Vec::as_slice);
+            if same.len() > 1 {
+                same_name(descriptor, same, &mut writer);
+            }
+            descriptor.read(&around, &mut writer);
+        }
+    }
+
+    /// Gives each descriptor the path that its name makes, so that others which come and go do not
+    /// shift it; its place among those of its key where it has none of its own.
+    fn named(&mut self) -> Vec<Descriptor<'n>> {
+        let found = std::mem::take(&mut self.found);
+        let mut uses: BTreeMap<(String, &str), usize> = BTreeMap::new();
+        for (_, descriptor) in &found {
+            let name = descriptor.name().unwrap_or_default();
+            *uses.entry((descriptor.place.clone(), name)).or_default() += 1;
+        }
+        let named = |(index, mut descriptor): (usize, Descriptor<'n>)| {
+            let name = descriptor.name().filter(|name| is_plain(name));
+            let is_own = |name: &&str| uses.get(&(descriptor.place.clone(), *name)) == Some(&1);
+            descriptor.prefix = match name.filter(is_own) {
+                Some(name) => format!("{}[{name}]", descriptor.place),
+                None => format!("{}[{index}]", descriptor.place),
+            };
+            descriptor
+        };
+        found.into_iter().map(named).collect()
+    }
+}
+
+/// Whether a name can stand in a path.
+fn is_plain(name: &str) -> bool {
+    name.len() <= 253
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+}
+
+/// Notes whom a descriptor speaks of.
+fn member(
+    descriptor: &Descriptor<'_>,
+    store: Option<bool>,
+    is_local: bool,
+    settings: &Settings,
+    writer: &mut Writer<'_>,
+) {
+    let Some(name) = descriptor.name() else { return };
+    let node = descriptor.root.get("metadata").and_then(|metadata| metadata.get("name"));
+    if store != Some(true) {
+        writer.claim("metadata.name", node, Fact::Remote);
+    }
+    if name == settings.local_member && !is_local {
+        let problem = format!("{name:?} is the name of the local member, which this is not");
+        let remedy = "name it otherwise, or the local member by --local-member".to_owned();
+        writer.warn("metadata.name", node, Invalid { problem, remedy });
+    }
+}
+
+fn second_control_plane(
+    descriptor: &Descriptor<'_>,
+    control_planes: &[&Descriptor<'_>],
+    writer: &mut Writer<'_>,
+) {
+    let path = Descriptor::path_of(PILOT_CFG_STORE);
+    let position = descriptor.annotation(PILOT_CFG_STORE).map(|node| node.span.position());
+    let problem =
+        format!("is true here and in {}, and {EXITS}", others(descriptor, control_planes));
+    let remedy = "keep it in the descriptor of the cluster that Pilot runs in".to_owned();
+    let why = Invalid { problem, remedy };
+    writer.note(About::ControlPlane, false, &path, position.unwrap_or_default(), why);
+}
+
+fn same_name(descriptor: &Descriptor<'_>, same: &[&Descriptor<'_>], writer: &mut Writer<'_>) {
+    let node = descriptor.root.get("metadata").and_then(|metadata| metadata.get("name"));
+    let problem = format!(
+        "is also the name of {}, and Pilot would mix the endpoints of both clusters",
+        others(descriptor, same)
+    );
+    let remedy = "give each cluster a name of its own".to_owned();
+    writer.fault("metadata.name", node, Invalid { problem, remedy });
+}
+
+/// Those of some descriptors that are not this one, as messages name them.
+fn others(descriptor: &Descriptor<'_>, all: &[&Descriptor<'_>]) -> String {
+    let others = all.iter().filter(|other| !std::ptr::eq(**other, descriptor));
+    let told: Vec<_> = others.clone().take(NAMED).map(|other| other.told()).collect();
+    let more = if others.count() > NAMED { " and more" } else { "" };
+    format!("{}{more}", told.join(", "))
+}

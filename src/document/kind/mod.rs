@@ -1,0 +1,11 @@
+//! The kinds of documents, one file for each.
+
+pub(super) mod carrier;
+pub(super) mod cluster_configuration;
+pub(super) mod cluster_uuid;
+pub(super) mod descriptors;
+pub(super) mod endpoints;
+pub(super) mod istio_multicluster;
+pub(super) mod istio_remote;
+pub(super) mod mesh_config;
+pub(super) mod module_config;

@@ -1,0 +1,174 @@
+//! Who calls the webhook, as far as that is known.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::Response;
+use tokio::time::{sleep, timeout};
+
+use super::app::App;
+use super::authority::paths::{Known, PathFile, Paths, REST, SecretPath};
+use super::review;
+use super::tls::TlsError;
+
+/// How far the caller of a review is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// It has shown what only the API server has.
+    Verified,
+    /// It has not, and the API server could have.
+    Stranger,
+    /// Nobody can show anything: no way to verify callers is set up.
+    Anybody,
+}
+
+/// How callers show who they are.
+#[derive(Debug)]
+pub(super) struct Verification {
+    /// Whether callers are asked for a certificate.
+    pub(super) by_certificate: bool,
+    /// The paths that only the API server knows.
+    pub(super) paths: Arc<Paths>,
+    /// The file that they are in, if they are in one.
+    pub(super) file: Option<PathFile>,
+}
+
+impl Caller {
+    /// Whether what it says is remembered beyond its own review.
+    pub(super) fn is_remembered(self) -> bool {
+        self == Self::Verified
+    }
+}
+
+impl Verification {
+    /// By certificates, by paths that are kept in the cluster, or by those of a file.
+    pub(super) fn new(
+        by_certificate: bool,
+        are_kept: bool,
+        file: Option<PathBuf>,
+    ) -> Result<Self, TlsError> {
+        let paths = Paths::new(are_kept || file.is_some());
+        let file = file.map(|file| PathFile::load(file, &paths)).transpose()?;
+        Ok(Self { by_certificate, paths: Arc::new(paths), file })
+    }
+
+    /// Whether there is any.
+    pub(super) fn is_set_up(&self) -> bool {
+        self.by_certificate || self.paths.are_set_up()
+    }
+
+    /// Waits until the file is to be looked at: so long at most, and shorter where somebody calls
+    /// what is not in it.
+    pub(super) async fn rest(&self, wait: Duration) {
+        let asked = async {
+            sleep(REST.min(wait)).await;
+            self.paths.wanted().await;
+        };
+        match self.file {
+            Some(_) => drop(timeout(wait, asked).await),
+            None => sleep(wait).await,
+        }
+    }
+
+    /// Looks whether the file holds other paths, and says so. A bad one is told once and leaves
+    /// the last good one in use.
+    pub(super) fn refresh(&self) -> Result<bool, TlsError> {
+        self.file.as_ref().map_or(Ok(false), |file| file.refresh(&self.paths))
+    }
+
+    /// Who calls this path, having shown a certificate or not; nothing if the path is none of ours.
+    fn caller(&self, path: &str, is_certified: bool) -> Option<Caller> {
+        let secret = path.trim_start_matches('/').split_once('/').map(|(_, secret)| secret);
+        match secret.map(|secret| self.paths.find(secret)) {
+            _ if is_certified => Some(Caller::Verified),
+            Some(Known::Honoured) => Some(Caller::Verified),
+            Some(Known::Stale) => Some(Caller::Stranger),
+            Some(Known::Unknown) => None,
+            None if self.is_set_up() => Some(Caller::Stranger),
+            None => Some(Caller::Anybody),
+        }
+    }
+}
+
+/// Finds out who calls, for those who answer. An unknown path may be one that this replica has yet
+/// to hear of, so its caller is asked to come again: of another answer the API server would refuse
+/// or admit the write at once.
+pub(super) async fn identify(
+    app: &App,
+    request: Request,
+    is_certified: bool,
+    answer: impl AsyncFnOnce(Caller, Request) -> Response,
+) -> Response {
+    let Some(caller) = app.verification.caller(request.uri().path(), is_certified) else {
+        app.verification.paths.want();
+        return review::come_again(app, request);
+    };
+    let paths = &app.verification.paths;
+    let is_by_path = caller == Caller::Verified && !is_certified;
+    let mut call = Call { paths, path: paths.first().filter(|_| is_by_path) };
+    let response = answer(caller, request).await;
+    if response.status() == StatusCode::OK {
+        call.path = None;
+    }
+    response
+}
+
+/// A call by a path. When it fails, or its caller goes before the answer, the API server shows the
+/// path to whoever wrote.
+struct Call<'a> {
+    paths: &'a Paths,
+    path: Option<SecretPath>,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if let Some(path) = self.path {
+            self.paths.suspect(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "00112233445566778899aabbccddeeff";
+
+    fn verification(by_certificate: bool, secrets: &[&str]) -> Verification {
+        let paths = Paths::new(!secrets.is_empty());
+        for secret in secrets {
+            paths.honour(SecretPath::parse(secret).into_iter().collect());
+        }
+        Verification { by_certificate, paths: Arc::new(paths), file: None }
+    }
+
+    #[test]
+    fn callers_are_known_by_what_they_show() {
+        let plain = verification(false, &[]);
+        let by_certificate = verification(true, &[]);
+        let by_path = verification(false, &["0123456789abcdef0123456789abcdef", SECRET]);
+        let secret = format!("/mutate/{SECRET}");
+        let last = "/validate/0123456789abcdef0123456789abcdef";
+        let cases = [
+            (&plain, "/validate", false, Some(Caller::Anybody)),
+            (&plain, &*secret, false, None),
+            (&by_certificate, "/validate", true, Some(Caller::Verified)),
+            (&by_certificate, &secret, true, Some(Caller::Verified)),
+            (&by_certificate, "/validate", false, Some(Caller::Stranger)),
+            (&by_path, &secret, false, Some(Caller::Verified)),
+            (&by_path, last, false, Some(Caller::Stranger)),
+            (&by_path, "/validate", false, Some(Caller::Stranger)),
+            (&by_path, "/validate/ffffffffffffffffffffffffffffffff", false, None),
+            (&by_path, &format!("{secret}/more"), false, None),
+            (&by_path, "/validate/more", true, Some(Caller::Verified)),
+        ];
+        for (verification, path, is_certified, caller) in cases {
+            assert_eq!(verification.caller(path, is_certified), caller, "{path}");
+        }
+        assert!(Caller::Verified.is_remembered());
+        assert!(!Caller::Stranger.is_remembered() && !Caller::Anybody.is_remembered());
+    }
+}

@@ -1,0 +1,260 @@
+//! A cluster that isthmus guards.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::MutexGuard;
+
+use serde_json::Value as Json;
+
+use super::plane::{Output, Plane, exclusive};
+use crate::support::objects::{self, secret, with, yaml};
+use crate::support::process::{Server, command};
+use crate::support::{TempDir, data, wait_for};
+
+/// The custom resources.
+pub(crate) const CRDS: &str = include_str!("crds.yaml");
+
+/// The secret path by which isthmus knows the API server.
+const PATH: &str = "5ec2e7000000000000000000000000af";
+
+/// A control plane for one test alone, with isthmus before it.
+pub(crate) struct Guarded {
+    pub(crate) isthmus: Server,
+    pub(crate) plane: &'static Plane,
+    kubeconfig: PathBuf,
+    certs: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Guarded {
+    /// An empty cluster, and isthmus before it.
+    pub(crate) fn start() -> Self {
+        Self::start_with(CRDS, "Fail")
+    }
+
+    /// An empty cluster with these custom resources, and isthmus before it.
+    pub(crate) fn start_with(crds: &str, failure_policy: &str) -> Self {
+        Self::start_by(crds, failure_policy, &[])
+    }
+
+    /// The same, isthmus being started with more arguments.
+    pub(crate) fn start_by(crds: &str, failure_policy: &str, args: &[&str]) -> Self {
+        let guarded = Self::launch(crds, args);
+        if crds == CRDS {
+            guarded.register(failure_policy);
+        }
+        guarded
+    }
+
+    /// An empty cluster that isthmus watches, but whose API server does not ask it.
+    pub(crate) fn start_unasked() -> Self {
+        let guarded = Self::launch(CRDS, &[]);
+        // Until the API server has noticed that nobody is to be asked any more.
+        wait_for("the webhooks to be gone", || {
+            let dry_run = ["create", "--dry-run=server", "-f", "-"];
+            guarded.kubectl(&dry_run, &member("x", "https://x")).succeeded.then_some(())
+        });
+        guarded
+    }
+
+    fn launch(crds: &str, args: &[&str]) -> Self {
+        let (plane, turn) = exclusive();
+        clear(plane, crds);
+        let certs = TempDir::new();
+        let directory = certs.path().to_str().unwrap().to_owned();
+        isthmus(&["certs", "--certs-dir", &directory]);
+        certs.write("path", PATH);
+        let kubeconfig = grant(plane, &[]);
+        let isthmus = watching(&kubeconfig, &certs, args);
+        Self { isthmus, plane, kubeconfig, certs, _turn: turn }
+    }
+
+    /// Has the API server ask isthmus, and waits until it does.
+    pub(crate) fn register(&self, failure_policy: &str) {
+        self.register_at(self.isthmus.webhook, failure_policy);
+    }
+
+    /// The same, where isthmus is asked at another address.
+    pub(crate) fn register_at(&self, address: SocketAddr, failure_policy: &str) {
+        let webhooks = isthmus(&[
+            "webhooks",
+            "--failure-policy",
+            failure_policy,
+            "--url",
+            &format!("https://{address}"),
+            "--ca",
+            self.certs.path().join("ca.pem").to_str().unwrap(),
+            "--path-file",
+            self.certs.path().join("path").to_str().unwrap(),
+        ]);
+        self.kubectl(&["apply", "-f", "-"], &webhooks).ok();
+        wait_asked(self.plane);
+    }
+
+    /// What isthmus answers to a review of the API server's.
+    #[track_caller]
+    pub(crate) fn asks(&self, review: &Json) -> Json {
+        self.isthmus.review(&format!("/validate/{PATH}"), review)
+    }
+
+    pub(crate) fn kubectl(&self, args: &[&str], stdin: &str) -> Output {
+        self.plane.kubectl(args, stdin)
+    }
+
+    /// One more isthmus that guards the cluster, with the same certificate.
+    pub(crate) fn replica(&self) -> Server {
+        watching(&self.kubeconfig, &self.certs, &[])
+    }
+
+    /// A kubeconfig of isthmus that leads to the cluster by another address.
+    pub(crate) fn kubeconfig_by(&self, address: SocketAddr) -> PathBuf {
+        let text = std::fs::read_to_string(&self.kubeconfig).unwrap();
+        let path = self.certs.path().join("by-another-address.kubeconfig");
+        let api = self.plane.api();
+        // Its certificate is for its own address.
+        let by = format!("'https://{address}', tls-server-name: '{}'", api.ip());
+        let text = text.replace(&format!("'https://{api}'"), &by);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// What another command of isthmus prints in a directory, with the rights that the server has.
+    pub(crate) fn run(&self, directory: &Path, args: &[&str]) -> Ran {
+        let run = command(directory).args(args).env("KUBECONFIG", &self.kubeconfig).output();
+        Ran::from(run.unwrap())
+    }
+
+    /// Waits until the custom resources are served.
+    pub(crate) fn wait_established(&self) {
+        wait_established(self.plane);
+    }
+
+    /// Creates objects.
+    pub(crate) fn create(&self, manifests: &str) -> Output {
+        self.kubectl(&["create", "-f", "-"], manifests)
+    }
+
+    /// Waits until isthmus has seen so many objects of the cluster, and holds nothing more.
+    pub(crate) fn wait_watched(&self, objects: u32) {
+        self.isthmus.wait_metric("isthmus_watched_objects", objects.into());
+        self.isthmus.wait_metric("isthmus_held_writes", 0.0);
+    }
+}
+
+/// An isthmus that watches the cluster, known to the API server by this directory's certificate and
+/// path.
+fn watching(kubeconfig: &Path, certs: &TempDir, args: &[&str]) -> Server {
+    let (directory, path) = (certs.path(), certs.path().join("path"));
+    let [kubeconfig, directory, path] =
+        [kubeconfig, directory, &path].map(|path| path.to_str().unwrap());
+    let watched = ["--kubeconfig", kubeconfig, "--certs-dir", directory, "--tls-path-file", path];
+    let isthmus = Server::launch_with(&[&watched, args].concat());
+    isthmus.wait_ready();
+    isthmus
+}
+
+/// An IstioMulticluster as people write it.
+pub(crate) fn member(name: &str, endpoint: &str) -> String {
+    yaml(&with(objects::multicluster(name), &["spec", "metadataEndpoint"], endpoint))
+}
+
+/// One that says more of itself by annotations under `isthmus.dev/`.
+pub(crate) fn described(name: &str, gateway: bool, annotations: &[(&str, &str)]) -> String {
+    yaml(&objects::described(name, gateway, annotations))
+}
+
+/// The Secret in which Deckhouse keeps the local member's configuration, with these pods.
+pub(crate) fn local(pods: &str) -> String {
+    let configuration = data("seed/cluster-configuration.yaml").replace("10.111.0.0/16", pods);
+    let mut object = secret("kube-system", "d8-cluster-configuration", Json::Null);
+    object["stringData"]["cluster-configuration.yaml"] = configuration.into();
+    object.as_object_mut().unwrap().remove("data");
+    yaml(&object)
+}
+
+/// Waits until the API server has noticed that isthmus is to be asked.
+pub(crate) fn wait_asked(plane: &Plane) {
+    let dry_run = ["create", "--dry-run=server", "-o=name", "-f", "-"];
+    let refused = member("probe", "https://istio.probe.example.com");
+    wait_for("the validating webhook", || {
+        let answer = plane.kubectl(&dry_run, &refused);
+        answer.stderr.contains("[InvalidMetadataEndpoint]").then_some(())
+    });
+    // The resource's own pattern refuses what is not put right.
+    let changed = member("probe", "HTTPS://istio.probe.example.com/metadata/");
+    wait_for("the mutating webhook", || plane.kubectl(&dry_run, &changed).succeeded.then_some(()));
+}
+
+pub(crate) fn wait_established(plane: &Plane) {
+    let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=5m"];
+    plane.kubectl(&wait, "").ok();
+}
+
+/// Leaves nothing of an earlier test.
+pub(crate) fn clear(plane: &Plane, crds: &str) {
+    let webhooks = "validatingwebhookconfigurations,mutatingwebhookconfigurations";
+    plane.kubectl(&["delete", webhooks, "--all"], "").ok();
+    if crds == CRDS {
+        // A resource that was stored in another version cannot go back to this one.
+        if !plane.kubectl(&["apply", "-f", "-"], crds).succeeded {
+            plane.kubectl(&["delete", "crd", "--all"], "").ok();
+            plane.kubectl(&["apply", "-f", "-"], crds).ok();
+        }
+        wait_established(plane);
+        // As one request each: kubectl deletes a thousand objects one by one, and slowly.
+        for resource in ["istiomulticlusters", "moduleconfigs", "clusterconfigurations"] {
+            let version = if resource == "clusterconfigurations" { "v1" } else { "v1alpha1" };
+            let all = format!("--raw=/apis/deckhouse.io/{version}/{resource}");
+            wait_for(resource, || plane.kubectl(&["delete", &all], "").succeeded.then_some(()));
+        }
+    } else {
+        plane.kubectl(&["delete", "crd", "--all"], "").ok();
+    }
+    let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: isthmus}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}\n---\n{apiVersion: v1, kind: ServiceAccount, metadata: {name: isthmus, namespace: isthmus}}\n";
+    plane.kubectl(&["apply", "-f", "-"], namespace).ok();
+    plane.kubectl(&["delete", "configmaps,secrets", "--all", "-n=isthmus"], "").ok();
+    let registry = if crds == CRDS { ",clusters.clusterregistry.k8s.io" } else { "" };
+    let istio = format!("configmaps,endpoints,endpointslices{registry}");
+    plane.kubectl(&["delete", &istio, "--all", "-n=istio-system"], "").ok();
+    let ours = ["secret/d8-cluster-configuration", "cm/kubeadm-config", "cm/d8-cluster-uuid"];
+    let delete = ["delete", "--ignore-not-found", "-n=kube-system"];
+    plane.kubectl(&[&delete[..], &ours].concat(), "").ok();
+}
+
+/// What came of a command of isthmus.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<std::process::Output> for Ran {
+    fn from(output: std::process::Output) -> Self {
+        Self {
+            status: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// Gives the service account of isthmus the roles that `isthmus rbac` prints, and leads to the
+/// cluster as that account.
+pub(crate) fn grant(plane: &Plane, args: &[&str]) -> PathBuf {
+    let roles = isthmus(&[&["rbac"], args].concat());
+    let granted = plane.kubectl(&["apply", "-f", "-"], &roles);
+    // Of the two namespaces that Istio may have, a cluster has one.
+    let absent = |line: &str| line.contains("namespaces \"d8-istio\" not found");
+    assert!(granted.stderr.lines().all(absent), "{granted:?}");
+    let token = plane.kubectl(&["create", "token", "isthmus", "-n=isthmus"], "").ok();
+    plane.kubeconfig("isthmus", token.trim())
+}
+
+/// What the built program prints.
+pub(crate) fn isthmus(args: &[&str]) -> String {
+    let directory = TempDir::new();
+    let output = command(directory.path()).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
