@@ -11,10 +11,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use isthmus::admission::{Asked, Hook, answer};
-use isthmus::document::{self, DOCUMENTS, Object};
+use isthmus::document::{self, DOCUMENTS};
 use isthmus::mesh::{Mesh, Reading};
 use isthmus::review::{review as judge, standing};
 use isthmus::settings::Settings;
+use isthmus::syntax::Object;
 use serde_json::{Value, json};
 
 use parts::{Kind, PARTS, Part, Works, cpu};
