@@ -7,9 +7,10 @@ use std::sync::Arc;
 use crate::budget::Budget;
 use crate::mesh::{
     Allow, Changed, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Position,
-    Reading, View, WriteId,
+    Reading, StatedDomain, View, WriteId,
 };
 use crate::rule::{self, Finding, Key, Severity};
+use crate::settings::Policy;
 
 /// What is to be said of a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +44,12 @@ pub enum Reason {
     StoodBefore,
     /// An annotation of the document takes it as a warning.
     AllowedByAnnotation,
+    /// One of the two objects takes the place of the other, as its annotation says.
+    Replaces,
+    /// The object that it clashes with is being deleted.
+    Terminating,
+    /// The operator has set `enforcement` to `Warn`.
+    NotEnforced,
 }
 
 impl Verdict {
@@ -245,19 +252,72 @@ impl Change<'_> {
             }
         }
         let stood = Stood::new(&stood);
+        let changes_domain = self.changes_local_domain();
         for finding in told_once(findings, |of| self.written.contains_key(of)) {
-            let stood = is_unchanged || stood.holds(&finding);
+            // The blame is the peer's for what it tells of itself, and is told there.
+            if self.blames_local_for_status(&finding) && !changes_domain {
+                continue;
+            }
+            let stood = is_unchanged || stood.holds(&finding) && !self.is_joining(&finding);
             // What stood before is told only to a write that speaks of its member.
-            if !stood || is_touched(&finding.member) {
-                let is_allowed = self.allows(&finding);
-                verdict.add(finding, stood, is_allowed);
+            if stood && !is_touched(&finding.member) {
+                continue;
+            }
+            match self.reason(&finding, stood) {
+                Some(because) => verdict.warnings.push(Warning { finding, because }),
+                None => verdict.denials.push(finding),
             }
         }
         verdict
     }
 
+    /// What makes a finding a warning, if anything does.
+    fn reason(&self, finding: &Finding, stood: bool) -> Option<Reason> {
+        if stood {
+            Some(Reason::StoodBefore)
+        } else if finding.severity == Severity::Warn {
+            Some(Reason::RuleWarns)
+        } else if self.allows(finding) {
+            Some(Reason::AllowedByAnnotation)
+        } else {
+            let not_enforced = || {
+                let is_warn = self.after.settings().enforcement == Policy::Warn;
+                is_warn.then_some(Reason::NotEnforced)
+            };
+            passes(&self.after, finding).or_else(not_enforced)
+        }
+    }
+
+    /// Whether a finding is of a member that joins the mesh by this change. That is held to all
+    /// that is known of it, however long it was described.
+    fn is_joining(&self, finding: &Finding) -> bool {
+        let is_joined = |view: &View<'_>, name: &MemberName| {
+            view.member(name).is_some_and(|member| view.is_joined(member))
+        };
+        let joins =
+            |name: &MemberName| is_joined(&self.after, name) && !is_joined(&self.before, name);
+        joins(&finding.member) || finding.other.as_ref().is_some_and(joins)
+    }
+
+    fn blames_local_for_status(&self, finding: &Finding) -> bool {
+        let is_local = self.after.settings().is_local(&finding.member);
+        let is_against_status = finding.against.as_ref().is_some_and(Place::is_status);
+        is_local && is_against_status && finding.severity == Severity::Deny
+    }
+
+    /// Whether the local member had a cluster domain in force, and has another one now.
+    fn changes_local_domain(&self) -> bool {
+        let domain = |view: &View<'_>| -> BTreeSet<StatedDomain> {
+            let domains = view.local().into_iter().flat_map(Member::domains);
+            domains.map(|(domain, _)| domain).collect()
+        };
+        let before = domain(&self.before);
+        !before.is_empty() && before != domain(&self.after)
+    }
+
     /// Whether an annotation takes a finding as a warning: of the written objects at its places,
-    /// or where there are none, of any that brought it about from elsewhere.
+    /// or where there are none, of any that brought it about from elsewhere. So does one of the
+    /// object that is found at fault.
     fn allows(&self, finding: &Finding) -> bool {
         let places = [Some(&finding.place), finding.against.as_ref(), finding.because.as_ref()];
         let objects = places.into_iter().flatten().map(|place| &*place.object);
@@ -265,9 +325,48 @@ impl Change<'_> {
         let allows = |it: &Written| it.allows.iter().any(|allow| allow.covers(finding.rule));
         match at_places.peek() {
             Some(_) => at_places.any(allows),
-            None => self.written.values().any(allows),
+            None => {
+                let at_fault = said_by(&self.after, &finding.member, &finding.place);
+                self.written.values().any(allows) || covers(at_fault, finding.rule)
+            }
         }
     }
+}
+
+/// What lets a finding pass for now, whoever writes: one of the objects takes the place of the
+/// other, or the other one is being deleted.
+fn passes(mesh: &View<'_>, finding: &Finding) -> Option<Reason> {
+    let against = finding.against.as_ref()?;
+    let other = finding.other.as_ref().unwrap_or(&finding.member);
+    let (ours, theirs) =
+        (said_by(mesh, &finding.member, &finding.place), said_by(mesh, other, against));
+    let replaces = |claims: &[Claim], other: &ObjectRef| {
+        claims.iter().any(|claim| match &claim.fact {
+            Fact::Replaces(replaced) => {
+                replaced.kind.eq_ignore_ascii_case(&other.kind) && *replaced.name == *other.name
+            }
+            _ => false,
+        })
+    };
+    let is_terminating = |claims: &[Claim]| claims.iter().any(|it| it.fact == Fact::Terminating);
+    if *finding.place.object == *against.object {
+        None
+    } else if replaces(ours, &against.object) || replaces(theirs, &finding.place.object) {
+        Some(Reason::Replaces)
+    } else if is_terminating(ours) || is_terminating(theirs) {
+        Some(Reason::Terminating)
+    } else {
+        None
+    }
+}
+
+/// What the object at a place says of a member.
+fn said_by<'a>(mesh: &View<'a>, member: &MemberName, place: &Place) -> &'a [Claim] {
+    mesh.member(member).map_or(&[], |member| member.said_by(&place.object))
+}
+
+fn covers(claims: &[Claim], rule: &str) -> bool {
+    claims.iter().any(|claim| matches!(&claim.fact, Fact::Allow(allow) if allow.covers(rule)))
 }
 
 /// What is wrong with a member as it stands, and how bad that is once the annotations of both
@@ -281,29 +380,22 @@ pub fn standing_findings(mesh: &Mesh, name: &str) -> Vec<(Finding, Severity)> {
         let allowed = by_object.entry(object).or_insert_with_key(|it| allows(mesh.said_by(it)));
         allowed.iter().any(|allow| allow.covers(rule))
     };
-    let findings = rule::judge(&mesh.view(), member).into_iter();
+    let view = mesh.view();
+    // For what a peer tells of itself the peer is to blame, and is.
+    let is_blamed = |finding: &Finding| {
+        let against_status = finding.against.as_ref().is_some_and(Place::is_status);
+        !(view.is_local(member) && against_status && finding.severity == Severity::Deny)
+    };
+    let findings = rule::judge(&view, member).into_iter().filter(is_blamed);
     let with_severity = findings.map(|finding| {
         let is_mild = finding.severity == Severity::Warn
             || is_allowed(&finding.place, finding.rule)
-            || finding.against.as_ref().is_some_and(|side| is_allowed(side, finding.rule));
+            || finding.against.as_ref().is_some_and(|side| is_allowed(side, finding.rule))
+            || passes(&view, &finding).is_some()
+            || mesh.settings().enforcement == Policy::Warn;
         (finding, if is_mild { Severity::Warn } else { Severity::Deny })
     });
     with_severity.collect()
-}
-
-impl Verdict {
-    fn add(&mut self, finding: Finding, stood: bool, is_allowed: bool) {
-        let because = if stood {
-            Reason::StoodBefore
-        } else if finding.severity == Severity::Warn {
-            Reason::RuleWarns
-        } else if is_allowed {
-            Reason::AllowedByAnnotation
-        } else {
-            return self.denials.push(finding);
-        };
-        self.warnings.push(Warning { finding, because });
-    }
 }
 
 /// What an object states, to be taken member by member.

@@ -61,6 +61,9 @@ pub fn read(object: &Object<'_>, settings: &Settings) -> Reading {
     if let Some(document) = of(object, settings) {
         (document.read)(object, settings, &mut reading);
     }
+    if settings.local_member.is_empty() {
+        reading.keep_faults_alone("");
+    }
     reading
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::mesh::{About, Allow, Fact, MemberName, Network, Position, Reading, Role};
+use crate::mesh::{About, Allow, Fact, MemberName, Network, Position, Reading, Replaced, Role};
 use crate::syntax::Object;
 use crate::syntax::{Node, Span, Value};
 use crate::value::{ClusterDomain, Invalid, Subnet};
@@ -25,6 +25,7 @@ const POD_SUBNET: Annotation = annotation!("isthmus.dev/pod-subnet-cidr");
 const SERVICE_SUBNET: Annotation = annotation!("isthmus.dev/service-subnet-cidr");
 const NETWORK: Annotation = annotation!("isthmus.dev/network");
 const ALLOW: Annotation = annotation!("isthmus.dev/allow");
+const REPLACES: Annotation = annotation!("isthmus.dev/replaces");
 const ALLOW_UNSAFE: Annotation = annotation!("deckhouse.io/allow-unsafe");
 
 /// The fields of one tree, read into claims of one member.
@@ -280,6 +281,10 @@ pub(super) fn completing_annotations(
 pub(super) fn common_annotations(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
     network_annotation(&Annotations::Object(object), reading, member);
     allow_annotation(object, reading, member);
+    replaces_annotation(object, reading, member);
+    if object.metadata.is_terminating {
+        reading.claim(member, "metadata.deletionTimestamp", Position::NONE, Fact::Terminating);
+    }
 }
 
 /// Reads the annotation that names the network of a member.
@@ -317,10 +322,29 @@ pub(super) fn allow_annotation(object: &Object<'_>, reading: &mut Reading, membe
     }
 }
 
+/// Reads the annotation that names the object whose place this one takes.
+fn replaces_annotation(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
+    let Some(text) = object.annotation(REPLACES.key) else { return };
+    match text.trim().split_once('/') {
+        Some((kind, name)) if !kind.is_empty() && !name.is_empty() => {
+            let replaced = Replaced { kind: kind.into(), name: name.into() };
+            let fact = Fact::Replaces(Arc::new(replaced));
+            reading.claim(member, REPLACES.path, Position::NONE, fact);
+        }
+        _ => {
+            let why = Invalid {
+                problem: format!("{text:?} does not name an object"),
+                remedy: "write its kind and name, such as IstioMulticluster/cluster-b".to_owned(),
+            };
+            reading.fault(member, REPLACES.path, Position::NONE, About::Document, text, why);
+        }
+    }
+}
+
 /// Reads Deckhouse's own escape hatch, which it honours on some kinds.
 pub(super) fn allow_unsafe(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
     let value = object.annotation(ALLOW_UNSAFE.key);
-    if value.is_some_and(|value| value != "false") {
+    if value.is_some_and(|value| !matches!(value, "" | "null" | "false")) {
         reading.claim(
             member,
             ALLOW_UNSAFE.path,

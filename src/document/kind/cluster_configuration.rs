@@ -53,6 +53,7 @@ fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     if *member == *settings.local_member {
         reading.basis = Basis::Own(Configuration::Resource);
     }
+    reading.claim(&member, "metadata.name", Position::NONE, Fact::Configured);
     read_object(object, &member, Dialect::Deckhouse, reading);
     common_annotations(object, reading, &member);
 }
