@@ -252,12 +252,11 @@ impl Change<'_> {
             }
         }
         let stood = Stood::new(&stood);
-        let changes_domain = self.changes_local_domain();
+        // For what a peer tells of itself it is to blame, unless the local member turns away from it.
+        if !self.changes_local_domain() {
+            findings.retain(|finding| !blames_local_for_status(&self.after, finding));
+        }
         for finding in told_once(findings, |of| self.written.contains_key(of)) {
-            // The blame is the peer's for what it tells of itself, and is told there.
-            if self.blames_local_for_status(&finding) && !changes_domain {
-                continue;
-            }
             let stood = is_unchanged || stood.holds(&finding) && !self.is_joining(&finding);
             // What stood before is told only to a write that speaks of its member.
             if stood && !is_touched(&finding.member) {
@@ -299,12 +298,6 @@ impl Change<'_> {
         joins(&finding.member) || finding.other.as_ref().is_some_and(joins)
     }
 
-    fn blames_local_for_status(&self, finding: &Finding) -> bool {
-        let is_local = self.after.settings().is_local(&finding.member);
-        let is_against_status = finding.against.as_ref().is_some_and(Place::is_status);
-        is_local && is_against_status && finding.severity == Severity::Deny
-    }
-
     /// Whether the local member had a cluster domain in force, and has another one now.
     fn changes_local_domain(&self) -> bool {
         let domain = |view: &View<'_>| -> BTreeSet<StatedDomain> {
@@ -331,6 +324,13 @@ impl Change<'_> {
             }
         }
     }
+}
+
+/// Whether a finding is at the local member because of what a peer tells of itself.
+fn blames_local_for_status(mesh: &View<'_>, finding: &Finding) -> bool {
+    let is_against_status = finding.against.as_ref().is_some_and(Place::is_status);
+    let is_local = mesh.settings().is_local(&finding.member);
+    is_local && is_against_status && finding.severity == Severity::Deny
 }
 
 /// What lets a finding pass for now, whoever writes: one of the objects takes the place of the
@@ -381,12 +381,8 @@ pub fn standing_findings(mesh: &Mesh, name: &str) -> Vec<(Finding, Severity)> {
         allowed.iter().any(|allow| allow.covers(rule))
     };
     let view = mesh.view();
-    // For what a peer tells of itself the peer is to blame, and is.
-    let is_blamed = |finding: &Finding| {
-        let against_status = finding.against.as_ref().is_some_and(Place::is_status);
-        !(view.is_local(member) && against_status && finding.severity == Severity::Deny)
-    };
-    let findings = rule::judge(&view, member).into_iter().filter(is_blamed);
+    let findings = rule::judge(&view, member).into_iter();
+    let findings = findings.filter(|finding| !blames_local_for_status(&view, finding));
     let with_severity = findings.map(|finding| {
         let is_mild = finding.severity == Severity::Warn
             || is_allowed(&finding.place, finding.rule)
@@ -532,13 +528,22 @@ mod tests {
     }
 
     #[test]
-    fn what_status_tells_denies_whatever_the_member_is_called() {
+    fn what_status_tells_denies_only_another_local_domain_whatever_the_member_is_called() {
         for name in ["a", "z"] {
             let peer = format!(
                 "---\napiVersion: deckhouse.io/v1alpha1\nkind: IstioMulticluster\nmetadata: {{name: {name}}}\nspec: {{metadataEndpoint: 'https://{name}.example/metadata/'}}\nstatus: {{metadataCache: {{private: {{networkName: network-other-local-5}}}}}}\n"
             );
-            let written = readings(&(configuration("local", "", "cluster.local", "16") + &peer));
+            let local = |domain| configuration("local", "", domain, "16");
+            let written = readings(&(local("cluster.local") + &peer));
             let verdict = review_all(&mesh(&[]), &mesh(&written), &written);
+            assert_eq!(verdict.denials, [], "{name}");
+            let mismatch = |it: &&Warning| it.finding.rule == "ClusterDomainMismatch";
+            let places = verdict.warnings.iter().filter(mismatch).map(|it| &it.finding.place);
+            let objects: Vec<_> = places.map(|place| place.object.to_string()).collect();
+            assert_eq!(objects, [format!("IstioMulticluster {name}")]);
+
+            let before = readings(&(local("other.local") + &peer));
+            let verdict = review_all(&mesh(&before), &mesh(&written), &written[..1]);
             let rules: Vec<_> = verdict.denials.iter().map(|finding| finding.rule).collect();
             assert_eq!(rules, ["ClusterDomainMismatch"], "{name}");
         }
