@@ -15,7 +15,7 @@ use isthmus::document::DOCUMENTS;
 use isthmus::manifest;
 use isthmus::mesh::Mesh;
 use isthmus::rule::RULES;
-use isthmus::settings::Settings;
+use isthmus::settings::{Setting, Settings};
 use serde_json::{Value, json};
 
 use crate::support::golden::difference;
@@ -132,13 +132,8 @@ fn settings(text: &str) -> Settings {
     let mut settings = Settings::default();
     for line in text.lines().filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(": ").unwrap();
-        match name {
-            "localMember" => value.clone_into(&mut settings.local_member),
-            "multiNetworkOverlap" => settings.multi_network_overlap = value.parse().unwrap(),
-            "strictDescriptors" => settings.strict_descriptors = value.parse().unwrap(),
-            "selfReference" => settings.self_reference = value.parse().unwrap(),
-            other => panic!("no setting {other}"),
-        }
+        let setting = Setting::by_name(name).unwrap_or_else(|| panic!("no setting {name}"));
+        setting.set(&mut settings, value).unwrap();
     }
     settings
 }

@@ -12,4 +12,5 @@ mod golden;
 mod house;
 mod laws;
 mod serve;
+mod settings;
 mod support;
