@@ -2,6 +2,7 @@
 
 mod descriptors;
 mod networks;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
