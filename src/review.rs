@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::budget::Budget;
 use crate::mesh::{
-    Allow, Changed, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Position,
-    Reading,
+    Allow, Changed, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Reading,
 };
 use crate::rule::{self, Finding, Key, Severity};
+use crate::syntax::Path;
 
 /// What is to be said of a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -144,7 +144,7 @@ pub fn review(mesh: &Mesh, change: Write<'_>) -> Verdict {
         }
     }
     if let (Some(end), Some(member)) = (budget.end(), after.members().first()) {
-        let place = Place::new(object, "metadata.name", Position::NONE);
+        let place = Place::new(object, Path::NAME);
         verdict.denials.push(rule::too_complicated(member, &place, end));
     }
     verdict

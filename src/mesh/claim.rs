@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::syntax::Position;
+use crate::syntax::{Path, Position};
 use crate::value::{
     ClusterDomain, ClusterUuid, Invalid, MetadataEndpoint, NetworkName, PublicDomainTemplate,
     RemoteAddress, Subnet, clipped,
@@ -50,106 +50,37 @@ impl fmt::Display for ObjectRef {
 }
 
 /// Where something is said: an object and a field in it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The object.
     pub object: Arc<ObjectRef>,
-    field: Field,
-}
-
-/// A field of an object. Nearly all are named in the code, which keeps a claim small.
-#[derive(Clone, Debug)]
-enum Field {
-    Plain(&'static str),
-    Other(Box<OtherField>),
-}
-
-/// A field within a text that an object carries, or one whose name an object brings.
-#[derive(Clone, Debug)]
-struct OtherField {
-    path: Cow<'static, str>,
-    position: Position,
-    /// What it is known by, if not by its path.
-    identity: Option<Box<str>>,
+    path: Path,
 }
 
 impl Place {
-    /// A field of an object, and where it is within a text that the object carries.
-    pub fn new(
-        object: Arc<ObjectRef>,
-        path: impl Into<Cow<'static, str>>,
-        position: Position,
-    ) -> Self {
-        let field = match path.into() {
-            Cow::Borrowed(path) if position == Position::NONE => Field::Plain(path),
-            path => Field::Other(Box::new(OtherField { path, position, identity: None })),
-        };
-        Self { object, field }
+    /// A field of an object.
+    pub fn new(object: Arc<ObjectRef>, path: impl Into<Path>) -> Self {
+        Self { object, path: path.into() }
     }
 
-    /// A field in an item of a list, which is known by something that does not change when other
-    /// items come and go, as its index does.
-    pub fn in_list(
-        object: Arc<ObjectRef>,
-        path: String,
-        position: Position,
-        identity: String,
-    ) -> Self {
-        let (path, identity) = (Cow::Owned(path), Some(identity.into()));
-        Self { object, field: Field::Other(Box::new(OtherField { path, position, identity })) }
-    }
-
-    /// The field, as Kubernetes writes paths: `spec.metadataEndpoint`,
-    /// `metadata.annotations[isthmus.dev/network]`, `data[key].field`.
-    pub fn path(&self) -> &str {
-        match &self.field {
-            Field::Plain(path) => path,
-            Field::Other(other) => &other.path,
-        }
+    /// The field.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where inside the text that a Secret or ConfigMap carries, if it is in one.
     pub fn position(&self) -> Position {
-        match &self.field {
-            Field::Plain(_) => Position::NONE,
-            Field::Other(other) => other.position,
-        }
+        self.path.position()
+    }
+
+    /// Whether nobody wrote it, so that what is said there is a default.
+    pub fn is_default(&self) -> bool {
+        self.path.is_default()
     }
 
     /// Whether the API server fills this field and strips it from what people write.
     pub fn is_status(&self) -> bool {
-        self.path().starts_with("status.")
-    }
-}
-
-/// A place is its object and field; lines and indexes move with every edit above them.
-impl PartialEq for Place {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Place {}
-
-impl PartialOrd for Place {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Place {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
-impl Place {
-    fn key(&self) -> (&ObjectRef, &str) {
-        let identity = match &self.field {
-            Field::Plain(_) => None,
-            Field::Other(other) => other.identity.as_deref(),
-        };
-        (&self.object, identity.unwrap_or(self.path()))
+        self.path.is_in("status")
     }
 }
 
@@ -173,14 +104,7 @@ impl Claim {
             Fact::Allow(_) | Fact::NetworkEndpoints(_) | Fact::Endpoint(_) => USUAL_TEXT,
             _ => 0,
         };
-        let field = match &self.place.field {
-            Field::Plain(_) => 0,
-            Field::Other(other) => {
-                let identity = other.identity.as_ref().map_or(0, |identity| identity.len());
-                size_of_val(&**other) + other.path.len() + identity
-            }
-        };
-        size_of_val(self) + texts + field
+        size_of_val(self) + texts + self.place.path.bytes()
     }
 }
 

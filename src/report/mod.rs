@@ -10,11 +10,10 @@ pub mod sarif;
 #[cfg(feature = "serve")]
 pub mod table;
 
-use std::borrow::Cow;
-
-use crate::mesh::{ObjectRef, Place, Position};
+use crate::mesh::{ObjectRef, Place};
 use crate::review::{Reason, Verdict, Warning};
 use crate::rule::Finding;
+use crate::syntax::{Path, Position};
 use crate::wire::Cause;
 
 /// The longest warning the API server passes on, in characters.
@@ -47,7 +46,7 @@ pub fn causes(findings: &[Finding], written: &ObjectRef) -> Vec<Cause> {
         causes.push(Cause {
             reason: next.rule,
             message: format!("{left_out} more; `isthmus check` shows all [{}]", next.rule),
-            field: next.place.path().to_owned(),
+            field: next.place.path().to_string(),
         });
     }
     causes
@@ -116,15 +115,14 @@ fn told_warning(warning: &Warning, written: &ObjectRef) -> String {
 
 /// The field of the written object to look at, and the words that name the claim itself where it
 /// stands in another object.
-fn field<'a>(finding: &'a Finding, written: &ObjectRef) -> (Cow<'a, str>, String) {
-    let here = |place: &&'a Place| *place.object == *written;
+fn field(finding: &Finding, written: &ObjectRef) -> (String, String) {
+    let here = |place: &&Place| *place.object == *written;
     if here(&&finding.place) {
-        return (Cow::Borrowed(finding.place.path()), String::new());
+        return (finding.place.path().to_string(), String::new());
     }
     let elsewhere = format!("{} of {}: ", finding.place.path(), finding.place.object);
     let blamed = finding.because.as_ref().filter(here).or(finding.against.as_ref().filter(here));
-    let field = blamed.map_or(Cow::Borrowed("metadata.name"), |place| Cow::Borrowed(place.path()));
-    (field, elsewhere)
+    (blamed.map_or(&Path::NAME, Place::path).to_string(), elsewhere)
 }
 
 pub(crate) fn position_words(place: &Place) -> String {

@@ -80,8 +80,9 @@ fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
                 continue;
             }
             let how = if prefix > 32 { "too long for" } else { "shorter than that of" };
+            let default = if claim.place.is_default() { "the default " } else { "" };
             let message = format!(
-                "node prefix {prefix} is {how} pod subnet {subnet} ({}), so no node fits in",
+                "{default}node prefix {prefix} is {how} pod subnet {subnet} ({}), so no node fits in",
                 pods.place.object
             );
             let remedy = match subnet.prefix_len() + 1 {

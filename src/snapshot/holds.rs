@@ -87,13 +87,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::mesh::{Fact, Position};
+    use crate::mesh::Fact;
 
     fn hold(name: &str, user: &str, text: usize) -> Hold {
         let object = ObjectRef { kind: "Kind".into(), namespace: None, name: name.into() };
         let mut reading = Reading::new(object);
         let advice = Fact::Advice("x".repeat(text).into());
-        reading.claim(&"member".into(), "spec.field", Position::NONE, advice);
+        reading.claim(&"member".into(), &["spec", "field"], advice);
         Hold { reading, user: user.into(), until: Instant::now() + Duration::from_secs(10) }
     }
 
