@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 #[allow(dead_code, unreachable_pub, reason = "the tests use the rest of it")]
+#[path = "../tests/support/objects.rs"]
+mod objects;
+#[allow(dead_code, unreachable_pub, reason = "the tests use the rest of it")]
 #[path = "../tests/complexity/parts.rs"]
 mod parts;
 

@@ -1,53 +1,159 @@
-//! What an operator decides for the whole mesh.
+//! What an operator decides for the whole mesh: one table, from which flags, environment variables,
+//! Helm values and their documentation follow.
 
 use std::fmt;
-use std::str::FromStr;
 
-/// The settings of isthmus that change a verdict. Each is a flag, an environment variable
-/// `ISTHMUS_…` and a Helm value of the same name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The name of the member that isthmus guards.
-    pub local_member: String,
-    /// Namespaces that hold Istio's own ConfigMaps.
-    pub istio_namespaces: Vec<String>,
-    /// Namespaces whose ConfigMaps labelled `isthmus.dev/member` describe members. Anywhere else
-    /// the label means nothing: a tenant must not speak for a cluster.
-    pub member_namespaces: Vec<String>,
-    /// What an overlap between members on different networks is.
-    pub multi_network_overlap: Policy,
-    /// What an IstioMulticluster that leads to the local member itself is.
-    pub self_reference: Policy,
-    /// Whether an Istio 0.8 descriptor whose `spec` is lost under `metadata` is denied.
-    pub strict_descriptors: bool,
+/// Declares the settings: the struct, its defaults, and the table [`SETTINGS`]. The documentation of
+/// a field is its help text everywhere.
+macro_rules! settings {
+    ($($(#[doc = $meaning:literal])+ $field:ident: $type:ty, $form:expr, $default:expr;)+) => {
+        /// The settings of isthmus that change a verdict.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Settings {
+            $($(#[doc = $meaning])+ pub $field: $type,)+
+        }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+
+        /// Every setting, in the order in which they are documented.
+        pub static SETTINGS: &[Setting] = &[$(Setting {
+            field: stringify!($field),
+            meaning: concat!($($meaning),+),
+            form: $form,
+            read: |settings| settings.$field.to_text(),
+            write: |settings, text| Value::of_text(text).map(|value| settings.$field = value),
+        },)+];
+    };
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            local_member: "local".to_owned(),
-            istio_namespaces: vec!["istio-system".to_owned(), "d8-istio".to_owned()],
-            member_namespaces: vec!["isthmus".to_owned()],
-            multi_network_overlap: Policy::Warn,
-            self_reference: Policy::Deny,
-            strict_descriptors: false,
+settings! {
+    /// The name of the member that isthmus guards: this cluster.
+    local_member: String, Form::Name, "local".to_owned();
+    /// Namespaces of Istio's own ConfigMaps and Endpoints.
+    istio_namespaces: Vec<String>, Form::Namespaces,
+        vec!["istio-system".to_owned(), "d8-istio".to_owned()];
+    /// Namespaces in which ConfigMaps labelled isthmus.dev/member describe members.
+    member_namespaces: Vec<String>, Form::Namespaces, vec!["isthmus".to_owned()];
+    /// How to treat overlapping subnets of members on different networks.
+    multi_network_overlap: Policy, Form::Policy(&Policy::ALL), Policy::Warn;
+    /// How to treat an IstioMulticluster that points back to the local member.
+    self_reference: Policy, Form::Policy(&[Policy::Deny, Policy::Warn]), Policy::Deny;
+    /// Deny an Istio 0.8 descriptor whose spec is misplaced under metadata, instead of warning.
+    strict_descriptors: bool, Form::Switch, false;
+}
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    field: &'static str,
+    meaning: &'static str,
+    /// What it takes.
+    pub form: Form,
+    read: fn(&Settings) -> String,
+    write: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+/// What a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A name.
+    Name,
+    /// A list of namespaces, separated by commas.
+    Namespaces,
+    /// One of these.
+    Policy(&'static [Policy]),
+    /// `true` or `false`.
+    Switch,
+}
+
+impl Setting {
+    /// The setting of a Helm value.
+    pub fn by_name(name: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.name() == name)
+    }
+
+    /// The field of [`Settings`].
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+
+    /// The Helm value, such as `localMember`.
+    pub fn name(&self) -> String {
+        let mut words = self.field.split('_');
+        let first = words.next().unwrap_or_default().to_owned();
+        words.fold(first, |name, word| {
+            let (initial, rest) = word.split_at(1);
+            name + &initial.to_uppercase() + rest
+        })
+    }
+
+    /// The flag without its dashes, such as `local-member`.
+    pub fn flag(&self) -> String {
+        self.field.replace('_', "-")
+    }
+
+    /// The environment variable, such as `ISTHMUS_LOCAL_MEMBER`.
+    pub fn variable(&self) -> String {
+        format!("ISTHMUS_{}", self.field.to_uppercase())
+    }
+
+    /// What it means, in a sentence or two.
+    pub fn meaning(&self) -> String {
+        let meaning = self.meaning.trim();
+        match self.form {
+            Form::Policy(choices) => {
+                format!("{}: {}.", meaning.trim_end_matches('.'), listed(choices))
+            }
+            Form::Name | Form::Namespaces | Form::Switch => meaning.to_owned(),
         }
+    }
+
+    /// The default, as it is written on the command line.
+    pub fn default(&self) -> String {
+        self.of(&Settings::default())
+    }
+
+    /// What some settings have it at, as it is written on the command line.
+    pub fn of(&self, settings: &Settings) -> String {
+        (self.read)(settings)
+    }
+
+    /// Changes settings to what is written on a command line.
+    pub fn set(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
+        if let Form::Policy(choices) = self.form
+            && !choices.iter().any(|choice| choice.as_str().eq_ignore_ascii_case(text))
+        {
+            return Err(format!("{text:?} is not {}", listed(choices)));
+        }
+        (self.write)(settings, text)
+    }
+}
+
+fn listed(policies: &[Policy]) -> String {
+    let names: Vec<_> = policies.iter().map(|policy| policy.as_str()).collect();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
     }
 }
 
 /// How seriously a rule is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// The write is refused.
+    /// The write is denied.
     Deny,
-    /// The write passes, with a warning.
+    /// The write is admitted, with a warning.
     Warn,
-    /// Nothing is said.
+    /// Nothing is reported.
     Ignore,
 }
 
 impl Policy {
-    /// Every policy, in falling seriousness.
+    /// Every policy, the strictest first.
     pub const ALL: [Self; 3] = [Self::Deny, Self::Warn, Self::Ignore];
 
     /// The name operators write.
@@ -66,13 +172,92 @@ impl fmt::Display for Policy {
     }
 }
 
-impl FromStr for Policy {
-    type Err = String;
+/// A value as it is written on a command line.
+trait Value: Sized {
+    fn of_text(text: &str) -> Result<Self, String>;
+    fn to_text(&self) -> String;
+}
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|policy| policy.as_str().eq_ignore_ascii_case(text))
-            .ok_or_else(|| format!("{text:?} is not one of Deny, Warn, Ignore"))
+impl Value for String {
+    fn of_text(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+
+    fn to_text(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Value for Vec<String> {
+    fn of_text(text: &str) -> Result<Self, String> {
+        Ok(text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+    }
+
+    fn to_text(&self) -> String {
+        self.join(",")
+    }
+}
+
+impl Value for bool {
+    fn of_text(text: &str) -> Result<Self, String> {
+        match &*text.to_ascii_lowercase() {
+            "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
+            "false" | "f" | "no" | "n" | "off" | "0" | "" => Ok(false),
+            _ => Err(format!("{text:?} is not true or false")),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Policy {
+    fn of_text(text: &str) -> Result<Self, String> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|policy| policy.as_str().eq_ignore_ascii_case(text))
+            .ok_or_else(|| format!("{text:?} is not {}", listed(&Self::ALL)))
+    }
+
+    fn to_text(&self) -> String {
+        self.as_str().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_has_one_name_in_each_notation() {
+        let setting = Setting::by_name("multiNetworkOverlap").unwrap();
+        assert_eq!(setting.flag(), "multi-network-overlap");
+        assert_eq!(setting.variable(), "ISTHMUS_MULTI_NETWORK_OVERLAP");
+        assert_eq!(setting.default(), "Warn");
+    }
+
+    #[test]
+    fn every_setting_reads_what_it_writes_and_takes_its_own_choices_only() {
+        for setting in SETTINGS {
+            let mut settings = Settings::default();
+            setting.set(&mut settings, &setting.default()).unwrap();
+            assert_eq!(settings, Settings::default(), "{}", setting.name());
+            let other = match setting.form {
+                Form::Name => "other",
+                Form::Namespaces => "a,b",
+                Form::Switch => ["true", "false"][usize::from(setting.default() == "true")],
+                Form::Policy(choices) => {
+                    for policy in Policy::ALL {
+                        let taken = setting.set(&mut settings, policy.as_str()).is_ok();
+                        assert_eq!(taken, choices.contains(&policy), "{}", setting.name());
+                    }
+                    let mut others = choices.iter().map(|choice| choice.as_str());
+                    others.find(|other| *other != setting.default()).unwrap()
+                }
+            };
+            setting.set(&mut settings, other).unwrap();
+            assert_eq!(setting.of(&settings), other);
+            assert_ne!(settings, Settings::default());
+        }
     }
 }

@@ -88,22 +88,36 @@ impl Snapshot {
 
     /// Takes in what an object of the cluster says now.
     pub fn observe(&self, reading: Reading) {
+        self.observe_all(vec![reading]);
+    }
+
+    /// The same of many objects.
+    pub fn observe_all(&self, readings: Vec<Reading>) {
         let mut state = self.state_mut();
-        state.release(&reading);
-        state.observed.insert(Arc::clone(&reading.object), reading.version);
-        state.apply(reading);
+        for reading in &readings {
+            state.release(reading);
+            state.observed.insert(Arc::clone(&reading.object), reading.version);
+        }
+        state.apply(readings);
     }
 
     /// Forgets what an object of the cluster said.
-    pub fn forget(&self, object: &ObjectRef) {
+    pub fn forget(&self, object: &Arc<ObjectRef>) {
+        self.forget_all([object]);
+    }
+
+    /// The same of many objects.
+    pub fn forget_all<'a>(&self, objects: impl IntoIterator<Item = &'a Arc<ObjectRef>>) {
         let mut state = self.state_mut();
-        // It may have been admitted to say nothing any more.
-        state.release(&Reading::new(object.clone()));
-        state.observed.remove(object);
-        match state.files.get(object).cloned() {
-            Some(reading) => state.apply(reading),
-            None => state.remove(object),
+        let mut left = Vec::new();
+        for object in objects {
+            // It may have been admitted to say nothing any more.
+            let nothing = Reading::of(Arc::clone(object));
+            state.release(&nothing);
+            state.observed.remove(object);
+            left.push(state.files.get(object).cloned().unwrap_or(nothing));
         }
+        state.apply(left);
     }
 
     /// Puts what files say in place of what they said. Of an object that comes twice, the last
@@ -114,17 +128,12 @@ impl Snapshot {
         let mut state = self.state_mut();
         let before = std::mem::take(&mut state.files);
         #[allow(clippy::iter_over_hash_type, reason = "the mesh does not depend on the order")]
-        for object in before.keys() {
-            if !files.contains_key(object) && !state.observed.contains_key(object) {
-                state.remove(object);
-            }
-        }
-        #[allow(clippy::iter_over_hash_type, reason = "the mesh does not depend on the order")]
-        for (object, reading) in &files {
-            if before.get(object) != Some(reading) && !state.observed.contains_key(object) {
-                state.apply(reading.clone());
-            }
-        }
+        let gone = before.keys().filter(|object| !files.contains_key(*object));
+        let gone = gone.map(|object| Reading::of(Arc::clone(object)));
+        let said = files.values().filter(|said| before.get(&said.object) != Some(said)).cloned();
+        let changed: Vec<_> =
+            gone.chain(said).filter(|said| !state.observed.contains_key(&said.object)).collect();
+        state.apply(changed);
         state.files = files;
     }
 
@@ -186,9 +195,9 @@ fn half_changed() -> ! {
 }
 
 impl State {
-    fn apply(&mut self, reading: Reading) {
+    fn apply(&mut self, readings: impl IntoIterator<Item = Reading>) {
         self.revision += 1;
-        self.mesh.apply(reading);
+        self.mesh.apply_all(readings);
     }
 
     fn remove(&mut self, object: &ObjectRef) {
@@ -215,7 +224,7 @@ impl State {
     }
 
     fn hold(&mut self, hold: Hold) {
-        self.apply(hold.reading.just_admitted());
+        self.apply([hold.reading.just_admitted()]);
         self.held.insert(hold);
     }
 

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use isthmus::document::DOCUMENTS;
 
+use crate::support::golden::expect;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -16,17 +18,7 @@ fn page(name: &str) -> String {
 
 #[test]
 fn the_rules_page_is_what_the_command_prints() {
-    let path = root().join("docs/rules.md");
-    let printed = isthmus::cli::rules_page();
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(path, printed).unwrap();
-    } else {
-        assert_eq!(
-            page("docs/rules.md"),
-            printed,
-            "isthmus rules --format markdown > docs/rules.md"
-        );
-    }
+    expect(&root().join("docs/rules.md"), &isthmus::cli::rules_page());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Each file `tests/cases/<Rule>/<denied|warned|allowed>-….case` has sections that begin with
 //! `### name`: `settings` (optional), `mesh`, `old` (an update, if there), `new`, and `kubectl`,
-//! which holds what is expected. `UPDATE_GOLDEN=1` writes that section anew.
+//! which holds what is expected; `make golden` writes that section anew.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,30 +15,25 @@ use isthmus::document::DOCUMENTS;
 use isthmus::manifest;
 use isthmus::mesh::Mesh;
 use isthmus::rule::RULES;
-use isthmus::settings::Settings;
+use isthmus::settings::{Setting, Settings};
 use serde_json::{Value, json};
 
-pub(crate) use crate::complexity::review;
+use crate::support::golden::difference;
+use crate::support::objects::review;
 
 #[test]
 fn every_case_reads_as_written() {
-    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let mut failures = String::new();
     let files = files();
     assert!(files.len() >= AT_LEAST, "{} of {AT_LEAST} cases are found", files.len());
     for file in &files {
         let text = fs::read_to_string(file).unwrap();
-        let (input, expected) = text.split_once("### kubectl\n").expect("a kubectl section");
+        let (input, _) = text.split_once("### kubectl\n").expect("a kubectl section");
         let got = run(&sections(input), file);
         let kind =
             file.file_stem().unwrap().to_str().unwrap().split('-').next().unwrap().to_owned();
         assert_eq!(outcome(&got), kind, "{}:\n{got}", file.display());
-        if update {
-            fs::write(file, format!("{input}### kubectl\n{got}")).unwrap();
-        } else if got != expected {
-            let _ =
-                writeln!(failures, "{}\n--- expected\n{expected}--- got\n{got}", file.display());
-        }
+        failures.extend(difference(file, &format!("{input}### kubectl\n{got}")));
     }
     assert!(failures.is_empty(), "{failures}");
 }
@@ -137,13 +132,8 @@ fn settings(text: &str) -> Settings {
     let mut settings = Settings::default();
     for line in text.lines().filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(": ").unwrap();
-        match name {
-            "localMember" => value.clone_into(&mut settings.local_member),
-            "multiNetworkOverlap" => settings.multi_network_overlap = value.parse().unwrap(),
-            "strictDescriptors" => settings.strict_descriptors = value.parse().unwrap(),
-            "selfReference" => settings.self_reference = value.parse().unwrap(),
-            other => panic!("no setting {other}"),
-        }
+        let setting = Setting::by_name(name).unwrap_or_else(|| panic!("no setting {name}"));
+        setting.set(&mut settings, value).unwrap();
     }
     settings
 }

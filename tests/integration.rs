@@ -11,4 +11,5 @@ mod fuzz;
 mod golden;
 mod laws;
 mod serve;
+mod settings;
 mod support;

@@ -23,8 +23,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 
 use support::client::{Client, tcp_from};
+use support::objects::review;
 use support::process::Server;
-use support::{TempDir, creation, peer};
+use support::{TempDir, peer};
 
 const MIB: u64 = 1 << 20;
 /// What the chart gives a pod.
@@ -105,14 +106,14 @@ fn worst() -> Vec<String> {
         "metadata": {"name": "istio-pilot", "namespace": "istio-system"},
         "subsets": [{"addresses": addresses}],
     });
-    let mut update = creation("", "v1", &member(&text));
+    let mut update = review(None, &member(&text));
     update["request"]["operation"] = json!("UPDATE");
     update["request"]["oldObject"] = member(&text);
     let reviews = [
-        creation("deckhouse.io", "v1", &configuration),
+        review(None, &configuration),
         update,
-        creation("", "v1", &endpoints),
-        creation("", "v1", &member(&"x: 1\n".repeat(most / 8))),
+        review(None, &endpoints),
+        review(None, &member(&"x: 1\n".repeat(most / 8))),
     ];
     let reviews: Vec<_> = reviews.iter().map(Json::to_string).collect();
     assert!(reviews.iter().all(|review| review.len() <= 8 << 20));

@@ -5,7 +5,13 @@ use std::sync::Arc;
 use isthmus::manifest;
 use isthmus::mesh::{Mesh, Reading};
 use isthmus::settings::Settings;
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use objects::{configuration, stated, with};
+
+#[allow(dead_code, reason = "the tests use the rest of it")]
+#[path = "../../tests/support/objects.rs"]
+mod objects;
 
 /// How the members of a mesh are laid out.
 #[derive(Clone, Copy, Debug)]
@@ -18,16 +24,8 @@ pub enum Layout {
 
 /// The local member's documents.
 pub fn local() -> Value {
-    json!({
-        "apiVersion": "deckhouse.io/v1",
-        "kind": "ClusterConfiguration",
-        "metadata": {"name": "local"},
-        "clusterType": "Static",
-        "clusterDomain": "cluster.local",
-        "podSubnetCIDR": "172.16.0.0/16",
-        "podSubnetNodeCIDRPrefix": "24",
-        "serviceSubnetCIDR": "172.17.0.0/16",
-    })
+    let object = configuration("local", "172.16.0.0/16", "172.17.0.0/16");
+    with(object, &["clusterType"], "Static")
 }
 
 /// The IstioMulticluster of member `n`.
@@ -36,22 +34,10 @@ pub fn peer(n: usize, layout: Layout) -> Value {
         Layout::Flat => (subnet(2 * n), subnet(2 * n + 1)),
         Layout::Gateways => ("10.111.0.0/16".to_owned(), "10.222.0.0/16".to_owned()),
     };
-    json!({
-        "apiVersion": "deckhouse.io/v1alpha1",
-        "kind": "IstioMulticluster",
-        "metadata": {
-            "name": format!("cluster-{n:06}"),
-            "annotations": {
-                "isthmus.dev/cluster-domain": "cluster.local",
-                "isthmus.dev/pod-subnet-cidr": pods,
-                "isthmus.dev/service-subnet-cidr": services,
-            },
-        },
-        "spec": {
-            "metadataEndpoint": format!("https://istio.k8s-{n:06}.example.com/metadata/"),
-            "enableIngressGateway": matches!(layout, Layout::Gateways),
-        },
-    })
+    let gateway = matches!(layout, Layout::Gateways);
+    let object = stated(&format!("cluster-{n:06}"), gateway, &pods, &services);
+    let endpoint = format!("https://istio.k8s-{n:06}.example.com/metadata/");
+    with(object, &["spec", "metadataEndpoint"], endpoint)
 }
 
 /// The IstioMulticluster of a member that may join any of these meshes.

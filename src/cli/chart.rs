@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::{policy, rbac, webhooks, yaml};
-use crate::settings::Settings;
+use crate::settings::{SETTINGS, Setting, Settings};
 
 /// The file `manifests/isthmus/files/documents.yaml`.
 ///
@@ -22,6 +22,7 @@ pub fn documents() -> String {
     let documents = json!({
         "validating": webhooks::validating(&settings, |group| group),
         "mutating": webhooks::mutating(&settings, |group| group),
+        "settings": SETTINGS.iter().map(flag).collect::<Vec<_>>(),
         "roles": roles.collect::<Vec<_>>(),
         "policy": policy::spec("system:serviceaccount:releaseNamespace:serviceAccount", "fullName"),
     });
@@ -30,4 +31,9 @@ pub fn documents() -> String {
     format!(
         "# Written by `make golden`: what isthmus reads and asks for. A test holds it equal.\n{text}"
     )
+}
+
+/// The flag that a value of the chart is handed on by.
+fn flag(setting: &Setting) -> serde_json::Value {
+    json!({"value": setting.name(), "flag": setting.flag()})
 }

@@ -1,77 +1,141 @@
 //! The settings that change a verdict, as flags and environment variables.
 
-use clap::Args;
+use std::sync::LazyLock;
 
-use crate::settings::{Policy, Settings};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
-/// Flags that every judging command takes.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Settings of the mesh")]
-pub(super) struct SettingsArgs {
-    /// The name of the member that isthmus guards.
-    #[arg(long, env = "ISTHMUS_LOCAL_MEMBER", default_value = "local", value_name = "NAME")]
-    local_member: String,
-    /// Namespaces that hold Istio's own ConfigMaps.
-    #[arg(
-        long,
-        env = "ISTHMUS_ISTIO_NAMESPACES",
-        default_value = "istio-system,d8-istio",
-        value_delimiter = ',',
-        value_name = "NAMES"
-    )]
-    istio_namespaces: Vec<String>,
-    /// Namespaces whose ConfigMaps labelled isthmus.dev/member describe members.
-    #[arg(
-        long,
-        env = "ISTHMUS_MEMBER_NAMESPACES",
-        default_value = "isthmus",
-        value_delimiter = ',',
-        value_name = "NAMES"
-    )]
-    member_namespaces: Vec<String>,
-    /// What an overlap between members on different networks is: Deny, Warn or Ignore.
-    #[arg(
-        long,
-        env = "ISTHMUS_MULTI_NETWORK_OVERLAP",
-        default_value = "Warn",
-        value_name = "POLICY"
-    )]
-    multi_network_overlap: Policy,
-    /// What an IstioMulticluster that leads to the local member itself is: Deny or Warn.
-    #[arg(
-        long,
-        env = "ISTHMUS_SELF_REFERENCE",
-        default_value = "Deny",
-        value_parser = deny_or_warn,
-        value_name = "POLICY"
-    )]
-    self_reference: Policy,
-    /// Deny an Istio 0.8 descriptor whose spec is lost under metadata, instead of warning.
-    #[arg(long, env = "ISTHMUS_STRICT_DESCRIPTORS")]
-    strict_descriptors: bool,
+use crate::settings::{Form, SETTINGS, Setting, Settings};
+
+/// What clap borrows for as long as the process runs.
+static FLAGS: LazyLock<Vec<Flag>> = LazyLock::new(|| SETTINGS.iter().map(Flag::of).collect());
+
+/// Flags that every judging command takes: one for each of [`SETTINGS`].
+#[derive(Debug)]
+pub(super) struct SettingsArgs(Settings);
+
+struct Flag {
+    setting: &'static Setting,
+    long: String,
+    variable: String,
+    default: String,
+    help: String,
 }
 
 impl SettingsArgs {
     pub(super) fn settings(&self) -> Settings {
-        Settings {
-            local_member: self.local_member.clone(),
-            istio_namespaces: named(&self.istio_namespaces),
-            member_namespaces: named(&self.member_namespaces),
-            multi_network_overlap: self.multi_network_overlap,
-            self_reference: self.self_reference,
-            strict_descriptors: self.strict_descriptors,
+        self.0.clone()
+    }
+}
+
+impl Flag {
+    fn of(setting: &'static Setting) -> Self {
+        let help = setting.meaning();
+        Self {
+            setting,
+            long: setting.flag(),
+            variable: setting.variable(),
+            default: setting.default(),
+            help: help.strip_suffix('.').unwrap_or(&help).to_owned(),
+        }
+    }
+
+    fn arg(&'static self) -> Arg {
+        let Self { setting, long, variable, default, help } = self;
+        let read =
+            |text: &str| setting.set(&mut Settings::default(), text).map(|()| text.to_owned());
+        let arg = Arg::new(setting.field())
+            .long(long.as_str())
+            .env(variable.as_str())
+            .default_value(default.as_str())
+            .value_parser(read)
+            .help(help.as_str())
+            .help_heading("Settings of the mesh");
+        match setting.form {
+            Form::Name => arg.value_name("NAME"),
+            Form::Namespaces => arg.value_name("NAMES").action(ArgAction::Append),
+            Form::Policy(_) => arg.value_name("POLICY"),
+            Form::Switch => arg
+                .value_name("BOOL")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true"),
         }
     }
 }
 
-/// The names that are any: an empty list is read as one that holds an empty name.
-fn named(names: &[String]) -> Vec<String> {
-    names.iter().filter(|name| !name.is_empty()).cloned().collect()
+impl Args for SettingsArgs {
+    fn augment_args(command: Command) -> Command {
+        command.args(FLAGS.iter().map(Flag::arg))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
 }
 
-fn deny_or_warn(text: &str) -> Result<Policy, String> {
-    match text.parse() {
-        Ok(policy @ (Policy::Deny | Policy::Warn)) => Ok(policy),
-        _ => Err(format!("{text:?} is not one of Deny, Warn")),
+impl FromArgMatches for SettingsArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let mut args = Self(Settings::default());
+        args.update_from_arg_matches(matches)?;
+        Ok(args)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        for setting in SETTINGS {
+            let given = matches.get_many::<String>(setting.field()).into_iter().flatten();
+            let text = given.map(String::as_str).collect::<Vec<_>>().join(",");
+            let set = setting.set(&mut self.0, &text);
+            set.map_err(|error| Error::raw(clap::error::ErrorKind::InvalidValue, error))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::settings::Policy;
+
+    #[derive(Parser)]
+    struct Isthmus {
+        #[command(flatten)]
+        settings: SettingsArgs,
+    }
+
+    fn given(flags: &[&str]) -> Result<Settings, Error> {
+        let flags = std::iter::once(&"isthmus").chain(flags);
+        Isthmus::try_parse_from(flags).map(|isthmus| isthmus.settings.settings())
+    }
+
+    #[test]
+    fn each_form_of_a_setting_is_read() {
+        assert_eq!(given(&[]).unwrap(), Settings::default());
+        for (flag, strict) in [
+            ("--strict-descriptors", true),
+            ("--strict-descriptors=true", true),
+            ("--strict-descriptors=false", false),
+        ] {
+            assert_eq!(given(&[flag]).unwrap().strict_descriptors, strict, "{flag}");
+        }
+        let names = ["--istio-namespaces=a,b", "--istio-namespaces", "c", "--member-namespaces="];
+        let settings = given(&names).unwrap();
+        assert_eq!(settings.istio_namespaces, ["a", "b", "c"]);
+        assert!(settings.member_namespaces.is_empty());
+        let settings = given(&["--self-reference", "warn", "--local-member="]).unwrap();
+        assert_eq!((settings.self_reference, &*settings.local_member), (Policy::Warn, ""));
+    }
+
+    #[test]
+    fn what_a_setting_does_not_take_is_refused_with_what_it_takes() {
+        for (flag, told) in [
+            ("--self-reference=Ignore", "\"Ignore\" is not Deny or Warn"),
+            ("--multi-network-overlap=x", "\"x\" is not Deny, Warn or Ignore"),
+            ("--strict-descriptors=perhaps", "\"perhaps\" is not true or false"),
+        ] {
+            let error = given(&[flag]).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
     }
 }

@@ -93,8 +93,9 @@ fn insert(text: &str, map: &Node<'_>, key: &str, value: &Json) -> Result<Edit, &
     let end = if is_crlf { "\r\n" } else { "\n" };
     if let Some((sibling, node)) = beside(text, entries, key) {
         let rest = text.get(node.span.bytes.end..).unwrap_or_default();
-        let line = rest.split('\n').next().unwrap_or_default();
-        let at = node.span.bytes.end + line.strip_suffix('\r').unwrap_or(line).len();
+        // A lone carriage return ends a line too.
+        let line = rest.split(['\r', '\n']).next().unwrap_or_default();
+        let at = node.span.bytes.end + line.len();
         let text = format!("{end}{}{}", indent(sibling), written(sibling));
         return Ok(Edit { bytes: at..at, text });
     }

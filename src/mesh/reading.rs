@@ -35,8 +35,8 @@ impl Reading {
         Self::of(Arc::new(object))
     }
 
-    /// What an object says that stands in a mesh: nothing yet.
-    pub(super) fn of(object: Arc<ObjectRef>) -> Self {
+    /// A reading of an object that is known already: nothing yet.
+    pub fn of(object: Arc<ObjectRef>) -> Self {
         Self { object, version: None, statements: Vec::new(), said: 0, faults: 0 }
     }
 

@@ -4,6 +4,7 @@
 use super::finding::told;
 use super::{Finding, Rule, Severity};
 use crate::mesh::{About, Fact, Fault, Member, Role, View};
+use crate::value::Subnet;
 
 pub(super) static INVALID_DOCUMENT: Rule = Rule {
     name: "InvalidDocument",
@@ -44,6 +45,10 @@ pub(super) static INVALID_METADATA_ENDPOINT: Rule = Rule {
     ..Rule::IDLE
 };
 
+/// How many pod subnets a node prefix that does not fit them is told of: many documents may speak of
+/// one member.
+const MOST_UNFIT: usize = 16;
+
 /// The faults of a member that a rule tells of.
 pub(super) fn told_by<'a>(rule: &'a Rule, member: &'a Member) -> impl Iterator<Item = Finding> {
     member.claims().iter().filter_map(|claim| {
@@ -73,12 +78,15 @@ fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
         Fact::NodePrefix(prefix) => Some((prefix, claim)),
         _ => None,
     });
+    let of_pods = |(role, subnet, _): &(Role, Subnet, _)| *role == Role::Pod && subnet.is_ipv4();
+    let longest = member.subnets().filter(of_pods).map(|(_, pods, _)| pods.prefix_len()).max();
     for (prefix, claim) in prefixes {
-        for (role, subnet, pods) in member.subnets() {
-            let fits = |longest| (subnet.prefix_len()..=longest).contains(&prefix);
-            if role != Role::Pod || !subnet.is_ipv4() || fits(32) {
-                continue;
-            }
+        if longest.is_none_or(|longest| (longest..=32).contains(&prefix)) {
+            continue;
+        }
+        let fits = |subnet: Subnet| (subnet.prefix_len()..=32).contains(&prefix);
+        let unfit = member.subnets().filter(of_pods).filter(|(_, subnet, _)| !fits(*subnet));
+        for (_, subnet, pods) in unfit.take(MOST_UNFIT) {
             let how = if prefix > 32 { "too long for" } else { "shorter than that of" };
             let default = if claim.place.is_default() { "the default " } else { "" };
             let message = format!(

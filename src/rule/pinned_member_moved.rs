@@ -1,7 +1,7 @@
 //! PinnedMemberMoved: discovery has pinned a peer, and its endpoint moves away.
 
 use super::{Finding, Rule};
-use crate::mesh::{Claim, Fact, Member, ObjectRef};
+use crate::mesh::{Claim, Fact, Member};
 use crate::value::MetadataEndpoint;
 
 pub(super) static RULE: Rule = Rule {
@@ -18,8 +18,9 @@ fn judge(before: &Member, after: &Member) -> Vec<Finding> {
     for claim in after.claims() {
         let Some(now) = endpoint(claim) else { continue };
         let object = &claim.place.object;
-        let was = of_object(before, object).find_map(endpoint);
-        let pinned = of_object(after, object).find(|claim| matches!(claim.fact, Fact::Uuid(_)));
+        let was = before.said_by(object).iter().find_map(endpoint);
+        let said = after.said_by(object);
+        let pinned = said.iter().find(|claim| matches!(claim.fact, Fact::Uuid(_)));
         if let (Some(was), Some(pinned)) = (was, pinned)
             && was.host_identity() != now.host_identity()
         {
@@ -42,8 +43,4 @@ fn endpoint(claim: &Claim) -> Option<&MetadataEndpoint> {
         Fact::Endpoint(endpoint) => Some(endpoint),
         _ => None,
     }
-}
-
-fn of_object<'a>(member: &'a Member, object: &ObjectRef) -> impl Iterator<Item = &'a Claim> {
-    member.claims().iter().filter(move |claim| *claim.place.object == *object)
 }

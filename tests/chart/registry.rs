@@ -1,12 +1,12 @@
 //! The chart says what the commands print, which fold over the registry of documents.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use serde_json::Value as Json;
 
-use super::helm::{HELMS, chart, file, only, template};
+use super::helm::{HELMS, chart, only, template};
 use crate::support::TempDir;
+use crate::support::golden::expect;
 use crate::support::guarded::isthmus;
 
 /// Values, and what the commands are told in place of them.
@@ -118,13 +118,7 @@ pub(crate) const CASES: &[Case] = &[
 
 #[test]
 fn the_file_that_templates_fold_over_follows_from_the_registry() {
-    let path = chart().join("files/documents.yaml");
-    let written = isthmus::cli::chart_documents();
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(path, written).unwrap();
-    } else {
-        assert_eq!(file("files/documents.yaml"), written, "run `make golden`");
-    }
+    expect(&chart().join("files/documents.yaml"), &isthmus::cli::chart_documents());
 }
 
 #[test]

@@ -12,6 +12,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use crate::support::golden::expect;
+
 /// The files of the tests.
 fn data(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)
@@ -54,7 +56,7 @@ fn json(output: &Output) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Holds what a run prints equal to a file beside the data; `UPDATE_GOLDEN=1` writes the file.
+/// Holds what a run prints equal to a file beside the data.
 fn golden(case: &str, args: &[&str], stdin: &[u8]) {
     let directory = case.rsplit_once('/').map_or(case, |(directory, _)| directory);
     let output = check(&data(directory), args, stdin);
@@ -64,9 +66,5 @@ fn golden(case: &str, args: &[&str], stdin: &[u8]) {
         write!(actual, "--- {name}\n{}", text(bytes)).unwrap();
     }
     let path = data(&format!("{case}.golden"));
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&path, &actual).unwrap();
-    }
-    let expected = fs::read_to_string(&path).unwrap_or_default();
-    assert!(actual == expected, "{}:\n{actual}\n--- expected:\n{expected}", path.display());
+    expect(&path, &actual);
 }

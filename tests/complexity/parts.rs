@@ -18,6 +18,10 @@ use isthmus::syntax::Object;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
 
+use super::objects::{
+    self, annotated, config_map, labelled, module, multicluster, review, with, yaml,
+};
+
 /// A part of a document that may have any number of items.
 pub struct Part {
     /// The document, as the registry names it.
@@ -38,7 +42,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn pick<T>(self, sound: T, hostile: T) -> T {
+    /// One of two.
+    pub fn pick<T>(self, sound: T, hostile: T) -> T {
         match self {
             Self::Sound => sound,
             Self::Hostile => hostile,
@@ -208,7 +213,7 @@ pub static PARTS: &[Part] = &[
     part("member ConfigMap", "keys", |n, kind| {
         let mut data = many(n, |at| (format!("key{at}"), kind.pick(json!("x"), json!([]))));
         data.insert("cluster-configuration.yaml".to_owned(), deckhouse("").into());
-        labelled(config_map("isthmus", "b", data.into()), "isthmus.dev/member", "b")
+        labelled(config_map("isthmus", "b", data), "isthmus.dev/member", "b")
     }),
     part("ModuleConfig control-plane-manager", "settings", |n, kind| {
         module(
@@ -232,18 +237,18 @@ pub static PARTS: &[Part] = &[
         config_map(
             "kube-system",
             "d8-cluster-uuid",
-            many(n, |at| (format!("k{at}"), kind.pick(json!("x"), json!(1)))).into(),
+            many(n, |at| (format!("k{at}"), kind.pick(json!("x"), json!(1)))),
         )
     }),
     part("multicluster", "keys with a descriptor", |n, kind| {
         let mut data = many(n, |at| (format!("c{at}.yaml"), descriptor(at, kind).into()));
         data.insert("c.kube".to_owned(), kubeconfig("").into());
-        config_map("istio-system", "multicluster", data.into())
+        config_map("istio-system", "multicluster", data)
     }),
     part("multicluster", "descriptors of one name", |n, kind| {
         let mut data = many(n, |at| (format!("c{at}.yaml"), descriptor(0, kind).into()));
         data.insert("c.kube".to_owned(), kubeconfig("").into());
-        config_map("istio-system", "multicluster", data.into())
+        config_map("istio-system", "multicluster", data)
     }),
     part("multicluster", "documents of one key", |n, kind| {
         config_map(
@@ -260,7 +265,7 @@ pub static PARTS: &[Part] = &[
             list(200, |at| descriptor(at, kind).replace("c.kube", &format!("c{at}.kube")), "---\n")
                 .into(),
         );
-        config_map("istio-system", "multicluster", data.into())
+        config_map("istio-system", "multicluster", data)
     }),
     part("multicluster", "annotations of a descriptor", |n, kind| {
         let annotations = list(
@@ -495,18 +500,11 @@ fn subnet(n: usize) -> String {
 }
 
 fn peer() -> Value {
-    json!({
-        "apiVersion": "deckhouse.io/v1alpha1", "kind": "IstioMulticluster", "metadata": {"name": "b"},
-        "spec": {"metadataEndpoint": "https://istio.k8s-b.example.com/metadata/"},
-    })
+    multicluster("b")
 }
 
 fn configuration() -> Value {
-    json!({
-        "apiVersion": "deckhouse.io/v1", "kind": "ClusterConfiguration", "metadata": {"name": "local"},
-        "clusterDomain": "cluster.local", "podSubnetCIDR": "10.111.0.0/16",
-        "podSubnetNodeCIDRPrefix": "24", "serviceSubnetCIDR": "10.222.0.0/16",
-    })
+    objects::configuration("local", "10.111.0.0/16", "10.222.0.0/16")
 }
 
 fn deckhouse(rest: &str) -> String {
@@ -517,45 +515,34 @@ fn deckhouse(rest: &str) -> String {
 
 fn secret(text: String, mut data: Map<String, Value>) -> Value {
     data.insert("cluster-configuration.yaml".to_owned(), STANDARD.encode(text).into());
-    let metadata = json!({"name": "d8-cluster-configuration", "namespace": "kube-system"});
-    json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
-}
-
-fn config_map(namespace: &str, name: &str, data: Value) -> Value {
-    let metadata = json!({"name": name, "namespace": namespace});
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
-}
-
-fn module(name: &str, settings: Value) -> Value {
-    json!({
-        "apiVersion": "deckhouse.io/v1alpha1", "kind": "ModuleConfig", "metadata": {"name": name},
-        "spec": {"version": 1, "settings": settings},
-    })
+    objects::secret("kube-system", "d8-cluster-configuration", data)
 }
 
 fn descriptor(at: usize, kind: Kind) -> String {
-    let endpoint = kind.pick("10.0.0.1:9080", "x");
-    format!(
-        "apiVersion: clusterregistry.k8s.io/v1alpha1\nkind: Cluster\nmetadata:\n  name: c{at}\n  annotations:\n    config.istio.io/pilotEndpoint: \"{endpoint}\"\n    config.istio.io/platform: Kubernetes\n    config.istio.io/pilotCfgStore: \"{}\"\n    config.istio.io/accessConfigFile: c.kube\n",
-        at == 0
-    )
+    let store = if at == 0 { "true" } else { "false" };
+    yaml(&objects::descriptor(
+        &format!("c{at}"),
+        &[
+            ("pilotEndpoint", kind.pick("10.0.0.1:9080", "x")),
+            ("platform", "Kubernetes"),
+            ("pilotCfgStore", store),
+            ("accessConfigFile", "c.kube"),
+        ],
+    ))
 }
 
 fn kubeconfig(users: &str) -> String {
-    format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: a\nclusters:\n- {{name: a, cluster: {{server: 'https://10.0.0.1:6443'}}}}\ncontexts:\n- {{name: a, context: {{cluster: a, user: a}}}}\nusers:\n- {{name: a, user: {{token: x}}}}\n{users}\n"
-    )
+    objects::kubeconfig("{token: x}") + users + "\n"
 }
 
 fn cluster(spec: Value) -> Value {
-    let annotations = json!({
-        "config.istio.io/pilotEndpoint": "10.0.0.1:9080", "config.istio.io/platform": "Kubernetes",
-        "config.istio.io/accessConfigFile": "c.kube",
-    });
-    json!({
-        "apiVersion": "clusterregistry.k8s.io/v1alpha1", "kind": "Cluster",
-        "metadata": {"name": "c", "namespace": "istio-system", "annotations": annotations}, "spec": spec,
-    })
+    let annotations = [
+        ("pilotEndpoint", "10.0.0.1:9080"),
+        ("platform", "Kubernetes"),
+        ("accessConfigFile", "c.kube"),
+    ];
+    let object = objects::descriptor("c", &annotations);
+    with(with(object, &["metadata", "namespace"], "istio-system"), &["spec"], spec)
 }
 
 fn networks(text: String) -> Value {
@@ -572,35 +559,6 @@ fn metadata(mut object: Value, field: &str, entries: Map<String, Value>) -> Valu
     let stand = metadata.entry(field).or_insert_with(|| json!({}));
     stand.as_object_mut().unwrap().extend(entries);
     object
-}
-
-fn annotated(object: Value, key: &str, text: &str) -> Value {
-    metadata(object, "annotations", Map::from_iter([(key.to_owned(), text.into())]))
-}
-
-fn labelled(object: Value, key: &str, text: &str) -> Value {
-    metadata(object, "labels", Map::from_iter([(key.to_owned(), text.into())]))
-}
-
-/// A review of an object that is written for the first time, or again.
-pub fn review(old: Option<&Value>, new: &Value) -> Value {
-    let api_version = new["apiVersion"].as_str().unwrap();
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "bd0b5bcb-0aba-446b-9bd8-8715ecd57a88",
-            "kind": {"group": group, "version": version, "kind": new["kind"]},
-            "name": new["metadata"]["name"],
-            "namespace": new["metadata"]["namespace"],
-            "operation": if old.is_some() { "UPDATE" } else { "CREATE" },
-            "userInfo": {"username": "admin"},
-            "object": new,
-            "oldObject": old,
-            "dryRun": false,
-        }
-    })
 }
 
 /// What is done with an object: it is written, and written again, and a mesh begins with it.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::TempDir;
+use crate::support::golden::expect;
 
 #[test]
 fn the_picture_shows_what_the_demo_prints() {
@@ -27,11 +28,5 @@ fn the_picture_shows_what_the_demo_prints() {
     let picture = picture.wait_with_output().unwrap();
     assert!(picture.status.success());
     let drawn = String::from_utf8(picture.stdout).unwrap();
-    let path = root.join("docs/demo.svg");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&path, &drawn).unwrap();
-    }
-    let printed = String::from_utf8_lossy(&demo.stdout);
-    let shown = fs::read_to_string(&path).unwrap();
-    assert!(shown == drawn, "{} does not show what was printed:\n{printed}", path.display());
+    expect(&root.join("docs/demo.svg"), &drawn);
 }

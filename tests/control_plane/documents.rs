@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use crate::support::guarded::{CRDS, Guarded, described, local, member};
+use crate::support::objects::{config_map, module, review, with, yaml};
 use crate::support::transcript::Transcript;
-use crate::support::{TempDir, creation, wait_for};
+use crate::support::{TempDir, wait_for};
 
 const APPLY: &[&str] = &["apply", "-f", "-"];
 const CREATE: &[&str] = &["create", "-f", "-"];
@@ -21,16 +22,13 @@ fn configuration(name: &str, pods: &str, services: &str, more: &str) -> String {
 
 /// ModuleConfig `istio`, which switches multicluster on or off.
 fn istio(multicluster: bool) -> String {
-    format!(
-        "apiVersion: deckhouse.io/v1alpha1\nkind: ModuleConfig\nmetadata:\n  name: istio\nspec:\n  version: 3\n  enabled: true\n  settings:\n    multicluster:\n      enabled: {multicluster}\n"
-    )
+    let object = module("istio", json!({"multicluster": {"enabled": multicluster}}));
+    yaml(&with(with(object, &["spec", "version"], 3), &["spec", "enabled"], true))
 }
 
 /// ConfigMap `d8-cluster-uuid`.
 fn identity(uuid: &str) -> String {
-    format!(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: d8-cluster-uuid\n  namespace: kube-system\ndata:\n  cluster-uuid: {uuid}\n"
-    )
+    yaml(&config_map("kube-system", "d8-cluster-uuid", json!({"cluster-uuid": uuid})))
 }
 
 /// Lets discovery write a cluster UUID into a member's status, and waits until isthmus has seen it.
@@ -40,15 +38,8 @@ fn pin(told: &mut Transcript, cluster: &Guarded, name: &str, uuid: &str) {
         format!(r#"{{"status":{{"metadataCache":{{"public":{{"clusterUUID":"{uuid}"}}}}}}}}"#);
     let args = ["patch", &target, "--subresource=status", "--type=merge", "-p", &status];
     told.kubectl(cluster, &args, "");
-    let mut review = creation(
-        "",
-        "v1",
-        &json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "d8-cluster-uuid", "namespace": "kube-system"},
-            "data": {"cluster-uuid": uuid},
-        }),
-    );
+    let data = json!({"cluster-uuid": uuid});
+    let mut review = review(None, &config_map("kube-system", "d8-cluster-uuid", data));
     review["request"]["dryRun"] = true.into();
     let whose = format!("is also that of IstioMulticluster {name}:");
     wait_for("the UUID in the status", || {

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use isthmus::settings::Settings;
 use serde_json::Value as Json;
 
-use crate::support::guarded::{Guarded, Ran, described, local, member};
+use crate::support::guarded::{Guarded, Ran, local, member};
+use crate::support::objects::{stated, yaml};
 use crate::support::process::command;
 use crate::support::transcript::Transcript;
 use crate::support::{TempDir, data};
@@ -15,12 +16,7 @@ const UUID: &str = r#"{"status":{"metadataCache":{"public":{"clusterUUID":"0b9d1
 
 /// A member on the local network that says all of itself.
 fn flat(name: &str, pods: &str, services: &str) -> String {
-    let said = [
-        ("cluster-domain", "cluster.local"),
-        ("pod-subnet-cidr", pods),
-        ("service-subnet-cidr", services),
-    ];
-    described(name, false, &said)
+    yaml(&stated(name, false, pods, services))
 }
 
 #[test]

@@ -3,15 +3,14 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
-use rustix::process::Signal;
-use serde_json::json;
-
 use crate::support::Done;
 use crate::support::cable::Cable;
 use crate::support::client::Client;
 use crate::support::guarded::Guarded;
+use crate::support::objects::multicluster;
 use crate::support::plane::ADMIN;
 use crate::support::wait_for;
+use rustix::process::Signal;
 
 const CALLERS: usize = 8;
 /// How many calls each caller makes before and after, at least.
@@ -19,11 +18,7 @@ const CALLS: u32 = 50;
 
 /// Writes through the API server until it is done; says which calls failed, and how.
 fn call_until(done: &AtomicBool, cluster: &Guarded, calls: &AtomicU32) -> Vec<(u32, String)> {
-    let member = json!({
-        "apiVersion": "deckhouse.io/v1alpha1", "kind": "IstioMulticluster",
-        "metadata": {"name": "call"},
-        "spec": {"metadataEndpoint": "https://istio.call.example.com/metadata/"},
-    });
+    let member = multicluster("call");
     let member = member.to_string();
     let path = "/apis/deckhouse.io/v1alpha1/istiomulticlusters?dryRun=All";
     let authorization = format!("Authorization: Bearer {ADMIN}");

@@ -3,8 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use serde_json::json;
+
 use crate::support::TempDir;
 use crate::support::guarded::{Guarded, described, local};
+use crate::support::objects::{self, yaml};
 use crate::support::transcript::Transcript;
 
 const CREATE: &[&str] = &["create", "-f", "-"];
@@ -13,10 +16,8 @@ const SERVER_SIDE: &[&str] = &["apply", "--server-side", "-f", "-"];
 
 /// A ConfigMap of Istio with these networks.
 fn config_map(name: &str, networks: &str) -> String {
-    let networks = networks.trim_end().replace('\n', "\n    ");
-    format!(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: istio-system\ndata:\n  mesh: |\n    trustDomain: cluster.local\n  meshNetworks: |\n    {networks}\n"
-    )
+    let data = json!({"mesh": "trustDomain: cluster.local\n", "meshNetworks": networks});
+    yaml(&objects::config_map("istio-system", name, data))
 }
 
 /// Two networks, one of this range.

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::support::client::Client;
 use crate::support::guarded::{CRDS, Guarded, described, local, member};
+use crate::support::objects::{self, review};
 use crate::support::plane::ADMIN;
 use crate::support::transcript::Transcript;
 use crate::support::wait_for;
@@ -132,12 +133,8 @@ fn a_lost_api_server_leaves_what_was_last_known() {
     cluster.create(&local("10.111.0.0/16")).ok();
     cluster.wait_watched(1);
     assert_eq!(cluster.isthmus.metric("isthmus_inventory_age_seconds"), Some(0.0));
-    let overlapping: Json = json!({
-        "apiVersion": "deckhouse.io/v1alpha1", "kind": "IstioMulticluster",
-        "metadata": {"name": "a", "annotations": {"isthmus.dev/pod-subnet-cidr": "10.111.0.0/16"}},
-        "spec": {"metadataEndpoint": "https://istio.a.example.com/metadata/", "enableIngressGateway": false},
-    });
-    let review = crate::support::creation("deckhouse.io", "v1alpha1", &overlapping);
+    let subnet = [("pod-subnet-cidr", "10.111.0.0/16")];
+    let review = review(None, &objects::described("a", false, &subnet));
     assert!(!cluster.isthmus.allows(&review));
     cluster.plane.stop_api_server();
     let watches = isthmus::cluster::watches(&isthmus::settings::Settings::default()).len();
@@ -197,14 +194,7 @@ fn of_two_that_race_one_is_stored() {
         for pair in 0..PAIRS {
             let pods = format!("10.{}.{}.0/24", 120 + pair / 100, pair % 100);
             let name = format!("{side}-{pair}");
-            let object = json!({
-                "apiVersion": "deckhouse.io/v1alpha1", "kind": "IstioMulticluster",
-                "metadata": {"name": name, "annotations": {"isthmus.dev/pod-subnet-cidr": pods}},
-                "spec": {
-                    "metadataEndpoint": format!("https://istio.{name}.example.com/metadata/"),
-                    "enableIngressGateway": false,
-                },
-            });
+            let object = objects::described(&name, false, &[("pod-subnet-cidr", &pods)]);
             barrier.wait();
             let answer = client.send("POST", path, &headers, object.to_string().as_bytes());
             assert!([201, 422].contains(&answer.status), "{}", answer.text());
@@ -277,11 +267,7 @@ fn a_thousand_members_come_in_a_burst() {
     let create = &|from: u32| {
         let mut client = Client::connect(cluster.plane.api());
         for at in (from..MEMBERS).step_by(4) {
-            let object = json!({
-                "apiVersion": "deckhouse.io/v1alpha1", "kind": "IstioMulticluster",
-                "metadata": {"name": format!("m-{at}")},
-                "spec": {"metadataEndpoint": format!("https://istio.m-{at}.example.com/metadata/")},
-            });
+            let object = objects::multicluster(&format!("m-{at}"));
             let answer = client.send("POST", path, &headers, object.to_string().as_bytes());
             assert_eq!(answer.status, 201, "{}", answer.text());
         }

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::support::client::{Answer, Client};
 use crate::support::guarded::{CRDS, Guarded, isthmus};
+use crate::support::objects::{bare, config_map, configuration, described, labelled, with, yaml};
 use crate::support::plane::ADMIN;
 use crate::support::process::Server;
 use crate::support::{TempDir, wait_for};
@@ -34,13 +35,9 @@ fn what_another_webhook_refuses_is_in_nobodys_way_for_long() {
 fn what_a_quota_refuses_is_in_nobodys_way_for_long() {
     let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", HOLD]);
     let quota = Quota::of_no_config_map(&cluster);
-    let member = json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {
-            "name": "quota", "namespace": "isthmus", "labels": {"isthmus.dev/member": "quota"},
-        },
-        "data": {"cluster-configuration.yaml": "apiVersion: deckhouse.io/v1\nkind: ClusterConfiguration\nclusterDomain: cluster.local\npodSubnetCIDR: 10.155.0.0/16\npodSubnetNodeCIDRPrefix: \"24\"\nserviceSubnetCIDR: 10.156.0.0/16\n"},
-    });
+    let text = yaml(&bare(configuration("quota", "10.155.0.0/16", "10.156.0.0/16")));
+    let member = config_map("isthmus", "quota", json!({"cluster-configuration.yaml": text}));
+    let member = labelled(member, "isthmus.dev/member", "quota");
     passes(&cluster, &|api| {
         let answer = api.send("POST", "/api/v1/namespaces/isthmus/configmaps", &member);
         assert_eq!(answer.status, 403, "{}", answer.text());
@@ -143,12 +140,7 @@ impl Api {
 }
 
 fn peer(name: &str, endpoint: &str) -> Json {
-    json!({
-        "apiVersion": "deckhouse.io/v1alpha1",
-        "kind": "IstioMulticluster",
-        "metadata": {"name": name},
-        "spec": {"metadataEndpoint": endpoint, "enableIngressGateway": true},
-    })
+    with(described(name, true, &[]), &["spec", "metadataEndpoint"], endpoint)
 }
 
 /// Has the API server ask another webhook as well, about members whose names begin so. The

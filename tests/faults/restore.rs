@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::Done;
+use crate::support::objects::multicluster;
 use crate::support::replicas::{Replicas, SECRET};
 use crate::support::wait_for;
 
@@ -109,8 +110,8 @@ fn a_restored_etcd_is_gone_on_from() {
     });
     println!("calls failed for {fresh:?} ms after the API server was back");
     // What was written since is seen, although its revisions are lower than those seen before.
-    let member = "apiVersion: deckhouse.io/v1alpha1\nkind: IstioMulticluster\nmetadata: {name: later}\nspec: {metadataEndpoint: 'https://istio.later.example.com/metadata/'}\n";
-    plane.kubectl(&["create", "-f", "-"], member).ok();
+    let member = multicluster("later").to_string();
+    plane.kubectl(&["create", "-f", "-"], &member).ok();
     for server in &replicas.servers {
         server.wait_metric("isthmus_watched_objects", 1.0);
         server.wait_metric("isthmus_lost_watches", 0.0);

@@ -13,14 +13,10 @@ use serde_json::{Map, Value, json};
 
 use crate::complexity::parts::cpu;
 use crate::golden::call;
+use crate::support::objects::{self, annotated, with, yaml};
 
 fn config_map(data: &Value) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "multicluster", "namespace": "istio-system"},
-        "data": data,
-    })
+    objects::config_map("istio-system", "multicluster", data.clone())
 }
 
 fn judged(object: &Value) -> Value {
@@ -30,9 +26,7 @@ fn judged(object: &Value) -> Value {
 
 /// A kubeconfig whose user has this token.
 fn kubeconfig(token: &str) -> String {
-    format!(
-        "apiVersion: v1\nkind: Config\nclusters:\n- name: a\n  cluster: {{server: 'https://10.0.0.1:6443'}}\nusers:\n- name: u\n  user: {{token: {token}}}\ncontexts:\n- name: c\n  context: {{cluster: a, user: u}}\ncurrent-context: c\n"
-    )
+    objects::kubeconfig(&format!("{{token: {token}}}"))
 }
 
 /// A descriptor: its name, and its annotations under `config.istio.io/`.
@@ -77,30 +71,19 @@ fn descriptor() -> impl Strategy<Value = Descriptor> {
 }
 
 impl Descriptor {
+    fn object(&self) -> Value {
+        let object = objects::descriptor(&self.name, &[]);
+        let servers = json!([{"clientCIDR": self.cidr}]);
+        let object = with(object, &["spec", "kubernetesApiEndpoints", "serverEndpoints"], servers);
+        self.annotations.iter().fold(object, |object, (key, text)| annotated(object, key, text))
+    }
+
     fn json(&self) -> String {
-        let annotations = self.annotations.iter().map(|(key, text)| (key.clone(), json!(text)));
-        let annotations: Map<String, Value> = annotations.collect();
-        json!({
-            "apiVersion": "clusterregistry.k8s.io/v1alpha1",
-            "kind": "Cluster",
-            "metadata": {"name": self.name, "annotations": annotations},
-            "spec": {"kubernetesApiEndpoints": {"serverEndpoints": [{"clientCIDR": self.cidr}]}},
-        })
-        .to_string()
+        self.object().to_string()
     }
 
     fn yaml(&self) -> String {
-        let mut text = format!(
-            "apiVersion: clusterregistry.k8s.io/v1alpha1\nkind: Cluster\nmetadata:\n  name: {}\n  annotations:\n",
-            self.name
-        );
-        for (key, value) in &self.annotations {
-            writeln!(text, "    {key}: {value}").unwrap();
-        }
-        text + &format!(
-            "spec:\n  kubernetesApiEndpoints:\n    serverEndpoints:\n    - clientCIDR: {}\n",
-            self.cidr
-        )
+        yaml(&self.object())
     }
 }
 
@@ -126,14 +109,20 @@ const SECRET: &str = "s3cr3t";
 fn of_many(count: usize, pods: impl Fn(usize) -> String) -> Value {
     let mut texts = String::new();
     for index in 0..count {
-        let (store, pods) = (if index == 0 { "True" } else { "False" }, pods(index));
-        write!(
-            texts,
-            "---\napiVersion: clusterregistry.k8s.io/v1alpha1\nkind: Cluster\nmetadata:\n  name: c{index}\n  annotations:\n    config.istio.io/pilotEndpoint: 192.168.1.1:9080\n    config.istio.io/platform: Kubernetes\n    config.istio.io/pilotCfgStore: {store}\n    config.istio.io/accessConfigFile: a.conf\n    isthmus.dev/cluster-domain: cluster.local\n    isthmus.dev/pod-subnet-cidr: {pods}\n    isthmus.dev/service-subnet-cidr: 11.{}.{}.0/24\n",
-            index / 250,
-            index % 250,
-        )
-        .unwrap();
+        let descriptor = objects::descriptor(
+            &format!("c{index}"),
+            &[
+                ("pilotEndpoint", "192.168.1.1:9080"),
+                ("platform", "Kubernetes"),
+                ("pilotCfgStore", if index == 0 { "True" } else { "False" }),
+                ("accessConfigFile", "a.conf"),
+            ],
+        );
+        let services = format!("11.{}.{}.0/24", index / 250, index % 250);
+        let descriptor = annotated(descriptor, "isthmus.dev/cluster-domain", "cluster.local");
+        let descriptor = annotated(descriptor, "isthmus.dev/pod-subnet-cidr", &pods(index));
+        let descriptor = annotated(descriptor, "isthmus.dev/service-subnet-cidr", &services);
+        write!(texts, "---\n{}", yaml(&descriptor)).unwrap();
     }
     judged(&config_map(&json!({"a.yaml": texts, "a.conf": kubeconfig("x")})))
 }

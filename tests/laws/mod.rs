@@ -16,7 +16,10 @@ use isthmus::value::{ClusterDomain, MetadataEndpoint, Subnet};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::golden::{call, review};
+use crate::golden::call;
+use crate::support::objects::{
+    annotated, config_map, configuration, labelled, module, review, stated, with,
+};
 
 /// A CIDR of few ranges, so that many of them meet.
 fn cidr() -> impl Strategy<Value = String> {
@@ -38,23 +41,14 @@ fn peer() -> impl Strategy<Value = Value> {
     let domain = prop_oneof![4 => Just("cluster.local"), 1 => Just("other.local")];
     (0u8..12, 0u8..20, any::<bool>(), network, domain, cidr(), cidr()).prop_map(
         |(name, host, gateway, network, domain, pods, services)| {
-            let mut annotations = json!({
-                "isthmus.dev/cluster-domain": domain,
-                "isthmus.dev/pod-subnet-cidr": pods,
-                "isthmus.dev/service-subnet-cidr": services,
-            });
-            if let Some(network) = network {
-                annotations["isthmus.dev/network"] = network.into();
-            }
-            json!({
-                "apiVersion": "deckhouse.io/v1alpha1",
-                "kind": "IstioMulticluster",
-                "metadata": {"name": format!("cluster-{name}"), "annotations": annotations},
-                "spec": {
-                    "metadataEndpoint": format!("https://istio.k8s-{host}.example.com/metadata/"),
-                    "enableIngressGateway": gateway,
-                },
-            })
+            let object = stated(&format!("cluster-{name}"), gateway, &pods, &services);
+            let object = annotated(object, "isthmus.dev/cluster-domain", domain);
+            let object = match network {
+                Some(network) => annotated(object, "isthmus.dev/network", network),
+                None => object,
+            };
+            let endpoint = format!("https://istio.k8s-{host}.example.com/metadata/");
+            with(object, &["spec", "metadataEndpoint"], endpoint)
         },
     )
 }
@@ -62,36 +56,19 @@ fn peer() -> impl Strategy<Value = Value> {
 /// A document of any kind that speaks of a member.
 fn document() -> impl Strategy<Value = Value> {
     let configuration = (0u8..12, cidr(), cidr()).prop_map(|(name, pods, services)| {
-        json!({
-            "apiVersion": "deckhouse.io/v1",
-            "kind": "ClusterConfiguration",
-            "metadata": {"name": format!("cluster-{name}")},
-            "clusterDomain": "cluster.local",
-            "podSubnetCIDR": pods,
-            "podSubnetNodeCIDRPrefix": "24",
-            "serviceSubnetCIDR": services,
-        })
+        configuration(&format!("cluster-{name}"), &pods, &services)
     });
     let local = (cidr(), cidr(), any::<bool>()).prop_map(|(pods, services, named)| {
-        let network = if named { json!({"isthmus.dev/network": "vpc"}) } else { json!({}) };
-        json!({
-            "apiVersion": "deckhouse.io/v1alpha1",
-            "kind": "ModuleConfig",
-            "metadata": {"name": "control-plane-manager", "annotations": network},
-            "spec": {"settings": {"network": {"podSubnetCIDR": pods, "serviceSubnetCIDR": services}}},
-        })
+        let network = json!({"podSubnetCIDR": pods, "serviceSubnetCIDR": services});
+        let object = module("control-plane-manager", json!({"network": network}));
+        if named { annotated(object, "isthmus.dev/network", "vpc") } else { object }
     });
     prop_oneof![6 => peer(), 2 => configuration, 1 => local]
 }
 
 /// A ConfigMap of Istio with these texts.
 fn istio(networks: &str, mesh: &str) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "istio", "namespace": "istio-system"},
-        "data": {"meshNetworks": networks, "mesh": mesh},
-    })
+    config_map("istio-system", "istio", json!({"meshNetworks": networks, "mesh": mesh}))
 }
 
 fn reading(object: &Value, settings: &Settings) -> Reading {
@@ -252,16 +229,7 @@ proptest! {
     fn an_overlap_is_denied_just_if_two_subnets_on_one_network_meet(
         pods in cidr(), services in cidr(), their_pods in cidr(), their_services in cidr(), flat in any::<bool>(),
     ) {
-        let object = |name: &str, pods: &str, services: &str| json!({
-            "apiVersion": "deckhouse.io/v1alpha1",
-            "kind": "IstioMulticluster",
-            "metadata": {"name": name, "annotations": {
-                "isthmus.dev/cluster-domain": "cluster.local",
-                "isthmus.dev/pod-subnet-cidr": pods,
-                "isthmus.dev/service-subnet-cidr": services,
-            }},
-            "spec": {"metadataEndpoint": format!("https://{name}.example.com/metadata/"), "enableIngressGateway": !flat},
-        });
+        let object = |name: &str, pods: &str, services: &str| stated(name, !flat, pods, services);
         let mesh = mesh(&[object("a", &their_pods, &their_services)]);
         let answer = call(&mesh, Hook::Validate, None, &object("b", &pods, &services));
         let causes = answer["response"]["status"]["details"]["causes"].as_array().cloned().unwrap_or_default();
@@ -315,16 +283,7 @@ proptest! {
     #[test]
     fn a_disjoint_member_adds_no_finding(objects in prop::collection::vec(document(), 0..10)) {
         let settings = Arc::new(Settings::default());
-        let stranger = json!({
-            "apiVersion": "deckhouse.io/v1alpha1",
-            "kind": "IstioMulticluster",
-            "metadata": {"name": "stranger", "annotations": {
-                "isthmus.dev/cluster-domain": "cluster.local",
-                "isthmus.dev/pod-subnet-cidr": "172.16.0.0/16",
-                "isthmus.dev/service-subnet-cidr": "172.17.0.0/16",
-            }},
-            "spec": {"metadataEndpoint": "https://stranger.example.com/metadata/", "enableIngressGateway": false},
-        });
+        let stranger = stated("stranger", false, "172.16.0.0/16", "172.17.0.0/16");
         // A stranger cannot agree with a mesh that is split.
         let one_domain = |object: &Value| object.to_string().replace("other.local", "cluster.local");
         let objects: Vec<Value> =
@@ -361,17 +320,11 @@ proptest! {
 
     #[test]
     fn no_yaml_panics(text in "[ -~\n\t&*!|>{}\\[\\]:#'\"-]{0,200}") {
-        let object = json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "kubeadm-config", "namespace": "kube-system"},
-            "data": {"ClusterConfiguration": format!("apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n{text}")},
-        });
+        let text_of_kubeadm = format!("apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n{text}");
+        let object = config_map("kube-system", "kubeadm-config", json!({"ClusterConfiguration": text_of_kubeadm}));
         call(&mesh(&[]), Hook::Validate, None, &object);
-        let object = json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "v", "namespace": "istio-system", "labels": {"isthmus.dev/helm-values": "istio-remote"}},
-            "data": {"values.yaml": format!("global:\n  pilotEndpoint: {text}")},
-        });
+        let values = json!({"values.yaml": format!("global:\n  pilotEndpoint: {text}")});
+        let object = labelled(config_map("istio-system", "v", values), "isthmus.dev/helm-values", "istio-remote");
         call(&mesh(&[]), Hook::Validate, None, &object);
         for start in ["", "networks:\n  a:\n    endpoints:\n    - fromCidr: ", "networks: {a: {gateways: [{port: "] {
             call(&mesh(&[]), Hook::Validate, None, &istio(&format!("{start}{text}"), &text));

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{cidr, istio, mesh, share_bits};
 use crate::golden::call;
+use crate::support::objects::{annotated, described};
 
 /// Values that a field of an endpoint or a gateway may have, sound ones among them.
 fn network_value() -> impl Strategy<Value = String> {
@@ -109,22 +110,14 @@ proptest! {
         range in cidr(), pods in cidr(), network in "[ab]", gateway in any::<bool>(), pinned in any::<bool>(),
     ) {
         let networks = json!({"networks": {"a": {"endpoints": [{"fromCidr": range}]}}}).to_string();
-        let mut annotations = json!({"isthmus.dev/pod-subnet-cidr": pods});
-        let mut status = json!({});
+        let mut member = described("b", gateway, &[("pod-subnet-cidr", &pods)]);
         let name = if pinned {
-            status = json!({"metadataCache": {"private": {"networkName": "network-cluster-local-5"}}});
+            member["status"] = json!({"metadataCache": {"private": {"networkName": "network-cluster-local-5"}}});
             if gateway { Some("network-cluster-local-5") } else { None }
         } else {
-            annotations["isthmus.dev/network"] = network.as_str().into();
+            member = annotated(member, "isthmus.dev/network", &network);
             Some(network.as_str())
         };
-        let member = json!({
-            "apiVersion": "deckhouse.io/v1alpha1",
-            "kind": "IstioMulticluster",
-            "metadata": {"name": "b", "annotations": annotations},
-            "spec": {"metadataEndpoint": "https://istio.b.example.com/metadata/", "enableIngressGateway": gateway},
-            "status": status,
-        });
         let istio = istio(&networks, "");
         let meets = name.is_some_and(|name| name != "a") && share_bits(&range, &pods);
         for (stands, new) in [(&istio, &member), (&member, &istio)] {

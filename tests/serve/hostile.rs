@@ -2,8 +2,9 @@
 
 use serde_json::{Value as Json, json};
 
+use crate::support::objects::{self, review};
 use crate::support::process::Server;
-use crate::support::{TempDir, creation, peer};
+use crate::support::{TempDir, peer};
 
 fn server() -> (Server, TempDir) {
     let inventory = TempDir::new();
@@ -91,13 +92,9 @@ fn what_is_no_review_is_a_bad_request() {
 fn what_cannot_be_read_is_denied_by_its_uid() {
     let (server, _inventory) = server();
     let secret = |value: Json| {
-        let object = json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "d8-cluster-configuration", "namespace": "kube-system"},
-            "data": {"cluster-configuration.yaml": value},
-        });
-        creation("", "v1", &object)
+        let data = json!({"cluster-configuration.yaml": value});
+        let object = objects::secret("kube-system", "d8-cluster-configuration", data);
+        review(None, &object)
     };
     let yaml = |text: &str| {
         use base64::Engine;
@@ -247,7 +244,7 @@ fn what_is_made_of_a_body_is_little_beside_it() {
     let object = json!({
         "apiVersion": "deckhouse.io/v1", "kind": "ClusterConfiguration", "metadata": {"name": "a"},
     });
-    let hostile = creation("deckhouse.io", "v1", &object).to_string();
+    let hostile = review(None, &object).to_string();
     let metadata = "\"metadata\":{\"name\":\"a\"}";
     assert!(hostile.contains(metadata));
     let hostile = hostile.replace(metadata, &format!("{metadata},{}", lists.join(",")));

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::Value as Json;
 
+use crate::support::objects::multicluster;
 use crate::support::process::Server;
 use crate::support::{TempDir, data, peer, wait_for};
 
@@ -98,11 +99,6 @@ fn a_file_that_was_never_good_leaves_a_hole_and_the_server_unready() {
 fn every_form_of_a_file_is_read() {
     let inventory = TempDir::new();
     let uuid = "{apiVersion: v1, kind: ConfigMap, metadata: {name: d8-cluster-uuid, namespace: kube-system}, data: {cluster-uuid: 0b9d1c80-8a46-11ee-b9d1-0242ac120002}}";
-    let multicluster = |name: &str| {
-        format!(
-            "{{apiVersion: deckhouse.io/v1alpha1, kind: IstioMulticluster, metadata: {{name: {name}}}, spec: {{metadataEndpoint: 'https://istio.{name}.example.com/metadata/'}}}}"
-        )
-    };
     inventory.write("bare.yml", configuration("10.1.0.0/16"));
     inventory.write(
         "list.yaml",
@@ -122,9 +118,9 @@ fn every_form_of_a_file_is_read() {
     inventory.write("notes.txt", "a: [");
     inventory.write("helm-values.yaml", "replicas: 2\n");
     fs::create_dir(inventory.path().join("more")).unwrap();
-    fs::write(inventory.path().join("more/e.yaml"), multicluster("e")).unwrap();
+    fs::write(inventory.path().join("more/e.yaml"), multicluster("e").to_string()).unwrap();
     fs::create_dir(inventory.path().join(".hidden")).unwrap();
-    fs::write(inventory.path().join(".hidden/f.yaml"), multicluster("f")).unwrap();
+    fs::write(inventory.path().join(".hidden/f.yaml"), multicluster("f").to_string()).unwrap();
     symlink(".", inventory.path().join("circle")).unwrap();
     symlink("nowhere.yaml", inventory.path().join("dangling.yaml")).unwrap();
     let server = Server::start(inventory.path(), &[]);

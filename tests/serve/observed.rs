@@ -6,8 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
 
+use crate::support::objects::{self, review};
 use crate::support::process::Server;
-use crate::support::{TempDir, creation, data, peer, wait_for};
+use crate::support::{TempDir, data, peer, wait_for};
 
 fn banner(server: &Server) -> String {
     wait_for("the banner", || {
@@ -111,14 +112,8 @@ fn a_decision_is_one_line_that_repeats_no_secret() {
         json!({"cluster-configuration.yaml": "hunter2!"}),
         json!(["hunter2"]),
     ] {
-        let object = json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "d8-cluster-configuration", "namespace": "kube-system"},
-            "data": data,
-        });
-        let review = creation("", "v1", &object);
-        assert!(!server.allows(&review), "{data}");
+        let object = objects::secret("kube-system", "d8-cluster-configuration", data.clone());
+        assert!(!server.allows(&objects::review(None, &object)), "{data}");
         inventory.write("secret.yaml", object.to_string());
         server.wait_inventory();
     }
@@ -164,7 +159,7 @@ fn metrics_count_what_happens_in_bounded_labels() {
     for n in 0..5 {
         let object =
             json!({"apiVersion": "v1", "kind": format!("Kind{n}"), "metadata": {"name": "x"}});
-        let mut review = creation("", "v1", &object);
+        let mut review = review(None, &object);
         review["request"]["operation"] = format!("OPERATION{n}").into();
         server.review("/validate", &review);
     }

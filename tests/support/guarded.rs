@@ -7,6 +7,7 @@ use std::sync::MutexGuard;
 use serde_json::Value as Json;
 
 use super::plane::{Output, Plane, exclusive};
+use crate::support::objects::{self, secret, with, yaml};
 use crate::support::process::{Server, command};
 use crate::support::{TempDir, data, wait_for};
 
@@ -152,31 +153,23 @@ fn watching(kubeconfig: &Path, certs: &TempDir, args: &[&str]) -> Server {
     isthmus
 }
 
-/// An IstioMulticluster.
+/// An IstioMulticluster as people write it.
 pub(crate) fn member(name: &str, endpoint: &str) -> String {
-    format!(
-        "apiVersion: deckhouse.io/v1alpha1\nkind: IstioMulticluster\nmetadata:\n  name: {name}\nspec:\n  metadataEndpoint: {endpoint}\n"
-    )
+    yaml(&with(objects::multicluster(name), &["spec", "metadataEndpoint"], endpoint))
 }
 
-/// An IstioMulticluster that says more of itself by these annotations.
+/// One that says more of itself by annotations under `isthmus.dev/`.
 pub(crate) fn described(name: &str, gateway: bool, annotations: &[(&str, &str)]) -> String {
-    let annotations =
-        annotations.iter().map(|(key, value)| format!("    isthmus.dev/{key}: {value}\n"));
-    let annotations: String = annotations.collect();
-    let manifest = member(name, &format!("https://istio.{name}.example.com/metadata/"));
-    manifest.replace("spec:\n", &format!("  annotations:\n{annotations}spec:\n"))
-        + &format!("  enableIngressGateway: {gateway}\n")
+    yaml(&objects::described(name, gateway, annotations))
 }
 
 /// The Secret in which Deckhouse keeps the local member's configuration, with these pods.
 pub(crate) fn local(pods: &str) -> String {
     let configuration = data("seed/cluster-configuration.yaml").replace("10.111.0.0/16", pods);
-    let configuration = configuration.replace('\n', "\n    ");
-    format!(
-        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: d8-cluster-configuration\n  namespace: kube-system\nstringData:\n  cluster-configuration.yaml: |\n    {}\n",
-        configuration.trim_end()
-    )
+    let mut object = secret("kube-system", "d8-cluster-configuration", Json::Null);
+    object["stringData"]["cluster-configuration.yaml"] = configuration.into();
+    object.as_object_mut().unwrap().remove("data");
+    yaml(&object)
 }
 
 /// Waits until the API server has noticed that isthmus is to be asked.

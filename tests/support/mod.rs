@@ -2,7 +2,10 @@
 
 pub(crate) mod cable;
 pub(crate) mod client;
+pub(crate) mod golden;
 pub(crate) mod guarded;
+#[allow(unreachable_pub, reason = "the benchmarks use it too")]
+pub(crate) mod objects;
 pub(crate) mod pem;
 pub(crate) mod plane;
 pub(crate) mod process;
@@ -17,6 +20,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
+
+use objects::{described, review, with};
 
 /// How long anything is waited for: no measure of speed, but the end of a test that hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
@@ -91,31 +96,8 @@ pub(crate) fn data(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
 }
 
-/// A review that creates an object.
-pub(crate) fn creation(group: &str, version: &str, object: &Json) -> Json {
-    serde_json::json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "5a2c7d0e-0000-4000-8000-000000000001",
-            "kind": {"group": group, "version": version, "kind": object["kind"]},
-            "name": object["metadata"]["name"],
-            "namespace": object["metadata"]["namespace"],
-            "operation": "CREATE",
-            "userInfo": {"username": "jane"},
-            "object": object,
-            "dryRun": false,
-        },
-    })
-}
-
 /// A review that creates an IstioMulticluster.
 pub(crate) fn peer(name: &str, endpoint: &str) -> Json {
-    let object = serde_json::json!({
-        "apiVersion": "deckhouse.io/v1alpha1",
-        "kind": "IstioMulticluster",
-        "metadata": {"name": name},
-        "spec": {"metadataEndpoint": endpoint, "enableIngressGateway": true},
-    });
-    creation("deckhouse.io", "v1alpha1", &object)
+    let object = with(described(name, true, &[]), &["spec", "metadataEndpoint"], endpoint);
+    review(None, &object)
 }

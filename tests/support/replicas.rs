@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::{Value as Json, json};
 
 use super::guarded::{CRDS, clear, grant};
+use super::objects::{multicluster, with};
 use super::plane::{ADMIN, Plane, exclusive};
 use crate::support::client::{Answer, Client};
 use crate::support::process::Server;
@@ -188,20 +189,14 @@ pub(crate) struct Api(Client);
 impl Api {
     /// Creates a member with this endpoint, as a dry run.
     pub(crate) fn create(&mut self, endpoint: &str) -> Answer {
-        let member = json!({
-            "apiVersion": "deckhouse.io/v1alpha1", "kind": "IstioMulticluster",
-            "metadata": {"name": "call"}, "spec": {"metadataEndpoint": endpoint},
-        });
+        let member = with(multicluster("call"), &["spec", "metadataEndpoint"], endpoint);
         let path = "/apis/deckhouse.io/v1alpha1/istiomulticlusters?dryRun=All";
         self.send("POST", path, JSON, &member)
     }
 
     /// Creates what is admitted, as a dry run; what is told where it is not.
     pub(crate) fn try_good(&mut self) -> Result<(), String> {
-        let member = json!({
-            "apiVersion": "deckhouse.io/v1alpha1", "kind": "IstioMulticluster",
-            "metadata": {"name": "call"}, "spec": {"metadataEndpoint": GOOD},
-        });
+        let member = multicluster("call");
         let body = member.to_string();
         let head = format!(
             "POST /apis/deckhouse.io/v1alpha1/istiomulticlusters?dryRun=All HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN}\r\n{JSON}\r\nContent-Length: {}\r\n\r\n{body}",

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use super::golden::expect;
 use super::guarded::{Guarded, Ran};
 use super::plane::Output;
 use crate::support::TempDir;
@@ -112,18 +113,7 @@ touch changed
     pub(crate) fn check(self) {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control_plane");
         let path = directory.join("transcripts").join(self.name).with_extension("txt");
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, self.text).unwrap();
-            return;
-        }
-        let expected = fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            self.text == expected,
-            "{} differs from what was printed:\n{}",
-            path.display(),
-            self.text
-        );
+        expect(&path, &self.text);
     }
 }
 

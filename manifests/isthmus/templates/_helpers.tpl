@@ -72,6 +72,14 @@ capabilities:
 {{- dict "istioNamespaces" .Values.istioNamespaces "memberNamespaces" $members "absent" $absent | toJson }}
 {{- end }}
 
+{{- /* The settings, as arguments: each value of the table that files/documents.yaml has of them. */}}
+{{- define "isthmus.settings" -}}
+{{- $values := merge (include "isthmus.namespaces" . | fromJson) .Values }}
+{{- range (.Files.Get "files/documents.yaml" | fromYaml).settings }}
+- {{ printf "--%s=%s" .flag (get $values .value | join ",") | quote }}
+{{- end }}
+{{- end }}
+
 {{- /* The names that the certificate is for. */}}
 {{- define "isthmus.tlsNames" -}}
 {{- $service := printf "%s.%s.svc" (include "isthmus.fullname" .) .Release.Namespace }}
