@@ -107,7 +107,7 @@ impl std::fmt::Display for StatedDomain {
             Self::Dashed(name) => {
                 write!(
                     f,
-                    "{} (of its network name, where dashes may be dots)",
+                    "{} (from its network name, in which dashes may stand for dots)",
                     name.dashed_domain()
                 )
             }

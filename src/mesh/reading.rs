@@ -69,7 +69,7 @@ impl Reading {
             (Ordering::Less, _) if !is_fault => return Some(claim),
             _ => return None,
         };
-        let why = Invalid::new(problem, "write a smaller object, or several");
+        let why = Invalid::new(problem, "split the object into smaller ones");
         let fact = Fact::Fault(Arc::new(Fault::new(About::Document, "", why)));
         Some(Claim { fact, place: Place::new(self.object.clone(), Path::NAME) })
     }

@@ -15,7 +15,8 @@ use crate::golden::call;
 fn object() -> impl Strategy<Value = Value> {
     let maybe = |text: &'static str| prop_oneof![Just(None), Just(Some(text))];
     let pods = (8u8..=32).prop_map(|length| format!("10.0.0.0/{length}"));
-    let pods = prop_oneof![4 => pods, 1 => Just("fd00::/48".to_owned()), 1 => Just("10".to_owned())];
+    let pods =
+        prop_oneof![4 => pods, 1 => Just("fd00::/48".to_owned()), 1 => Just("10".to_owned())];
     let configuration = (pods, maybe("26"), maybe("Cluster.Local."), maybe("east.local"));
     let configuration = configuration.prop_map(|(pods, prefix, domain, other)| {
         json!({

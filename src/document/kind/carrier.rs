@@ -114,8 +114,8 @@ fn read_labelled(object: &Object<'_>, _: &Settings, reading: &mut Reading) {
     let member = object.label(MEMBER_LABEL).unwrap_or_default();
     if member.is_empty() {
         let mut notes = Notes::new(reading, object.name().into());
-        let remedy = "write the member's name, or drop the label";
-        let why = Invalid::new("the label names no member", remedy);
+        let remedy = "write the member's name, or remove the label";
+        let why = Invalid::new("the label does not name a member", remedy);
         return notes.fault_at(About::Document, &["metadata", "labels", MEMBER_LABEL], "", why);
     }
     let mut notes = Notes::new(reading, member.into());
@@ -135,15 +135,15 @@ fn read_carrier(object: &Object<'_>, keys: &[&'static [&'static str]], notes: &m
     let mut found = keys.iter().filter(is_there);
     let (first, second) = (found.next(), found.next());
     if let Some(second) = second {
-        let problem = "a second ClusterConfiguration, which is never read";
-        let why = Invalid::new(problem, "keep one of the two keys");
+        let problem = "a second ClusterConfiguration, which is ignored";
+        let why = Invalid::new(problem, "remove one of the two keys");
         return notes.fault_at(About::Document, Path::fixed(second), "", why);
     }
     let Some(path) = first.copied() else {
         if data.is_absent() || notes.is_mapping(&data) {
             let keys: Vec<_> = keys.iter().filter_map(|keys| keys.last().copied()).collect();
             let problem = format!("key {} is missing", keys.join(" or "));
-            let why = Invalid::new(problem, "write the ClusterConfiguration under it");
+            let why = Invalid::new(problem, "write the ClusterConfiguration under this key");
             notes.fault(&data, "", why);
         }
         return;

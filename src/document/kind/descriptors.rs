@@ -149,7 +149,7 @@ impl<'n> Registry<'_, 'n> {
                 continue;
             } else if stream.unread.contains(&at) {
                 told(
-                    "Pilot never reads this document: the `---` before it has more on its line"
+                    "Pilot never reads this document: the `---` before it is not alone on its line"
                         .to_owned(),
                     "write `---` on a line of its own",
                 )
@@ -157,11 +157,12 @@ impl<'n> Registry<'_, 'n> {
                 let problem = format!("is {}, not a descriptor, and {EXITS}", document.kind());
                 told(problem, "write one mapping for each cluster")
             } else if is_empty(document) {
-                let problem = "no field of it is one of a descriptor, so Pilot skips it".to_owned();
+                let problem = "it has no field of a descriptor, so Pilot skips it".to_owned();
                 told(problem, "write apiVersion, kind, metadata and spec at the top level")
             } else if kind == "Config" {
-                let problem =
-                    format!("holds a kubeconfig, which Pilot takes for a descriptor, and {EXITS}");
+                let problem = format!(
+                    "contains a kubeconfig, which Pilot reads as a descriptor, and {EXITS}"
+                );
                 told(problem, &format!("rename the key to {}.kube.conf", file.stem()))
             } else if !looks_like_one(document) {
                 let problem = format!("kind {kind:?} is not {KIND}, and {EXITS}");
@@ -198,16 +199,16 @@ impl<'n> Registry<'_, 'n> {
         let credentials = credentials.unwrap_or_default();
         if !credentials.is_empty() {
             let problem = format!(
-                "holds credentials ({}), which all who may read ConfigMaps can see",
+                "contains credentials ({}), visible to everyone who may read ConfigMaps",
                 credentials.join(", ")
             );
-            let remedy = "they belong in a Secret, as Istio 1.0 and later keep them; till then guard this ConfigMap";
+            let remedy = "move them to a Secret, where Istio 1.0 and later keep them; until then, restrict access to this ConfigMap";
             self.notes.doubt_at(About::AccessConfig, file.path(), Invalid::new(problem, remedy));
         }
     }
 
     fn wrong_ending(&mut self, file: &File<'_>, position: Position) {
-        let problem = "holds a descriptor, but Pilot reads only keys that end in .yaml or .yml";
+        let problem = "contains a descriptor, but Pilot reads only keys that end in .yaml or .yml";
         let why = Invalid::new(problem, format!("rename the key to {}.yaml", file.stem()));
         self.lost(About::Descriptor, file.path().at(position), why);
     }
@@ -235,7 +236,7 @@ impl<'n> Registry<'_, 'n> {
             found.iter().zip(&stores).filter(is_store).map(|(descriptor, _)| descriptor).collect();
         if control_planes.is_empty() && self.is_whole && stores.iter().all(Option::is_some) {
             let problem = format!(
-                "no descriptor has {PREFIX}pilotCfgStore true, so Pilot serves none of the clusters and says nothing"
+                "no descriptor has {PREFIX}pilotCfgStore true, so Pilot silently serves none of the clusters"
             );
             let remedy = "set it to true in the descriptor of the cluster that Pilot runs in";
             let why = Invalid::new(problem, remedy);
@@ -312,7 +313,7 @@ fn second_control_plane(
 ) {
     let problem =
         format!("is true here and in {}, and {EXITS}", others(descriptor, control_planes));
-    let remedy = "keep it in the descriptor of the cluster that Pilot runs in";
+    let remedy = "keep it only in the descriptor of the cluster that Pilot runs in";
     let top = descriptor.top();
     let at = notes.get(&top, PILOT_CFG_STORE);
     notes.fault_of(About::ControlPlane, &at, "", Invalid::new(problem, remedy));
@@ -325,7 +326,7 @@ fn same_name(descriptor: &Descriptor<'_>, same: &[&Descriptor<'_>], notes: &mut 
     );
     let top = descriptor.top();
     let at = notes.get(&top, &["metadata", "name"]);
-    notes.fault(&at, "", Invalid::new(problem, "give each cluster a name of its own"));
+    notes.fault(&at, "", Invalid::new(problem, "give each cluster a unique name"));
 }
 
 /// Those of some descriptors that are not this one, as messages name them.

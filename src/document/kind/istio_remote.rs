@@ -88,7 +88,8 @@ fn read_config_map(object: &Object<'_>, settings: &Settings, reading: &mut Readi
     let top = root.top();
     let at = notes.get(&top, KEY);
     if at.is_absent() {
-        let remedy = "write the chart's values under it, or drop the label isthmus.dev/helm-values";
+        let remedy =
+            "write the chart's values under this key, or remove the label isthmus.dev/helm-values";
         return notes.fault(&at, "", Invalid::new("is missing", remedy));
     }
     let Some(text) = text_of(object, &at, &mut notes) else { return };
@@ -172,7 +173,7 @@ fn missing(root: &Cursor<'_, '_>, keys: &'static [&'static str], of: &str, notes
     let problem = format!(
         "the address of {of} is missing, so the chart renders Endpoints without one and proxies find no {of}"
     );
-    let remedy = format!("write the IP address that this cluster reaches {of} by");
+    let remedy = format!("write the IP address at which this cluster reaches {of}");
     let position = root.node.map(|root| root.span.position()).unwrap_or_default();
     let at = notes.get(root, keys).at(position);
     notes.fault_of(About::RemoteEndpoint, &at, "", Invalid::new(problem, remedy));
@@ -189,8 +190,8 @@ fn misplaced(
     for key in [name, address.path] {
         let Some((written, _)) = root.node.and_then(|root| root.entry(key)) else { continue };
         let problem =
-            format!("the chart reads no value {key:?} here, and Helm ignores it in silence");
-        let remedy = format!("did you mean {}, which is key {name} below global?", address.path);
+            format!("the chart does not read a value {key:?} here, and Helm silently ignores it");
+        let remedy = format!("did you mean key {name} under global?");
         let at = root.key(key).at(written.span.position());
         notes.fault_of(About::RemoteEndpoint, &at, "", Invalid::new(problem, remedy));
         found = Some(address.part);

@@ -57,7 +57,7 @@ fn read_text(
 ) {
     let Some(text) = text_of(object, at, notes) else { return };
     let path = Path::fixed(path);
-    let remedy = "write one YAML mapping, each key once";
+    let remedy = "write one YAML mapping with unique keys";
     if let Some(root) = tree_of(object, &text, &path, remedy, notes) {
         read(&Cursor::within(&path, &root), notes);
     }

@@ -68,8 +68,8 @@ pub(crate) fn network_annotation(annotations: Annotations<'_, '_>, notes: &mut N
     let Some((text, path)) = annotations.find(NETWORK) else { return };
     match text.trim() {
         "" => {
-            let remedy = "write its name, or drop the annotation";
-            let why = Invalid::new("the network has no name", remedy);
+            let remedy = "write the name of the network, or remove the annotation";
+            let why = Invalid::new("the network name is empty", remedy);
             notes.fault_at(About::Document, path, text, why);
         }
         name => notes.claim_at(path, Fact::Network(Network::Named(name.into()))),

@@ -93,7 +93,10 @@ pub(crate) fn advise(notes: &mut Notes<'_>, root: &Cursor<'_, '_>, canonical: &[
             (Written::Text(text), Json::String(form)) => {
                 format!("{text:?} is read as {form}; write {form}")
             }
-            _ => format!("absent, so {form} is in force; write {key}: {form}"),
+            (_, Json::String(text)) => {
+                format!("not set, so the default {text} applies; write {key}: {form}")
+            }
+            _ => format!("not set, so the default {form} applies; write {key}: {form}"),
         };
         notes.claim_at(at.path(), Fact::Advice(advice.into()));
     }

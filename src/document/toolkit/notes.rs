@@ -148,7 +148,7 @@ impl<'r> Notes<'r> {
             return;
         }
         if count == self.dialect.most_told {
-            fault.problem.push_str(", and more is wrong");
+            fault.problem.push_str(", and there are more errors");
         }
         let mut path = at.path();
         if let Some(list) = at.identity().filter(|_| self.dialect.is_known_by_content) {

@@ -39,7 +39,7 @@ pub(crate) fn fields<'a>(
             Ok(None) => {}
             Err(error) => {
                 let problem = format!("cannot be read: {error}");
-                let why = Invalid::new(problem, "write it as its kind demands");
+                let why = Invalid::new(problem, "write it as its kind requires");
                 notes.fault_at(About::Document, Path::of_field(name), "", why);
                 unreadable.push(name);
             }
@@ -68,7 +68,7 @@ pub(crate) fn decoded<'a>(text: &str) -> Result<Cow<'a, str>, Invalid> {
         Invalid::new(format!("is not base64: {error}"), remedy)
     })?;
     let text = String::from_utf8(bytes)
-        .map_err(|_| Invalid::new("does not hold UTF-8 text", "save it as UTF-8"))?;
+        .map_err(|_| Invalid::new("is not UTF-8 text", "save it as UTF-8"))?;
     Ok(text.into())
 }
 

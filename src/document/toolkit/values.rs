@@ -27,7 +27,7 @@ pub(crate) fn subnets<'t>(
 ) {
     if items.clone().nth(MOST_SUBNETS).is_some() {
         let problem = format!("the list has more than {MOST_SUBNETS} subnets");
-        let why = Invalid::new(problem, "write one of each family");
+        let why = Invalid::new(problem, "write one subnet for each IP family");
         return notes.fault_at(About::Subnet(role), path.clone(), "", why);
     }
     for text in items {

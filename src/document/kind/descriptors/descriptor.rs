@@ -128,8 +128,10 @@ impl<'n> Descriptor<'n> {
             notes.claim(&at, Fact::Remote);
         }
         if name == settings.local_member && !is_local {
-            let problem = format!("{name:?} is the name of the local member, which this is not");
-            let remedy = "name it otherwise, or the local member by --local-member";
+            let problem = format!(
+                "{name:?} is the name of the local member, but this descriptor is for a different cluster"
+            );
+            let remedy = "rename it, or set the name of the local member with --local-member";
             notes.doubt(&at, "", Invalid::new(problem, remedy));
         }
     }
@@ -161,7 +163,7 @@ impl<'n> Descriptor<'n> {
             }
         };
         check(&["apiVersion"], API_VERSION, &|found| {
-            format!("apiVersion {found:?} is not that of a cluster's descriptor")
+            format!("apiVersion {found:?} is not that of a cluster descriptor")
         });
         check(&["kind"], KIND, &|found| format!("kind {found:?} is not {KIND}, and {EXITS}"));
     }
@@ -203,14 +205,15 @@ impl<'n> Descriptor<'n> {
         let flow = spec.node.map_or(Some("null".to_owned()), |spec| flow(spec, MOST_CORRECTED));
         let remedy = match flow {
             _ if self.root.get("spec").is_some() => {
-                "drop it: the spec beside metadata is the one that counts".to_owned()
+                "remove it: the top-level spec is the one that counts".to_owned()
             }
             Some(flow) if flow.chars().count() <= room => {
                 format!("write at the top level: spec: {flow}")
             }
-            _ => "write it at the top level, beside metadata: two spaces to the left".to_owned(),
+            _ => "move it to the top level, next to metadata: indent it by two spaces less"
+                .to_owned(),
         };
-        let why = Invalid::new("spec under metadata is lost", remedy);
+        let why = Invalid::new("spec under metadata is ignored", remedy);
         let at = spec.at(key.span.position());
         if strict {
             notes.fault(&at, "", why);
@@ -260,8 +263,9 @@ impl<'n> Descriptor<'n> {
     ) {
         let of_control_plane =
             around.control_plane.and_then(|descriptor| Some((descriptor, descriptor.endpoint()?)));
-        let as_control_plane = of_control_plane
-            .map(|(_, endpoint)| format!("write \"{endpoint}\", as the control plane has it"));
+        let as_control_plane = of_control_plane.map(|(_, endpoint)| {
+            format!("write \"{endpoint}\", the endpoint of the control plane")
+        });
         let Some(text) = self.stated(PILOT_ENDPOINT) else {
             let remedy =
                 as_control_plane.unwrap_or_else(|| format!("write one such as \"{PILOT}\""));
@@ -323,8 +327,10 @@ impl<'n> Descriptor<'n> {
             Err(why) => notes.fault_of(About::AccessConfig, &at, "", why),
             Ok(absent) if absent.is_empty() => {}
             Ok(absent) => {
-                let problem =
-                    format!("its kubeconfig names files that are not here ({})", absent.join(", "));
+                let problem = format!(
+                    "its kubeconfig refers to files that are not in the ConfigMap ({})",
+                    absent.join(", ")
+                );
                 let why = Invalid::new(problem, "embed them: kubectl config view --flatten");
                 notes.doubt_of(About::AccessConfig, &at, "", why);
             }
@@ -363,12 +369,12 @@ impl<'n> Descriptor<'n> {
 /// How many characters a corrected `spec` and what stands before its path may have together, so
 /// that a warning of it is passed on whole.
 const MOST_CORRECTED: usize = 256
-    - "spec under metadata is lost; write at the top level: spec: ".len()
+    - "spec under metadata is ignored; write at the top level: spec: ".len()
     - ".metadata.spec: line 1000, column 100:  [InvalidDescriptor]".len();
 
 fn nameless(top: &Cursor<'_, '_>, found: &Node<'_>, notes: &mut Notes<'_>) {
-    let problem = "the name is missing, by which Pilot tells clusters apart";
-    let why = Invalid::new(problem, "write metadata.name, another one in each descriptor");
+    let problem = "the name, by which Pilot distinguishes clusters, is missing";
+    let why = Invalid::new(problem, "write a unique metadata.name in each descriptor");
     let at = top.to(&["metadata", "name"]).at(found.span.position());
     notes.fault(&at, "", why);
 }
@@ -377,8 +383,8 @@ fn nameless(top: &Cursor<'_, '_>, found: &Node<'_>, notes: &mut Notes<'_>) {
 fn unknown_annotation(at: &Cursor<'_, '_>, is_within: bool, notes: &mut Notes<'_>) {
     let text = at.last_key();
     if text == "isthmus.dev/allow" && is_within {
-        let problem = "has no effect within a descriptor";
-        return notes.doubt(at, "", Invalid::new(problem, "annotate the ConfigMap itself"));
+        let problem = "this annotation has no effect inside a descriptor";
+        return notes.doubt(at, "", Invalid::new(problem, "annotate the ConfigMap instead"));
     }
     let (is_istio, name) = match text.strip_prefix(PREFIX) {
         Some(name) => (true, name),
@@ -387,14 +393,14 @@ fn unknown_annotation(at: &Cursor<'_, '_>, is_within: bool, notes: &mut Notes<'_
     if is_istio == KNOWN.contains(&name) {
         return;
     }
-    let problem = format!("Pilot reads no annotation {text:?}");
+    let problem = format!("{text:?} is not an annotation that Pilot reads");
     let meant = if is_istio { similar(name, KNOWN) } else { Some(name) };
     match meant {
         Some(meant) => {
             let remedy = format!("did you mean {PREFIX}{meant}?");
             notes.fault(at, "", Invalid { problem, remedy });
         }
-        None => notes.doubt(at, "", Invalid::new(problem, "drop it")),
+        None => notes.doubt(at, "", Invalid::new(problem, "remove it")),
     }
 }
 

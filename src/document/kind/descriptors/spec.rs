@@ -44,7 +44,7 @@ fn endpoint(endpoint: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
     if let Some(text) = notes.text(&cidr).filter(|text| !text.is_empty())
         && text.parse::<IpNet>().is_err()
     {
-        let problem = format!("{text:?} is not a CIDR, the range of the API's clients");
+        let problem = format!("{text:?} is not a CIDR (the address range of API clients)");
         notes.fault(&cidr, "", Invalid::new(problem, "write one such as 0.0.0.0/0"));
     }
     let address = notes.get(endpoint, &["serverAddress"]);
@@ -76,11 +76,12 @@ pub(super) fn unknown_fields(at: &Cursor<'_, '_>, known: &[&str], notes: &mut No
             continue;
         }
         let at = at.key(&key.text).at(key.span.position());
-        let problem = format!("unknown field {:?}, which Pilot ignores", key.text);
+        let problem =
+            format!("{:?} is not a field of a descriptor, and Pilot ignores it", key.text);
         let meant = similar(&key.text, known);
         // Go reads a field in whatever case it is written.
         let is_read = meant.is_none_or(|meant| meant.eq_ignore_ascii_case(&key.text));
-        let remedy = meant.map_or("drop it".to_owned(), |meant| format!("did you mean {meant}?"));
+        let remedy = meant.map_or("remove it".to_owned(), |meant| format!("did you mean {meant}?"));
         let why = Invalid { problem, remedy };
         if is_read { notes.doubt(&at, "", why) } else { notes.fault(&at, "", why) }
     }

@@ -87,8 +87,9 @@ pub(super) fn read(root: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
         match named(&key.text, FIELDS) {
             _ if at.node.is_none() => {}
             Some("trustDomain") if at.text() == Some("") && is_early(root) => {
-                let problem = "is empty, for which a later Istio drops the whole mesh config";
-                let remedy = "write cluster.local, or drop the line, before an upgrade";
+                let problem =
+                    "is empty, and a later Istio drops the whole mesh config because of it";
+                let remedy = "write cluster.local, or remove the line, before you upgrade";
                 notes.doubt(&at, "", Invalid::new(problem, remedy));
             }
             Some("trustDomain") => read_trust_domain(&at, notes),
@@ -96,7 +97,7 @@ pub(super) fn read(root: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
                 read_proxy_config(&at, &mut near_misses, notes);
             }
             Some("defaultConfig") => {
-                let problem = "is lost: Istio takes this one field in one spelling only";
+                let problem = "is ignored: Istio accepts this field in one spelling only";
                 notes.doubt(&at_key, "", Invalid::new(problem, "write defaultConfig"));
             }
             Some(_) => {}
@@ -131,7 +132,7 @@ fn read_proxy_config(config: &Cursor<'_, '_>, near_misses: &mut NearMisses, note
                 }
             }
             Some(_) => {
-                let wanted = "a mapping of names to values, all of them strings";
+                let wanted = "a mapping of names to string values";
                 for (name, value) in notes.entries(&at, wanted) {
                     let at = at.entry(&name.text, &name.text, value);
                     if at.node.is_none() {
@@ -164,7 +165,7 @@ impl NearMisses {
             && let Some(meant) = similar(at.last_key(), known)
         {
             let name = shortened(at.last_key());
-            let problem = format!("unknown field {name:?}, which Istio ignores");
+            let problem = format!("field {name:?} is unknown, and Istio ignores it");
             notes.doubt(at, "", Invalid::new(problem, format!("did you mean {meant}?")));
         }
     }

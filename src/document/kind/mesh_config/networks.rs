@@ -17,18 +17,18 @@ type Gateways = HashMap<(String, u16), Arc<str>>;
 const DEFAULT_REGISTRY: &str = "Kubernetes";
 
 pub(super) fn read(root: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
-    let entries = notes.entries(root, "a mapping with `networks:` and the networks below it");
+    let entries = notes.entries(root, "a mapping with `networks:`");
     for (key, _) in entries.iter().filter(|entry| is_misplaced(entry)) {
         let at = root.key(&key.text).at(key.span.position());
-        let problem = "a network that is not below `networks:`, so Istio ignores it";
-        notes.fault(&at, "", Invalid::new(problem, "move it below `networks:`"));
+        let problem = "a network outside of `networks:`, which Istio ignores";
+        notes.fault(&at, "", Invalid::new(problem, "move it under `networks:`"));
     }
     let entries = entries.iter().filter(|entry| !is_misplaced(entry));
     let fields = Message::of(root, entries, &["networks"], notes);
     let Some(all) = fields.field("networks") else {
         return notes.claim(root, Fact::MeshNetworks(false));
     };
-    let networks = notes.entries(&all, "a mapping of network names to networks");
+    let networks = notes.entries(&all, "a mapping of names to networks");
     notes.claim(&all, Fact::MeshNetworks(!networks.is_empty()));
     let mut gateways = Gateways::new();
     for (name, node) in networks {
@@ -45,12 +45,13 @@ fn is_misplaced((key, node): &(Key<'_>, Node<'_>)) -> bool {
 
 fn read_network(at: &Cursor<'_, '_>, name: &str, gateways: &mut Gateways, notes: &mut Notes<'_>) {
     if name.is_empty() {
-        let problem = "the network has no name, which to Istio is no network";
+        let problem = "the network has an empty name, which Istio treats as no network";
         return notes.fault(at, "", Invalid::new(problem, "give it one"));
     }
     if at.node.is_none() {
-        let problem = format!("network {:?} is null: nothing is on it", shortened(name));
-        let remedy = "write its endpoints and gateways, or drop it";
+        let problem =
+            format!("network {:?} is null, so it has no endpoints or gateways", shortened(name));
+        let remedy = "write its endpoints and gateways, or remove it";
         return notes.doubt(at, "", Invalid::new(problem, remedy));
     }
     let name: Arc<str> = name.into();
@@ -94,19 +95,20 @@ fn read_endpoint(at: &Cursor<'_, '_>, network: &Arc<str>, notes: &mut Notes<'_>)
 }
 
 fn read_registry(at: &Cursor<'_, '_>, network: &Arc<str>, text: &str, notes: &mut Notes<'_>) {
-    let remedy = "write the name that Istio knows the cluster by";
+    let remedy = "write the name under which Istio knows the cluster";
     if text.is_empty() {
-        return notes.fault(at, "", Invalid::new("the registry has no name", remedy));
+        return notes.fault(at, "", Invalid::new("the registry name is empty", remedy));
     }
     let told = shortened(text);
     let is_label = !text.contains('.') && ClusterDomain::parse(text).is_ok();
     if text != DEFAULT_REGISTRY && text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        let problem = format!("registry {told:?} has upper-case letters, and case matters here");
-        let remedy = "check that Istio knows the cluster by this very name";
+        let problem =
+            format!("registry {told:?} has upper-case letters, and the name is case-sensitive");
+        let remedy = "check that Istio knows the cluster by exactly this name";
         notes.doubt(at, text, Invalid::new(problem, remedy));
     } else if !is_label {
         let problem = format!(
-            "registry {told:?} is not a DNS label, and since 1.6 Istio drops all networks for it"
+            "registry {told:?} is not a DNS label, so Istio 1.6 and later drop all networks"
         );
         notes.doubt(at, text, Invalid::new(problem, remedy));
     }
@@ -149,7 +151,7 @@ fn read_gateway(
     let Some(text) = notes.text(&at) else { return };
     if text.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
         // As Istio's own pages have it, until the other cluster's gateway has an address.
-        let problem = format!("{text} is a placeholder, and leads to no gateway");
+        let problem = format!("{text} is a placeholder, not the address of a gateway");
         let remedy = "write the gateway's address once it has one";
         return notes.doubt(&at, text, Invalid::new(problem, remedy));
     }
@@ -161,7 +163,7 @@ fn read_gateway(
     let first = gateways.entry((address, port)).or_insert_with(|| Arc::clone(network));
     if first != network {
         let problem = format!("{text} port {port} is also a gateway of network {:?}", &**first);
-        let remedy = "write a gateway of this network's own";
+        let remedy = "write a gateway that belongs to this network only";
         notes.doubt(&at, &format!("{text} {port}"), Invalid::new(problem, remedy));
     }
 }
@@ -204,8 +206,8 @@ fn read_address(text: &str) -> Result<String, Invalid> {
             None => Ok(address.to_canonical().to_string()),
             Some(class) => {
                 let problem =
-                    format!("{text} is {class}, where no other network can reach a gateway");
-                Err(Invalid::new(problem, "write the address by which other networks reach it"))
+                    format!("{text} is {class}, at which other networks cannot reach a gateway");
+                Err(Invalid::new(problem, "write the address at which other networks reach it"))
             }
         };
     }
@@ -244,7 +246,7 @@ fn check_service(text: &str) -> Result<(), Invalid> {
     match host(text) {
         Some(_) => Ok(()),
         None => {
-            let problem = format!("{:?} is not the DNS name of a Service", shortened(text));
+            let problem = format!("{:?} is not the DNS name of a service", shortened(text));
             Err(Invalid::new(problem, remedy))
         }
     }
@@ -280,7 +282,7 @@ fn one_of(
     let [a, b] = alternatives;
     match alternatives.map(|name| fields.field(name).is_some()) {
         [true, true] => {
-            let problem = format!("has both {a} and {b}, of which it can have one");
+            let problem = format!("has both {a} and {b}, but only one of them is allowed");
             let remedy = format!("write two {item}s, each with one of them");
             notes.fault(at, "both", Invalid::new(problem, remedy));
         }

@@ -35,8 +35,9 @@ impl<'c, 'n: 'c> Message<'c, 'n> {
             let at_key = at.key(&key.text).at(key.span.position());
             if let Some(name) = named(&key.text, known) {
                 if message.fields.iter().any(|(found, ..)| *found == name) {
-                    let problem =
-                        format!("{name} is set twice, as Istio takes both spellings for one field");
+                    let problem = format!(
+                        "{name} is set twice: Istio treats both spellings as the same field"
+                    );
                     notes.fault(&at_key, "", Invalid::new(problem, "keep one of the two"));
                 } else if value.value != Value::Null {
                     message.fields.push((name, key, value));
@@ -46,15 +47,16 @@ impl<'c, 'n: 'c> Message<'c, 'n> {
             let name = shortened(&key.text);
             match similar(&key.text, known) {
                 Some(meant) => {
-                    let problem = format!("unknown field {name:?}, which Istio ignores");
+                    let problem = format!("field {name:?} is unknown, and Istio ignores it");
                     let why = Invalid::new(problem, format!("did you mean {meant}?"));
                     notes.fault(&at_key, "", why);
                     message.meant.push(meant);
                 }
                 None => {
-                    let problem =
-                        format!("unknown field {name:?}, which an Istio without it ignores");
-                    let remedy = "drop it, unless your Istio's reference has it";
+                    let problem = format!(
+                        "field {name:?} is unknown, and an Istio version without it ignores it"
+                    );
+                    let remedy = "remove it, unless the reference of your Istio version has it";
                     notes.doubt(&at_key, "", Invalid::new(problem, remedy));
                 }
             }
