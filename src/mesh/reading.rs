@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::claim::{About, Claim, Fact, Fault, MemberName, ObjectRef, Place};
+use super::claim::{About, Claim, Fact, Fault, MemberName, Place};
+use super::origin::{Basis, ObjectRef, PendingWrite};
 use crate::syntax::Path;
 use crate::value::Invalid;
 
@@ -18,6 +19,10 @@ pub struct Reading {
     /// The object's `resourceVersion`, where it has one: of two readings of one object, the one
     /// with the greater version is the newer one.
     pub version: Option<u64>,
+    /// The object's `metadata.uid`; empty where it has none.
+    pub uid: Box<str>,
+    /// On what basis the object says what is claimed next.
+    pub basis: Basis,
     /// What it says of each member, in the order of the document.
     pub statements: Vec<(MemberName, Vec<Claim>)>,
     said: usize,
@@ -37,12 +42,25 @@ impl Reading {
 
     /// A reading of an object that is known already: nothing yet.
     pub fn of(object: Arc<ObjectRef>) -> Self {
-        Self { object, version: None, statements: Vec::new(), said: 0, faults: 0 }
+        Self {
+            object,
+            version: None,
+            uid: Box::default(),
+            basis: Basis::Stated,
+            statements: Vec::new(),
+            said: 0,
+            faults: 0,
+        }
     }
 
     /// Notes what the object says of a member at a field.
     pub fn claim(&mut self, member: &MemberName, path: impl Into<Path>, fact: Fact) {
-        let place = Place::new(Arc::clone(&self.object), path);
+        let place = Place::new(Arc::clone(&self.object), path).on(self.basis);
+        self.claim_at(member, place, fact);
+    }
+
+    /// Notes what the object says of a member at a place in it.
+    pub fn claim_at(&mut self, member: &MemberName, place: Place, fact: Fact) {
         let Some(claim) = self.counted(Claim { fact, place }) else { return };
         // An object that speaks of many does so one after the other.
         match self.statements.iter_mut().rev().find(|(name, _)| name == member) {
@@ -88,17 +106,15 @@ impl Reading {
         }
     }
 
-    /// The same, said by the object as it was just admitted.
+    /// The same, said by the object as a write will leave it that may not be stored yet.
     #[must_use]
-    pub fn just_admitted(&self) -> Self {
-        let object = Arc::new(self.object.just_admitted());
-        let mut statements = self.statements.clone();
-        for (_, claims) in &mut statements {
-            for claim in claims {
-                claim.place.object = Arc::clone(&object);
-            }
+    pub fn pending(&self, write: Arc<PendingWrite>) -> Self {
+        let object = Arc::new(self.object.pending(write));
+        let mut pending = Self { object, ..self.clone() };
+        for claim in pending.statements.iter_mut().flat_map(|(_, claims)| claims) {
+            claim.place.object = Arc::clone(&pending.object);
         }
-        Self { object, statements, ..*self }
+        pending
     }
 
     /// The same with the status of what stands: an API server strips it from what people write,
@@ -109,8 +125,8 @@ impl Reading {
             claims.retain(|claim| !claim.place.is_status());
         }
         for (member, claims) in stands.iter().flat_map(|stands| &stands.statements) {
-            for Claim { fact, place } in claims.iter().filter(|claim| claim.place.is_status()) {
-                self.claim(member, place.path().clone(), fact.clone());
+            for claim in claims.iter().filter(|claim| claim.place.is_status()) {
+                self.claim_at(member, claim.place.clone(), claim.fact.clone());
             }
         }
         self
@@ -125,7 +141,8 @@ impl Reading {
             let is_below = |claim: &mut Claim| claim.place.path().below(field).is_some();
             for Claim { fact, place } in claims.extract_if(.., is_below) {
                 if let Some(path) = place.path().below(field) {
-                    other.claim(member, path, fact);
+                    let below = Place::new(Arc::clone(&other.object), path);
+                    other.claim_at(member, below.on(place.basis), fact);
                 }
             }
         }

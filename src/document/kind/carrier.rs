@@ -5,7 +5,7 @@ use crate::document::entry::{Document, Label, Select, local};
 use crate::document::toolkit::{
     Cursor, Notes, allow_unsafe, common_annotations, fields, text_of, tree_of,
 };
-use crate::mesh::{About, ObjectRef, Reading};
+use crate::mesh::{About, Basis, Configuration, ObjectRef, Reading};
 use crate::settings::Settings;
 use crate::syntax::{Node, Object, Path, Value};
 use crate::value::Invalid;
@@ -27,6 +27,7 @@ pub(crate) const DECKHOUSE_SECRET: Document = Document {
     keys: &[],
     says: "the local member: its cluster domain and subnets, where Deckhouse stores them",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::Deckhouse);
         let mut notes = Notes::new(reading, local(settings));
         read_carrier(object, &[DECKHOUSE_KEY], &mut notes);
         allow_unsafe(object, &mut notes);
@@ -44,6 +45,7 @@ pub(crate) const KUBEADM_CONFIG: Document = Document {
     keys: &[],
     says: "the local member: its cluster domain and subnets, where kubeadm stores them",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::Kubeadm);
         read_carrier(object, &[KUBEADM_KEY], &mut Notes::new(reading, local(settings)));
     },
     canonical: &[],
@@ -72,6 +74,7 @@ pub(crate) const BARE_DECKHOUSE: Document = Document {
     keys: &[],
     says: "the local member, as configured in the file given to dhctl",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::File);
         let mut notes = Notes::new(reading, local(settings));
         read_object(object, Dialect::Deckhouse, &mut notes);
     },
@@ -88,6 +91,7 @@ pub(crate) const BARE_KUBEADM: Document = Document {
     keys: &[],
     says: "the local member, as configured in the file given to kubeadm",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::File);
         let mut notes = Notes::new(reading, local(settings));
         read_object(object, Dialect::Kubeadm, &mut notes);
     },
@@ -102,11 +106,7 @@ pub(crate) fn kept_in(document: &Document) -> Option<(ObjectRef, Path)> {
     ];
     let (_, carrier, path) = kept.into_iter().find(|(bare, ..)| bare.name == document.name)?;
     let Select::Namespaced(namespace, name) = carrier.select else { return None };
-    let object = ObjectRef {
-        kind: carrier.kind.into(),
-        namespace: Some(namespace.into()),
-        name: name.into(),
-    };
+    let object = ObjectRef::new(carrier.kind, Some(namespace), name);
     Some((object, Path::fixed(path)))
 }
 

@@ -7,7 +7,7 @@ use crate::document::toolkit::{
     Beside, Canonical, Cursor, Notes, Written, advise, common_annotations, domain, fields,
     node_prefix, subnets,
 };
-use crate::mesh::{Fact, MemberName, Reading, Role};
+use crate::mesh::{Basis, Configuration, Fact, MemberName, Reading, Role};
 use crate::settings::Settings;
 use crate::syntax::Object;
 use crate::value::{ClusterDomain, Subnet};
@@ -61,8 +61,11 @@ impl Dialect {
     }
 }
 
-fn read(object: &Object<'_>, _: &Settings, reading: &mut Reading) {
+fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     let member = MemberName::clone(&reading.object.name);
+    if *member == *settings.local_member {
+        reading.basis = Basis::Own(Configuration::Resource);
+    }
     let mut notes = Notes::new(reading, member);
     read_object(object, Dialect::Deckhouse, &mut notes);
     common_annotations(object, &mut notes);

@@ -2,7 +2,7 @@
 
 use crate::document::entry::{Document, Select, local};
 use crate::document::toolkit::{Notes, common_annotations, fields};
-use crate::mesh::Fact;
+use crate::mesh::{Basis, Configuration, Fact};
 use crate::syntax::Node;
 use crate::value::{ClusterUuid, Invalid};
 
@@ -16,6 +16,7 @@ pub(crate) const DOCUMENT: Document = Document {
     keys: &[],
     says: "the local member's identity",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::Deckhouse);
         let mut notes = Notes::new(reading, local(settings));
         common_annotations(object, &mut notes);
         let root = fields(object, ["data"], &mut notes);

@@ -6,7 +6,7 @@ use crate::document::entry::{Document, Select};
 use crate::document::toolkit::{
     Annotations, Canonical, Notes, Written, common_annotations, completing_annotations, fields,
 };
-use crate::mesh::{About, Fact, MemberName, Network, Reading};
+use crate::mesh::{About, Basis, Fact, MemberName, Network, Reading};
 use crate::settings::Settings;
 use crate::syntax::{Object, Path};
 use crate::value::{ClusterUuid, Invalid, MetadataEndpoint, NetworkName};
@@ -96,6 +96,7 @@ fn status(object: &Object<'_>, notes: &mut Notes<'_>) {
         #[serde(rename = "clusterUUID")]
         cluster_uuid: Option<String>,
     }
+    notes.reading.basis = Basis::Discovered;
     let Some(raw) = object.raw_field("status") else { return };
     let status: Status = serde_json::from_str(raw).unwrap_or_default();
     let cache = status.metadata_cache.unwrap_or_default();

@@ -4,7 +4,7 @@ use crate::document::entry::{Document, Select, local};
 use crate::document::toolkit::{
     Cursor, Notes, allow_unsafe, common_annotations, fields, node_prefix, subnets,
 };
-use crate::mesh::{Fact, Reading, Role};
+use crate::mesh::{Basis, Configuration, Fact, Reading, Role};
 use crate::settings::Settings;
 use crate::syntax::Object;
 use crate::value::{Invalid, PublicDomainTemplate};
@@ -89,6 +89,7 @@ fn read(
     reading: &mut Reading,
     spec: impl FnOnce(&Cursor<'_, '_>, &mut Notes<'_>),
 ) {
+    reading.basis = Basis::Own(Configuration::ModuleConfig);
     let mut notes = Notes::new(reading, local(settings));
     let root = fields(object, ["spec"], &mut notes);
     spec(&root.top(), &mut notes);
