@@ -11,6 +11,7 @@ pub(super) static RULE: Rule = Rule {
     what: "isthmus does not know the cluster domain or the subnets of a member, because no document states them. Always a warning.",
     why: "Without them isthmus cannot detect a mismatch of the cluster domain or an overlap with this member before traffic goes astray.",
     remedy: "Annotate the IstioMulticluster or the descriptor with `isthmus.dev/cluster-domain`, `isthmus.dev/pod-subnet-cidr` and `isthmus.dev/service-subnet-cidr`, or put the member's ClusterConfiguration into a ConfigMap labelled `isthmus.dev/member`.",
+    example: "metadata.name: its cluster domain and subnets are unknown, so not checked; kubectl annotate istiomulticluster cluster-b isthmus.dev/cluster-domain=DOMAIN isthmus.dev/pod-subnet-cidr=CIDR isthmus.dev/service-subnet-cidr=CIDR [UnknownFacts]",
     state: judge,
     ..Rule::IDLE
 };
