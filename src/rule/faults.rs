@@ -92,8 +92,9 @@ fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
         let unfit = member.subnets().filter(of_pods).filter(|(_, subnet, _)| !fits(*subnet));
         for (_, subnet, pods) in unfit.take(MOST_UNFIT) {
             let how = if prefix > 32 { "too long for" } else { "shorter than the prefix of" };
+            let default = if claim.place.is_default() { "the default " } else { "" };
             let message = format!(
-                "node prefix {prefix} is {how} pod subnet {subnet} ({}), so no node gets addresses",
+                "{default}node prefix {prefix} is {how} pod subnet {subnet} ({}), so no node gets addresses",
                 pods.place.object
             );
             let remedy = match subnet.prefix_len() + 1 {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{Finding, Rule};
-use crate::mesh::{About, Fact, Member, Place, Position, Role, StatedDomain, View};
+use crate::mesh::{About, Fact, Member, Place, Role, StatedDomain, View};
+use crate::syntax::Path;
 
 pub(super) static RULE: Rule = Rule {
     name: "UnknownFacts",
@@ -63,7 +64,7 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
     let place = if is_remote {
         describing.place.clone()
     } else {
-        Place::new(Arc::clone(&describing.place.object), "metadata.name", Position::NONE)
+        Place::new(Arc::clone(&describing.place.object), Path::NAME)
     };
     vec![RULE.warn(member, &place, message, remedy)]
 }
