@@ -1,7 +1,7 @@
 //! Golden cases: a mesh, a write to it, and the exact text a person sees at kubectl.
 //!
-//! Each file `tests/cases/<Rule>/<denied|warned|allowed>-….case` has sections that begin with
-//! `### name`: `settings` (optional), `mesh`, `old` (an update, if there), `new`, and `kubectl`,
+//! Each file `tests/cases/<Rule>/<denied|warned|allowed>-….case` says in its first line why it is
+//! there, and has sections that begin with `### name`: `settings` (optional), `mesh`, `old` (an update, if there), `new`, and `kubectl`,
 //! which holds what is expected; `make golden` writes that section anew.
 
 use std::collections::BTreeMap;
@@ -29,6 +29,8 @@ fn every_case_reads_as_written() {
     assert!(files.len() >= AT_LEAST, "{} of {AT_LEAST} cases are found", files.len());
     for file in &files {
         let text = fs::read_to_string(file).unwrap();
+        let why = text.lines().next().and_then(|line| line.strip_prefix("# ")).unwrap_or_default();
+        assert!(why.len() > 10, "{}: the first line says why: `# …`", file.display());
         let (input, _) = text.split_once("### kubectl\n").expect("a kubectl section");
         let got = run(&sections(input), file);
         let kind =
@@ -62,6 +64,20 @@ fn every_rule_has_its_cases_and_every_case_its_rule() {
         assert!(has("denied-") || ONLY_WARN.contains(&rule.name), "{} denies nothing", rule.name);
         assert!(has("warned-"), "{} warns of nothing", rule.name);
         assert!(has("allowed-"), "{} allows nothing", rule.name);
+    }
+}
+
+#[test]
+fn every_rule_s_example_is_what_a_case_prints() {
+    let files = files();
+    for rule in RULES {
+        let of_rule = files.iter().filter(|file| file.parent().unwrap().ends_with(rule.name));
+        let is_printed = of_rule.map(|file| fs::read_to_string(file).unwrap()).any(|case| {
+            let (_, kubectl) = case.split_once("### kubectl\n").unwrap();
+            kubectl.lines().any(|line| line.ends_with(rule.example))
+        });
+        let is_told = rule.example.ends_with(&format!(" [{}]", rule.name));
+        assert!(is_told && is_printed, "{}: {:?} is printed by no case", rule.name, rule.example);
     }
 }
 
