@@ -90,6 +90,9 @@ impl Watching {
             Ok(Err(error)) => return self.lost(&reason(&error)),
             Err(_) => return self.lost(SILENT),
         };
+        if self.watch.document.is_peer() {
+            self.snapshot.serve_peers(served.is_some());
+        }
         match served {
             Some(served) => self.follow(served).await,
             None => self.absent().await,

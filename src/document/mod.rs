@@ -49,6 +49,13 @@ pub fn kept_in(document: &Document) -> Option<(ObjectRef, Path)> {
     carrier::kept_in(document)
 }
 
+impl Document {
+    /// Whether it declares a peer: an IstioMulticluster.
+    pub fn is_peer(&self) -> bool {
+        self.name == istio_multicluster::DOCUMENT.name
+    }
+}
+
 /// The kind of document an object carries, if it carries one.
 pub fn of(object: &Object<'_>, settings: &Settings) -> Option<&'static Document> {
     DOCUMENTS.iter().find(|document| document.matches(object, settings))

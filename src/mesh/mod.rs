@@ -143,6 +143,11 @@ impl Mesh {
             })
     }
 
+    /// Whether the cluster knows IstioMulticlusters, as far as was told.
+    pub fn serves_peers(&self) -> bool {
+        self.serves_peers
+    }
+
     /// Notes whether the cluster knows IstioMulticlusters, though there may be none.
     pub fn serve_peers(&mut self, serves: bool) {
         self.serves_peers = serves;

@@ -6,7 +6,7 @@ use crate::mesh::{Claim, Member, StatedDomain, View};
 
 pub(super) static RULE: Rule = Rule {
     name: "ClusterDomainMismatch",
-    what: "A member's cluster domain differs from that of the local member or, where that is unknown (a hub), from that of any other member.",
+    what: "A member's cluster domain differs from that of the local member or, where that is unknown (a hub), from the one that most other members state.",
     why: "Istio matches services across clusters by their fully qualified DNS names. In a different domain they do not resolve, and certificates carry identities that no peer expects.",
     remedy: "Give the member the cluster domain of the mesh. A running cluster has to be rebuilt for that.",
     example: "metadata.annotations[isthmus.dev/cluster-domain]: cluster domain k8s-b.local differs from cluster.local of member \"local\" (Secret kube-system/d8-cluster-configuration); all members of a mesh share one cluster domain: write cluster.local [ClusterDomainMismatch]",
@@ -112,13 +112,17 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
             names.join(", ")
         );
         let (severity, remedy) = if agrees {
-            let remedy = "as many members state the one as the other: all of a mesh share one";
+            let remedy = "as many members state either domain; all members of a mesh share one";
             (Severity::Warn, remedy.to_owned())
         } else if ours.place.is_status() {
             (Severity::Warn, rebuild(theirs))
         } else {
+            let write = match theirs {
+                StatedDomain::Exact(domain) => format!("write {domain}"),
+                StatedDomain::Dashed(_) => "write the one that is in use there".to_owned(),
+            };
             let migrates = "to migrate the mesh, annotate isthmus.dev/allow: ClusterDomainMismatch";
-            (Severity::Deny, format!("{}; {migrates}", remedy(theirs)))
+            (Severity::Deny, format!("{write}; {migrates}"))
         };
         let finding = RULE.find(severity, member, &ours.place, message, remedy);
         let value = Some(format!("{} {domain} | {theirs}", member.name()));
@@ -133,7 +137,8 @@ fn remedy(theirs: &StatedDomain) -> String {
             format!("all members of a mesh share one cluster domain: write {domain}")
         }
         StatedDomain::Dashed(_) => {
-            "all members of a mesh share one cluster domain: write the one used there".to_owned()
+            "all members of a mesh share one cluster domain: write the one that is in use there"
+                .to_owned()
         }
     }
 }

@@ -107,6 +107,8 @@ fn overruled(
     let Some(theirs) = in_force.first() else { return };
     let Basis::Own(decides) = theirs.claim.place.basis else { return };
     let is_weaker = |claim: &&Claim| match claim.place.basis {
+        // Nobody stated it.
+        _ if claim.place.is_default() => false,
         Basis::Own(weaker) => weaker > decides && !decides.supersedes(weaker),
         Basis::Stated | Basis::Observed => true,
         Basis::Discovered => false,
