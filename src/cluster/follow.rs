@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::config::{CALL, SILENCE};
 use super::watch::{ANSWER, FORBIDDEN, NOT_FOUND, SILENT, Served, Watch, Watched, reason};
 use crate::mesh::{ObjectRef, Reading};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Source};
 use crate::sources::Sources;
 
 /// How often a resource is looked for that the API server does not serve.
@@ -198,7 +198,7 @@ impl Watching {
     /// Has the mesh take in what was read.
     fn take_in(&mut self) {
         if !self.said.is_empty() {
-            self.snapshot.observe_all(std::mem::take(&mut self.said));
+            self.snapshot.put_all(Source::Cluster, std::mem::take(&mut self.said));
         }
     }
 
@@ -207,7 +207,7 @@ impl Watching {
     fn forget(&mut self, name: &str) {
         if let Some(object) = self.known_as(name) {
             self.known.remove(&object);
-            self.snapshot.forget(&object);
+            self.snapshot.remove(Source::Cluster, &object);
         }
     }
 
@@ -218,7 +218,7 @@ impl Watching {
 
     /// Puts what was listed in place of what was known.
     fn replace(&mut self, listed: BTreeSet<Arc<ObjectRef>>) {
-        self.snapshot.forget_all(self.known.difference(&listed));
+        self.snapshot.remove_all(Source::Cluster, self.known.difference(&listed));
         self.known = listed;
     }
 

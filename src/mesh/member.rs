@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::claim::{Claim, Fact, MemberName, Network, ObjectRef, Role};
+use super::claim::{Claim, Fact, MemberName, Network, Role};
+use super::origin::{Basis, Configuration, ObjectRef};
 use crate::value::Subnet;
-
-/// The kind whose subnets replace those of the ClusterConfigurations, as Deckhouse reads them.
-const SUPERSEDING_KIND: &str = "ModuleConfig";
 
 /// An object, and what it says of one member.
 pub(super) type Said = (Arc<ObjectRef>, Vec<Claim>);
@@ -63,7 +61,16 @@ impl Member {
         self.index();
     }
 
-    /// The same of many objects; of one that comes twice, the last one counts.
+    /// Forgets what these objects say of this member.
+    pub fn forget(&mut self, is_forgotten: impl Fn(&ObjectRef) -> bool) {
+        let known = self.claims.len();
+        self.claims.retain(|claim| !is_forgotten(&claim.place.object));
+        if self.claims.len() != known {
+            self.index();
+        }
+    }
+
+    /// Replaces what many objects say; of one that comes twice, the last one counts.
     pub(super) fn replace_all(&mut self, mut said: Vec<Said>) {
         if said.len() == 1
             && let Some((object, mut claims)) = said.pop()
@@ -150,7 +157,7 @@ fn is_in_force(claim: &Claim, superseded: [bool; ASPECTS]) -> bool {
 }
 
 fn is_superseding(claim: &Claim) -> bool {
-    claim.place.object.kind == SUPERSEDING_KIND
+    claim.place.basis == Basis::Own(Configuration::ModuleConfig)
 }
 
 /// How many aspects of a member a ModuleConfig can replace.

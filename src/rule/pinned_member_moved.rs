@@ -6,9 +6,9 @@ use crate::value::MetadataEndpoint;
 
 pub(super) static RULE: Rule = Rule {
     name: "PinnedMemberMoved",
-    what: "Warns when `spec.metadataEndpoint` moves to another host while status holds a cluster UUID.",
-    why: "Deckhouse pins the UUID at first contact; if another cluster answers at the new host, it is refused and the member goes stale.",
-    remedy: "If it is another cluster, delete the IstioMulticluster and create it anew.",
+    what: "`spec.metadataEndpoint` changes to a different host while a cluster UUID is pinned in the status. Always a warning.",
+    why: "Deckhouse pins the cluster UUID at first contact. If a different cluster answers at the new host, Deckhouse rejects it and the member goes stale.",
+    remedy: "If it is a different cluster, delete the IstioMulticluster and create it again.",
     step: judge,
     ..Rule::IDLE
 };
@@ -25,12 +25,11 @@ fn judge(before: &Member, after: &Member) -> Vec<Finding> {
             && was.host_identity() != now.host_identity()
         {
             let message = format!(
-                "the endpoint moves from host {} to {} while a cluster UUID is pinned in status",
+                "the host changes from {} to {} while a cluster UUID is pinned in the status",
                 was.host(),
                 now.host()
             );
-            let remedy =
-                "if that is another cluster, Deckhouse refuses it: delete and recreate the object";
+            let remedy = "if this is a different cluster, delete and recreate the object";
             let finding = RULE.warn(after, &claim.place, message, remedy.to_owned());
             findings.push(finding.against(&pinned.place));
         }

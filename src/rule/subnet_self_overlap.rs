@@ -9,9 +9,9 @@ use crate::value::Subnet;
 
 pub(super) static RULE: Rule = Rule {
     name: "SubnetSelfOverlap",
-    what: "A member's own pod and service subnets intersect.",
-    why: "An address would be a pod and a service at once; kube-proxy takes the traffic of whichever pod has it.",
-    remedy: "Take the next free subnet that the message names for one of them.",
+    what: "A member's own pod and service subnets overlap.",
+    why: "An address could belong to a pod and to a service at once, and kube-proxy would intercept the traffic to the pod.",
+    remedy: "Use the next free subnet in the message for one of them.",
     state: judge,
     ..Rule::IDLE
 };

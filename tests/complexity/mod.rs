@@ -13,7 +13,7 @@ use std::sync::Arc;
 use isthmus::admission::{Asked, Hook, answer};
 use isthmus::document::{self, DOCUMENTS};
 use isthmus::mesh::{Mesh, Reading};
-use isthmus::review::{review as judge, standing};
+use isthmus::review::{review as judge, standing_findings};
 use isthmus::settings::Settings;
 use isthmus::syntax::Object;
 use serde_json::{Value, json};
@@ -119,7 +119,7 @@ fn documents_of_one_member_cost_no_more_than_their_number() {
             let gone = readings.iter().map(|reading| Reading::of(Arc::clone(&reading.object)));
             let gone: Vec<_> = gone.collect();
             let mut mesh = Mesh::of(Arc::clone(&settings), readings);
-            assert!(!standing(&mesh, "far").is_empty());
+            assert!(!standing_findings(&mesh, "far").is_empty());
             answer(&mesh, Hook::Validate, updated).unwrap();
             mesh.apply_all(gone);
             assert!(mesh.is_empty());

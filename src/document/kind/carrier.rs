@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::cluster_configuration::{Dialect, read_fields, read_object};
 use crate::document::entry::{Document, Label, Select, local};
 use crate::document::toolkit::{Fields, allow_unsafe, common_annotations};
-use crate::mesh::{About, MemberName, ObjectRef, Position, Reading};
+use crate::mesh::{About, Basis, Configuration, MemberName, ObjectRef, Position, Reading};
 use crate::settings::Settings;
 use crate::syntax::Object;
 use crate::syntax::yaml_document;
@@ -32,6 +32,7 @@ pub(in crate::document) const DECKHOUSE_SECRET: Document = Document {
     keys: &[],
     says: "the local member: its cluster domain and subnets, where Deckhouse stores them",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::Deckhouse);
         read_carrier(object, &local(settings), &[DECKHOUSE_KEY], reading);
         allow_unsafe(object, reading, &local(settings));
     },
@@ -48,6 +49,7 @@ pub(in crate::document) const KUBEADM_CONFIG: Document = Document {
     keys: &[],
     says: "the local member: its cluster domain and subnets, where kubeadm stores them",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::Kubeadm);
         read_carrier(object, &local(settings), &[KUBEADM_KEY], reading);
     },
     canonical: None,
@@ -76,6 +78,7 @@ pub(in crate::document) const BARE_DECKHOUSE: Document = Document {
     keys: &[],
     says: "the local member, as configured in the file given to dhctl",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::File);
         read_object(object, &local(settings), Dialect::Deckhouse, reading);
     },
     canonical: None,
@@ -91,6 +94,7 @@ pub(in crate::document) const BARE_KUBEADM: Document = Document {
     keys: &[],
     says: "the local member, as configured in the file given to kubeadm",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::File);
         read_object(object, &local(settings), Dialect::Kubeadm, reading);
     },
     canonical: None,
@@ -104,11 +108,7 @@ pub(in crate::document) fn kept_in(document: &Document) -> Option<(ObjectRef, St
     ];
     let (_, carrier, key) = kept.into_iter().find(|(bare, ..)| bare.name == document.name)?;
     let Select::Namespaced(namespace, name) = carrier.select else { return None };
-    let object = ObjectRef {
-        kind: carrier.kind.into(),
-        namespace: Some(namespace.into()),
-        name: name.into(),
-    };
+    let object = ObjectRef::new(carrier.kind, Some(namespace), name);
     Some((object, format!("data[{key}]")))
 }
 
@@ -116,8 +116,8 @@ fn read_labelled(object: &Object<'_>, _: &Settings, reading: &mut Reading) {
     let member = object.label(MEMBER_LABEL).unwrap_or_default();
     if member.is_empty() {
         let why = Invalid {
-            problem: "the label names no member".to_owned(),
-            remedy: "write the member's name, or drop the label".to_owned(),
+            problem: "the label does not name a member".to_owned(),
+            remedy: "write the member's name, or remove the label".to_owned(),
         };
         let name: MemberName = object.name().into();
         reading.fault(
@@ -144,8 +144,8 @@ fn read_carrier(object: &Object<'_>, member: &MemberName, keys: &[&str], reading
     let found = stand.next();
     if let Some((second, _)) = stand.next() {
         let why = Invalid {
-            problem: "a second ClusterConfiguration, which is never read".to_owned(),
-            remedy: "keep one of the two keys".to_owned(),
+            problem: "a second ClusterConfiguration, which is ignored".to_owned(),
+            remedy: "remove one of the two keys".to_owned(),
         };
         let path = format!("data[{second}]");
         return reading.fault(member, path, Position::NONE, About::Document, "", why);
@@ -154,7 +154,7 @@ fn read_carrier(object: &Object<'_>, member: &MemberName, keys: &[&str], reading
         let keys = keys.join(" or ");
         let why = Invalid {
             problem: format!("key {keys} is missing"),
-            remedy: "write the ClusterConfiguration under it".to_owned(),
+            remedy: "write the ClusterConfiguration under this key".to_owned(),
         };
         return reading.fault(member, "data", Position::NONE, About::Document, "", why);
     };
@@ -180,7 +180,7 @@ fn read_carrier(object: &Object<'_>, member: &MemberName, keys: &[&str], reading
             Ok(Err(_)) => {
                 return refuse(
                     Position::NONE,
-                    "does not hold UTF-8 text".to_owned(),
+                    "is not UTF-8 text".to_owned(),
                     "write it as YAML in UTF-8",
                 );
             }
@@ -246,7 +246,7 @@ pub(super) fn unreadable(
 ) {
     let why = Invalid {
         problem: format!("cannot be read: {error}"),
-        remedy: "write it as its kind demands".to_owned(),
+        remedy: "write it as its kind requires".to_owned(),
     };
     reading.fault(member, field.to_owned(), Position::NONE, About::Document, "", why);
 }
