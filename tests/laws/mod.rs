@@ -1,5 +1,6 @@
 //! What holds of every input, tried on thousands.
 
+mod canonical;
 mod descriptors;
 mod networks;
 
