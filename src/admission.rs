@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::budget::{Budget, Clock, Exhausted};
 use crate::document;
-use crate::mesh::{Mesh, ObjectRef};
+use crate::mesh::{Mesh, ObjectRef, WriteId};
 use crate::report;
 use crate::review::{MOST_LOOKS, Reason, Verdict, Write, review};
 use crate::settings::Settings;
@@ -174,10 +174,16 @@ fn question<'a>(
         return mutate(settings, request, object, body).map(Question::Settled);
     }
     let old = request.old_object.as_ref();
-    let change = Write {
-        old: old.map(|old| document::read(old, settings)),
+    let old = old.map(|old| document::read(old, settings));
+    let id = if request.operation == "UPDATE" {
+        WriteId::Update(old.as_ref().and_then(|old| old.version))
+    } else {
+        WriteId::Create(object.metadata.uid.as_ref().into())
+    };
+    let write = Write {
+        old,
         new: document::read(object, settings),
-        is_update: request.operation == "UPDATE",
+        id,
         is_stored: !request.dry_run && !object.name().is_empty(),
         user: request.user.clone(),
         budget: Budget::of(MOST_LOOKS).until(clock),
@@ -186,7 +192,7 @@ fn question<'a>(
     if let Some(end) = clock.filter(|is_up| is_up()).map(|_| Exhausted::Time) {
         return Ok(Question::Settled(unreadable(request, &end.to_string())));
     }
-    Ok(Question::Open(change))
+    Ok(Question::Open(write))
 }
 
 /// The answer that tells a verdict.
@@ -199,7 +205,8 @@ fn told(
     let mut response = Response::allow(&request.uid);
     response.warnings = report::warnings(verdict, written, outdated);
     response.audit_annotations = audit(verdict);
-    let causes = report::causes(&verdict.denials, written);
+    let refused: Vec<_> = verdict.denials.iter().chain(&verdict.wait).cloned().collect();
+    let causes = report::causes(&refused, written);
     let outcome = if !causes.is_empty() {
         deny(&mut response, request, &written.name, causes);
         Outcome::Denied

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::budget::Budget;
 use crate::mesh::{
     Allow, Changed, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Position,
-    Reading,
+    Reading, View, WriteId,
 };
 use crate::rule::{self, Finding, Key, Severity};
 
@@ -16,6 +16,9 @@ use crate::rule::{self, Finding, Key, Severity};
 pub struct Verdict {
     /// What the change breaks; if there is any, it is refused.
     pub denials: Vec<Finding>,
+    /// What it breaks only if writes are stored that were admitted and may not be. Once they are
+    /// settled, a repetition is refused or passes.
+    pub wait: Vec<Finding>,
     /// What it may be told nevertheless.
     pub warnings: Vec<Warning>,
     /// How the object would better be written.
@@ -43,6 +46,11 @@ pub enum Reason {
 }
 
 impl Verdict {
+    /// Whether the change may be stored.
+    pub fn is_admitted(&self) -> bool {
+        self.denials.is_empty() && self.wait.is_empty()
+    }
+
     /// The names of all rules that fired, each once.
     pub fn rules(&self) -> BTreeSet<&'static str> {
         let warned = self.warnings.iter().map(|warning| warning.finding.rule);
@@ -50,18 +58,18 @@ impl Verdict {
     }
 }
 
-/// One object's change.
+/// One object's write, as an admission call tells of it.
 #[derive(Debug)]
 pub struct Write<'a> {
-    /// What the object said before, if that came with the change and could be read.
+    /// What the object said before, if that came with the write and could be read.
     pub old: Option<Reading>,
     /// What it says from now on.
     pub new: Reading,
-    /// Whether the object is there already.
-    pub is_update: bool,
+    /// Which of its object's writes this is.
+    pub id: WriteId,
     /// Whether the object will be stored if nothing is said against it.
     pub is_stored: bool,
-    /// Who makes the change.
+    /// Who writes.
     pub user: Cow<'a, str>,
     /// What judging it may cost.
     pub budget: Budget<'a>,
@@ -75,129 +83,196 @@ impl Write<'_> {
     }
 }
 
-/// How many claims may be looked at to judge one change, so that what it costs is bounded by what
+/// How many claims may be looked at to judge one write, so that what it costs is bounded by what
 /// it says and not by the mesh: those of a hundred thousand members.
 pub const MOST_LOOKS: usize = 50_000_000;
 
-/// What one object's change brings.
-pub fn review(mesh: &Mesh, change: Write<'_>) -> Verdict {
-    let Write { old, new, is_update, budget, .. } = change;
-    let object = Arc::clone(&new.object);
+/// What one object's write brings to a mesh.
+///
+/// Of what clashes only with writes that may never be stored, no denial is made: that is judged
+/// again once they are settled.
+pub fn review(mesh: &Mesh, write: Write<'_>) -> Verdict {
+    let Write { old, new, id, budget, .. } = write;
     // An update that does not bring along what the object said is held against what is known of
     // it, so that its old mistakes stay old.
-    let known = || Some(mesh.reading_of(&object)).filter(|known| !known.statements.is_empty());
+    let known = || Some(mesh.reading_of(&new.object)).filter(|known| !known.statements.is_empty());
+    let is_update = matches!(id, WriteId::Update(_));
     let old = old.or_else(|| if is_update { known() } else { None });
-    let unchanged = old.as_ref().is_some_and(|old| old.statements == new.statements);
-    let allows = allows(new.claims());
-    let mut verdict = Verdict { notes: notes(old.as_ref(), &new), ..Verdict::default() };
-
-    let names = names(mesh, old.as_ref(), &new);
-    let admitted = mesh.just_admitted(&object);
-    let (mut old, mut new) = (Statements::of(old), Statements::of(Some(new)));
-    let (mut before, mut after) =
-        (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
-    for name in &names {
-        let member = mesh.member(name).cloned();
-        let mut member = member.unwrap_or_else(|| Member::new(Arc::clone(name)));
-        // The write follows upon what was just admitted of its object.
-        if let Some(admitted) = &admitted {
-            member.replace(admitted, Vec::new());
-        }
-        member.replace(&object, old.take(name));
-        before.push(member.clone());
-        member.replace(&object, new.take(name));
-        after.push(member);
-    }
-
-    let local = |members: &[Member]| -> Option<Network> {
-        let local = &mesh.settings().local_member;
-        named_network(members.iter().find(|member| **member.name() == **local))
-    };
-    let moves = local(&before) != local(&after);
-    let (before, after) =
-        (Changed::new(mesh.settings(), before), Changed::new(mesh.settings(), after));
-    let judged = |changed: &Changed| -> Vec<Finding> {
-        let view = mesh.with(changed).within(&budget);
-        let members = changed.members().iter();
-        let mut findings: Vec<_> = members.flat_map(|member| rule::judge(&view, member)).collect();
-        if moves {
-            let is_other = |member: &&Member| names.binary_search(member.name()).is_err();
-            let others = mesh.members().into_iter().filter(is_other);
-            findings.extend(others.flat_map(|member| rule::judge(&view, member)));
-        }
-        findings
-    };
-    // Most new objects speak of members that nobody spoke of.
-    let is_new = !moves && before.members().iter().all(Member::is_empty);
-    let stood = if unchanged || is_new { Vec::new() } else { judged(&before) };
-    let mut findings = judged(&after);
-    if !unchanged {
-        let steps = before.members().iter().zip(after.members());
-        findings.extend(steps.flat_map(|(before, after)| rule::judge_step(before, after)));
-    }
-    let stood = Stood::new(&stood);
-    for finding in told_once(findings, |of| *of == *object) {
-        let old_news = unchanged || stood.holds(&finding);
-        // What stood before is told only to a write that speaks of its member.
-        if !old_news || names.binary_search(&finding.member).is_ok() {
-            verdict.add(finding, old_news, &allows);
-        }
-    }
-    if let (Some(end), Some(member)) = (budget.end(), after.members().first()) {
-        let place = Place::new(object, "metadata.name", Position::NONE);
-        verdict.denials.push(rule::too_complicated(member, &place, end));
+    let stored = (mesh.pending().len() > 0).then(|| (old.clone(), new.clone()));
+    let mut verdict = World { mesh, budget: &budget, has_pending: true }.judge(old, new);
+    if let Some((old, new)) = stored.filter(|_| !verdict.denials.is_empty()) {
+        let stored = World { mesh, budget: &budget, has_pending: false }.judge(old, new);
+        verdict.wait = std::mem::replace(&mut verdict.denials, stored.denials);
+        let denials = &verdict.denials;
+        verdict.wait.retain(|waiting| !denials.iter().any(|denial| denial.tells_the_same(waiting)));
     }
     verdict
 }
 
-/// What a set of documents brings as one change of the mesh `before` into the mesh `after`;
-/// `written` are the objects of the change.
+/// The mesh as it may be when a write is stored.
+struct World<'a> {
+    mesh: &'a Mesh,
+    budget: &'a Budget<'a>,
+    /// Whether the writes are stored that were admitted and are not yet.
+    has_pending: bool,
+}
+
+impl World<'_> {
+    /// What a write brings that makes an object say something new.
+    fn judge(&self, old: Option<Reading>, new: Reading) -> Verdict {
+        let Self { mesh, budget, has_pending } = *self;
+        let object = Arc::clone(&new.object);
+        let written = Written::new(mesh, old.as_ref(), &new);
+        let mut members = written.members.clone();
+        if !has_pending {
+            members.extend(mesh.pending().flat_map(|pending| mesh.spoken_of(pending)).cloned());
+            members.sort_unstable();
+            members.dedup();
+        }
+
+        let (mut old, mut new) = (Statements::of(old), Statements::of(Some(new)));
+        let (mut before, mut after) =
+            (Vec::with_capacity(members.len()), Vec::with_capacity(members.len()));
+        for name in &members {
+            let member = mesh.member(name).cloned();
+            let mut member = member.unwrap_or_else(|| Member::new(Arc::clone(name)));
+            // The write follows upon those of its object that may not be stored yet.
+            member.forget(|of| of.is_pending() && (!has_pending || of.is_write_of(&object)));
+            member.replace(&object, old.take(name));
+            before.push(member.clone());
+            member.replace(&object, new.take(name));
+            after.push(member);
+        }
+        let before = Changed::new(mesh.settings(), before);
+        let after = Changed::new(mesh.settings(), after);
+        let (before, after) = (mesh.with(&before).within(budget), mesh.with(&after).within(budget));
+        let first = written.members.first().and_then(|name| after.member(name));
+        let written = BTreeMap::from([(Arc::clone(&object), written)]);
+        let mut verdict = Change { before, after, written }.verdict();
+        if let (Some(end), Some(member)) = (budget.end(), first) {
+            let place = Place::new(object, "metadata.name", Position::NONE);
+            verdict.denials.push(rule::too_complicated(member, &place, end));
+        }
+        verdict
+    }
+}
+
+/// What a set of objects brings that is written at once to the mesh `before`, and makes it `after`.
 pub fn review_all(before: &Mesh, after: &Mesh, written: &[Reading]) -> Verdict {
-    let names: BTreeSet<&MemberName> = written
-        .iter()
-        .flat_map(|reading| reading.members().chain(before.spoken_of(&reading.object)))
-        .collect();
-    let local = |mesh: &Mesh| named_network(mesh.member(&mesh.settings().local_member));
-    let moves = local(before) != local(after);
-    let judged = |mesh: &Mesh| -> Vec<Finding> {
-        let view = mesh.view();
-        let is_judged = |member: &&Member| moves || names.contains(member.name());
-        let members = mesh.members().into_iter().filter(is_judged);
-        members.flat_map(|member| rule::judge(&view, member)).collect()
-    };
-    let stood = judged(before);
-    let mut findings = judged(after);
-    let nobody = |name: &MemberName| Member::new(Arc::clone(name));
-    for name in &names {
-        let before = before.member(name).cloned().unwrap_or_else(|| nobody(name));
-        let after = after.member(name).cloned().unwrap_or_else(|| nobody(name));
-        findings.extend(rule::judge_step(&before, &after));
+    let written = written.iter().map(|new| {
+        let known = before.reading_of(&new.object);
+        let known = Some(&known).filter(|known| !known.statements.is_empty());
+        (Arc::clone(&new.object), Written::new(before, known, new))
+    });
+    let written = written.collect();
+    Change { before: before.view(), after: after.view(), written }.verdict()
+}
+
+/// A change of the mesh. This is all that a verdict is made of, whoever asks for it: an admission
+/// call, a set of files, or an audit, to which the whole mesh is new.
+struct Change<'a> {
+    before: View<'a>,
+    after: View<'a>,
+    written: BTreeMap<Arc<ObjectRef>, Written>,
+}
+
+/// What matters of an object that a change writes, apart from what it says of the mesh.
+struct Written {
+    /// Whom it speaks of, before or after, by name.
+    members: Vec<MemberName>,
+    /// Whether it says the same as before.
+    is_unchanged: bool,
+    allows: Vec<Arc<Allow>>,
+    notes: Vec<(Place, String)>,
+}
+
+impl Written {
+    fn new(mesh: &Mesh, old: Option<&Reading>, new: &Reading) -> Self {
+        let mut members: Vec<_> = new.members().cloned().collect();
+        if let Some(old) = old {
+            members.extend(old.members().cloned());
+            // What is known of the object may be older still.
+            members.extend(mesh.spoken_of(&new.object).cloned());
+        }
+        for pending in mesh.pending_writes_of(&new.object) {
+            members.extend(mesh.spoken_of(pending).cloned());
+        }
+        members.sort_unstable();
+        members.dedup();
+        Self {
+            members,
+            is_unchanged: old.is_some_and(|old| old.statements == new.statements),
+            allows: allows(new.claims()),
+            notes: notes(old, new),
+        }
+    }
+}
+
+impl Change<'_> {
+    fn verdict(mut self) -> Verdict {
+        let notes = self.written.values_mut().flat_map(|it| std::mem::take(&mut it.notes));
+        let notes = notes.collect();
+        let mut verdict = Verdict { notes, ..Verdict::default() };
+        let mut touched: Vec<_> = self.written.values().flat_map(|it| &it.members).collect();
+        if self.written.len() > 1 {
+            touched.sort_unstable();
+            touched.dedup();
+        }
+        let is_touched = |name: &MemberName| touched.binary_search(&name).is_ok();
+        let is_unchanged = self.written.values().all(|it| it.is_unchanged);
+        let moves = named_network(&self.before) != named_network(&self.after);
+        let judged = |view: &View<'_>| -> Vec<Finding> {
+            let members = touched.iter().filter_map(|name| view.member(name));
+            let mut findings: Vec<_> =
+                members.flat_map(|member| rule::judge(view, member)).collect();
+            if moves {
+                let others = view.members().filter(|member| !is_touched(member.name()));
+                findings.extend(others.flat_map(|member| rule::judge(view, member)));
+            }
+            findings
+        };
+        // Most new objects speak of members that nobody spoke of.
+        let is_new = !moves && touched.iter().all(|name| self.before.member(name).is_none());
+        let stood = if is_unchanged || is_new { Vec::new() } else { judged(&self.before) };
+        let mut findings = judged(&self.after);
+        if !is_unchanged {
+            for name in &touched {
+                if let Some(before) = self.before.member(name) {
+                    let nobody = Member::new(Arc::clone(name));
+                    let after = self.after.member(name).unwrap_or(&nobody);
+                    findings.extend(rule::judge_step(before, after));
+                }
+            }
+        }
+        let stood = Stood::new(&stood);
+        for finding in told_once(findings, |of| self.written.contains_key(of)) {
+            let stood = is_unchanged || stood.holds(&finding);
+            // What stood before is told only to a write that speaks of its member.
+            if !stood || is_touched(&finding.member) {
+                let is_allowed = self.allows(&finding);
+                verdict.add(finding, stood, is_allowed);
+            }
+        }
+        verdict
     }
 
-    let allows: BTreeMap<&ObjectRef, _> =
-        written.iter().map(|reading| (&*reading.object, allows(reading.claims()))).collect();
-    let mut verdict = Verdict {
-        notes: written.iter().flat_map(|reading| notes(None, reading)).collect(),
-        ..Verdict::default()
-    };
-    let is_written = |object: &ObjectRef| allows.contains_key(object);
-    let stood = Stood::new(&stood);
-    for finding in told_once(findings, is_written) {
-        let old_news = stood.holds(&finding);
-        if old_news && !names.contains(&finding.member) {
-            continue;
+    /// Whether an annotation takes a finding as a warning: of the written objects at its places,
+    /// or where there are none, of any that brought it about from elsewhere.
+    fn allows(&self, finding: &Finding) -> bool {
+        let places = [Some(&finding.place), finding.against.as_ref(), finding.because.as_ref()];
+        let objects = places.into_iter().flatten().map(|place| &*place.object);
+        let mut at_places = objects.filter_map(|object| self.written.get(object)).peekable();
+        let allows = |it: &Written| it.allows.iter().any(|allow| allow.covers(finding.rule));
+        match at_places.peek() {
+            Some(_) => at_places.any(allows),
+            None => self.written.values().any(allows),
         }
-        let sides = [Some(&finding.place), finding.against.as_ref()];
-        let of_sides = sides.into_iter().flatten().filter_map(|side| allows.get(&*side.object));
-        let of_sides: Vec<_> = of_sides.flatten().cloned().collect();
-        verdict.add(finding, old_news, &of_sides);
     }
-    verdict
 }
 
 /// What is wrong with a member as it stands, and how bad that is once the annotations of both
 /// sides are taken into account.
-pub fn standing(mesh: &Mesh, name: &str) -> Vec<(Finding, Severity)> {
+pub fn standing_findings(mesh: &Mesh, name: &str) -> Vec<(Finding, Severity)> {
     let Some(member) = mesh.member(name) else { return Vec::new() };
     // One object may state many members, and a member clash with all of them.
     let mut by_object: BTreeMap<Arc<ObjectRef>, Vec<Arc<Allow>>> = BTreeMap::new();
@@ -217,34 +292,18 @@ pub fn standing(mesh: &Mesh, name: &str) -> Vec<(Finding, Severity)> {
 }
 
 impl Verdict {
-    fn add(&mut self, finding: Finding, stood: bool, allows: &[Arc<Allow>]) {
+    fn add(&mut self, finding: Finding, stood: bool, is_allowed: bool) {
         let because = if stood {
             Reason::StoodBefore
         } else if finding.severity == Severity::Warn {
             Reason::RuleWarns
-        } else if allows.iter().any(|allow| allow.covers(finding.rule)) {
+        } else if is_allowed {
             Reason::AllowedByAnnotation
         } else {
             return self.denials.push(finding);
         };
         self.warnings.push(Warning { finding, because });
     }
-}
-
-/// The members that a change may touch, each once.
-fn names(mesh: &Mesh, old: Option<&Reading>, new: &Reading) -> Vec<MemberName> {
-    let mut names: Vec<_> = new.members().cloned().collect();
-    if let Some(old) = old {
-        names.extend(old.members().cloned());
-        // What is known of the object may be older still.
-        names.extend(mesh.spoken_of(&new.object).cloned());
-    }
-    if let Some(admitted) = mesh.just_admitted(&new.object) {
-        names.extend(mesh.spoken_of(&admitted).cloned());
-    }
-    names.sort_unstable();
-    names.dedup();
-    names
 }
 
 /// What an object states, to be taken member by member.
@@ -264,8 +323,8 @@ impl Statements {
 }
 
 /// The name of the local member's network. Another name moves members nobody wrote to.
-fn named_network(local: Option<&Member>) -> Option<Network> {
-    let (network, _) = local?.network_claim()?;
+fn named_network(view: &View<'_>) -> Option<Network> {
+    let (network, _) = view.local()?.network_claim()?;
     matches!(network, Network::Named(_)).then(|| network.clone())
 }
 

@@ -1,13 +1,13 @@
 //! The mesh as it stands, shared between those that read it and those that keep it up to date.
 //!
-//! It has three layers. What the cluster has counts before what files say of the same object. And
-//! a write that was just admitted counts beside what stands, until the cluster tells of it: the
-//! next review may come before that. It counts beside and not instead, for whether it will be
-//! stored is not known yet.
+//! It has layers. Of one object, what the cluster has counts before what files say: a [`Source`]
+//! has its own layer. And a write that was just admitted counts beside what stands, until the
+//! cluster tells of it: the next review may come before that. It counts beside and not instead,
+//! for whether it will be stored is not known yet.
 
 mod holds;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub use holds::Full;
 use holds::{Hold, Holds};
 
-use crate::mesh::{Claim, Mesh, ObjectRef, Reading};
+use crate::mesh::{Claim, Mesh, ObjectRef, PendingWrite, Reading};
 use crate::review::{Verdict, Write, review};
 
 /// The mesh that reviews are held against.
@@ -26,23 +26,40 @@ pub struct Snapshot {
     state: RwLock<State>,
 }
 
+/// What tells of objects. Of one object, the later source counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// Files that say what a cluster has.
+    Files,
+    /// The cluster itself.
+    Cluster,
+}
+
 struct State {
     mesh: Mesh,
     /// How often the mesh has changed.
     revision: u64,
-    /// What files say, where a cluster is watched too.
-    files: HashMap<Arc<ObjectRef>, Reading>,
-    /// The objects that the cluster has, with the versions in which they were observed.
-    observed: HashMap<Arc<ObjectRef>, Option<u64>>,
+    /// The objects that sources tell of.
+    objects: HashMap<Arc<ObjectRef>, Layers>,
     /// What was admitted and not observed yet.
     held: Holds,
+}
+
+/// What sources tell of one object.
+struct Layers {
+    /// The source that counts. What it tells stands in the mesh.
+    source: Source,
+    /// In which version it tells of the object.
+    version: Option<u64>,
+    /// What the other sources tell.
+    beneath: Vec<(Source, Reading)>,
 }
 
 impl Snapshot {
     /// Shares a mesh.
     pub fn new(mesh: Mesh) -> Self {
-        let (files, observed, held) = (HashMap::new(), HashMap::new(), Holds::default());
-        Self { state: RwLock::new(State { mesh, revision: 0, files, observed, held }) }
+        let (objects, held) = (HashMap::new(), Holds::default());
+        Self { state: RwLock::new(State { mesh, revision: 0, objects, held }) }
     }
 
     /// Looks at the mesh. It does not change meanwhile, so look briefly.
@@ -55,23 +72,24 @@ impl Snapshot {
         self.state().revision
     }
 
-    /// Judges a change.
-    pub fn judge(&self, change: Write<'_>) -> Verdict {
+    /// Judges a write.
+    pub fn judge(&self, write: Write<'_>) -> Verdict {
         let state = self.state();
-        review(&state.mesh, state.believed(change))
+        review(&state.mesh, state.believed(write))
     }
 
-    /// Judges a change, and holds what the object says from now on, if that is admitted and will be
-    /// stored, until it is observed or for so long. No other change is judged in between: of two
+    /// Judges a write, and holds what the object says from now on, if that is admitted and will be
+    /// stored, until it is settled or for so long. No other write is judged in between: of two
     /// that clash, one is judged against the other. What there is no room to hold is not admitted.
-    pub fn admit(&self, change: Write<'_>, hold: Duration) -> Result<Verdict, Full> {
-        if !change.is_stored {
-            return Ok(self.judge(change));
+    pub fn admit(&self, write: Write<'_>, hold: Duration) -> Result<Verdict, Full> {
+        if !write.is_stored {
+            return Ok(self.judge(write));
         }
-        let (reading, user) = (change.new.clone(), change.user.clone());
+        let pending = PendingWrite { id: write.id.clone(), user: write.user.as_ref().into() };
+        let reading = write.new.clone();
         let mut state = self.state_mut();
         // Nothing changes while it is looked at, so a fault in that leaves the mesh as it was.
-        let judge = AssertUnwindSafe(|| review(&state.mesh, state.believed(change)));
+        let judge = AssertUnwindSafe(|| review(&state.mesh, state.believed(write)));
         let verdict = match catch_unwind(judge) {
             Ok(verdict) => verdict,
             Err(panic) => {
@@ -79,64 +97,58 @@ impl Snapshot {
                 resume_unwind(panic)
             }
         };
-        if verdict.denials.is_empty() && state.is_news(&reading) {
-            state.held.check(&reading, &user)?;
-            state.hold(Hold { reading, user: user.into(), until: Instant::now() + hold });
+        if verdict.is_admitted() && state.is_news(&reading) {
+            let hold = Hold { reading, write: Arc::new(pending), until: Instant::now() + hold };
+            state.held.check(&hold)?;
+            state.hold(hold);
         }
         Ok(verdict)
     }
 
-    /// Takes in what an object of the cluster says now.
-    pub fn observe(&self, reading: Reading) {
+    /// Takes in what a source tells of an object.
+    pub fn put(&self, source: Source, reading: Reading) {
         let mut state = self.state_mut();
-        state.release(&reading);
-        state.observed.insert(Arc::clone(&reading.object), reading.version);
-        state.apply(reading);
+        if source == Source::Cluster {
+            state.settle(&reading.object, Some(&reading));
+        }
+        state.put(source, reading);
     }
 
-    /// Forgets what an object of the cluster said.
-    pub fn forget(&self, object: &ObjectRef) {
+    /// Takes in that a source does not tell of an object any more.
+    pub fn remove(&self, source: Source, object: &ObjectRef) {
         let mut state = self.state_mut();
-        // It may have been admitted to say nothing any more.
-        state.release(&Reading::new(object.clone()));
-        state.observed.remove(object);
-        match state.files.get(object).cloned() {
-            Some(reading) => state.apply(reading),
-            None => state.remove(object),
+        if source == Source::Cluster {
+            state.settle(object, None);
         }
+        state.remove(source, object);
     }
 
-    /// Puts what files say in place of what they said. Of an object that comes twice, the last
-    /// one counts.
-    pub fn replace_files(&self, readings: impl IntoIterator<Item = Reading>) {
-        let files: HashMap<_, _> =
-            readings.into_iter().map(|reading| (Arc::clone(&reading.object), reading)).collect();
+    /// Takes in all that a source tells, in place of what it told. Of an object that comes twice,
+    /// the last one counts.
+    pub fn replace<'r>(&self, source: Source, readings: impl IntoIterator<Item = &'r Reading>) {
+        let told: BTreeMap<_, _> =
+            readings.into_iter().map(|reading| (&*reading.object, reading)).collect();
+        // Most of it stands already, which is found out while others look as well.
+        let (gone, news) = {
+            let state = self.state();
+            #[allow(clippy::iter_over_hash_type, reason = "the mesh does not depend on the order")]
+            let gone: Vec<_> = state
+                .objects
+                .iter()
+                .filter(|(_, layers)| layers.has(source))
+                .filter(|(object, _)| !told.contains_key(&***object))
+                .map(|(object, _)| Arc::clone(object))
+                .collect();
+            let is_news = |reading: &&&Reading| !state.is_told(source, reading);
+            (gone, told.values().filter(is_news).copied().cloned().collect::<Vec<_>>())
+        };
         let mut state = self.state_mut();
-        let before = std::mem::take(&mut state.files);
-        #[allow(clippy::iter_over_hash_type, reason = "the mesh does not depend on the order")]
-        for object in before.keys() {
-            if !files.contains_key(object) && !state.observed.contains_key(object) {
-                state.remove(object);
-            }
+        for object in gone {
+            state.remove(source, &object);
         }
-        #[allow(clippy::iter_over_hash_type, reason = "the mesh does not depend on the order")]
-        for (object, reading) in &files {
-            if before.get(object) != Some(reading) && !state.observed.contains_key(object) {
-                state.apply(reading.clone());
-            }
+        for reading in news {
+            state.put(source, reading);
         }
-        state.files = files;
-    }
-
-    /// Puts another mesh in place of the whole.
-    pub fn replace(&self, mut mesh: Mesh) {
-        {
-            let mut state = self.state_mut();
-            std::mem::swap(&mut state.mesh, &mut mesh);
-            state.revision += 1;
-        }
-        // Taking the old one apart takes longer than swapping it, and nobody waits for that.
-        drop(mesh);
     }
 
     /// Gives up what was admitted and not observed for too long: it was not stored after all.
@@ -146,15 +158,15 @@ impl Snapshot {
         }
         let mut state = self.state_mut();
         for object in state.held.expired(now) {
-            state.held.remove(&object);
-            state.remove(&object.just_admitted());
+            state.release(&object);
         }
     }
 
     /// How many objects the cluster has, and how many writes are held.
     pub fn counts(&self) -> (usize, usize) {
         let state = self.state();
-        (state.observed.len(), state.held.len())
+        let of_cluster = |layers: &&Layers| layers.source == Source::Cluster;
+        (state.objects.values().filter(of_cluster).count(), state.held.len())
     }
 
     /// Whether no change has broken off in the middle. What is half changed is looked at by nobody
@@ -185,47 +197,126 @@ fn half_changed() -> ! {
     resume_unwind(Box::new("the mesh is half changed"))
 }
 
+impl Layers {
+    fn has(&self, source: Source) -> bool {
+        self.source == source || self.beneath.iter().any(|(beneath, _)| *beneath == source)
+    }
+}
+
 impl State {
-    fn apply(&mut self, reading: Reading) {
+    fn put(&mut self, source: Source, reading: Reading) {
+        let object = Arc::clone(&reading.object);
+        match self.objects.get_mut(&object) {
+            Some(layers) if source < layers.source => {
+                layers.beneath.retain(|(beneath, _)| *beneath != source);
+                layers.beneath.push((source, reading));
+                return;
+            }
+            Some(layers) => {
+                if layers.source != source {
+                    layers.beneath.push((layers.source, self.mesh.reading_of(&object)));
+                    layers.source = source;
+                }
+                layers.version = reading.version;
+            }
+            None => {
+                let layers = Layers { source, version: reading.version, beneath: Vec::new() };
+                self.objects.insert(object, layers);
+            }
+        }
         self.revision += 1;
         self.mesh.apply(reading);
     }
 
-    fn remove(&mut self, object: &ObjectRef) {
+    fn remove(&mut self, source: Source, object: &ObjectRef) {
+        let Some(layers) = self.objects.get_mut(object) else { return };
+        if layers.source != source {
+            return layers.beneath.retain(|(beneath, _)| *beneath != source);
+        }
         self.revision += 1;
-        self.mesh.remove(object);
+        layers.beneath.sort_unstable_by_key(|(source, _)| *source);
+        match layers.beneath.pop() {
+            Some((source, reading)) => {
+                (layers.source, layers.version) = (source, reading.version);
+                self.mesh.apply(reading);
+            }
+            None => {
+                self.objects.remove(object);
+                self.mesh.remove(object);
+            }
+        }
     }
 
-    /// The change, held against what is known of its object where what it brings along of that is
-    /// older, or differs from it though it is of the same version.
-    fn believed<'a>(&self, change: Write<'a>) -> Write<'a> {
-        let is_known = |old: &Reading| match (old.version, self.observed.get(&old.object)) {
-            (Some(old_version), Some(Some(observed))) => {
-                old_version < *observed || old_version == *observed && !self.mesh.says(old)
+    /// Whether a source tells this already.
+    fn is_told(&self, source: Source, reading: &Reading) -> bool {
+        self.objects.get(&reading.object).is_some_and(|layers| {
+            let is_same = |(beneath, told): &(Source, Reading)| {
+                *beneath == source && told.statements == reading.statements
+            };
+            if layers.source == source {
+                self.mesh.says(reading)
+            } else {
+                layers.beneath.iter().any(is_same)
             }
-            _ => false,
+        })
+    }
+
+    /// The write, held against what is known of its object where what it brings along of that is
+    /// older, or differs from it though it is of the same version.
+    fn believed<'a>(&self, write: Write<'a>) -> Write<'a> {
+        let is_known = |old: &Reading| {
+            let known = self.objects.get(&old.object);
+            let known = known.filter(|layers| layers.source == Source::Cluster);
+            match (old.version, known.and_then(|layers| layers.version)) {
+                (Some(old_version), Some(known)) => {
+                    old_version < known || old_version == known && !self.mesh.says(old)
+                }
+                _ => false,
+            }
         };
-        Write { old: change.old.filter(|old| !is_known(old)), ..change }
+        Write { old: write.old.filter(|old| !is_known(old)), ..write }
     }
 
     /// Whether an object said anything else until now.
     fn is_news(&self, reading: &Reading) -> bool {
         let object = &reading.object;
-        self.held.find(object).is_some() || !same(&self.mesh.reading_of(object), reading)
+        self.mesh.pending_writes_of(object).next().is_some()
+            || !same(&self.mesh.reading_of(object), reading)
     }
 
     fn hold(&mut self, hold: Hold) {
-        self.apply(hold.reading.just_admitted());
+        self.revision += 1;
+        self.mesh.apply(hold.reading.pending(Arc::clone(&hold.write)));
         self.held.insert(hold);
     }
 
-    /// Ends the hold of an object that is observed to say what was admitted.
-    fn release(&mut self, observed: &Reading) {
-        let object = &observed.object;
-        if self.held.find(object).is_some_and(|held| same(held, observed)) {
-            self.held.remove(object);
-            self.remove(&object.just_admitted());
+    /// Ends the holds of the writes of an object that are over, as what is stored of it proves.
+    fn settle(&mut self, object: &ObjectRef, stored: Option<&Reading>) {
+        if self.held.is_empty() {
+            return;
         }
+        let pending: Vec<_> = self.held.of(object).map(Arc::clone).collect();
+        for pending in pending {
+            let is_over = self.held.find(&pending).is_some_and(|hold| {
+                let identity = stored.map(|stored| (&*stored.uid, stored.version));
+                let settled = hold.write.id.is_settled(identity);
+                // It may have been admitted to say nothing any more.
+                let says = |stored: Option<&Reading>| match stored {
+                    Some(stored) => same(&hold.reading, stored),
+                    None => hold.reading.statements.is_empty(),
+                };
+                settled.unwrap_or_else(|| says(stored))
+            });
+            if is_over {
+                self.release(&pending);
+            }
+        }
+    }
+
+    fn release(&mut self, pending: &ObjectRef) {
+        self.revision += 1;
+        self.held.remove(pending);
+        self.mesh.remove(pending);
     }
 }
 

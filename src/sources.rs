@@ -13,7 +13,17 @@ pub struct Sources {
     complete: watch::Sender<bool>,
 }
 
+/// Whether reviews must wait for a source to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Without it a verdict may be wrong: nothing is answered before it was read.
+    Required,
+    /// It adds to what is known, and verdicts are made without it, too.
+    Advisory,
+}
+
 struct Source {
+    need: Need,
     /// Why part of it is unknown; nothing once all of it was read.
     missing: Option<String>,
     /// Whether each change is told of as it happens.
@@ -26,13 +36,13 @@ struct Source {
 
 impl Sources {
     /// Sources of which nothing was read yet.
-    pub fn new(sources: impl IntoIterator<Item = String>) -> Self {
-        let unread = |name| {
+    pub fn new(sources: impl IntoIterator<Item = (String, Need)>) -> Self {
+        let unread = |(name, need)| {
             let missing = Some("not read yet".to_owned());
-            (name, Source { missing, live: false, complete: None, lost: false })
+            (name, Source { need, missing, live: false, complete: None, lost: false })
         };
         let sources: BTreeMap<_, _> = sources.into_iter().map(unread).collect();
-        let complete = watch::Sender::new(sources.is_empty());
+        let complete = watch::Sender::new(!sources.values().any(Source::is_awaited));
         Self { sources: Mutex::new(sources), complete }
     }
 
@@ -77,10 +87,11 @@ impl Sources {
         before == 0 && after > 0
     }
 
-    /// Why the mesh is not known as a whole; empty once it was.
+    /// Why a required part of the mesh is not known; empty once all of them were.
     pub fn missing(&self) -> Vec<String> {
         let sources = self.sources();
-        let missing = sources.iter().filter_map(|(name, source)| {
+        let awaited = sources.iter().filter(|(_, source)| source.is_awaited());
+        let missing = awaited.filter_map(|(name, source)| {
             source.missing.as_ref().map(|why| format!("{name} is not read: {why}"))
         });
         missing.collect()
@@ -111,7 +122,7 @@ impl Sources {
         }
     }
 
-    /// Waits until every source was read.
+    /// Waits until every required source was read.
     pub async fn complete(&self) {
         let mut complete = self.complete.subscribe();
         // The sender is part of `self`, and so outlives this.
@@ -127,7 +138,7 @@ impl Sources {
             change(source);
         }
         let after = lost(&sources);
-        let complete = sources.values().all(|source| source.missing.is_none());
+        let complete = !sources.values().any(Source::is_awaited);
         drop(sources);
         self.complete.send_if_modified(|known| std::mem::replace(known, complete) != complete);
         (before, after)
@@ -143,6 +154,10 @@ fn lost(sources: &BTreeMap<String, Source>) -> usize {
 }
 
 impl Source {
+    fn is_awaited(&self) -> bool {
+        self.need == Need::Required && self.missing.is_some()
+    }
+
     fn age(&self) -> f64 {
         if self.live {
             return 0.0;
@@ -157,10 +172,27 @@ mod tests {
 
     use super::*;
 
+    fn required(names: &[&str]) -> Sources {
+        Sources::new(names.iter().map(|name| ((*name).to_owned(), Need::Required)))
+    }
+
+    #[test]
+    fn only_what_is_required_is_waited_for() {
+        let named = |name: &str, need| (name.to_owned(), need);
+        let sources = Sources::new([named("a", Need::Required), named("b", Need::Advisory)]);
+        assert_eq!(sources.missing(), ["a is not read: not read yet"]);
+        assert!(!*sources.complete.borrow());
+        sources.live("a");
+        assert_eq!(sources.missing(), [""; 0]);
+        assert!(*sources.complete.borrow());
+        assert!(sources.lose("b", "it is gone", Duration::ZERO), "a loss is told all the same");
+        assert_eq!(sources.missing(), [""; 0]);
+    }
+
     #[test]
     fn what_is_older_than_that_is_named() {
         let minute = Duration::from_mins(1);
-        let sources = Sources::new(["a", "b", "files"].map(str::to_owned));
+        let sources = required(&["a", "b", "files"]);
         for name in ["a", "b"] {
             sources.live(name);
         }
@@ -181,7 +213,7 @@ mod tests {
     fn each_loss_of_the_first_is_told_once_and_so_is_each_return_of_the_last() {
         const ROUNDS: usize = 20_000;
         let names = ["a", "b", "c", "d"];
-        let sources = Sources::new(names.map(str::to_owned));
+        let sources = required(&names);
         let told = |name: &str| -> (usize, usize) {
             (0..ROUNDS).fold((0, 0), |(lost, back), _| {
                 let lost = lost + usize::from(sources.lose(name, "it is gone", Duration::ZERO));

@@ -10,10 +10,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use isthmus::admission::{Hook, answer};
+use isthmus::admission::{Asked, Hook, answer};
 use isthmus::document::DOCUMENTS;
 use isthmus::manifest;
 use isthmus::mesh::Mesh;
+use isthmus::review::{review as judge, review_all};
 use isthmus::rule::RULES;
 use isthmus::settings::{Setting, Settings};
 use serde_json::{Value, json};
@@ -64,6 +65,35 @@ fn every_rule_has_its_cases_and_every_case_its_rule() {
     }
 }
 
+/// An admission call, and `check --against` what there was before it, say the same.
+#[test]
+fn a_call_and_a_set_of_files_agree_on_every_case() {
+    let mut judged = 0;
+    for file in files() {
+        let text = fs::read_to_string(&file).unwrap();
+        let sections = sections(&text);
+        let (settings, mesh) = mesh(&sections);
+        let (new, old) = (object(sections["new"]), sections.get("old").map(|old| object(old)));
+        let body = review(old.as_ref(), &new).to_string();
+        let asked = Asked::read(Hook::Validate, body.as_bytes(), &settings, None).unwrap();
+        let answered = asked.answer(|write| {
+            let (mut before, mut after) = (mesh(), mesh());
+            before.apply(write.old.clone().unwrap_or_else(|| write.new.clone()));
+            if write.old.is_none() {
+                before.remove(&write.new.object);
+            }
+            after.apply(write.new.clone());
+            let of_files = review_all(&before, &after, std::slice::from_ref(&write.new));
+            let of_call = judge(&mesh(), write);
+            assert_eq!(of_call, of_files, "{}", file.display());
+            judged += 1;
+            Ok::<_, std::convert::Infallible>(of_call)
+        });
+        let Ok(_) = answered;
+    }
+    assert!(judged >= AT_LEAST, "{judged} of {AT_LEAST} cases are judged");
+}
+
 fn files() -> Vec<PathBuf> {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let mut files = Vec::new();
@@ -93,11 +123,7 @@ fn outcome(got: &str) -> &'static str {
 
 /// Does what the API server does with a write: mutate, validate, and tell kubectl.
 fn run(sections: &BTreeMap<&str, &str>, file: &Path) -> String {
-    let settings = Arc::new(settings(sections.get("settings").copied().unwrap_or("")));
-    let mesh = sections.get("mesh").copied().unwrap_or("");
-    let mesh = manifest::read(mesh, "mesh.yaml").expect("the mesh is YAML");
-    let readings = mesh.iter().map(|manifest| manifest.reading(&settings).unwrap());
-    let mesh = Mesh::of(Arc::clone(&settings), readings);
+    let mesh = mesh(sections).1();
 
     let new = object(sections["new"]);
     let old = sections.get("old").map(|old| object(old));
@@ -126,6 +152,16 @@ fn run(sections: &BTreeMap<&str, &str>, file: &Path) -> String {
         printed.push_str(&invalid(&response["status"]));
     }
     printed
+}
+
+/// The settings of a case, and what makes its mesh.
+fn mesh(sections: &BTreeMap<&str, &str>) -> (Arc<Settings>, impl Fn() -> Mesh) {
+    let settings = Arc::new(settings(sections.get("settings").copied().unwrap_or("")));
+    let mesh = sections.get("mesh").copied().unwrap_or("");
+    let mesh = manifest::read(mesh, "mesh.yaml").expect("the mesh is YAML");
+    let readings = mesh.iter().map(|manifest| manifest.reading(&settings).unwrap());
+    let readings: Vec<_> = readings.collect();
+    (Arc::clone(&settings), move || Mesh::of(Arc::clone(&settings), readings.iter().cloned()))
 }
 
 fn settings(text: &str) -> Settings {

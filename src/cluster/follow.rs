@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::config::{CALL, SILENCE};
 use super::watch::{ANSWER, FORBIDDEN, NOT_FOUND, SILENT, Served, Watch, Watched, reason};
 use crate::mesh::ObjectRef;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Source};
 use crate::sources::Sources;
 
 /// How often a resource is looked for that the API server does not serve.
@@ -169,7 +169,7 @@ impl Watching {
                 let object = Arc::clone(&reading.object);
                 // Known first: whatever breaks this off, it can be forgotten again.
                 self.known.insert(Arc::clone(&object));
-                self.snapshot.observe(reading);
+                self.snapshot.put(Source::Cluster, reading);
                 Some(object)
             }
             Watched::OfNoConcern => None,
@@ -191,7 +191,7 @@ impl Watching {
     fn forget(&mut self, name: &str) {
         if let Some(object) = self.known_as(name) {
             self.known.remove(&object);
-            self.snapshot.forget(&object);
+            self.snapshot.remove(Source::Cluster, &object);
         }
     }
 
@@ -203,7 +203,7 @@ impl Watching {
     /// Puts what was listed in place of what was known.
     fn replace(&mut self, listed: BTreeSet<Arc<ObjectRef>>) {
         for object in self.known.difference(&listed) {
-            self.snapshot.forget(object);
+            self.snapshot.remove(Source::Cluster, object);
         }
         self.known = listed;
     }

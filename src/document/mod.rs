@@ -57,6 +57,7 @@ pub fn of(object: &Object<'_>, settings: &Settings) -> Option<&'static Document>
 pub fn read(object: &Object<'_>, settings: &Settings) -> Reading {
     let mut reading = Reading::new(reference(object));
     reading.version = object.metadata.resource_version.parse().ok();
+    reading.uid = object.metadata.uid.as_ref().into();
     if let Some(document) = of(object, settings) {
         (document.read)(object, settings, &mut reading);
     }
@@ -67,11 +68,8 @@ pub fn read(object: &Object<'_>, settings: &Settings) -> Reading {
 pub fn reference(object: &Object<'_>) -> ObjectRef {
     let namespace = &object.metadata.namespace;
     let file = object.file.as_deref().filter(|_| object.name().is_empty());
-    ObjectRef {
-        kind: known_kind(&object.kind),
-        namespace: (!namespace.is_empty()).then(|| namespace.as_ref().into()),
-        name: file.unwrap_or(object.name()).into(),
-    }
+    let namespace = (!namespace.is_empty()).then(|| namespace.as_ref());
+    ObjectRef::new(known_kind(&object.kind), namespace, file.unwrap_or(object.name()))
 }
 
 /// The kinds of the registry are static; only an object that nobody reads has another.

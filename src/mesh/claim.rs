@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use super::origin::{Basis, ObjectRef};
 use crate::syntax::Position;
 use crate::value::{
     ClusterDomain, ClusterUuid, Invalid, MetadataEndpoint, NetworkName, PublicDomainTemplate,
@@ -13,47 +14,13 @@ use crate::value::{
 /// The name of a member.
 pub type MemberName = Arc<str>;
 
-/// Which object: enough to find it again, and to name it in a message.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectRef {
-    /// The kind, such as `Secret`.
-    pub kind: Cow<'static, str>,
-    /// The namespace of a namespaced object.
-    pub namespace: Option<Box<str>>,
-    /// The object's name; the file's path for a document that carries no name.
-    pub name: Arc<str>,
-}
-
-/// What the name of an object that was just admitted ends in.
-const JUST_ADMITTED: &str = ", just admitted";
-
-impl ObjectRef {
-    /// The object as it was just admitted, which may not be stored yet. No object has such a name.
-    #[must_use]
-    pub fn just_admitted(&self) -> Self {
-        Self { name: format!("{}{JUST_ADMITTED}", self.name).into(), ..self.clone() }
-    }
-
-    /// Whether this is an object as it was just admitted.
-    pub(super) fn is_just_admitted(&self) -> bool {
-        self.name.ends_with(JUST_ADMITTED)
-    }
-}
-
-impl fmt::Display for ObjectRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.namespace {
-            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind, self.name),
-            None => write!(f, "{} {}", self.kind, self.name),
-        }
-    }
-}
-
 /// Where something is said: an object and a field in it.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// The object.
     pub object: Arc<ObjectRef>,
+    /// On what basis it is said there.
+    pub basis: Basis,
     field: Field,
 }
 
@@ -84,7 +51,7 @@ impl Place {
             Cow::Borrowed(path) if position == Position::NONE => Field::Plain(path),
             path => Field::Other(Box::new(OtherField { path, position, identity: None })),
         };
-        Self { object, field }
+        Self { object, basis: Basis::Stated, field }
     }
 
     /// A field in an item of a list, which is known by something that does not change when other
@@ -96,7 +63,14 @@ impl Place {
         identity: String,
     ) -> Self {
         let (path, identity) = (Cow::Owned(path), Some(identity.into()));
-        Self { object, field: Field::Other(Box::new(OtherField { path, position, identity })) }
+        let field = Field::Other(Box::new(OtherField { path, position, identity }));
+        Self { object, basis: Basis::Stated, field }
+    }
+
+    /// The same, said on this basis; people state it unless something else is said.
+    #[must_use]
+    pub fn on(self, basis: Basis) -> Self {
+        Self { basis, ..self }
     }
 
     /// The field, as Kubernetes writes paths: `spec.metadataEndpoint`,
@@ -118,11 +92,12 @@ impl Place {
 
     /// Whether the API server fills this field and strips it from what people write.
     pub fn is_status(&self) -> bool {
-        self.path().starts_with("status.")
+        self.basis == Basis::Discovered
     }
 }
 
-/// A place is its object and field; lines and indexes move with every edit above them.
+/// A place is its object and field; lines and indexes move with every edit above them, and the
+/// field tells the basis.
 impl PartialEq for Place {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
@@ -389,6 +364,6 @@ mod tests {
 
     #[test]
     fn a_claim_is_small() {
-        assert!(size_of::<Claim>() <= 56, "a mesh holds six for each of its members");
+        assert!(size_of::<Claim>() <= 64, "a mesh holds six for each of its members");
     }
 }

@@ -1,10 +1,8 @@
 //! One member: everything that documents say of one cluster.
 
-use super::claim::{Claim, Fact, MemberName, Network, ObjectRef, Role};
+use super::claim::{Claim, Fact, MemberName, Network, Role};
+use super::origin::{Basis, Configuration, ObjectRef};
 use crate::value::Subnet;
-
-/// The kind whose subnets replace those of the ClusterConfigurations, as Deckhouse reads them.
-const SUPERSEDING_KIND: &str = "ModuleConfig";
 
 /// One cluster of the mesh, as all documents together describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +49,15 @@ impl Member {
             self.claims = claims;
         }
         self.index();
+    }
+
+    /// Forgets what these objects say of this member.
+    pub fn forget(&mut self, is_forgotten: impl Fn(&ObjectRef) -> bool) {
+        let known = self.claims.len();
+        self.claims.retain(|claim| !is_forgotten(&claim.place.object));
+        if self.claims.len() != known {
+            self.index();
+        }
     }
 
     fn index(&mut self) {
@@ -117,7 +124,7 @@ fn is_in_force(claim: &Claim, superseded: [bool; ASPECTS]) -> bool {
 }
 
 fn is_superseding(claim: &Claim) -> bool {
-    claim.place.object.kind == SUPERSEDING_KIND
+    claim.place.basis == Basis::Own(Configuration::ModuleConfig)
 }
 
 /// How many aspects of a member a ModuleConfig can replace.

@@ -2,19 +2,22 @@
 
 mod claim;
 mod member;
+mod origin;
 mod reading;
 mod small_set;
 mod subnets;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 pub use claim::{
-    About, Allow, Claim, EndpointSource, Fact, Fault, MemberName, Network, NetworkEndpoints,
-    ObjectRef, Place, Role,
+    About, Allow, Claim, EndpointSource, Fact, Fault, MemberName, Network, NetworkEndpoints, Place,
+    Role,
 };
 pub use member::Member;
+pub use origin::{Basis, Configuration, ObjectRef, Origin, PendingWrite, WriteId};
 pub use reading::Reading;
 pub use view::{Changed, View};
 
@@ -32,8 +35,8 @@ pub struct Mesh {
     members: HashMap<MemberName, Member>,
     /// Which members each object speaks of.
     spoken_of: HashMap<Arc<ObjectRef>, SmallSet<MemberName>>,
-    /// How many objects stand as they were just admitted; nearly always none.
-    admitted: usize,
+    /// Objects as writes will leave them that may not be stored yet; nearly always none.
+    pending: BTreeSet<Arc<ObjectRef>>,
     subnets: Subnets,
     /// Who has an endpoint on each host.
     endpoints: HashMap<EndpointHost, SmallSet<MemberName>>,
@@ -121,7 +124,7 @@ impl Mesh {
             settings,
             members: HashMap::new(),
             spoken_of: HashMap::new(),
-            admitted: 0,
+            pending: BTreeSet::new(),
             subnets: Subnets::default(),
             endpoints: HashMap::new(),
             uuids: HashMap::new(),
@@ -227,7 +230,9 @@ impl Mesh {
                 None => names = Some(SmallSet::One(name)),
             }
         }
-        self.count_admitted(&object, spoken_of.is_some(), names.is_some());
+        if object.is_pending() {
+            self.pending.insert(Arc::clone(&object));
+        }
         if let Some(names) = names {
             self.spoken_of.insert(object, names);
         }
@@ -239,18 +244,20 @@ impl Mesh {
         for name in spoken_of.iter().flat_map(|names| names.from(None)) {
             self.replace(name, object, Vec::new());
         }
-        self.count_admitted(object, spoken_of.is_some(), false);
+        self.pending.remove(object);
     }
 
-    /// The object as it was just admitted, if anything was.
-    pub fn just_admitted(&self, object: &ObjectRef) -> Option<ObjectRef> {
-        (self.admitted > 0).then(|| object.just_admitted())
+    /// The writes that may not be stored yet.
+    pub fn pending(&self) -> impl ExactSizeIterator<Item = &Arc<ObjectRef>> {
+        self.pending.iter()
     }
 
-    fn count_admitted(&mut self, object: &ObjectRef, was: bool, is: bool) {
-        if object.is_just_admitted() {
-            self.admitted = self.admitted + usize::from(is) - usize::from(was);
-        }
+    /// The writes of an object that may not be stored yet.
+    pub fn pending_writes_of(&self, object: &ObjectRef) -> impl Iterator<Item = &Arc<ObjectRef>> {
+        // They follow the object itself, and each other.
+        let from = (Bound::Included(object), Bound::Unbounded);
+        let following = self.pending.range::<ObjectRef, _>(from);
+        following.take_while(|pending| pending.is_write_of(object))
     }
 
     /// Lets all who state one domain share its text.

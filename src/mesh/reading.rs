@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::claim::{About, Claim, Fact, Fault, MemberName, ObjectRef, Place};
+use super::claim::{About, Claim, Fact, Fault, MemberName, Place};
+use super::origin::{Basis, ObjectRef, PendingWrite};
 use crate::syntax::Position;
 use crate::value::Invalid;
 
@@ -19,6 +20,10 @@ pub struct Reading {
     /// The object's `resourceVersion`, where it has one: of two readings of one object, the one
     /// with the greater version is the newer one.
     pub version: Option<u64>,
+    /// The object's `metadata.uid`; empty where it has none.
+    pub uid: Box<str>,
+    /// On what basis the object says what is claimed next.
+    pub basis: Basis,
     /// What it says of each member, in the order of the document.
     pub statements: Vec<(MemberName, Vec<Claim>)>,
     said: usize,
@@ -38,7 +43,15 @@ impl Reading {
 
     /// What an object says that stands in a mesh: nothing yet.
     pub(super) fn of(object: Arc<ObjectRef>) -> Self {
-        Self { object, version: None, statements: Vec::new(), said: 0, faults: 0 }
+        Self {
+            object,
+            version: None,
+            uid: Box::default(),
+            basis: Basis::Stated,
+            statements: Vec::new(),
+            said: 0,
+            faults: 0,
+        }
     }
 
     /// Notes what the object says of a member at a field.
@@ -49,7 +62,7 @@ impl Reading {
         position: Position,
         fact: Fact,
     ) {
-        let place = Place::new(Arc::clone(&self.object), path, position);
+        let place = Place::new(Arc::clone(&self.object), path, position).on(self.basis);
         self.claim_at(member, place, fact);
     }
 
@@ -111,17 +124,15 @@ impl Reading {
         }
     }
 
-    /// The same, said by the object as it was just admitted.
+    /// The same, said by the object as a write will leave it that may not be stored yet.
     #[must_use]
-    pub fn just_admitted(&self) -> Self {
-        let object = Arc::new(self.object.just_admitted());
-        let mut statements = self.statements.clone();
-        for (_, claims) in &mut statements {
-            for claim in claims {
-                claim.place.object = Arc::clone(&object);
-            }
+    pub fn pending(&self, write: Arc<PendingWrite>) -> Self {
+        let object = Arc::new(self.object.pending(write));
+        let mut pending = Self { object, ..self.clone() };
+        for claim in pending.statements.iter_mut().flat_map(|(_, claims)| claims) {
+            claim.place.object = Arc::clone(&pending.object);
         }
-        Self { object, statements, ..*self }
+        pending
     }
 
     /// The same with the status of what stands: an API server strips it from what people write,
@@ -132,8 +143,8 @@ impl Reading {
             claims.retain(|claim| !claim.place.is_status());
         }
         for (member, claims) in stands.iter().flat_map(|stands| &stands.statements) {
-            for Claim { fact, place } in claims.iter().filter(|claim| claim.place.is_status()) {
-                self.claim(member, place.path().to_owned(), place.position(), fact.clone());
+            for claim in claims.iter().filter(|claim| claim.place.is_status()) {
+                self.claim_at(member, claim.place.clone(), claim.fact.clone());
             }
         }
         self
@@ -150,7 +161,9 @@ impl Reading {
             };
             for claim in claims.extract_if(.., |claim| below(claim).is_some()) {
                 let path = below(&claim).unwrap_or_default();
-                other.claim(member, path, claim.place.position(), claim.fact);
+                let object = Arc::clone(&other.object);
+                let place = Place::new(object, path, claim.place.position());
+                other.claim_at(member, place.on(claim.place.basis), claim.fact);
             }
         }
         other

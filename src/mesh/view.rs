@@ -91,6 +91,15 @@ impl<'a> View<'a> {
         changed.or_else(|| self.mesh.member(name)).filter(|member| !member.is_empty())
     }
 
+    /// All members, by name.
+    pub fn members(&self) -> impl Iterator<Item = &'a Member> {
+        let standing = self.mesh.members().into_iter();
+        let standing = standing.filter(|member| self.changed.find(member.name()).is_none());
+        let mut members: Vec<_> = standing.chain(&self.changed.members).collect();
+        members.sort_unstable_by_key(|member| member.name());
+        members.into_iter().filter(|member| !member.is_empty())
+    }
+
     /// The member that isthmus guards, if anything is said of it.
     pub fn local(&self) -> Option<&'a Member> {
         self.local

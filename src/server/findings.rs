@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::app::App;
 use super::supervise::of_blocking;
 use crate::mesh::MemberName;
-use crate::review::standing;
+use crate::review::standing_findings;
 use crate::rule::{Finding, RULES, Severity};
 use crate::snapshot::Snapshot;
 
@@ -55,8 +55,8 @@ fn count(snapshot: &Snapshot) -> HashMap<Counted, i64> {
     // A clash is seen from both its sides, maybe more seriously from one.
     let mut clashes: HashMap<u64, Counted> = HashMap::new();
     for names in names.chunks(AT_ONCE) {
-        let findings: Vec<_> =
-            snapshot.read(|mesh| names.iter().flat_map(|name| standing(mesh, name)).collect());
+        let findings: Vec<_> = snapshot
+            .read(|mesh| names.iter().flat_map(|name| standing_findings(mesh, name)).collect());
         for (finding, severity) in findings {
             let (_, worst) = clashes.entry(identity(&finding)).or_insert((finding.rule, severity));
             *worst = severity.max(*worst);

@@ -52,7 +52,7 @@ use crate::cluster;
 use crate::inventory::Inventory;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
-use crate::sources::Sources;
+use crate::sources::{Need, Sources};
 use app::App;
 use authority::Keeper;
 use caller::Verification;
@@ -177,7 +177,7 @@ impl Server {
         let keeper = keeper.transpose()?;
         let mut app = App::new(
             Arc::clone(&settings),
-            Arc::new(Sources::new(files.chain(sources))),
+            Arc::new(Sources::new(files.chain(sources).map(|name| (name, Need::Required)))),
             config.cluster.as_ref().map(|_| config.hold),
             verification,
             Arc::clone(&config.certificate),

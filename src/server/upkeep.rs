@@ -11,6 +11,7 @@ use super::app::App;
 use super::supervise::of_blocking;
 use super::tls::Secured;
 use crate::inventory::Inventory;
+use crate::snapshot::Source;
 
 /// What the inventory is called where it is told how the mesh stands.
 pub(super) const INVENTORY: &str = "the inventory";
@@ -128,11 +129,7 @@ fn refresh(app: &App, kept: &mut Kept) {
         tracing::info!(path = %path.display(), "the inventory is good again");
     }
     if *is_news {
-        if app.hold.is_some() {
-            app.snapshot.replace_files(inventory.readings().cloned());
-        } else {
-            app.snapshot.replace(inventory.mesh());
-        }
+        app.snapshot.replace(Source::Files, inventory.readings());
         let members = app.snapshot.read(crate::mesh::Mesh::len);
         let (files, objects) = (inventory.files(), inventory.objects());
         tracing::info!(members, objects, files, "the inventory is read");

@@ -1,10 +1,11 @@
 //! What was admitted and not observed yet, within bounds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::mesh::{ObjectRef, Reading};
+use crate::mesh::{ObjectRef, PendingWrite, Reading};
 
 /// The most writes that are held at once.
 const MOST: usize = 4096;
@@ -18,19 +19,27 @@ const MOST_BYTES: usize = 8 << 20;
 #[error("too many writes wait to be stored")]
 pub struct Full;
 
-/// Admitted writes by the object that they write.
+/// Admitted writes, by the object as each of them leaves it.
 #[derive(Default)]
 pub(super) struct Holds {
-    held: HashMap<Arc<ObjectRef>, Hold>,
+    held: BTreeMap<Arc<ObjectRef>, Hold>,
     by_user: HashMap<Arc<str>, usize>,
     bytes: usize,
 }
 
 /// One admitted write.
 pub(super) struct Hold {
+    /// What the object says after it.
     pub(super) reading: Reading,
-    pub(super) user: Arc<str>,
+    pub(super) write: Arc<PendingWrite>,
     pub(super) until: Instant,
+}
+
+impl Hold {
+    /// The object as the write leaves it.
+    fn object(&self) -> Arc<ObjectRef> {
+        Arc::new(self.reading.object.pending(Arc::clone(&self.write)))
+    }
 }
 
 impl Holds {
@@ -42,40 +51,47 @@ impl Holds {
         self.held.len()
     }
 
-    pub(super) fn find(&self, object: &ObjectRef) -> Option<&Reading> {
-        self.held.get(object).map(|hold| &hold.reading)
+    pub(super) fn find(&self, pending: &ObjectRef) -> Option<&Hold> {
+        self.held.get(pending)
     }
 
-    /// Whether there is room for another write of this user.
-    pub(super) fn check(&self, reading: &Reading, user: &str) -> Result<(), Full> {
-        let of_user = self.by_user.get(user).copied().unwrap_or(0);
+    /// The held writes of an object.
+    pub(super) fn of(&self, object: &ObjectRef) -> impl Iterator<Item = &Arc<ObjectRef>> {
+        let from = (Bound::Included(object), Bound::Unbounded);
+        let following = self.held.range::<ObjectRef, _>(from).map(|(pending, _)| pending);
+        following.take_while(|pending| pending.is_write_of(object))
+    }
+
+    /// Whether there is room for a write. One that is held already needs none.
+    pub(super) fn check(&self, hold: &Hold) -> Result<(), Full> {
+        let of_user = self.by_user.get(&hold.write.user).copied().unwrap_or(0);
         let fits = self.held.len() < MOST
             && of_user < MOST_OF_USER
-            && self.bytes + reading.bytes() <= MOST_BYTES;
-        if fits || self.held.contains_key(&reading.object) { Ok(()) } else { Err(Full) }
+            && self.bytes + hold.reading.bytes() <= MOST_BYTES;
+        if fits || self.held.contains_key(&hold.object()) { Ok(()) } else { Err(Full) }
     }
 
-    /// Holds a write in place of the one that was held of its object.
+    /// Holds a write.
     pub(super) fn insert(&mut self, hold: Hold) {
-        let object = Arc::clone(&hold.reading.object);
+        let object = hold.object();
         self.remove(&object);
         self.bytes += hold.reading.bytes();
-        *self.by_user.entry(Arc::clone(&hold.user)).or_default() += 1;
+        *self.by_user.entry(Arc::clone(&hold.write.user)).or_default() += 1;
         self.held.insert(object, hold);
     }
 
-    pub(super) fn remove(&mut self, object: &ObjectRef) {
-        let Some(Hold { reading, user, .. }) = self.held.remove(object) else { return };
+    pub(super) fn remove(&mut self, pending: &ObjectRef) {
+        let Some(Hold { reading, write, .. }) = self.held.remove(pending) else { return };
         self.bytes -= reading.bytes();
-        if let Some(count) = self.by_user.get_mut(&user) {
+        if let Some(count) = self.by_user.get_mut(&write.user) {
             *count -= 1;
             if *count == 0 {
-                self.by_user.remove(&user);
+                self.by_user.remove(&write.user);
             }
         }
     }
 
-    /// The objects whose writes have been held for too long.
+    /// The writes that have been held for too long.
     pub(super) fn expired(&self, now: Instant) -> Vec<Arc<ObjectRef>> {
         let late = self.held.iter().filter(|(_, hold)| hold.until <= now);
         late.map(|(object, _)| Arc::clone(object)).collect()
@@ -87,18 +103,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::mesh::{Fact, Position};
+    use crate::mesh::{Fact, Position, WriteId};
 
     fn hold(name: &str, user: &str, text: usize) -> Hold {
-        let object = ObjectRef { kind: "Kind".into(), namespace: None, name: name.into() };
+        let object = ObjectRef::new("Kind", None, name);
         let mut reading = Reading::new(object);
         let advice = Fact::Advice("x".repeat(text).into());
         reading.claim(&"member".into(), "spec.field", Position::NONE, advice);
-        Hold { reading, user: user.into(), until: Instant::now() + Duration::from_secs(10) }
+        let write = PendingWrite { id: WriteId::Create(name.into()), user: user.into() };
+        let until = Instant::now() + Duration::from_secs(10);
+        Hold { reading, write: Arc::new(write), until }
     }
 
     fn insert(holds: &mut Holds, hold: Hold) -> Result<(), Full> {
-        holds.check(&hold.reading, &hold.user)?;
+        holds.check(&hold)?;
         holds.insert(hold);
         Ok(())
     }
@@ -114,7 +132,7 @@ mod tests {
         assert_eq!(insert(&mut holds, hold(last, "a", 1)), Err(Full));
         insert(&mut holds, hold(&first[0], "a", 2)).unwrap();
         insert(&mut holds, hold(last, "b", 1)).unwrap();
-        holds.remove(&hold(&first[1], "a", 1).reading.object);
+        holds.remove(&hold(&first[1], "a", 1).object());
         insert(&mut holds, hold("another", "a", 1)).unwrap();
     }
 

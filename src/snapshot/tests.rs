@@ -1,6 +1,7 @@
 use super::*;
 use crate::budget::Budget;
 use crate::document;
+use crate::mesh::WriteId;
 use crate::settings::Settings;
 use crate::syntax::Object;
 
@@ -16,7 +17,8 @@ fn reading(name: &str, host: &str) -> Reading {
 /// The change that creates an object, or updates it to say this.
 fn change(new: Reading) -> Write<'static> {
     let budget = Budget::of(usize::MAX);
-    Write { old: None, new, is_update: true, is_stored: true, user: "admin".into(), budget }
+    let id = WriteId::Update(None);
+    Write { old: None, new, id, is_stored: true, user: "admin".into(), budget }
 }
 
 fn snapshot() -> Snapshot {
@@ -35,9 +37,9 @@ fn what_was_admitted_counts_until_it_is_observed() {
     let each = claims(&snapshot, "a");
     assert!(each > 0);
     assert_eq!(snapshot.counts(), (0, 1));
-    snapshot.observe(a.clone());
+    snapshot.put(Source::Cluster, a.clone());
     assert_eq!((snapshot.counts(), claims(&snapshot, "a")), ((1, 0), each));
-    snapshot.forget(&a.object);
+    snapshot.remove(Source::Cluster, &a.object);
     assert_eq!((snapshot.counts(), claims(&snapshot, "a")), ((0, 0), 0));
 }
 
@@ -45,16 +47,50 @@ fn what_was_admitted_counts_until_it_is_observed() {
 fn it_counts_beside_what_stands_and_an_older_event_does_not_end_that() {
     let snapshot = snapshot();
     let (old, new) = (reading("a", "old.example.com"), reading("a", "new.example.com"));
-    snapshot.observe(old.clone());
+    snapshot.put(Source::Cluster, old.clone());
     let each = claims(&snapshot, "a");
     snapshot.admit(change(new.clone()), HOLD).unwrap();
     assert_eq!(claims(&snapshot, "a"), 2 * each);
-    snapshot.observe(old);
+    snapshot.put(Source::Cluster, old);
     assert_eq!(claims(&snapshot, "a"), 2 * each);
-    snapshot.observe(new.clone());
+    snapshot.put(Source::Cluster, new.clone());
     assert_eq!(claims(&snapshot, "a"), each);
     // What says nothing new is not held.
     snapshot.admit(change(new.clone()), HOLD).unwrap();
+    assert_eq!(snapshot.counts(), (1, 0));
+}
+
+#[test]
+fn a_write_is_held_until_its_own_identity_is_settled() {
+    let snapshot = snapshot();
+    let versioned = |host: &str, uid: &str, version| {
+        let mut reading = reading("a", host);
+        (reading.uid, reading.version) = (uid.into(), Some(version));
+        reading
+    };
+    let admit = |id, new| snapshot.admit(Write { id, ..change(new) }, HOLD).unwrap();
+    // Two creations of one name: the first may be stored and deleted before the second is.
+    for uid in ["u1", "u2", "u2"] {
+        admit(WriteId::Create(uid.into()), reading("a", &format!("{uid}.example.com")));
+    }
+    assert_eq!(snapshot.counts(), (0, 2), "repeating one changes nothing");
+    snapshot.put(Source::Cluster, versioned("u1.example.com", "u1", 5));
+    assert_eq!(snapshot.counts(), (1, 1));
+    snapshot.remove(Source::Cluster, &reading("a", "").object);
+    assert_eq!(snapshot.counts(), (0, 1), "a name that is gone may be created yet");
+    snapshot.put(Source::Cluster, versioned("u2.example.com", "u2", 7));
+    assert_eq!(snapshot.counts(), (1, 0));
+    // Of updates that replace the same version, one is stored.
+    for host in ["v1.example.com", "v2.example.com"] {
+        let id = WriteId::Update(Some(7));
+        let user = host.to_owned();
+        let new = reading("a", host);
+        snapshot.admit(Write { id, user: user.into(), ..change(new) }, HOLD).unwrap();
+    }
+    assert_eq!(snapshot.counts(), (1, 2));
+    snapshot.put(Source::Cluster, versioned("u2.example.com", "u2", 7));
+    assert_eq!(snapshot.counts(), (1, 2), "an old event proves nothing");
+    snapshot.put(Source::Cluster, versioned("v1.example.com", "u2", 8));
     assert_eq!(snapshot.counts(), (1, 0));
 }
 
@@ -74,7 +110,7 @@ fn of_writes_that_clash_at_the_same_moment_one_is_admitted() {
         let snapshot = snapshot();
         let admit = |name: &str| {
             let verdict = snapshot.admit(change(reading(name, "one.example.com")), HOLD).unwrap();
-            i32::from(verdict.denials.is_empty())
+            i32::from(verdict.is_admitted())
         };
         let admitted: i32 = std::thread::scope(|scope| {
             let writers = ["a", "b", "c"].map(|name| scope.spawn(move || admit(name)));
@@ -91,13 +127,13 @@ fn the_cluster_counts_before_files_and_files_remain_when_it_forgets() {
     let endpoint = |snapshot: &Snapshot| {
         snapshot.read(|mesh| format!("{:?}", mesh.member("a").unwrap().claims()))
     };
-    snapshot.replace_files([file.clone(), reading("b", "b.example.com")]);
-    snapshot.observe(cluster.clone());
+    snapshot.replace(Source::Files, &[file.clone(), reading("b", "b.example.com")]);
+    snapshot.put(Source::Cluster, cluster.clone());
     assert!(endpoint(&snapshot).contains("cluster.example.com"));
-    snapshot.replace_files([file]);
+    snapshot.replace(Source::Files, &[file]);
     assert!(endpoint(&snapshot).contains("cluster.example.com"));
     assert_eq!(claims(&snapshot, "b"), 0);
-    snapshot.forget(&cluster.object);
+    snapshot.remove(Source::Cluster, &cluster.object);
     assert!(endpoint(&snapshot).contains("file.example.com"));
 }
 
@@ -109,8 +145,8 @@ fn an_old_object_is_believed_unless_the_watch_knows_better() {
         reading.version = Some(version);
         reading
     };
-    snapshot.observe(reading("b", "b.example.com"));
-    snapshot.observe(versioned("a.example.com", 5));
+    snapshot.put(Source::Cluster, reading("b", "b.example.com"));
+    snapshot.put(Source::Cluster, versioned("a.example.com", 5));
     // It claims that its object has said all along what clashes with another member.
     let denied = |old: Reading| {
         let new = reading("a", "b.example.com");
@@ -142,7 +178,7 @@ fn what_there_is_no_room_to_hold_is_not_admitted() {
 #[allow(clippy::panic, reason = "it is what is tested")]
 fn a_fault_in_judging_leaves_the_mesh_as_it_was() {
     let snapshot = snapshot();
-    snapshot.observe(reading("a", "a.example.com"));
+    snapshot.put(Source::Cluster, reading("a", "a.example.com"));
     let faulty = || -> bool { panic!("on purpose") };
     let budget = Budget::of(usize::MAX).until(Some(&faulty));
     // The next look at what stands looks at the clock, too.
@@ -156,7 +192,7 @@ fn a_fault_in_judging_leaves_the_mesh_as_it_was() {
 #[test]
 fn a_mesh_that_is_half_changed_is_looked_at_by_nobody() {
     let snapshot = snapshot();
-    snapshot.observe(reading("a", "a.example.com"));
+    snapshot.put(Source::Cluster, reading("a", "a.example.com"));
     assert!(snapshot.is_sound());
     catch_unwind(AssertUnwindSafe(|| snapshot.break_off())).unwrap_err();
     assert!(!snapshot.is_sound());
@@ -164,4 +200,18 @@ fn a_mesh_that_is_half_changed_is_looked_at_by_nobody() {
     catch_unwind(AssertUnwindSafe(|| snapshot.judge(change(new.clone())))).unwrap_err();
     catch_unwind(AssertUnwindSafe(|| snapshot.admit(change(new), HOLD))).unwrap_err();
     catch_unwind(AssertUnwindSafe(|| snapshot.counts())).unwrap_err();
+}
+
+#[test]
+fn a_clash_with_nothing_but_a_pending_write_waits_for_it() {
+    let snapshot = snapshot();
+    let verdict = |new: Reading| snapshot.judge(change(new));
+    snapshot.admit(change(reading("a", "one.example.com")), HOLD).unwrap();
+    snapshot.put(Source::Cluster, reading("b", "two.example.com"));
+    let waits = verdict(reading("c", "one.example.com"));
+    assert_eq!((waits.denials.len(), waits.wait.len(), waits.is_admitted()), (0, 1, false));
+    let denied = verdict(reading("c", "two.example.com"));
+    assert_eq!((denied.denials.len(), denied.wait.len()), (1, 0));
+    snapshot.put(Source::Cluster, reading("a", "one.example.com"));
+    assert_eq!(verdict(reading("c", "one.example.com")).denials.len(), 1, "it is stored");
 }

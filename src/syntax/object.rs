@@ -67,6 +67,8 @@ pub struct Metadata<'a> {
     pub name: Cow<'a, str>,
     /// `namespace`; empty for cluster-scoped objects.
     pub namespace: Cow<'a, str>,
+    /// `uid`; empty where the API server has given none yet.
+    pub uid: Cow<'a, str>,
     /// `resourceVersion`; empty for what is not stored.
     pub resource_version: Cow<'a, str>,
     /// A `spec` that stands here by mistake, where it is lost.
@@ -201,7 +203,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut metadata = Metadata::default();
                 let mut generate_name = Cow::default();
-                let mut seen = [false; 7];
+                let mut seen = [false; 8];
                 while let Some(BorrowedText(key)) = map.next_key()? {
                     match key.as_ref() {
                         "name" => {
@@ -219,6 +221,10 @@ impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
                         "resourceVersion" => {
                             once(&mut seen[6], "metadata.resourceVersion")?;
                             metadata.resource_version = optional_text(&mut map)?;
+                        }
+                        "uid" => {
+                            once(&mut seen[7], "metadata.uid")?;
+                            metadata.uid = optional_text(&mut map)?;
                         }
                         "labels" => {
                             once(&mut seen[3], "metadata.labels")?;

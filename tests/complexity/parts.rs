@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use isthmus::admission::{Hook, answer};
 use isthmus::document;
 use isthmus::mesh::Mesh;
-use isthmus::review::standing;
+use isthmus::review::standing_findings;
 use isthmus::settings::Settings;
 use isthmus::syntax::Object;
 use rustix::time::{ClockId, clock_gettime};
@@ -597,7 +597,7 @@ impl Works {
         let Ok(object) = Object::parse(&self.object) else { return Mesh::new(settings) };
         let mesh = Mesh::of(Arc::clone(&settings), [document::read(&object, &settings)]);
         for member in mesh.members() {
-            standing(&mesh, member.name());
+            standing_findings(&mesh, member.name());
         }
         mesh
     }

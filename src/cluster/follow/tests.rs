@@ -14,6 +14,7 @@ use super::*;
 use crate::cluster::watches;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
+use crate::sources::Need;
 
 /// What the API server lists next, page by page; a page that is null is a failure.
 type Pages = Arc<Mutex<Vec<Json>>>;
@@ -58,7 +59,7 @@ fn watching(pages: &Pages) -> Watching {
         let answer = answer(&pages, &request);
         async { Ok::<_, Infallible>(answer) }
     });
-    let sources = Arc::new(Sources::new([watch.to_string()]));
+    let sources = Arc::new(Sources::new([(watch.to_string(), Need::Required)]));
     watch.over(
         Client::new(service, "default"),
         Arc::new(Snapshot::new(Mesh::new(settings))),

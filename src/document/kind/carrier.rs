@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::cluster_configuration::{Dialect, read_fields, read_object};
 use crate::document::entry::{Document, Label, Select, local};
 use crate::document::toolkit::{Fields, allow_unsafe, common_annotations};
-use crate::mesh::{About, MemberName, ObjectRef, Position, Reading};
+use crate::mesh::{About, Basis, Configuration, MemberName, ObjectRef, Position, Reading};
 use crate::settings::Settings;
 use crate::syntax::Object;
 use crate::syntax::yaml_document;
@@ -32,6 +32,7 @@ pub(in crate::document) const DECKHOUSE_SECRET: Document = Document {
     keys: &[],
     says: "the local member: its cluster domain and subnets, where Deckhouse stores them",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::Deckhouse);
         read_carrier(object, &local(settings), &[DECKHOUSE_KEY], reading);
         allow_unsafe(object, reading, &local(settings));
     },
@@ -48,6 +49,7 @@ pub(in crate::document) const KUBEADM_CONFIG: Document = Document {
     keys: &[],
     says: "the local member: its cluster domain and subnets, where kubeadm stores them",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::Kubeadm);
         read_carrier(object, &local(settings), &[KUBEADM_KEY], reading);
     },
     canonical: None,
@@ -76,6 +78,7 @@ pub(in crate::document) const BARE_DECKHOUSE: Document = Document {
     keys: &[],
     says: "the local member, as configured in the file given to dhctl",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::File);
         read_object(object, &local(settings), Dialect::Deckhouse, reading);
     },
     canonical: None,
@@ -91,6 +94,7 @@ pub(in crate::document) const BARE_KUBEADM: Document = Document {
     keys: &[],
     says: "the local member, as configured in the file given to kubeadm",
     read: |object, settings, reading| {
+        reading.basis = Basis::Own(Configuration::File);
         read_object(object, &local(settings), Dialect::Kubeadm, reading);
     },
     canonical: None,
@@ -104,11 +108,7 @@ pub(in crate::document) fn kept_in(document: &Document) -> Option<(ObjectRef, St
     ];
     let (_, carrier, key) = kept.into_iter().find(|(bare, ..)| bare.name == document.name)?;
     let Select::Namespaced(namespace, name) = carrier.select else { return None };
-    let object = ObjectRef {
-        kind: carrier.kind.into(),
-        namespace: Some(namespace.into()),
-        name: name.into(),
-    };
+    let object = ObjectRef::new(carrier.kind, Some(namespace), name);
     Some((object, format!("data[{key}]")))
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::carrier;
 use crate::document::entry::{Document, Select};
 use crate::document::toolkit::{Fields, common_annotations};
-use crate::mesh::{Fact, MemberName, Position, Reading, Role};
+use crate::mesh::{Basis, Configuration, Fact, MemberName, Position, Reading, Role};
 use crate::settings::Settings;
 use crate::syntax::Object;
 use crate::value::{ClusterDomain, Subnet};
@@ -48,8 +48,11 @@ impl Dialect {
     }
 }
 
-fn read(object: &Object<'_>, _: &Settings, reading: &mut Reading) {
+fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     let member = MemberName::clone(&reading.object.name);
+    if *member == *settings.local_member {
+        reading.basis = Basis::Own(Configuration::Resource);
+    }
     read_object(object, &member, Dialect::Deckhouse, reading);
     common_annotations(object, reading, &member);
 }

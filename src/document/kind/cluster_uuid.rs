@@ -3,7 +3,7 @@
 use super::carrier::unreadable;
 use crate::document::entry::{Document, Select, local};
 use crate::document::toolkit::common_annotations;
-use crate::mesh::{About, Fact, Position};
+use crate::mesh::{About, Basis, Configuration, Fact, Position};
 use crate::value::{ClusterUuid, Invalid};
 
 const PATH: &str = "data[cluster-uuid]";
@@ -19,6 +19,7 @@ pub(in crate::document) const DOCUMENT: Document = Document {
     says: "the local member's identity",
     read: |object, settings, reading| {
         let member = local(settings);
+        reading.basis = Basis::Own(Configuration::Deckhouse);
         common_annotations(object, reading, &member);
         let data = match object.field("data") {
             Ok(data) => data,

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use crate::document::entry::{Document, Select};
 use crate::document::toolkit::{Annotations, Fields, common_annotations, completing_annotations};
-use crate::mesh::{About, Fact, MemberName, Network, Position, Reading};
+use crate::mesh::{About, Basis, Fact, MemberName, Network, Position, Reading};
 use crate::settings::Settings;
 use crate::syntax::Object;
 use crate::value::{ClusterUuid, Invalid, MetadataEndpoint, NetworkName};
@@ -100,6 +100,7 @@ fn status(object: &Object<'_>, reading: &mut Reading, member: &MemberName) {
         cluster_uuid: Option<String>,
     }
     let Some(raw) = object.raw_field("status") else { return };
+    reading.basis = Basis::Discovered;
     let status: Status = serde_json::from_str(raw).unwrap_or_default();
     let cache = status.metadata_cache.unwrap_or_default();
     let network = cache.private.and_then(|private| private.network_name);

@@ -3,7 +3,7 @@
 use super::carrier::unreadable;
 use crate::document::entry::{Document, Select, local};
 use crate::document::toolkit::{Fields, allow_unsafe, common_annotations};
-use crate::mesh::{About, Fact, Position, Reading, Role};
+use crate::mesh::{About, Basis, Configuration, Fact, Position, Reading, Role};
 use crate::settings::Settings;
 use crate::syntax::{Node, Object, Span, Value};
 use crate::value::{Invalid, PublicDomainTemplate};
@@ -97,6 +97,7 @@ fn read(
     spec: impl FnOnce(&mut Fields<'_, '_>),
 ) {
     let member = local(settings);
+    reading.basis = Basis::Own(Configuration::ModuleConfig);
     match object.field("spec") {
         Ok(node) => {
             let root = node.unwrap_or(Node { value: Value::Null, span: Span::default() });
