@@ -45,7 +45,8 @@ pub(super) struct App {
     pub(super) snapshot: Arc<Snapshot>,
     /// How well that is known.
     pub(super) sources: Arc<Sources>,
-    /// How long an admitted write counts that is not observed; nothing where no cluster is watched.
+    /// How long an admitted write counts, at most, that the watch does not report; nothing where no
+    /// cluster is watched.
     pub(super) hold: Option<Duration>,
     /// How callers show who they are.
     pub(super) verification: Verification,

@@ -88,7 +88,7 @@ pub struct Config {
     pub inventory_poll: Duration,
     /// The cluster to watch, if there is one.
     pub cluster: Option<kube::Config>,
-    /// How long an admitted write counts that the cluster does not tell of.
+    /// How long an admitted write counts, at most, that the watch does not report as stored.
     pub hold: Duration,
     /// Where the webhook listens, as `host:port`.
     pub listen: String,

@@ -22,7 +22,6 @@ use super::duration;
 use super::metrics::hook_name;
 use crate::admission::{Answer, Asked, Decision, Hook};
 use crate::report;
-use crate::snapshot::Full;
 use crate::wire::NotAReview;
 
 /// How long a caller waits that does not say so: the API server's default.
@@ -203,13 +202,11 @@ fn answer(app: &App, case: &Case) -> Result<Vec<u8>, Refusal> {
     let Answer { body, decision } = caught(|| {
         let asked = Asked::read(hook, &received.bytes, &app.settings, Some(&is_up))
             .map_err(Refusal::NotAReview)?;
-        asked.by_outdated(outdated(app)).answer(|change| {
-            match app.hold {
-                Some(hold) if caller.is_remembered() => app.snapshot.admit(change, hold),
-                _ => Ok(app.snapshot.judge(change)),
-            }
-            .map_err(|Full| Refusal::Shed("holds"))
-        })
+        let asked = asked.by_outdated(outdated(app));
+        Ok(asked.answer(|write| match app.hold {
+            Some(hold) if caller.is_remembered() => app.snapshot.admit(write, hold),
+            _ => app.snapshot.judge(write),
+        }))
     })??;
     let took = begun.elapsed();
     app.metrics.decided(hook, &decision, took);
