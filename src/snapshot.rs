@@ -132,6 +132,31 @@ impl Snapshot {
         state.remove(source, object);
     }
 
+    /// The version in which the cluster was last seen to have an object, if it has one.
+    pub fn version_of(&self, object: &ObjectRef) -> Option<u64> {
+        self.state().version_of(object)
+    }
+
+    /// Takes in what the cluster says of an object when it is asked for it, having been seen in this
+    /// version before: nothing where there is no such object. What has been told meanwhile stays.
+    pub fn correct(&self, object: &ObjectRef, seen: Option<u64>, now: Option<Reading>) {
+        let mut state = self.state_mut();
+        if state.version_of(object) != seen {
+            return;
+        }
+        match now {
+            Some(now) if now.version > seen => {
+                state.settle(object, Some(&now));
+                state.put(Source::Cluster, now);
+            }
+            Some(_) => {}
+            None => {
+                state.settle(object, None);
+                state.remove(Source::Cluster, object);
+            }
+        }
+    }
+
     /// Takes in all that a source tells, in place of what it told. Of an object that comes twice,
     /// the last one counts.
     pub fn replace<'r>(&self, source: Source, readings: impl IntoIterator<Item = &'r Reading>) {
@@ -254,6 +279,11 @@ impl State {
                 self.mesh.remove(object);
             }
         }
+    }
+
+    fn version_of(&self, object: &ObjectRef) -> Option<u64> {
+        let layers = self.objects.get(object)?;
+        layers.version.filter(|_| layers.source == Source::Cluster)
     }
 
     /// Whether a source tells this already.
