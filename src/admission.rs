@@ -107,7 +107,7 @@ enum Question<'a> {
     /// Nothing: the answer is the same whatever stands in the mesh.
     Settled(Settled),
     /// Whether a change may come into the mesh.
-    Open(Write<'a>),
+    Open(Box<Write<'a>>),
 }
 
 /// What is answered, apart from the request that it answers.
@@ -143,10 +143,10 @@ impl<'a> Asked<'a> {
         let Self { request, question, outdated } = self;
         let Settled { body, outcome, rules } = match question {
             Question::Settled(settled) => settled,
-            Question::Open(change) => {
-                let written = Arc::clone(&change.new.object);
-                let outdated = outdated.filter(|_| change.says_otherwise());
-                told(&request, &written, &judge(change), outdated)
+            Question::Open(write) => {
+                let written = Arc::clone(&write.new.object);
+                let outdated = outdated.filter(|_| write.says_otherwise());
+                told(&request, &written, &judge(*write), outdated)
             }
         };
         Answer { body, decision: decision(request, outcome, rules) }
@@ -191,7 +191,7 @@ fn question<'a>(
     if let Some(end) = clock.filter(|is_up| is_up()).map(|_| Exhausted::Time) {
         return Ok(Question::Settled(unreadable(request, &end.to_string())));
     }
-    Ok(Question::Open(write))
+    Ok(Question::Open(Box::new(write)))
 }
 
 /// The answer that tells a verdict.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::budget::Budget;
 use crate::mesh::{
-    Allow, Changed, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Position,
-    Reading, View, WriteId,
+    Allow, Changed, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Origin, Place,
+    Position, Reading, View, WriteId,
 };
 use crate::rule::{self, Finding, Key, Severity};
 
@@ -59,6 +59,16 @@ impl Verdict {
     /// Whether it is to be asked again later, with nothing against it that is certain.
     pub fn waits(&self) -> bool {
         self.denials.is_empty() && (self.is_crowded || !self.wait.is_empty())
+    }
+
+    /// The other objects of the guarded cluster that it is denied for.
+    pub fn denied_for(&self, written: &ObjectRef) -> Vec<Arc<ObjectRef>> {
+        let places = self.denials.iter().flat_map(|finding| {
+            [Some(&finding.place), finding.against.as_ref(), finding.because.as_ref()]
+        });
+        let objects = places.flatten().map(|place| &place.object);
+        let others = objects.filter(|it| it.origin == Origin::Here && ***it != *written);
+        others.cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The names of all rules that fired, each once.

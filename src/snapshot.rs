@@ -116,20 +116,37 @@ impl Snapshot {
 
     /// Takes in what a source tells of an object.
     pub fn put(&self, source: Source, reading: Reading) {
+        self.put_all(source, vec![reading]);
+    }
+
+    /// The same of many objects.
+    pub fn put_all(&self, source: Source, readings: Vec<Reading>) {
         let mut state = self.state_mut();
         if source == Source::Cluster {
-            state.settle(&reading.object, Some(&reading));
+            readings.iter().for_each(|reading| state.settle(&reading.object, Some(reading)));
         }
-        state.put(source, reading);
+        state.change(|state| readings.into_iter().filter_map(|it| state.put(source, it)).collect());
     }
 
     /// Takes in that a source does not tell of an object any more.
-    pub fn remove(&self, source: Source, object: &ObjectRef) {
+    pub fn remove(&self, source: Source, object: &Arc<ObjectRef>) {
+        self.remove_all(source, [object]);
+    }
+
+    /// The same of many objects.
+    pub fn remove_all<'a>(
+        &self,
+        source: Source,
+        objects: impl IntoIterator<Item = &'a Arc<ObjectRef>>,
+    ) {
         let mut state = self.state_mut();
-        if source == Source::Cluster {
-            state.settle(object, None);
-        }
-        state.remove(source, object);
+        let settled = |state: &mut State, object: &Arc<ObjectRef>| {
+            if source == Source::Cluster {
+                state.settle(object, None);
+            }
+            state.remove(source, object)
+        };
+        state.change(|state| objects.into_iter().filter_map(|it| settled(state, it)).collect());
     }
 
     /// The version in which the cluster was last seen to have an object, if it has one.
@@ -139,22 +156,17 @@ impl Snapshot {
 
     /// Takes in what the cluster says of an object when it is asked for it, having been seen in this
     /// version before: nothing where there is no such object. What has been told meanwhile stays.
-    pub fn correct(&self, object: &ObjectRef, seen: Option<u64>, now: Option<Reading>) {
+    pub fn correct(&self, object: &Arc<ObjectRef>, seen: Option<u64>, now: Option<Reading>) {
         let mut state = self.state_mut();
-        if state.version_of(object) != seen {
+        if state.version_of(object) != seen || now.as_ref().is_some_and(|now| now.version <= seen) {
             return;
         }
-        match now {
-            Some(now) if now.version > seen => {
-                state.settle(object, Some(&now));
-                state.put(Source::Cluster, now);
-            }
-            Some(_) => {}
-            None => {
-                state.settle(object, None);
-                state.remove(Source::Cluster, object);
-            }
-        }
+        state.settle(object, now.as_ref());
+        let says = match now {
+            Some(now) => state.put(Source::Cluster, now),
+            None => state.remove(Source::Cluster, object),
+        };
+        state.apply(says);
     }
 
     /// Takes in all that a source tells, in place of what it told. Of an object that comes twice,
@@ -177,12 +189,12 @@ impl Snapshot {
             (gone, told.values().filter(is_news).copied().cloned().collect::<Vec<_>>())
         };
         let mut state = self.state_mut();
-        for object in gone {
-            state.remove(source, &object);
-        }
-        for reading in news {
-            state.put(source, reading);
-        }
+        state.change(|state| {
+            let gone: Vec<_> = gone.iter().filter_map(|it| state.remove(source, it)).collect();
+            gone.into_iter()
+                .chain(news.into_iter().filter_map(|it| state.put(source, it)))
+                .collect()
+        });
     }
 
     /// Gives up what was admitted and not observed for too long: it was not stored after all.
@@ -238,47 +250,54 @@ impl Layers {
 }
 
 impl State {
-    fn put(&mut self, source: Source, reading: Reading) {
-        let object = Arc::clone(&reading.object);
-        match self.objects.get_mut(&object) {
+    /// Changes what sources tell, and brings the mesh in line with what counts now.
+    fn change(&mut self, change: impl FnOnce(&mut Self) -> Vec<Reading>) {
+        let readings = change(self);
+        self.apply(readings);
+    }
+
+    /// Notes what a source tells; gives back what the mesh is to say by that.
+    fn put(&mut self, source: Source, reading: Reading) -> Option<Reading> {
+        match self.objects.get_mut(&reading.object) {
             Some(layers) if source < layers.source => {
                 layers.beneath.retain(|(beneath, _)| *beneath != source);
                 layers.beneath.push((source, reading));
-                return;
+                return None;
             }
             Some(layers) => {
                 if layers.source != source {
-                    layers.beneath.push((layers.source, self.mesh.reading_of(&object)));
+                    layers.beneath.push((layers.source, self.mesh.reading_of(&reading.object)));
                     layers.source = source;
                 }
                 layers.version = reading.version;
             }
             None => {
                 let layers = Layers { source, version: reading.version, beneath: Vec::new() };
-                self.objects.insert(object, layers);
+                self.objects.insert(Arc::clone(&reading.object), layers);
             }
         }
-        self.revision += 1;
-        self.mesh.apply(reading);
+        Some(reading)
     }
 
-    fn remove(&mut self, source: Source, object: &ObjectRef) {
-        let Some(layers) = self.objects.get_mut(object) else { return };
+    /// Notes that a source tells of an object no more; gives back what the mesh is to say by that.
+    fn remove(&mut self, source: Source, object: &Arc<ObjectRef>) -> Option<Reading> {
+        let layers = self.objects.get_mut(object)?;
         if layers.source != source {
-            return layers.beneath.retain(|(beneath, _)| *beneath != source);
+            layers.beneath.retain(|(beneath, _)| *beneath != source);
+            return None;
         }
-        self.revision += 1;
         layers.beneath.sort_unstable_by_key(|(source, _)| *source);
-        match layers.beneath.pop() {
-            Some((source, reading)) => {
-                (layers.source, layers.version) = (source, reading.version);
-                self.mesh.apply(reading);
-            }
-            None => {
-                self.objects.remove(object);
-                self.mesh.remove(object);
-            }
-        }
+        let Some((source, reading)) = layers.beneath.pop() else {
+            self.objects.remove(object);
+            return Some(Reading::of(Arc::clone(object)));
+        };
+        (layers.source, layers.version) = (source, reading.version);
+        Some(reading)
+    }
+
+    fn apply(&mut self, readings: impl IntoIterator<Item = Reading>) {
+        self.revision += 1;
+        self.mesh.apply_all(readings);
     }
 
     fn version_of(&self, object: &ObjectRef) -> Option<u64> {
@@ -331,8 +350,7 @@ impl State {
     }
 
     fn hold(&mut self, hold: Hold) {
-        self.revision += 1;
-        self.mesh.apply(hold.reading.pending(Arc::clone(&hold.write)));
+        self.apply([hold.reading.pending(Arc::clone(&hold.write))]);
         self.held.insert(hold);
     }
 

@@ -14,7 +14,7 @@ use isthmus::admission::{Asked, Hook, answer};
 use isthmus::document::DOCUMENTS;
 use isthmus::manifest;
 use isthmus::mesh::Mesh;
-use isthmus::review::{review as judge, review_all};
+use isthmus::review::{Verdict, review as judge, review_all};
 use isthmus::rule::RULES;
 use isthmus::settings::{Setting, Settings};
 use serde_json::{Value, json};
@@ -65,7 +65,8 @@ fn every_rule_has_its_cases_and_every_case_its_rule() {
     }
 }
 
-/// An admission call, and `check --against` what there was before it, say the same.
+/// An admission call, and `check --against` what there was before it, say the same. Only the
+/// subnet that is proposed may be another one: a call does not offer what its object gives up.
 #[test]
 fn a_call_and_a_set_of_files_agree_on_every_case() {
     let mut judged = 0;
@@ -85,12 +86,22 @@ fn a_call_and_a_set_of_files_agree_on_every_case() {
             after.apply(write.new.clone());
             let of_files = review_all(&before, &after, std::slice::from_ref(&write.new));
             let of_call = judge(&mesh(), write);
-            assert_eq!(of_call, of_files, "{}", file.display());
+            assert!(told(&of_call) == told(&of_files), "{}", file.display());
             judged += 1;
             of_call
         });
     }
     assert!(judged >= AT_LEAST, "{judged} of {AT_LEAST} cases are judged");
+}
+
+/// A verdict without its proposals.
+fn told(verdict: &Verdict) -> String {
+    let mut verdict = verdict.clone();
+    let warned = verdict.warnings.iter_mut().map(|warning| &mut warning.finding);
+    for finding in verdict.denials.iter_mut().chain(&mut verdict.wait).chain(warned) {
+        finding.remedy.clear();
+    }
+    format!("{verdict:?}")
 }
 
 fn files() -> Vec<PathBuf> {

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::call::{ANSWER, Failure, SILENT, answer, reason};
 use super::config::{CALL, SILENCE};
 use super::watch::{Served, Watch, Watched};
-use crate::mesh::ObjectRef;
+use crate::mesh::{ObjectRef, Reading};
 use crate::snapshot::{Snapshot, Source};
 use crate::sources::Sources;
 
@@ -27,6 +27,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// After so many refusals in a row a watch is told of by itself: for a moment after its start an
 /// API server refuses everybody.
 const MANY: u32 = 8;
+/// So many objects of a list are taken in at once: a member that all of them speak of is indexed
+/// once, and nobody waits long for the mesh meanwhile.
+const AT_ONCE: usize = 256;
 /// What is told of a fault of isthmus itself.
 const OUR_FAULT: &str = "isthmus itself is at fault";
 
@@ -41,6 +44,7 @@ impl Watch {
             snapshot,
             sources,
             known,
+            said: Vec::new(),
             refusals: 0,
             has_run: false,
         }
@@ -56,6 +60,8 @@ pub struct Watching {
     sources: Arc<Sources>,
     /// The objects that it knows: all that the mesh has by it, and maybe more for a moment.
     known: BTreeSet<Arc<ObjectRef>>,
+    /// What listed objects say that the mesh has yet to take in.
+    said: Vec<Reading>,
     /// How often it was refused in a row.
     refusals: u32,
     has_run: bool,
@@ -113,6 +119,9 @@ impl Watching {
                     Err(_) => return self.lost(SILENT),
                 }
             };
+            if self.said.len() >= AT_ONCE || !matches!(event, Some(Ok(Event::InitApply(_)))) {
+                self.take_in();
+            }
             match event {
                 Some(Ok(Event::Init)) => listing.clear(),
                 Some(Ok(Event::InitApply(object))) => listing.extend(self.applied(object, &types)),
@@ -124,7 +133,7 @@ impl Watching {
                 Some(Ok(Event::Apply(object))) => {
                     let name = object.metadata.name.clone().unwrap_or_default();
                     match self.applied(object, &types) {
-                        Some(_) => {}
+                        Some(_) => self.take_in(),
                         // It may have lost what made it a document.
                         None => self.forget(&name),
                     }
@@ -170,7 +179,7 @@ impl Watching {
                 let object = Arc::clone(&reading.object);
                 // Known first: whatever breaks this off, it can be forgotten again.
                 self.known.insert(Arc::clone(&object));
-                self.snapshot.put(Source::Cluster, reading);
+                self.said.push(reading);
                 Some(object)
             }
             Watched::OfNoConcern => None,
@@ -184,6 +193,13 @@ impl Watching {
                 );
                 self.known_as(&name)
             }
+        }
+    }
+
+    /// Has the mesh take in what was read.
+    fn take_in(&mut self) {
+        if !self.said.is_empty() {
+            self.snapshot.put_all(Source::Cluster, std::mem::take(&mut self.said));
         }
     }
 
@@ -203,9 +219,7 @@ impl Watching {
 
     /// Puts what was listed in place of what was known.
     fn replace(&mut self, listed: BTreeSet<Arc<ObjectRef>>) {
-        for object in self.known.difference(&listed) {
-            self.snapshot.remove(Source::Cluster, object);
-        }
+        self.snapshot.remove_all(Source::Cluster, self.known.difference(&listed));
         self.known = listed;
     }
 

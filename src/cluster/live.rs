@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use kube::Client;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::call::answer;
@@ -41,22 +41,26 @@ impl Live {
 
     /// Has the mesh say of these objects what they say now, as far as that can be read in time. Of
     /// any other, what is known of it stays.
-    pub(crate) async fn refresh(&self, objects: &[Arc<ObjectRef>], time: Duration) {
+    pub(crate) async fn refresh(self: &Arc<Self>, objects: Vec<Arc<ObjectRef>>, time: Duration) {
         let Ok(_turn) = self.reviews.try_acquire() else { return };
-        let objects = objects.iter().take(MOST_OBJECTS);
-        let reads = join_all(objects.map(|object| async {
-            let seen = self.snapshot.version_of(object);
-            if let Some(now) = self.read(object).await {
-                self.snapshot.correct(object, seen, now);
-            }
-        }));
-        let _ = timeout(time, reads).await;
+        let mut reads = JoinSet::new();
+        for object in objects.into_iter().take(MOST_OBJECTS) {
+            let live = Arc::clone(self);
+            reads.spawn(async move {
+                let seen = live.snapshot.version_of(&object);
+                if let Some(now) = live.read(&object).await {
+                    live.snapshot.correct(&object, seen, now);
+                }
+            });
+        }
+        let done = async { while reads.join_next().await.is_some() {} };
+        let _ = timeout(time, done).await;
     }
 
     /// What an object says now, where there is one; nothing if that cannot be told.
     async fn read(&self, object: &ObjectRef) -> Option<Option<Reading>> {
-        let mut watches = self.watches.iter().filter(|watch| watch.covers(object)).peekable();
-        let served = answer(watches.peek()?.served(&self.client)).await.ok()?;
+        let watches: Vec<_> = self.watches.iter().filter(|watch| watch.covers(object)).collect();
+        let served = answer(watches.first()?.served(&self.client)).await.ok()?;
         let Some(served) = served else { return Some(None) };
         let Some(found) = answer(served.api.get_opt(&object.name)).await.ok()? else {
             return Some(None);

@@ -77,7 +77,7 @@ impl fmt::Display for Unread {
 
 impl Watch {
     async fn list(&self, client: &Client, settings: &Settings) -> Result<Vec<Reading>, Failure> {
-        answer(self.list_patiently(client, settings)).await
+        answer(Box::pin(self.list_patiently(client, settings))).await
     }
 
     async fn list_patiently(
@@ -91,7 +91,7 @@ impl Watch {
             label_selector: self.labels(),
             ..ListParams::default()
         };
-        let listed = match answer(served.api.list(&params)).await {
+        let listed = match served.api.list(&params).await.map_err(Failure::from) {
             Ok(listed) => listed,
             // The resource went away between the two questions.
             Err(failure) if failure.is_not_found() => return Ok(Vec::new()),

@@ -190,7 +190,7 @@ fn subnets<'t>(
     if items.clone().nth(MOST_SUBNETS).is_some() {
         let why = Invalid {
             problem: format!("the list has more than {MOST_SUBNETS} subnets"),
-            remedy: "write one of each family".to_owned(),
+            remedy: "write one subnet for each IP family".to_owned(),
         };
         return reading.fault(member, path, position, About::Subnet(role), "", why);
     }
@@ -292,8 +292,8 @@ pub(super) fn network_annotation(
     match text.trim() {
         "" => {
             let why = Invalid {
-                problem: "the network has no name".to_owned(),
-                remedy: "write its name, or drop the annotation".to_owned(),
+                problem: "the network name is empty".to_owned(),
+                remedy: "write the name of the network, or remove the annotation".to_owned(),
             };
             reading.fault(member, path, position, About::Document, text, why);
         }

@@ -13,20 +13,20 @@ pub(super) fn write(
     value: &Json,
 ) -> Result<Edit, &'static str> {
     let keys: Vec<String> = pointer.split('/').skip(1).map(unescaped).collect();
-    let Some((key, parents)) = keys.split_last() else { return Err("it is no field") };
+    let Some((key, parents)) = keys.split_last() else { return Err("it is not a field") };
     let mut map = object;
     let merges = |map: &Node<'_>| map.get("<<").is_some();
     let mut is_merged = merges(map);
     for parent in parents {
-        map = map.get(parent).ok_or("what holds it is missing")?;
+        map = map.get(parent).ok_or("its parent is missing")?;
         if source(text, &map.span).starts_with('*') {
-            return Err("it lies in an alias");
+            return Err("it is inside an alias");
         }
         is_merged |= merges(map);
     }
     // What a merge brings may be this very field.
     if is_merged {
-        return Err("what holds it merges another mapping");
+        return Err("its parent merges another mapping");
     }
     match map.entry(key) {
         Some((key, node)) if node.value == Value::Null => fill(text, key, node, value),
@@ -79,11 +79,11 @@ fn fill(text: &str, key: &Key<'_>, node: &Node<'_>, value: &Json) -> Result<Edit
 
 /// Adds an entry to a mapping.
 fn insert(text: &str, map: &Node<'_>, key: &str, value: &Json) -> Result<Edit, &'static str> {
-    let Value::Map(entries) = &map.value else { return Err("what holds it is no mapping") };
+    let Value::Map(entries) = &map.value else { return Err("its parent is not a mapping") };
     if source(text, &map.span).starts_with('{') {
         return Ok(insert_flow(text, map, entries, key, value));
     }
-    let Some((first, _)) = entries.first() else { return Err("what holds it is empty") };
+    let Some((first, _)) = entries.first() else { return Err("its parent is empty") };
     let written = |sibling: &Key<'_>| {
         if source(text, &sibling.span).starts_with('"') {
             format!("{}: {value}", Json::from(key))
@@ -98,8 +98,9 @@ fn insert(text: &str, map: &Node<'_>, key: &str, value: &Json) -> Result<Edit, &
     let end = if is_crlf { "\r\n" } else { "\n" };
     if let Some((sibling, node)) = beside(text, entries, key) {
         let rest = text.get(node.span.bytes.end..).unwrap_or_default();
-        let line = rest.split('\n').next().unwrap_or_default();
-        let at = node.span.bytes.end + line.strip_suffix('\r').unwrap_or(line).len();
+        // A lone carriage return ends a line too.
+        let line = rest.split(['\r', '\n']).next().unwrap_or_default();
+        let at = node.span.bytes.end + line.len();
         let text = format!("{end}{}{}", indent(sibling), written(sibling));
         return Ok(Edit { bytes: at..at, text });
     }

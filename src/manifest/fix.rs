@@ -149,7 +149,11 @@ fn one_by_one(
             continue;
         }
         if let Some(Wanted { index, object, .. }) = kept.pop() {
-            left.push(Left { index, object, why: "it cannot be written without changing more" });
+            left.push(Left {
+                index,
+                object,
+                why: "it cannot be edited without changing other parts",
+            });
         }
     }
     apply(text, &kept)

@@ -1,8 +1,15 @@
 //! One member: everything that documents say of one cluster.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
 use super::claim::{Claim, Fact, MemberName, Network, Role};
 use super::origin::{Basis, Configuration, ObjectRef};
 use crate::value::Subnet;
+
+/// An object, and what it says of one member.
+pub(super) type Said = (Arc<ObjectRef>, Vec<Claim>);
 
 /// One cluster of the mesh, as all documents together describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,15 +45,18 @@ impl Member {
         self.claims.is_empty()
     }
 
+    /// What one object says of it.
+    pub fn said_by(&self, object: &ObjectRef) -> &[Claim] {
+        &self.claims[self.range(object)]
+    }
+
     /// Replaces what one object says of this member; nothing said means the object is forgotten.
     pub fn replace(&mut self, object: &ObjectRef, claims: Vec<Claim>) {
-        let is_stranger = |claim: &Claim| *claim.place.object != *object;
-        if self.claims.iter().any(is_stranger) {
-            self.claims.retain(is_stranger);
-            let at = self.claims.partition_point(|claim| *claim.place.object < *object);
-            self.claims.splice(at..at, claims);
-        } else {
+        let range = self.range(object);
+        if range.len() == self.claims.len() {
             self.claims = claims;
+        } else {
+            self.claims.splice(range, claims);
         }
         self.index();
     }
@@ -58,6 +68,29 @@ impl Member {
         if self.claims.len() != known {
             self.index();
         }
+    }
+
+    /// Replaces what many objects say; of one that comes twice, the last one counts.
+    pub(super) fn replace_all(&mut self, mut said: Vec<Said>) {
+        if said.len() == 1
+            && let Some((object, mut claims)) = said.pop()
+        {
+            claims.shrink_to_fit();
+            return self.replace(&object, claims);
+        }
+        let said: BTreeMap<_, _> = said.into_iter().collect();
+        self.claims.retain(|claim| !said.contains_key(&claim.place.object));
+        self.claims.reserve_exact(said.values().map(Vec::len).sum());
+        self.claims.extend(said.into_values().flatten());
+        self.claims.sort_by(|a, b| a.place.object.cmp(&b.place.object));
+        self.index();
+    }
+
+    /// Where the claims of an object are, or would be.
+    fn range(&self, object: &ObjectRef) -> Range<usize> {
+        let from = self.claims.partition_point(|claim| *claim.place.object < *object);
+        let said = self.claims[from..].partition_point(|claim| *claim.place.object == *object);
+        from..from + said
     }
 
     fn index(&mut self) {

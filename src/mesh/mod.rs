@@ -26,6 +26,7 @@ pub use crate::syntax::Position;
 use crate::settings::Settings;
 use crate::value::{ClusterDomain, ClusterUuid, EndpointHost, NetworkName};
 use foldhash::{HashMap, HashMapExt};
+use member::Said;
 use small_set::SmallSet;
 use subnets::Subnets;
 
@@ -109,7 +110,7 @@ impl std::fmt::Display for StatedDomain {
             Self::Dashed(name) => {
                 write!(
                     f,
-                    "{} (of its network name, where dashes may be dots)",
+                    "{} (from its network name, in which dashes may stand for dots)",
                     name.dashed_domain()
                 )
             }
@@ -135,7 +136,7 @@ impl Mesh {
     /// A mesh of what these documents say, whatever their order.
     pub fn of(settings: Arc<Settings>, readings: impl IntoIterator<Item = Reading>) -> Self {
         let mut mesh = Self::new(settings);
-        readings.into_iter().for_each(|reading| mesh.apply(reading));
+        mesh.apply_all(readings);
         mesh
     }
 
@@ -185,17 +186,14 @@ impl Mesh {
     /// All that an object says as it stands, whichever member it says it of.
     pub fn said_by(&self, object: &ObjectRef) -> impl Iterator<Item = &Claim> {
         let members = self.spoken_of(object).filter_map(|name| self.member(name));
-        let claims = members.flat_map(Member::claims);
-        claims.filter(move |claim| *claim.place.object == *object)
+        members.flat_map(|member| member.said_by(object))
     }
 
     /// What an object says as it stands.
     pub fn reading_of(&self, object: &Arc<ObjectRef>) -> Reading {
         let members = self.spoken_of(object).filter_map(|name| self.member(name));
-        let statements = members.map(|member| {
-            let claims = member.claims().iter().filter(|claim| claim.place.object == *object);
-            (Arc::clone(member.name()), claims.cloned().collect())
-        });
+        let statements =
+            members.map(|member| (Arc::clone(member.name()), member.said_by(object).to_vec()));
         let mut reading = Reading::of(Arc::clone(object));
         reading.statements = statements.collect();
         reading
@@ -206,45 +204,60 @@ impl Mesh {
         let said = reading.statements.iter().filter(|(_, claims)| !claims.is_empty());
         self.spoken_of(&reading.object).count() == said.clone().count()
             && said.clone().all(|(name, claims)| {
-                let standing = self.member(name).map_or(&[][..], Member::claims).iter();
-                standing.filter(|claim| claim.place.object == reading.object).eq(claims)
+                self.member(name).is_some_and(|member| member.said_by(&reading.object) == *claims)
             })
     }
 
     /// Takes in what an object says now, in place of all it said before.
     pub fn apply(&mut self, reading: Reading) {
-        let Reading { object, statements, .. } = reading;
-        let spoken_of = self.spoken_of.remove(&object);
-        for name in spoken_of.iter().flat_map(|names| names.from(None)) {
-            if !statements.iter().any(|(member, _)| member == name) {
-                self.replace(name, &object, Vec::new());
+        self.apply_all([reading]);
+    }
+
+    /// Takes in what objects say now; of an object that comes twice, the last one counts. A member
+    /// that many of them speak of is indexed once.
+    pub fn apply_all(&mut self, readings: impl IntoIterator<Item = Reading>) {
+        let mut said: BTreeMap<MemberName, Vec<Said>> = BTreeMap::new();
+        for Reading { object, statements, .. } in readings {
+            let spoken_of = self.spoken_of.remove(&object);
+            let mut names: Option<SmallSet<MemberName>> = None;
+            for (name, claims) in statements {
+                match &mut names {
+                    Some(names) => names.insert(Arc::clone(&name)),
+                    None => names = Some(SmallSet::One(Arc::clone(&name))),
+                }
+                said.entry(name).or_default().push((Arc::clone(&object), claims));
             }
-        }
-        let mut names: Option<SmallSet<MemberName>> = None;
-        for (name, mut claims) in statements {
-            self.share_domain(&mut claims);
-            claims.shrink_to_fit();
-            self.replace(&name, &object, claims);
-            match &mut names {
-                Some(names) => names.insert(name),
-                None => names = Some(SmallSet::One(name)),
+            for name in spoken_of.iter().flat_map(SmallSet::all) {
+                if !names.as_ref().is_some_and(|names| names.contains(name)) {
+                    let nothing = (Arc::clone(&object), Vec::new());
+                    said.entry(Arc::clone(name)).or_default().push(nothing);
+                }
             }
-        }
-        if object.is_pending() {
-            self.pending.insert(Arc::clone(&object));
-        }
-        if let Some(names) = names {
+            let Some(names) = names else {
+                self.pending.remove(&object);
+                continue;
+            };
+            if object.is_pending() {
+                self.pending.insert(Arc::clone(&object));
+            }
             self.spoken_of.insert(object, names);
+        }
+        for (name, mut said) in said {
+            for (_, claims) in &mut said {
+                self.share_domain(claims);
+            }
+            let mut member = self.members.remove(&name).unwrap_or_else(|| Member::new(name));
+            self.unindex(&member);
+            member.replace_all(said);
+            self.insert(member);
         }
     }
 
     /// Forgets what an object said.
     pub fn remove(&mut self, object: &ObjectRef) {
-        let spoken_of = self.spoken_of.remove(object);
-        for name in spoken_of.iter().flat_map(|names| names.from(None)) {
-            self.replace(name, object, Vec::new());
+        if let Some((object, _)) = self.spoken_of.get_key_value(object) {
+            self.apply(Reading::of(Arc::clone(object)));
         }
-        self.pending.remove(object);
     }
 
     /// The writes that may not be stored yet.
@@ -269,13 +282,6 @@ impl Mesh {
                 claim.fact = Fact::ClusterDomain(shared.clone());
             }
         }
-    }
-
-    fn replace(&mut self, name: &MemberName, object: &ObjectRef, claims: Vec<Claim>) {
-        let mut member = self.members.remove(name).unwrap_or_else(|| Member::new(Arc::clone(name)));
-        self.unindex(&member);
-        member.replace(object, claims);
-        self.insert(member);
     }
 
     /// Takes in a member of which nothing is known.

@@ -180,16 +180,16 @@ mod tests {
     fn a_write_is_over_when_what_is_stored_proves_it() {
         let create = WriteId::Create("u".into());
         let update = WriteId::Update(Some(5));
-        const GONE: Option<(&str, Option<u64>)> = None;
+        let gone: Option<(&str, Option<u64>)> = None;
         let cases = [
             (&create, Some(("u", Some(9))), Some(true)),
             (&create, Some(("older", Some(9))), Some(false)),
-            (&create, GONE, Some(false)),
+            (&create, gone, Some(false)),
             (&update, Some(("u", Some(5))), Some(false)),
             (&update, Some(("u", Some(6))), Some(true)),
-            (&update, GONE, Some(true)),
+            (&update, gone, Some(true)),
             (&WriteId::Create("".into()), Some(("u", Some(9))), None),
-            (&WriteId::Update(None), GONE, None),
+            (&WriteId::Update(None), gone, None),
         ];
         for (id, stored, expected) in cases {
             assert_eq!(id.is_settled(stored), expected, "{id:?} {stored:?}");

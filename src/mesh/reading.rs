@@ -41,8 +41,8 @@ impl Reading {
         Self::of(Arc::new(object))
     }
 
-    /// What an object says that stands in a mesh: nothing yet.
-    pub(super) fn of(object: Arc<ObjectRef>) -> Self {
+    /// A reading of an object that is known already: nothing yet.
+    pub fn of(object: Arc<ObjectRef>) -> Self {
         Self {
             object,
             version: None,
@@ -94,7 +94,7 @@ impl Reading {
             (Ordering::Less, _) if !is_fault => return Some(claim),
             _ => return None,
         };
-        let why = Invalid::new(problem, "write a smaller object, or several");
+        let why = Invalid::new(problem, "split the object into smaller ones");
         let fact = Fact::Fault(Arc::new(Fault::new(About::Document, "", why)));
         Some(Claim {
             fact,

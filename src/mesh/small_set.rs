@@ -32,6 +32,13 @@ impl<T: Ord + Clone> SmallSet<T> {
         }
     }
 
+    pub(super) fn contains(&self, element: &T) -> bool {
+        match self {
+            Self::One(one) => one == element,
+            Self::Many(all) => all.contains(element),
+        }
+    }
+
     /// All elements in their order.
     pub(super) fn all(&self) -> impl Iterator<Item = &T> + use<'_, T> {
         self.from(None)

@@ -85,10 +85,13 @@ pub const NOT_FIXED: &str = "NotFixed";
 
 /// What is told beside the rules, each with what it means.
 pub const CHECK_CODES: &[(&str, &str)] = &[
-    (DEFINED_TWICE, "One object stands more than once in the set; the last one counts."),
-    (REWRITTEN, "Admission would write a field in its canonical form, or its default."),
-    (ADVICE, "A text would better be written otherwise; isthmus never rewrites it."),
-    (NOT_FIXED, "`check --fix` could not write a field without touching anything else."),
+    (DEFINED_TWICE, "The same object is defined more than once; the last definition counts."),
+    (
+        REWRITTEN,
+        "The mutating webhook would write this field in its normal form, or set its default.",
+    ),
+    (ADVICE, "This text should be written differently; isthmus never rewrites it."),
+    (NOT_FIXED, "`check --fix` could not change this field without touching anything else."),
 ];
 
 /// A field that was written back into a file.
@@ -156,9 +159,18 @@ impl CheckReport {
         let Counts { files, files_passed_over, objects, objects_passed_over, in_cluster } =
             self.counts;
         let against = in_cluster
-            .map(|objects| format!(" against {} of the cluster", counted(objects, "object")));
+            .map(|objects| format!(" against {} in the cluster", counted(objects, "object")));
+        let skipped = match files_passed_over {
+            0 => String::new(),
+            skipped => format!(" ({skipped} skipped)"),
+        };
+        let ignored = match objects_passed_over {
+            0 => String::new(),
+            1 => " (1 more is not a mesh resource)".to_owned(),
+            ignored => format!(" ({ignored} more are not mesh resources)"),
+        };
         format!(
-            "{} ({files_passed_over} passed over), {} judged ({objects_passed_over} passed over){}: {}",
+            "{}{skipped}, {} judged{ignored}{}: {}",
             counted(files, "file"),
             counted(objects, "object"),
             against.unwrap_or_default(),
@@ -241,10 +253,8 @@ impl Diagnostic {
     pub fn why_warning(&self) -> Option<&'static str> {
         match self.because? {
             Reason::RuleWarns => None,
-            Reason::StoodBefore => Some("it stood before this change, so it is only warned of"),
-            Reason::AllowedByAnnotation => {
-                Some("an annotation of the object takes it as a warning")
-            }
+            Reason::StoodBefore => Some("it existed before this change, so it is only a warning"),
+            Reason::AllowedByAnnotation => Some("an annotation of the object allows it"),
         }
     }
 }

@@ -10,8 +10,6 @@ pub mod sarif;
 #[cfg(feature = "serve")]
 pub mod table;
 
-use std::borrow::Cow;
-
 use crate::mesh::{ObjectRef, Place, Position};
 use crate::review::{Reason, Verdict, Warning};
 use crate::rule::Finding;
@@ -19,11 +17,15 @@ use crate::wire::Cause;
 
 /// The longest warning the API server passes on, in characters.
 const LONGEST_WARNING: usize = 256;
+/// How many characters of a path, and of what is wrong, a warning keeps at least.
+const SHORTEST_PART: usize = 60;
 /// How many characters all warnings of one answer may have; the API server drops what is beyond.
 const MOST_WARNING_TEXT: usize = 4096;
 
 /// How many causes a denial lists: nobody reads more, and an answer must not grow with their number.
 const MOST_CAUSES: usize = 256;
+/// The field of what concerns an object as a whole.
+const WHOLE_OBJECT: &str = "metadata.name";
 
 /// What is wrong and what to write instead, as one sentence without its place.
 pub fn sentence(finding: &Finding) -> String {
@@ -38,7 +40,7 @@ pub fn causes(findings: &[Finding], written: &ObjectRef) -> Vec<Cause> {
         Cause {
             reason: finding.rule,
             message: format!("{}{}", printable(&elsewhere), sentence(finding)),
-            field: printable(&field),
+            field: printable(field.unwrap_or(WHOLE_OBJECT)),
         }
     };
     let mut causes: Vec<_> = findings.iter().take(MOST_CAUSES).map(cause).collect();
@@ -46,7 +48,7 @@ pub fn causes(findings: &[Finding], written: &ObjectRef) -> Vec<Cause> {
         let left_out = findings.len() - MOST_CAUSES;
         causes.push(Cause {
             reason: next.rule,
-            message: format!("{left_out} more; `isthmus check` shows all [{}]", next.rule),
+            message: format!("{left_out} more; `isthmus check` lists all [{}]", next.rule),
             field: next.place.path().to_owned(),
         });
     }
@@ -79,6 +81,7 @@ pub fn delay(
     } else {
         let waits = verdict.wait.iter().take(MOST_CAUSES).map(|finding| {
             let (field, elsewhere) = field(finding, written);
+            let field = field.unwrap_or(WHOLE_OBJECT);
             format!("{field}: {elsewhere}{} [{}]", finding.message, finding.rule)
         });
         let told = waits.collect::<Vec<_>>().join(", ");
@@ -92,7 +95,7 @@ pub fn delay(
 pub fn outdated(what: &str, seconds: u64) -> String {
     let minutes = seconds / 60;
     let told = format!(
-        "isthmus could not read {what} for {minutes} min; this was judged by what it knew before"
+        "isthmus could not read {what} for {minutes} min; this verdict rests on its last known state"
     );
     shortened(&told, "")
 }
@@ -118,7 +121,8 @@ pub fn warnings(verdict: &Verdict, written: &ObjectRef, outdated: Option<String>
         }
     }
     if left_out > 0 {
-        warnings.push(format!("{left_out} more warnings; `isthmus check` shows all"));
+        let warnings_left_out = if left_out == 1 { "warning" } else { "warnings" };
+        warnings.push(format!("{left_out} more {warnings_left_out}; `isthmus check` lists all"));
     }
     warnings
 }
@@ -133,25 +137,59 @@ fn told_warning(warning: &Warning, written: &ObjectRef) -> String {
     let position = position_words(&finding.place);
     let end = match warning.because {
         Reason::RuleWarns => format!(" [{}]", finding.rule),
-        Reason::StoodBefore => format!(" [{}, stood before]", finding.rule),
+        Reason::StoodBefore => format!(" [{}, existed before]", finding.rule),
         Reason::AllowedByAnnotation => format!(" [{}, allowed by annotation]", finding.rule),
     };
-    let start = format!("{field}: {elsewhere}{position}{}", finding.message);
-    let full = printable(&format!("{start}; {}{end}", finding.remedy));
-    if full.chars().count() <= LONGEST_WARNING { full } else { shortened(&start, &end) }
+    let field = field.map_or_else(String::new, |field| format!("{field}: "));
+    let message = format!("{elsewhere}{position}{}", finding.message);
+    fitted(&field, &message, &format!("; {}{end}", finding.remedy))
 }
 
-/// The field of the written object to look at, and the words that name the claim itself where it
-/// stands in another object.
-fn field<'a>(finding: &'a Finding, written: &ObjectRef) -> (Cow<'a, str>, String) {
+/// A warning that is short enough to be passed on. What to write is kept: the middle of a long path
+/// goes first, then the end of what is wrong.
+fn fitted(field: &str, message: &str, remedy: &str) -> String {
+    let beyond = |texts: [&str; 3]| {
+        let length: usize = texts.iter().map(|text| text.chars().count()).sum();
+        length.saturating_sub(LONGEST_WARNING)
+    };
+    let field = without_middle(field, beyond([field, message, remedy]));
+    let cut = beyond([&field, message, remedy]);
+    let kept = message.chars().count().saturating_sub(cut + 1).max(SHORTEST_PART);
+    let message = if cut == 0 { message.to_owned() } else { clipped_to(message, kept) };
+    shortened(&format!("{field}{message}{remedy}"), "")
+}
+
+/// A text without as many characters of its middle, as far as both ends stay recognizable.
+fn without_middle(text: &str, cut: usize) -> String {
+    let length = text.chars().count();
+    if cut == 0 || length <= SHORTEST_PART {
+        return text.to_owned();
+    }
+    let kept = length.saturating_sub(cut + 1).max(SHORTEST_PART);
+    let end: String = text.chars().skip(length - kept / 2).collect();
+    clipped_to(text, kept - kept / 2) + &end
+}
+
+fn clipped_to(text: &str, kept: usize) -> String {
+    match text.char_indices().nth(kept) {
+        Some((end, _)) => format!("{}\u{2026}", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// The field of the written object to look at, if it has one, and the words that name the claim
+/// itself where it is in another object.
+fn field<'a>(finding: &'a Finding, written: &ObjectRef) -> (Option<&'a str>, String) {
     let here = |place: &&'a Place| *place.object == *written;
     if here(&&finding.place) {
-        return (Cow::Borrowed(finding.place.path()), String::new());
+        return (Some(finding.place.path()), String::new());
     }
-    let elsewhere = format!("{} of {}: ", finding.place.path(), finding.place.object);
+    let elsewhere = match finding.place.path() {
+        WHOLE_OBJECT => format!("{}: ", finding.place.object),
+        path => format!("{path} of {}: ", finding.place.object),
+    };
     let blamed = finding.because.as_ref().filter(here).or(finding.against.as_ref().filter(here));
-    let field = blamed.map_or(Cow::Borrowed("metadata.name"), |place| Cow::Borrowed(place.path()));
-    (field, elsewhere)
+    (blamed.map(Place::path), elsewhere)
 }
 
 pub(crate) fn position_words(place: &Place) -> String {
@@ -177,4 +215,27 @@ pub(crate) fn printable(text: &str) -> String {
         return text.to_owned();
     }
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_that_is_too_long_keeps_what_to_write() {
+        let remedy = format!("; write {} [SubnetOverlap, existed before]", "x".repeat(80));
+        for (field, message) in [(20, 60), (20, 300), (300, 60), (300, 300), (5000, 5000)] {
+            let (field, message) = (format!("{}: ", "f".repeat(field)), "m".repeat(message));
+            let told = fitted(&field, &message, &remedy);
+            assert!(told.chars().count() <= LONGEST_WARNING, "{told}");
+            assert!(told.ends_with(&remedy), "{told}");
+            let is_whole = told == format!("{field}{message}{remedy}");
+            let fits = field.len() + message.len() + remedy.len() <= LONGEST_WARNING;
+            assert_eq!(is_whole, fits, "{told}");
+        }
+        // Where even that is too long, the warning is cut at its end.
+        let told = fitted("f: ", "m", &"r".repeat(1000));
+        assert_eq!(told.chars().count(), LONGEST_WARNING);
+        assert!(told.ends_with('\u{2026}'), "{told}");
+    }
 }

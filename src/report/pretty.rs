@@ -29,11 +29,11 @@ pub fn pretty(report: &CheckReport) -> String {
         let _ = writeln!(text, "{}", printable(&change.to_string()));
     }
     for passed in report.passed_over.iter().take(NAMED) {
-        let line = format!("passed over {}: {}", passed.file, passed.reason);
+        let line = format!("skipped {}: {}", passed.file, passed.reason);
         let _ = writeln!(text, "{}", printable(&line));
     }
     if let Some(more) = report.passed_over.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        let _ = writeln!(text, "passed over {more} more; --format json names them all");
+        let _ = writeln!(text, "skipped {more} more; --format json lists them all");
     }
     text.push_str(&report.summary());
     text.push('\n');

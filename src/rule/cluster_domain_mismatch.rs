@@ -6,9 +6,9 @@ use crate::mesh::{Member, StatedDomain, View};
 
 pub(super) static RULE: Rule = Rule {
     name: "ClusterDomainMismatch",
-    what: "A member's cluster domain differs from the local member's; where that is unknown (a hub), from any other member's.",
-    why: "Istio joins services across clusters by their full DNS names; under another domain they do not resolve, and certificates name identities nobody expects.",
-    remedy: "Give the member the domain of the mesh. A cluster that runs already has to be rebuilt with it.",
+    what: "A member's cluster domain differs from that of the local member or, where that is unknown (a hub), from that of any other member.",
+    why: "Istio matches services across clusters by their fully qualified DNS names. In a different domain they do not resolve, and certificates carry identities that no peer expects.",
+    remedy: "Give the member the cluster domain of the mesh. A running cluster has to be rebuilt for that.",
     state: judge,
     ..Rule::IDLE
 };
@@ -86,11 +86,12 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         if members.len() > NAMED {
             names.push("others".to_owned());
         }
+        let members = if names.len() == 1 { "member" } else { "members" };
         let message = format!(
-            "cluster domain {domain} differs from {theirs} of members {}",
+            "cluster domain {domain} differs from {theirs} of {members} {}",
             names.join(", ")
         );
-        let remedy = format!("every member of a mesh has the same: write {theirs}");
+        let remedy = format!("all members of a mesh share one cluster domain: write {theirs}");
         findings.push(RULE.find(severity, member, &ours.place, message, remedy));
     }
     findings
@@ -99,10 +100,11 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
 fn remedy(theirs: &StatedDomain) -> String {
     match theirs {
         StatedDomain::Exact(domain) => {
-            format!("every member of a mesh has the same: write {domain}")
+            format!("all members of a mesh share one cluster domain: write {domain}")
         }
         StatedDomain::Dashed(_) => {
-            "every member of a mesh has the same: write the one that is in use there".to_owned()
+            "all members of a mesh share one cluster domain: write the one that is in use there"
+                .to_owned()
         }
     }
 }

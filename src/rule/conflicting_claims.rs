@@ -7,8 +7,8 @@ use crate::mesh::{Claim, Fact, Member, ObjectRef, Role, StatedDomain, View};
 
 pub(super) static RULE: Rule = Rule {
     name: "ConflictingClaims",
-    what: "Warns when two documents state different facts of one member. A ModuleConfig over a ClusterConfiguration is precedence, not conflict.",
-    why: "One of the two is out of date, and all of what they state is held against the other members.",
+    what: "Two documents state different facts about the same member. Always a warning. A ModuleConfig that overrides a ClusterConfiguration is not a conflict.",
+    why: "One of the two is out of date, and the values of both are compared with the other members.",
     remedy: "Correct the document that is wrong.",
     state: judge,
     ..Rule::IDLE
@@ -131,10 +131,9 @@ fn domain_unlike_pinned(member: &Member, findings: &mut Vec<Finding>) {
         let exact = member
             .pick(|fact| StatedDomain::of(fact).filter(|d| matches!(d, StatedDomain::Exact(_))));
         for (domain, ours) in exact.filter(|(domain, _)| !domain.agrees(&pinned)) {
-            let message = format!(
-                "cluster domain {domain} is not {pinned}, which discovery found in the peer's network name"
-            );
-            let remedy = "write the peer's own domain".to_owned();
+            let message =
+                format!("cluster domain {domain} differs from {pinned}, as discovery found it");
+            let remedy = "write the peer's cluster domain".to_owned();
             findings.push(RULE.warn(member, &ours.place, message, remedy).against(&theirs.place));
         }
     }

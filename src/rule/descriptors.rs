@@ -6,27 +6,27 @@ use crate::mesh::About;
 
 pub(super) static INVALID_DESCRIPTOR: Rule = Rule {
     name: "InvalidDescriptor",
-    what: "A cluster's descriptor in ConfigMap `multicluster` is one that Pilot of Istio 0.8 fails on, drops or silently ignores in part. A `spec` nested under `metadata`, as in the sample of Istio's own page, is warned of; the setting `strictDescriptors` denies it.",
-    why: "Pilot reads the descriptors at its start only: one that it cannot read keeps it from starting, hours or weeks after the edit, and one that it drops leaves a cluster without configuration.",
-    remedy: "Write what the message says, at the key, line and field that it names.",
+    what: "Pilot of Istio 0.8 would fail on a cluster descriptor in ConfigMap `multicluster`, drop it, or silently ignore a part of it. A `spec` nested under `metadata`, as in the sample in Istio's documentation, is a warning; the setting `strictDescriptors` denies it.",
+    why: "Pilot reads the descriptors only when it starts. A descriptor that it cannot read prevents the start, hours or weeks after the edit; one that it drops leaves a cluster without configuration.",
+    remedy: "Write what the message says, at the key, line and field in it.",
     faults: |about| about == About::Descriptor,
     ..Rule::IDLE
 };
 
 pub(super) static CONTROL_PLANE_COUNT: Rule = Rule {
     name: "ControlPlaneCount",
-    what: "ConfigMap `multicluster` has no descriptor with `config.istio.io/pilotCfgStore` true, or more than one.",
-    why: "With two Pilot exits at its next start; with none it serves no remote cluster and says nothing.",
-    remedy: "Set it to true in the descriptor of the cluster that Pilot runs in, and in no other.",
+    what: "ConfigMap `multicluster` has no descriptor, or more than one, whose annotation `config.istio.io/pilotCfgStore` is true.",
+    why: "With two of them, Pilot exits at its next start. With none, it serves no remote cluster and does not report it.",
+    remedy: "Set the annotation to true in the descriptor of the cluster that Pilot runs in, and in no other.",
     faults: |about| about == About::ControlPlane,
     ..Rule::IDLE
 };
 
 pub(super) static MISSING_ACCESS_CONFIG: Rule = Rule {
     name: "MissingAccessConfig",
-    what: "A descriptor's `config.istio.io/accessConfigFile` names no key of its ConfigMap, leaves the directory, or names what is no usable kubeconfig: one whose current context leads to an `https` server that is not loopback, and to a user. That it holds credentials, or needs files beside it, is warned of.",
-    why: "Pilot exits at its next start, or never reaches the cluster. Credentials in a ConfigMap can be seen by all who may read ConfigMaps.",
-    remedy: "Put the kubeconfig under the key that the descriptor names: `kubectl config view --minify --flatten` writes one. Credentials belong in a Secret, as Istio 1.0 and later keep them.",
+    what: "A descriptor's `config.istio.io/accessConfigFile` does not name a key of its ConfigMap, points outside the directory, or names a kubeconfig that is not usable: its current context must have a user, and an `https` server that is not a loopback address. A kubeconfig that contains credentials or needs other files is a warning.",
+    why: "Pilot exits at its next start, or never reaches the cluster. Everyone who may read ConfigMaps can see credentials in a ConfigMap.",
+    remedy: "Put the kubeconfig under the key that the descriptor names; `kubectl config view --minify --flatten` prints one. Credentials belong in a Secret, where Istio 1.0 and later keep them.",
     faults: |about| about == About::AccessConfig,
     ..Rule::IDLE
 };

@@ -6,9 +6,9 @@ use crate::mesh::{Fact, Member, View};
 
 pub(super) static RULE: Rule = Rule {
     name: "DuplicateMember",
-    what: "Two members share a metadata endpoint (after normalization, hosts `istio.…` and `istio-metadata.…` being one) or a cluster UUID (which only warns: nobody writes it by hand).",
-    why: "The same cluster joins twice: every endpoint is doubled, and removing one of the two members breaks the other.",
-    remedy: "Keep one of the two, or correct the endpoint of the other.",
+    what: "Two members have the same metadata endpoint (after normalization; the hosts `istio.…` and `istio-metadata.…` count as one) or the same cluster UUID (which is only a warning, because it is not written by hand).",
+    why: "The same cluster joins the mesh twice: every endpoint appears twice, and removing one of the two members breaks the other.",
+    remedy: "Delete one of the two members, or correct its endpoint.",
     state: judge,
     ..Rule::IDLE
 };
@@ -46,11 +46,10 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                             continue;
                         }
                         let message = format!(
-                            "cluster UUID {uuid} is also that of {}",
+                            "cluster UUID {uuid} is also the UUID of {}",
                             told(other, &theirs.place)
                         );
-                        let remedy =
-                            "the same cluster is a member twice: delete one of the two".to_owned();
+                        let remedy = "both are the same cluster: delete one of the two".to_owned();
                         findings.push(
                             RULE.warn(member, &ours.place, message, remedy).against(&theirs.place),
                         );

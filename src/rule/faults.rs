@@ -4,21 +4,22 @@
 use super::finding::told;
 use super::{Finding, Rule, Severity};
 use crate::mesh::{About, Fact, Fault, Member, Role, View};
+use crate::value::Subnet;
 
 pub(super) static INVALID_DOCUMENT: Rule = Rule {
     name: "InvalidDocument",
-    what: "An object, or the YAML inside it, cannot be read as the document it is: not YAML, a second document, a duplicate key, a wrong type, bad base64, an alias bomb.",
-    why: "What reads the document skips it or stops at it, and the member is judged by what is left.",
-    remedy: "Correct the document at the line and column that the message names.",
+    what: "An object, or the YAML inside it, cannot be read as the document that it should be: invalid YAML, a second YAML document, a duplicate key, a wrong type, invalid base64, an alias bomb.",
+    why: "Software that reads the document skips it or stops at it, and the member is judged only by what can still be read.",
+    remedy: "Correct the document at the line and column in the message.",
     faults: |about| about == About::Document,
     ..Rule::IDLE
 };
 
 pub(super) static INVALID_SUBNET: Rule = Rule {
     name: "InvalidSubnet",
-    what: "A subnet is no CIDR, is empty, is `/0`, has host bits set, or is a loopback, link-local or multicast range; or the node prefix is shorter than the pod subnet's.",
-    why: "Such a subnet gives pods no addresses, or hides an overlap; a cluster's subnets cannot be changed later without rebuilding it.",
-    remedy: "Write a private range with its host bits cleared, such as `10.111.0.0/16`. A value that stands already in the member's other document is only warned of.",
+    what: "A subnet is not a CIDR, is empty, is `/0`, has host bits set, or contains or is part of a loopback, link-local or multicast range; or the node prefix is shorter than the prefix of the pod subnet.",
+    why: "Pods get no usable addresses from such a subnet, or it hides an overlap. The subnets of a cluster cannot be changed later without rebuilding it.",
+    remedy: "Write a private range without host bits, such as `10.111.0.0/16`. A wrong value that another document of the member already contains is only a warning.",
     faults: |about| matches!(about, About::Subnet(_) | About::NodePrefix),
     state: invalid_subnet,
     ..Rule::IDLE
@@ -26,9 +27,9 @@ pub(super) static INVALID_SUBNET: Rule = Rule {
 
 pub(super) static INVALID_CLUSTER_DOMAIN: Rule = Rule {
     name: "InvalidClusterDomain",
-    what: "A cluster domain is no DNS name (RFC 1123 labels), or equals the domain part of the local `publicDomainTemplate`.",
-    why: "Service names under it do not resolve, or collide with the public names of the cluster.",
-    remedy: "Write a DNS name that is used for nothing else, such as `cluster.local`.",
+    what: "A cluster domain is not a DNS name (RFC 1123 labels), or equals the domain of the local cluster's `publicDomainTemplate`.",
+    why: "Service names in that domain do not resolve, or collide with the public names of the cluster.",
+    remedy: "Write a DNS name that is not used for anything else, such as `cluster.local`.",
     faults: |about| about == About::ClusterDomain,
     state: invalid_cluster_domain,
     ..Rule::IDLE
@@ -36,13 +37,17 @@ pub(super) static INVALID_CLUSTER_DOMAIN: Rule = Rule {
 
 pub(super) static INVALID_METADATA_ENDPOINT: Rule = Rule {
     name: "InvalidMetadataEndpoint",
-    what: "A metadata endpoint is not `https`, has no host or path, has user info, a query or a fragment, or its host is a loopback, unspecified or link-local address; a path that does not end in `/metadata/` is warned of.",
-    why: "Discovery fetches the peer's keys and gateways from it; where it fails, the peer silently stays out of the mesh.",
-    remedy: "Write `https://`, the host other clusters reach, and `/metadata/`.",
+    what: "A metadata endpoint is not `https`, has no host or path, has user info, a query or a fragment, or its host is a loopback, unspecified or link-local address. A path that does not end in `/metadata/` is a warning.",
+    why: "Deckhouse's discovery fetches the peer's keys and gateways from this URL. If that fails, the peer silently stays out of the mesh.",
+    remedy: "Write `https://`, the host under which other clusters reach the peer, and the path `/metadata/`.",
     faults: |about| about == About::Endpoint,
     state: invalid_metadata_endpoint,
     ..Rule::IDLE
 };
+
+/// How many pod subnets a node prefix that does not fit them is told of: many documents may speak of
+/// one member.
+const MOST_UNFIT: usize = 16;
 
 /// The faults of a member that a rule tells of.
 pub(super) fn told_by<'a>(rule: &'a Rule, member: &'a Member) -> impl Iterator<Item = Finding> {
@@ -73,19 +78,22 @@ fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
         Fact::NodePrefix(prefix) => Some((prefix, claim)),
         _ => None,
     });
+    let of_pods = |(role, subnet, _): &(Role, Subnet, _)| *role == Role::Pod && subnet.is_ipv4();
+    let longest = member.subnets().filter(of_pods).map(|(_, pods, _)| pods.prefix_len()).max();
     for (prefix, claim) in prefixes {
-        for (role, subnet, pods) in member.subnets() {
-            let fits = |longest| (subnet.prefix_len()..=longest).contains(&prefix);
-            if role != Role::Pod || !subnet.is_ipv4() || fits(32) {
-                continue;
-            }
-            let how = if prefix > 32 { "too long for" } else { "shorter than that of" };
+        if longest.is_none_or(|longest| (longest..=32).contains(&prefix)) {
+            continue;
+        }
+        let fits = |subnet: Subnet| (subnet.prefix_len()..=32).contains(&prefix);
+        let unfit = member.subnets().filter(of_pods).filter(|(_, subnet, _)| !fits(*subnet));
+        for (_, subnet, pods) in unfit.take(MOST_UNFIT) {
+            let how = if prefix > 32 { "too long for" } else { "shorter than the prefix of" };
             let message = format!(
-                "node prefix {prefix} is {how} pod subnet {subnet} ({}), so no node fits in",
+                "node prefix {prefix} is {how} pod subnet {subnet} ({}), so no node gets addresses",
                 pods.place.object
             );
             let remedy = match subnet.prefix_len() + 1 {
-                shortest @ ..32 => format!("write one from {shortest} to 32"),
+                shortest @ ..32 => format!("write a prefix from {shortest} to 32"),
                 _ => "write 32".to_owned(),
             };
             let finding = rule.deny(member, &claim.place, message, remedy).against(&pods.place);
@@ -111,9 +119,9 @@ fn invalid_cluster_domain(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     };
     for (public, theirs) in local.pick(template) {
         for (domain, ours) in member.pick(domain).filter(|(domain, _)| *domain == public) {
-            let remedy = "write another cluster domain, such as cluster.local";
+            let remedy = "write a different cluster domain, such as cluster.local";
             let message = format!(
-                "cluster domain {domain} is also the domain of publicDomainTemplate ({})",
+                "cluster domain {domain} is also the domain of the publicDomainTemplate in {}",
                 theirs.place.object
             );
             findings.push(
@@ -121,10 +129,10 @@ fn invalid_cluster_domain(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
             );
             if mesh.is_local(member) && ours.place.object != theirs.place.object {
                 let message = format!(
-                    "its domain {domain} is also the cluster domain of {}",
+                    "the template's domain {domain} is also the cluster domain of {}",
                     told(member, &ours.place)
                 );
-                let remedy = "write a template with another domain".to_owned();
+                let remedy = "write a template with a different domain".to_owned();
                 findings
                     .push(rule.deny(member, &theirs.place, message, remedy).against(&ours.place));
             }
@@ -141,7 +149,7 @@ fn invalid_metadata_endpoint(_: &View<'_>, member: &Member) -> Vec<Finding> {
             && !endpoint.has_standard_path()
         {
             let message = format!(
-                "the path of {endpoint} does not end in /metadata/, where Deckhouse serves it"
+                "the path of {endpoint} does not end in /metadata/, where Deckhouse serves the metadata"
             );
             let remedy = format!("did you mean {}?", endpoint.with_standard_path());
             findings.push(rule.warn(member, &claim.place, message, remedy));

@@ -7,9 +7,9 @@ use crate::value::ClusterDomain;
 
 pub(super) static RULE: Rule = Rule {
     name: "InvalidMeshConfig",
-    what: "A value of `meshNetworks` or `mesh` in ConfigMap `istio` (or `istio-REVISION`) is one that Istio drops, or reads otherwise than it is written. Warned of are harmless differences (host bits, an upper-case registry name), unknown fields that resemble none, the step from no networks to some, and a trust domain unlike the cluster domain.",
-    why: "Istio checks these texts only when it reads them. One bad value makes it drop the whole text with a line in its log: it goes on with what it had, and after a restart with no networks or the default mesh config.",
-    remedy: "Correct the value at the line and column that the message names. The first networks cut off sidecars that run already: add them while nothing runs, or restart the injected pods.",
+    what: "Istio would drop a value of `meshNetworks` or `mesh` in ConfigMap `istio` (or `istio-REVISION`), or read it differently than it is written. Warnings are: harmless differences (host bits, an upper-case registry name), unknown fields that do not resemble a known one, adding the first networks, and a trust domain that differs from the cluster domain.",
+    why: "Istio validates these texts only when it reads them. One invalid value makes it drop the whole text, with a line in its log: it keeps its previous state, and after a restart it has no networks or the default mesh config.",
+    remedy: "Correct the value at the line and column in the message. Adding the first networks cuts off running sidecars: add them before workloads run, or restart the injected pods.",
     faults: |about| about == About::MeshConfig,
     state: judge,
     step: judge_step,
@@ -29,7 +29,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                 "trust domain {trust} differs from cluster domain {domain} of {}",
                 told(of, &theirs.place)
             );
-            let remedy = format!("write {domain}, unless certificates are to name {trust}");
+            let remedy = format!("write {domain}, unless certificates are meant to name {trust}");
             findings.push(RULE.warn(member, &claim.place, message, remedy).against(&theirs.place));
         }
     }
@@ -46,7 +46,7 @@ fn judge_step(before: &Member, after: &Member) -> Vec<Finding> {
         stood.any(|before| before.fact == Fact::MeshNetworks(false))
     };
     let finding = |claim: &Claim| {
-        let message = "there were no networks before, and the first ones have cut off sidecars that run already";
+        let message = "these are the first networks, and adding them cuts off sidecars that are already running";
         let remedy = "restart the injected pods afterwards";
         RULE.warn(after, &claim.place, message.to_owned(), remedy.to_owned())
     };

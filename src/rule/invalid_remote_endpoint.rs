@@ -5,9 +5,9 @@ use crate::mesh::{About, Fact, Member, View};
 
 pub(super) static RULE: Rule = Rule {
     name: "InvalidRemoteEndpoint",
-    what: "An address of a remote control plane, in the values of the chart `istio-remote` or in the Endpoints it renders, is missing, is no literal IP address, or is one that no other cluster can have; one within the local member's own subnets is warned of.",
-    why: "Kubernetes' Endpoints hold literal addresses only. With anything else they stay empty, proxies find no Pilot, and pods never get ready.",
-    remedy: "Write the IP address by which this cluster reaches the control plane, below `global`.",
+    what: "An address of a remote control plane, in the values of the chart `istio-remote` or in the Endpoints that it renders, is missing, is not a literal IP address, or is one that no other cluster can have. An address in the local member's own subnets is a warning.",
+    why: "Kubernetes Endpoints can only contain literal IP addresses. With anything else they stay empty, proxies do not find Pilot, and pods never become ready.",
+    remedy: "Write the IP address at which this cluster reaches the control plane, under `global`.",
     faults: |about| about == About::RemoteEndpoint,
     state: judge,
     ..Rule::IDLE
@@ -25,10 +25,10 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     for (address, claim) in member.pick(remote) {
         for (role, subnet, holder) in member.subnets().filter(|(_, s, _)| address.is_in(*s)) {
             let message = format!(
-                "{address} is in the local {role} {subnet} ({}), where no remote control plane is",
+                "{address} is in the local {role} {subnet} ({}), not in another cluster",
                 holder.place.object
             );
-            let remedy = "write the address that the other cluster gives it".to_owned();
+            let remedy = "write the address of the control plane in the other cluster".to_owned();
             let finding = RULE.warn(member, &claim.place, message, remedy);
             findings.push(finding.against(&holder.place));
         }

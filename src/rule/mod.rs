@@ -110,10 +110,10 @@ pub fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
 /// That a change of a member is too complicated to be judged.
 pub fn too_complicated(member: &Member, place: &Place, end: Exhausted) -> Finding {
     let message = match end {
-        Exhausted::Units(_) => "it clashes with more than isthmus can judge",
-        Exhausted::Time => "it is too complicated to be judged in the time there is",
+        Exhausted::Units(_) => "this object conflicts with more than isthmus can judge",
+        Exhausted::Time => "this object is too complex to be judged in the available time",
     };
-    let remedy = "write a smaller object that says the same, or apply it again".to_owned();
+    let remedy = "split the object, or apply it again".to_owned();
     faults::INVALID_DOCUMENT.deny(member, place, message.to_owned(), remedy)
 }
 

@@ -5,8 +5,8 @@ use crate::mesh::{Claim, Fact, Member, View};
 
 pub(super) static RULE: Rule = Rule {
     name: "MulticlusterDisabled",
-    what: "An IstioMulticluster is created while ModuleConfig `istio` exists and does not enable multicluster; switching it off while members exist warns.",
-    why: "Deckhouse ignores every IstioMulticluster then: the member looks created and never joins.",
+    what: "An IstioMulticluster is created while ModuleConfig `istio` exists and does not enable multicluster. Disabling multicluster while members exist is a warning.",
+    why: "Deckhouse then ignores every IstioMulticluster: the member is created, but never joins the mesh.",
     remedy: "Set `spec.settings.multicluster.enabled: true` in ModuleConfig `istio` first.",
     state: judge,
     ..Rule::IDLE
@@ -37,8 +37,10 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
 }
 
 fn denied(member: &Member, peer: &Claim, off: &Claim) -> Finding {
-    let message =
-        format!("multicluster is not enabled ({}), so this member never joins", off.place.object);
+    let message = format!(
+        "multicluster is not enabled in {}, so this member never joins the mesh",
+        off.place.object
+    );
     let remedy = format!("set {}: true in {} first", off.place.path(), off.place.object);
     RULE.deny(member, &peer.place, message, remedy).against(&off.place)
 }
@@ -53,7 +55,7 @@ fn switched_off(mesh: &View<'_>, local: &Member, off: &Claim) -> Option<Finding>
     if peers.len() > NAMED {
         names.push(format!("{} more", peers.len() - NAMED));
     }
-    let message = format!("multicluster is off while members exist: {}", names.join(", "));
-    let remedy = "enable it, or delete the IstioMulticlusters first".to_owned();
+    let message = format!("multicluster is disabled while members exist: {}", names.join(", "));
+    let remedy = "set it to true, or delete the IstioMulticlusters first".to_owned();
     Some(RULE.find(Severity::Warn, local, &off.place, message, remedy))
 }

@@ -9,9 +9,9 @@ use crate::value::{Subnet, clipped};
 
 pub(super) static RULE: Rule = Rule {
     name: "NetworkSubnetOverlap",
-    what: "`fromCidr` of two networks of one `meshNetworks` intersect, or one `fromRegistry` is in two of them. A `fromCidr` that meets subnets of a member on another network is warned of, where anything names the member's network (`isthmus.dev/network`, or what discovery has pinned).",
-    why: "Istio's API forbids it and its code takes it: of ranges within each other the widest counts, of equal ones and of registries any, another one after a restart. Endpoints on the wrong network are reached through the wrong gateway, or past the one they need.",
-    remedy: "Let each range and each registry be in one network. Where a member is on another network than its subnets, correct the one or the other.",
+    what: "The `fromCidr` ranges of two networks in `meshNetworks` overlap, or the same `fromRegistry` is in two networks. A `fromCidr` that overlaps subnets of a member on a different network is a warning, if the member's network is known (from `isthmus.dev/network`, or from what discovery has pinned).",
+    why: "Istio's API reference forbids this, but its code accepts it. Of nested ranges the widest one is used; of equal ranges or registries a random one, which can change with a restart. Endpoints that are assigned to the wrong network are reached through the wrong gateway, or without the gateway that they need.",
+    remedy: "Put each range and each registry into one network only. If a member is on a different network than its subnets, correct one of the two.",
     state: judge,
     ..Rule::IDLE
 };
@@ -25,7 +25,7 @@ const MOST_WARNINGS: usize = 3;
 const MOST_LOOKED_AT: usize = 100_000;
 
 /// What to do about a member that is elsewhere than its addresses.
-const REMEDY: &str = "correct the range or the member's isthmus.dev/network";
+const REMEDY: &str = "correct the range, or the member's annotation isthmus.dev/network";
 
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     if mesh.is_local(member) {
@@ -124,23 +124,23 @@ fn clash(local: &Member, first: Stated<'_>, second: Stated<'_>) -> Finding {
             let (message, remedy) = if first == second {
                 (
                     format!(
-                        "{second} of network {ours:?} is also a range of {there}, and Istio takes one at random"
+                        "{second} of network {ours:?} is also a range of {there}, and Istio picks one of them at random"
                     ),
-                    "keep it in one of the two".to_owned(),
+                    "keep it in only one of the two networks".to_owned(),
                 )
             } else if first.contains(second) {
                 (
                     format!(
-                        "{second} of network {ours:?} is within {first} of {there}, which is the one that Istio takes"
+                        "{second} of network {ours:?} is within {first} of {there}, and Istio uses only the wider range"
                     ),
-                    format!("narrow {first}, so that the ranges are apart"),
+                    format!("narrow {first} so that the ranges do not overlap"),
                 )
             } else {
                 (
                     format!(
-                        "{second} of network {ours:?} holds {first} of {there}, and is the one that Istio takes"
+                        "{second} of network {ours:?} contains {first} of {there}, and Istio uses only the wider range"
                     ),
-                    format!("narrow {second}, so that the ranges are apart"),
+                    format!("narrow {second} so that the ranges do not overlap"),
                 )
             };
             let value = both(&format!("{theirs:?} {first}"), &format!("{ours:?} {second}"));
@@ -152,9 +152,9 @@ fn clash(local: &Member, first: Stated<'_>, second: Stated<'_>) -> Finding {
                 EndpointSource::Cidr(_) => "".into(),
             };
             let message = format!(
-                "registry {registry:?} of network {ours:?} is also in {there}, and Istio takes one at random"
+                "registry {registry:?} of network {ours:?} is also in {there}, and Istio picks one of them at random"
             );
-            (message, "keep it in one of the two".to_owned(), None, None)
+            (message, "keep it in only one of the two networks".to_owned(), None, None)
         }
     };
     let finding = RULE.deny(local, &second.claim.place, message, remedy);
@@ -180,7 +180,7 @@ fn against_members(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
             for (role, subnet, theirs) in other.subnets() {
                 let Some(extent) = range.intersection(subnet) else { continue };
                 let message = format!(
-                    "{range} of network {:?} meets {role} {subnet} of {}, which is on {:?}",
+                    "{range} of network {:?} overlaps {role} {subnet} of {}, which is on network {:?}",
                     clipped(&of.network),
                     told(other, &theirs.place),
                     clipped(network)
@@ -210,7 +210,7 @@ fn against_ranges(local: &Member, member: &Member, network: &str) -> Vec<Finding
         let mut of_subnet = Vec::new();
         for (extent, range, of, claim) in met.by_ref().take(MOST_WARNINGS) {
             let message = format!(
-                "{subnet} meets {range} of network {:?} ({}), but member {:?} is on {:?}",
+                "{subnet} overlaps {range} of network {:?} ({}), but member {:?} is on network {:?}",
                 clipped(&of.network),
                 claim.place.object,
                 &**member.name(),

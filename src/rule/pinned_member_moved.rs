@@ -1,14 +1,14 @@
 //! PinnedMemberMoved: discovery has pinned a peer, and its endpoint moves away.
 
 use super::{Finding, Rule};
-use crate::mesh::{Claim, Fact, Member, ObjectRef};
+use crate::mesh::{Claim, Fact, Member};
 use crate::value::MetadataEndpoint;
 
 pub(super) static RULE: Rule = Rule {
     name: "PinnedMemberMoved",
-    what: "Warns when `spec.metadataEndpoint` moves to another host while status holds a cluster UUID.",
-    why: "Deckhouse pins the UUID at first contact; if another cluster answers at the new host, it is refused and the member goes stale.",
-    remedy: "If it is another cluster, delete the IstioMulticluster and create it anew.",
+    what: "`spec.metadataEndpoint` changes to a different host while a cluster UUID is pinned in the status. Always a warning.",
+    why: "Deckhouse pins the cluster UUID at first contact. If a different cluster answers at the new host, Deckhouse rejects it and the member goes stale.",
+    remedy: "If it is a different cluster, delete the IstioMulticluster and create it again.",
     step: judge,
     ..Rule::IDLE
 };
@@ -18,18 +18,18 @@ fn judge(before: &Member, after: &Member) -> Vec<Finding> {
     for claim in after.claims() {
         let Some(now) = endpoint(claim) else { continue };
         let object = &claim.place.object;
-        let was = of_object(before, object).find_map(endpoint);
-        let pinned = of_object(after, object).find(|claim| matches!(claim.fact, Fact::Uuid(_)));
+        let was = before.said_by(object).iter().find_map(endpoint);
+        let said = after.said_by(object);
+        let pinned = said.iter().find(|claim| matches!(claim.fact, Fact::Uuid(_)));
         if let (Some(was), Some(pinned)) = (was, pinned)
             && was.host_identity() != now.host_identity()
         {
             let message = format!(
-                "the endpoint moves from host {} to {} while a cluster UUID is pinned in status",
+                "the host changes from {} to {} while a cluster UUID is pinned in the status",
                 was.host(),
                 now.host()
             );
-            let remedy =
-                "if that is another cluster, Deckhouse refuses it: delete and recreate the object";
+            let remedy = "if this is a different cluster, delete and recreate the object";
             let finding = RULE.warn(after, &claim.place, message, remedy.to_owned());
             findings.push(finding.against(&pinned.place));
         }
@@ -42,8 +42,4 @@ fn endpoint(claim: &Claim) -> Option<&MetadataEndpoint> {
         Fact::Endpoint(endpoint) => Some(endpoint),
         _ => None,
     }
-}
-
-fn of_object<'a>(member: &'a Member, object: &ObjectRef) -> impl Iterator<Item = &'a Claim> {
-    member.claims().iter().filter(move |claim| *claim.place.object == *object)
 }

@@ -10,9 +10,9 @@ use crate::value::{ClusterUuid, MetadataEndpoint, PublicDomainTemplate, host_ide
 
 pub(super) static RULE: Rule = Rule {
     name: "SelfReference",
-    what: "An IstioMulticluster is named as the local member, its endpoint is the local one, or its UUID is the local UUID (the last only warns: nobody writes it by hand). The setting `selfReference` can turn the rule into a warning.",
-    why: "The cluster would discover itself as a remote one: every endpoint twice, once of them through its own gateway. Deckhouse checks this nowhere.",
-    remedy: "Apply the IstioMulticluster in the other clusters, not in the one it describes.",
+    what: "An IstioMulticluster has the name of the local member, the local metadata endpoint, or the local cluster UUID (which is only a warning, because it is not written by hand). The setting `selfReference` can turn the rule into a warning.",
+    why: "The cluster would discover itself as a remote cluster, and every endpoint would appear twice: once directly and once through the cluster's own gateway. Deckhouse does not check this.",
+    remedy: "Apply the IstioMulticluster in the other clusters, not in the cluster that it describes.",
     state: judge,
     ..Rule::IDLE
 };
@@ -38,7 +38,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         for (template, theirs) in local.pick(template) {
             if leads_to(endpoint, template) {
                 let message = format!(
-                    "{endpoint} is the local cluster's own metadata endpoint (publicDomainTemplate {template} of {})",
+                    "{endpoint} is the local cluster's own metadata endpoint, by publicDomainTemplate {template} of {}",
                     theirs.place.object
                 );
                 let finding = RULE.find(severity, member, &ours.place, message, REMEDY.to_owned());
@@ -61,7 +61,10 @@ fn named_local(local: &Member, severity: Severity) -> Vec<Finding> {
         .iter()
         .filter(peer)
         .map(|claim| {
-            let message = format!("\"{}\" is the name of the local cluster itself", local.name());
+            let message = format!(
+                "\"{}\" is the name of the local member: the cluster refers to itself",
+                local.name()
+            );
             RULE.find(severity, local, &claim.place, message, REMEDY.to_owned())
         })
         .collect()
@@ -83,7 +86,8 @@ fn local_against_peers(mesh: &View<'_>, local: &Member, severity: Severity) -> V
                         "publicDomainTemplate {template} makes {endpoint} of {} the local cluster's own metadata endpoint",
                         told(other, &theirs.place)
                     );
-                    let remedy = "write another template, or delete that IstioMulticluster first";
+                    let remedy =
+                        "write a different template, or delete that IstioMulticluster first";
                     let finding =
                         RULE.find(severity, local, &ours.place, message, remedy.to_owned());
                     findings.push(finding.against(&theirs.place));
@@ -106,7 +110,7 @@ fn same_uuid(member: &Member, ours: &Claim, theirs: &Claim, uuid: ClusterUuid) -
         "cluster UUID {uuid} is also that of {}: the cluster refers to itself",
         theirs.place.object
     );
-    let remedy = "delete the IstioMulticluster here; it belongs in the other clusters".to_owned();
+    let remedy = "delete the IstioMulticluster here, and apply it in the other clusters".to_owned();
     RULE.warn(member, &ours.place, message, remedy).against(&theirs.place)
 }
 

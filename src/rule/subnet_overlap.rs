@@ -11,9 +11,9 @@ use crate::value::Subnet;
 
 pub(super) static RULE: Rule = Rule {
     name: "SubnetOverlap",
-    what: "Pod or service subnets of two members intersect. On one network that is denied; on different networks the setting `multiNetworkOverlap` decides (default: a warning).",
-    why: "On one network pods reach each other by address, so traffic goes to whichever cluster the address is found in first. Behind gateways an overlap is harmless until the networks are joined.",
-    remedy: "Take the next free subnet that the message names, or put the member on a network of its own (`isthmus.dev/network`, `enableIngressGateway`). Subnets of a running cluster cannot be changed without rebuilding it.",
+    what: "Pod or service subnets of two members overlap. On the same network this is denied; on different networks the setting `multiNetworkOverlap` decides (default: a warning).",
+    why: "On the same network pods reach each other by IP address, so traffic goes to whichever cluster the address is found in first. Behind gateways an overlap is harmless until the networks are joined.",
+    remedy: "Use the next free subnet in the message, or put the member on a network of its own (`isthmus.dev/network`, `enableIngressGateway`). The subnets of a running cluster cannot be changed without rebuilding it.",
     state: judge,
     ..Rule::IDLE
 };
@@ -127,7 +127,7 @@ impl Side<'_> {
         if *self.network != Network::Own && self.mesh.network(other) == *self.network {
             "the same network"
         } else {
-            "another network"
+            "a different network"
         }
     }
 
@@ -142,11 +142,13 @@ impl Side<'_> {
         let together = self.network_words(other) == "the same network";
         match self.stranger(other).filter(|_| together) {
             None if together && self.is_flat_by_gateway() => {
-                format!("{free}; or keep it behind a gateway (spec.enableIngressGateway: true)")
+                format!(
+                    "{free}; or keep the member behind a gateway (spec.enableIngressGateway: true)"
+                )
             }
             None => free.clone(),
             Some(stranger) => format!(
-                "{free}; or if member \"{}\" is on another network, say so with annotation isthmus.dev/network or create its IstioMulticluster first",
+                "{free}; or, if \"{}\" is on another network, set isthmus.dev/network or create its IstioMulticluster first",
                 stranger.name()
             ),
         }
@@ -173,7 +175,7 @@ fn is_enough(findings: &mut Vec<Finding>, most: usize) -> bool {
     }
     findings.truncate(most);
     if let Some(last) = findings.last_mut() {
-        last.message.push_str(", and there are more");
+        last.message.push_str(", and there are more overlaps");
     }
     true
 }

@@ -1,4 +1,4 @@
-//! UnknownFacts: what nobody states cannot be held against anything.
+//! UnknownFacts: what no document states cannot be checked.
 
 use std::sync::Arc;
 
@@ -7,16 +7,16 @@ use crate::mesh::{About, Fact, Member, Place, Position, Role, StatedDomain, View
 
 pub(super) static RULE: Rule = Rule {
     name: "UnknownFacts",
-    what: "Warns of a member whose cluster domain or subnets nobody states.",
-    why: "A clash that nobody states cannot be found before it bites.",
-    remedy: "Annotate the IstioMulticluster or the descriptor (`isthmus.dev/cluster-domain`, `isthmus.dev/pod-subnet-cidr`, `isthmus.dev/service-subnet-cidr`), or keep the member's ClusterConfiguration in a ConfigMap labelled `isthmus.dev/member`.",
+    what: "isthmus does not know the cluster domain or the subnets of a member, because no document states them. Always a warning.",
+    why: "Without them isthmus cannot detect a mismatch of the cluster domain or an overlap with this member before traffic goes astray.",
+    remedy: "Annotate the IstioMulticluster or the descriptor with `isthmus.dev/cluster-domain`, `isthmus.dev/pod-subnet-cidr` and `isthmus.dev/service-subnet-cidr`, or put the member's ClusterConfiguration into a ConfigMap labelled `isthmus.dev/member`.",
     state: judge,
     ..Rule::IDLE
 };
 
 fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
     // A member of which a document says only something else, such as an identity, is not described
-    // here at all; nobody forgot anything in it.
+    // here at all; nothing is missing in it.
     let Some(describing) = member.claims().iter().find(|claim| describes(&claim.fact)) else {
         return Vec::new();
     };
@@ -31,24 +31,33 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
         })
     };
     let missing: Vec<_> = [
-        (domain, "cluster domain", "cluster-domain"),
-        (subnet(Role::Pod), "pod subnet", "pod-subnet-cidr"),
-        (subnet(Role::Service), "service subnet", "service-subnet-cidr"),
+        (domain, "isthmus.dev/cluster-domain=DOMAIN"),
+        (subnet(Role::Pod), "isthmus.dev/pod-subnet-cidr=CIDR"),
+        (subnet(Role::Service), "isthmus.dev/service-subnet-cidr=CIDR"),
     ]
     .into_iter()
-    .filter(|(known, ..)| !known)
+    .filter_map(|(known, annotation)| (!known).then_some(annotation))
     .collect();
-    if missing.is_empty() {
-        return Vec::new();
-    }
-    let what: Vec<_> = missing.iter().map(|(_, what, _)| *what).collect();
-    let message = format!("nobody states the {} of member \"{}\"", what.join(", "), member.name());
+    let what = match (domain, subnet(Role::Pod), subnet(Role::Service)) {
+        (true, true, true) => return Vec::new(),
+        (false, true, true) => "cluster domain is",
+        (true, false, true) => "pod subnet is",
+        (true, true, false) => "service subnet is",
+        (true, false, false) => "subnets are",
+        (false, false, true) => "cluster domain and pod subnet are",
+        (false, true, false) => "cluster domain and service subnet are",
+        (false, false, false) => "cluster domain and subnets are",
+    };
+    let message = format!("its {what} unknown, so not checked");
     let is_remote = describing.fact == Fact::Remote;
-    let remedy = if is_remote || describing.fact == Fact::Peer {
-        let keys: Vec<_> = missing.iter().map(|(_, _, key)| *key).collect();
-        format!("annotate isthmus.dev/{}", keys.join(", isthmus.dev/"))
+    // A line to copy, where the object is one that kubectl can annotate.
+    let remedy = if describing.fact == Fact::Peer {
+        format!("kubectl annotate istiomulticluster {} {}", member.name(), missing.join(" "))
+    } else if is_remote {
+        let keys: Vec<_> = missing.iter().filter_map(|pair| pair.split('=').next()).collect();
+        format!("annotate the descriptor with {}", keys.join(", "))
     } else {
-        "state it there, or in a ConfigMap labelled isthmus.dev/member".to_owned()
+        format!("state this in a ConfigMap labelled isthmus.dev/member: {}", member.name())
     };
     let place = if is_remote {
         describing.place.clone()

@@ -48,7 +48,7 @@ pub use app::Limits;
 pub use authority::SecretPath;
 pub use tls::{Callers, Certificate, Issued, Source, TlsError, Validity, issue};
 
-use crate::cluster;
+use crate::cluster::{self, Live};
 use crate::inventory::Inventory;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
@@ -185,6 +185,12 @@ impl Server {
             config.limits,
         )?;
         app.metrics.add_lost_log_lines(config.lost_log_lines);
+        let client = config.cluster.map(Client::try_from).transpose();
+        let client = client.context("cannot reach the cluster")?;
+        app.live = client.as_ref().map(|client| {
+            let (settings, snapshot) = (Arc::clone(&app.settings), Arc::clone(&app.snapshot));
+            Arc::new(Live::new(client.clone(), watches.clone(), settings, snapshot))
+        });
         let app = Arc::new(app);
         let secured = Arc::new(Secured::new(Arc::clone(&config.certificate), config.callers)?);
         let (endpoint, admin_endpoint) = endpoints(&app, &secured);
@@ -202,8 +208,7 @@ impl Server {
             }
             None => drop(loaded),
         }
-        if let Some(cluster) = config.cluster {
-            let client = Client::try_from(cluster).context("cannot reach the cluster")?;
+        if let Some(client) = client {
             for watch in watches {
                 let name = format!("watch {watch}");
                 let (snapshot, sources) = (Arc::clone(&app.snapshot), Arc::clone(&app.sources));

@@ -217,7 +217,7 @@ async fn a_verdict_that_rests_on_old_knowledge_says_so() {
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         serde_json::from_slice::<Json>(&body).unwrap()["response"]["warnings"].to_string()
     };
-    let told = "isthmus could not read istiomulticlusters.deckhouse.io for 3 min; this was judged by what it knew before";
+    let told = "isthmus could not read istiomulticlusters.deckhouse.io for 3 min; this verdict rests on its last known state";
     assert!(!warnings("new").await.contains("could not read"));
     let silent_for = Duration::from_secs(3 * 60 + 1);
     app.sources.lose("istiomulticlusters.deckhouse.io", "it is silent", silent_for);

@@ -219,7 +219,7 @@ impl<'de> Visitor<'de> for Within<'_> {
         while let Some(BorrowedText(key)) = map.next_key()? {
             let key = Key { text: key, span: Span::default() };
             if let Err(twice) = entries.insert(key, map.next_value_seed(self)?) {
-                return Err(A::Error::custom(format!("key {:?} stands twice", twice.text)));
+                return Err(A::Error::custom(format!("duplicate key {:?}", twice.text)));
             }
         }
         Ok(entries.into_map())

@@ -171,7 +171,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for Object<'a> {
                             object.metadata = metadata.unwrap_or_default();
                         }
                         _ if object.fields.iter().any(|(found, _)| *found == key) => {
-                            return Err(A::Error::custom(format!("key {key:?} stands twice")));
+                            return Err(A::Error::custom(format!("duplicate key {key:?}")));
                         }
                         // The kinds read here have a dozen fields; more are hostile, and quadratic.
                         _ if object.fields.len() == MOST_FIELDS => {
@@ -253,7 +253,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
 
 fn once<E: Error>(seen: &mut bool, key: &'static str) -> Result<(), E> {
     if std::mem::replace(seen, true) {
-        return Err(E::custom(format!("key {key:?} stands twice")));
+        return Err(E::custom(format!("duplicate key {key:?}")));
     }
     Ok(())
 }
@@ -293,7 +293,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for Ours<'a> {
                         return Err(A::Error::custom(format!("too many keys like {key:?}")));
                     }
                     if entries.iter().any(|(found, _)| *found == key) {
-                        return Err(A::Error::custom(format!("key {key:?} stands twice")));
+                        return Err(A::Error::custom(format!("duplicate key {key:?}")));
                     }
                     let text = if key.starts_with(ISTIO) {
                         let ScalarText(text) = map.next_value()?;

@@ -46,7 +46,7 @@ pub(crate) fn document<'a>(text: &'a str, budget: &Budget<'_>) -> Result<Node<'a
     let mut documents = Reader::new(text, budget).documents()?.into_iter();
     let first = documents.next();
     if let Some(second) = documents.find(|document| document.value != Value::Null) {
-        let what = "a second YAML document, which is never read; keep one".to_owned();
+        let what = "a second YAML document, which is never read".to_owned();
         return Err(YamlError { what, span: second.span });
     }
     Ok(first.unwrap_or(Node { value: Value::Null, span: Span::default() }))
@@ -174,7 +174,7 @@ impl<'a, 'b> Reader<'a, 'b> {
                 continue;
             }
             if let Err(twice) = entries.insert(Key { text, span }, node) {
-                return Err(error(twice.span, format!("key {:?} stands twice", twice.text)));
+                return Err(error(twice.span, format!("duplicate key {:?}", twice.text)));
             }
         }
     }
@@ -185,7 +185,7 @@ impl<'a, 'b> Reader<'a, 'b> {
     }
 
     fn copy(&mut self, nodes: usize, span: &Span) -> Result<(), YamlError> {
-        let too_many = || error(span.clone(), "aliases stand for too many values".to_owned());
+        let too_many = || error(span.clone(), "aliases expand to too many values".to_owned());
         self.copies = self.copies.checked_sub(nodes).ok_or_else(too_many)?;
         self.count(nodes, span)
     }
@@ -213,7 +213,7 @@ fn merge(node: Node<'_>) -> Result<Vec<(Key<'_>, Node<'_>)>, YamlError> {
             let maps = items.into_iter().map(merge).collect::<Result<Vec<_>, _>>()?;
             Ok(maps.into_iter().flatten().collect())
         }
-        _ => Err(error(node.span, "`<<` takes mappings only".to_owned())),
+        _ => Err(error(node.span, "`<<` only accepts mappings".to_owned())),
     }
 }
 
@@ -293,7 +293,7 @@ mod tests {
             format!("l0: &l0 [0]\n{}", (1..levels).map(level).collect::<String>())
         };
         assert_eq!(read(&bomb(3)), Ok(()));
-        assert_eq!(read(&bomb(6)), Err("aliases stand for too many values".to_owned()));
+        assert_eq!(read(&bomb(6)), Err("aliases expand to too many values".to_owned()));
         let used = format!("a: &a {{x: 1, y: 2}}\nb:\n{}", "- *a\n".repeat(10_000));
         assert_eq!(read(&used), Ok(()));
     }

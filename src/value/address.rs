@@ -32,8 +32,8 @@ impl RemoteAddress {
         };
         match unusable(address) {
             Some(class) => Err(Invalid::new(
-                format!("{text} is {class}, where no remote control plane is"),
-                "write the address that this cluster reaches it by",
+                format!("{text} is {class}, which a remote control plane cannot have"),
+                "write the address at which this cluster reaches it",
             )),
             None => Ok(Self(address.to_canonical())),
         }
@@ -87,22 +87,22 @@ fn no_literal(text: &str, may_be_host: bool) -> Invalid {
     let meant = [unbracketed(bare), unbracketed(without_port)];
     let mut literals = meant.iter().filter_map(|meant| meant.parse::<IpAddr>().ok());
     if let Some(address) = literals.find(|address| unusable(*address).is_none()) {
-        let problem = format!("{text:?} is more than an IP address");
+        let problem = format!("{text:?} is not a bare IP address");
         return Invalid::new(problem, format!("write {address}"));
     }
     if !may_be_host {
         return Invalid::new(
-            format!("{text:?} is no IP address, and Endpoints hold nothing else"),
-            "write the IP address that this cluster reaches the control plane by",
+            format!("{text:?} is not an IP address, and Endpoints can only contain IP addresses"),
+            "write the IP address at which this cluster reaches the control plane",
         );
     }
     match meant.iter().find(|meant| is_host(meant)) {
         Some(host) => {
-            Invalid::new(format!("{text:?} is more than a host name"), format!("write {host}"))
+            Invalid::new(format!("{text:?} is not a bare host name"), format!("write {host}"))
         }
         None => Invalid::new(
-            format!("{text:?} is no IP address and no host name"),
-            "write the one that this cluster reaches the control plane by",
+            format!("{text:?} is neither an IP address nor a host name"),
+            "write the address at which this cluster reaches the control plane",
         ),
     }
 }
@@ -127,41 +127,41 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong() {
-        let write = "write the address that this cluster reaches it by";
+        let write = "write the address at which this cluster reaches it";
         let cases = [
             ("", "the address is empty; write an IP address such as 10.0.0.5".to_owned()),
             (
                 "127.0.0.1",
-                format!("127.0.0.1 is a loopback address, where no remote control plane is; {write}"),
+                format!("127.0.0.1 is a loopback address, which a remote control plane cannot have; {write}"),
             ),
-            ("::", format!(":: is the unspecified address, where no remote control plane is; {write}")),
+            ("::", format!(":: is the unspecified address, which a remote control plane cannot have; {write}")),
             (
                 "169.254.1.1",
-                format!("169.254.1.1 is a link-local address, where no remote control plane is; {write}"),
+                format!("169.254.1.1 is a link-local address, which a remote control plane cannot have; {write}"),
             ),
             (
                 "::ffff:127.0.0.1",
-                format!("::ffff:127.0.0.1 is a loopback address, where no remote control plane is; {write}"),
+                format!("::ffff:127.0.0.1 is a loopback address, which a remote control plane cannot have; {write}"),
             ),
             (
                 "224.0.0.1",
-                format!("224.0.0.1 is a multicast address, where no remote control plane is; {write}"),
+                format!("224.0.0.1 is a multicast address, which a remote control plane cannot have; {write}"),
             ),
             (
                 "255.255.255.255",
-                format!("255.255.255.255 is the broadcast address, where no remote control plane is; {write}"),
+                format!("255.255.255.255 is the broadcast address, which a remote control plane cannot have; {write}"),
             ),
-            ("10.0.0.5:15010", "\"10.0.0.5:15010\" is more than an IP address; write 10.0.0.5".to_owned()),
-            ("[fd00::1]:15010", "\"[fd00::1]:15010\" is more than an IP address; write fd00::1".to_owned()),
-            ("http://10.0.0.5/", "\"http://10.0.0.5/\" is more than an IP address; write 10.0.0.5".to_owned()),
-            (" 10.0.0.5 ", "\" 10.0.0.5 \" is more than an IP address; write 10.0.0.5".to_owned()),
+            ("10.0.0.5:15010", "\"10.0.0.5:15010\" is not a bare IP address; write 10.0.0.5".to_owned()),
+            ("[fd00::1]:15010", "\"[fd00::1]:15010\" is not a bare IP address; write fd00::1".to_owned()),
+            ("http://10.0.0.5/", "\"http://10.0.0.5/\" is not a bare IP address; write 10.0.0.5".to_owned()),
+            (" 10.0.0.5 ", "\" 10.0.0.5 \" is not a bare IP address; write 10.0.0.5".to_owned()),
             (
                 "pilot.example.com",
-                "\"pilot.example.com\" is no IP address, and Endpoints hold nothing else; write the IP address that this cluster reaches the control plane by".to_owned(),
+                "\"pilot.example.com\" is not an IP address, and Endpoints can only contain IP addresses; write the IP address at which this cluster reaches the control plane".to_owned(),
             ),
             (
                 "010.0.0.5",
-                "\"010.0.0.5\" is no IP address, and Endpoints hold nothing else; write the IP address that this cluster reaches the control plane by".to_owned(),
+                "\"010.0.0.5\" is not an IP address, and Endpoints can only contain IP addresses; write the IP address at which this cluster reaches the control plane".to_owned(),
             ),
         ];
         for (text, expected) in cases {

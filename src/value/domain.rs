@@ -128,7 +128,7 @@ fn label_fault(label: &[u8]) -> Option<String> {
     let allowed = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
     let text = || String::from_utf8_lossy(label);
     if label.is_empty() {
-        Some("two dots stand side by side, or one leads".to_owned())
+        Some("it has a leading dot or two dots in a row".to_owned())
     } else if label.len() > LONGEST_LABEL {
         Some(format!("a label is longer than {LONGEST_LABEL} characters"))
     } else if label.starts_with(b"-") || label.ends_with(b"-") {

@@ -111,8 +111,8 @@ impl MetadataEndpoint {
         let host = url.host().ok_or_else(|| not_url(written, "it has no host"))?;
         if let Some(class) = unusable(&host) {
             return Err(Invalid::new(
-                format!("host {host} is {class}, which every cluster resolves to itself"),
-                "write the address other clusters reach it by",
+                format!("host {host} is {class}, which other clusters cannot reach"),
+                "write the address at which other clusters reach it",
             ));
         }
         let host = host.to_string();
@@ -438,23 +438,23 @@ mod tests {
             ),
             (
                 "https://127.0.0.1/metadata/",
-                "host 127.0.0.1 is a loopback address, which every cluster resolves to itself; write the address other clusters reach it by",
+                "host 127.0.0.1 is a loopback address, which other clusters cannot reach; write the address at which other clusters reach it",
             ),
             (
                 "https://0x7f.1/metadata/",
-                "host 127.0.0.1 is a loopback address, which every cluster resolves to itself; write the address other clusters reach it by",
+                "host 127.0.0.1 is a loopback address, which other clusters cannot reach; write the address at which other clusters reach it",
             ),
             (
                 "https://[::ffff:127.0.0.1]/metadata/",
-                "host [::ffff:7f00:1] is a loopback address, which every cluster resolves to itself; write the address other clusters reach it by",
+                "host [::ffff:7f00:1] is a loopback address, which other clusters cannot reach; write the address at which other clusters reach it",
             ),
             (
                 "https://0.0.0.0/metadata/",
-                "host 0.0.0.0 is the unspecified address, which every cluster resolves to itself; write the address other clusters reach it by",
+                "host 0.0.0.0 is the unspecified address, which other clusters cannot reach; write the address at which other clusters reach it",
             ),
             (
                 "https://169.254.1.1/metadata/",
-                "host 169.254.1.1 is a link-local address, which every cluster resolves to itself; write the address other clusters reach it by",
+                "host 169.254.1.1 is a link-local address, which other clusters cannot reach; write the address at which other clusters reach it",
             ),
         ];
         for (text, expected) in CASES {

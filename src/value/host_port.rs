@@ -29,7 +29,7 @@ pub fn check_host_and_port(text: &str, example: &str) -> Result<(), Invalid> {
 /// Checks that a text is a host name or an address, which may have a port.
 pub fn check_host(text: &str) -> Result<(), Invalid> {
     let Err(why) = parts(text) else { return Ok(()) };
-    let problem = format!("{text:?} is no host and no host:port: {why}");
+    let problem = format!("{text:?} is neither a host nor host:port: {why}");
     let meant = meant(text).filter(|meant| parts(meant).is_ok());
     let remedy = match meant {
         Some(meant) => format!("write {meant}"),
@@ -44,11 +44,11 @@ fn parts(text: &str) -> Result<(&str, Option<u16>), &'static str> {
         return Err("it has a scheme");
     }
     if text.contains(char::is_whitespace) {
-        return Err("it has a blank");
+        return Err("it contains white space");
     }
     if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or("its bracket is not closed")?;
-        host.parse::<Ipv6Addr>().map_err(|_| "what stands in brackets is no IPv6 address")?;
+        host.parse::<Ipv6Addr>().map_err(|_| "the text in brackets is not an IPv6 address")?;
         return match rest.strip_prefix(':') {
             Some(port) => Ok((host, Some(number(port)?))),
             None if rest.is_empty() => Ok((host, None)),
@@ -59,16 +59,16 @@ fn parts(text: &str) -> Result<(&str, Option<u16>), &'static str> {
         return Ok((text, None));
     }
     let (host, port) = match text.split_once(':') {
-        Some((_, port)) if port.contains(':') => return Err("it has colons too many"),
+        Some((_, port)) if port.contains(':') => return Err("it has too many colons"),
         Some((host, port)) => (host, Some(number(port)?)),
         None => (text, None),
     };
     let is_address = host.rsplit('.').next().is_some_and(|last| last.parse::<u64>().is_ok());
     if is_address && host.parse::<IpAddr>().is_err() {
-        return Err("its host is no IP address");
+        return Err("its host is not an IP address");
     }
     if ClusterDomain::parse(host).is_err() {
-        return Err("its host is no DNS name");
+        return Err("its host is not a DNS name");
     }
     Ok((host, port))
 }
@@ -76,7 +76,7 @@ fn parts(text: &str) -> Result<(&str, Option<u16>), &'static str> {
 fn number(port: &str) -> Result<u16, &'static str> {
     let is_plain = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let number = port.parse().ok().filter(|number| is_plain && *number > 0);
-    number.ok_or("its port is not from 1 to 65535")
+    number.ok_or("its port is not between 1 and 65535")
 }
 
 /// The same without what was pasted with it.
@@ -110,22 +110,25 @@ mod tests {
                 "http://192.168.1.1:9080/",
                 "is not IP:port or host:port: it has a scheme; write 192.168.1.1:9080",
             ),
-            (" pilot:9080", "is not IP:port or host:port: it has a blank; write pilot:9080"),
+            (
+                " pilot:9080",
+                "is not IP:port or host:port: it contains white space; write pilot:9080",
+            ),
             (
                 "192.168.1.300:9080",
-                "is not IP:port or host:port: its host is no IP address; write one such as 192.168.1.1:9080",
+                "is not IP:port or host:port: its host is not an IP address; write one such as 192.168.1.1:9080",
             ),
             (
                 "192.168.1.1:0",
-                "is not IP:port or host:port: its port is not from 1 to 65535; write one such as 192.168.1.1:9080",
+                "is not IP:port or host:port: its port is not between 1 and 65535; write one such as 192.168.1.1:9080",
             ),
             (
                 "192.168.1.1:+80",
-                "is not IP:port or host:port: its port is not from 1 to 65535; write one such as 192.168.1.1:9080",
+                "is not IP:port or host:port: its port is not between 1 and 65535; write one such as 192.168.1.1:9080",
             ),
             (
                 ":9080",
-                "is not IP:port or host:port: its host is no DNS name; write one such as 192.168.1.1:9080",
+                "is not IP:port or host:port: its host is not a DNS name; write one such as 192.168.1.1:9080",
             ),
             (
                 "[fd00::1:9080",
@@ -133,7 +136,7 @@ mod tests {
             ),
             (
                 "a:b:c",
-                "is not IP:port or host:port: it has colons too many; write one such as 192.168.1.1:9080",
+                "is not IP:port or host:port: it has too many colons; write one such as 192.168.1.1:9080",
             ),
         ];
         for (text, expected) in CASES {

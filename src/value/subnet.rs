@@ -20,14 +20,14 @@ const PRIVATE_V4: &[Subnet] = &[
 ];
 const PRIVATE_V6: &[Subnet] = &[v6(0xfd00, 8), v6(0xfc00, 8)];
 const UNUSABLE_V4: &[(Subnet, &str)] = &[
-    (v4([127, 0, 0, 0], 8), "is in the loopback range"),
-    (v4([169, 254, 0, 0], 16), "is in the link-local range"),
-    (v4([224, 0, 0, 0], 4), "is in the multicast range"),
+    (v4([127, 0, 0, 0], 8), "loopback"),
+    (v4([169, 254, 0, 0], 16), "link-local"),
+    (v4([224, 0, 0, 0], 4), "multicast"),
 ];
 const UNUSABLE_V6: &[(Subnet, &str)] = &[
-    (Subnet(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128))), "is in the loopback range"),
-    (v6(0xfe80, 10), "is in the link-local range"),
-    (v6(0xff00, 8), "is in the multicast range"),
+    (Subnet(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128))), "loopback"),
+    (v6(0xfe80, 10), "link-local"),
+    (v6(0xff00, 8), "multicast"),
 ];
 
 const fn v4(octets: [u8; 4], length: u8) -> Subnet {
@@ -44,9 +44,9 @@ impl Subnet {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let net = read(text)?;
         let subnet = Self(net.trunc());
-        if let Some(class) = subnet.unusable() {
+        if let Some(why) = subnet.unusable() {
             return Err(Invalid::new(
-                format!("{subnet} {class}"),
+                format!("{subnet} {why}"),
                 "write a private range such as 10.111.0.0/16",
             ));
         }
@@ -65,22 +65,22 @@ impl Subnet {
         if let Ok(address) = text.parse::<IpAddr>() {
             let length = if address.is_ipv4() { 32 } else { 128 };
             return Err(Invalid::new(
-                format!("{address} is an address, not a CIDR: Istio takes it in and never uses it"),
+                format!("{address} is an address, not a CIDR: Istio accepts it but never uses it"),
                 format!("write {address}/{length}"),
             ));
         }
         let net = read(text)?;
         let subnet = Self(net.trunc());
         if let Some(class) = subnet.class() {
-            let remedy = "write a range that pods or machines have addresses of";
-            return Err(Invalid::new(format!("{subnet} {class}"), remedy));
+            let remedy = "write a range that contains the addresses of pods or machines";
+            return Err(Invalid::new(format!("{subnet} is in the {class} range"), remedy));
         }
         let doubt = if net.addr() != subnet.0.addr() {
             let problem = format!("{text} has host bits set, and Istio reads it as {subnet}");
             Some(Invalid::new(problem, format!("write {subnet}")))
         } else if subnet.prefix_len() == 0 {
-            let problem = format!("{subnet} is every address there is");
-            Some(Invalid::new(problem, "write the ranges of this network alone"))
+            let problem = format!("{subnet} covers every address");
+            Some(Invalid::new(problem, "write only the ranges of this network"))
         } else {
             None
         };
@@ -195,12 +195,14 @@ impl Subnet {
         classes.iter().find(|(range, _)| range.contains(self)).map(|(_, class)| *class)
     }
 
-    fn unusable(self) -> Option<&'static str> {
+    fn unusable(self) -> Option<String> {
         if self.prefix_len() == 0 {
-            return Some("is every address there is");
+            return Some("covers every address".to_owned());
         }
         let classes = if self.is_ipv4() { UNUSABLE_V4 } else { UNUSABLE_V6 };
-        classes.iter().find(|(range, _)| self.overlaps(*range)).map(|(_, class)| *class)
+        let (range, class) = classes.iter().find(|(range, _)| self.overlaps(*range))?;
+        let how = if range.contains(self) { "is in" } else { "contains" };
+        Some(format!("{how} the {class} range"))
     }
 }
 
@@ -234,7 +236,7 @@ fn read(text: &str) -> Result<IpNet, Invalid> {
             |address| {
                 Invalid::new(
                     format!("{address} is an address, not a subnet"),
-                    "write its prefix length too, as in 10.111.0.0/16",
+                    "add a prefix length, as in 10.111.0.0/16",
                 )
             },
         ));
@@ -264,7 +266,7 @@ mod tests {
             ("10.0.0.0/8", "10.0.0.0/8"),
             (
                 "0.0.0.0/1",
-                "0.0.0.0/1 is in the loopback range; write a private range such as 10.111.0.0/16",
+                "0.0.0.0/1 contains the loopback range; write a private range such as 10.111.0.0/16",
             ),
             ("fd00:10::/32", "fd00:10::/32"),
             ("FD00:10:0:0::/32", "fd00:10::/32"),
@@ -274,13 +276,17 @@ mod tests {
             ("10.111.5.0/16", "10.111.5.0/16 has host bits set; write 10.111.0.0/16"),
             (
                 "10.0.0.1",
-                "10.0.0.1 is an address, not a subnet; write its prefix length too, as in 10.111.0.0/16",
+                "10.0.0.1 is an address, not a subnet; add a prefix length, as in 10.111.0.0/16",
             ),
             (
                 "0.0.0.0/0",
-                "0.0.0.0/0 is every address there is; write a private range such as 10.111.0.0/16",
+                "0.0.0.0/0 covers every address; write a private range such as 10.111.0.0/16",
             ),
-            ("::/0", "::/0 is every address there is; write a private range such as 10.111.0.0/16"),
+            ("::/0", "::/0 covers every address; write a private range such as 10.111.0.0/16"),
+            (
+                "169.0.0.0/8",
+                "169.0.0.0/8 contains the link-local range; write a private range such as 10.111.0.0/16",
+            ),
             (
                 "fe80::/64",
                 "fe80::/64 is in the link-local range; write a private range such as 10.111.0.0/16",
@@ -303,17 +309,14 @@ mod tests {
                 "10.1.2.3/16",
                 "10.1.0.0/16, but 10.1.2.3/16 has host bits set, and Istio reads it as 10.1.0.0/16; write 10.1.0.0/16",
             ),
-            (
-                "::/0",
-                "::/0, but ::/0 is every address there is; write the ranges of this network alone",
-            ),
+            ("::/0", "::/0, but ::/0 covers every address; write only the ranges of this network"),
             (
                 "fd00::1",
-                "fd00::1 is an address, not a CIDR: Istio takes it in and never uses it; write fd00::1/128",
+                "fd00::1 is an address, not a CIDR: Istio accepts it but never uses it; write fd00::1/128",
             ),
             (
                 "127.0.0.0/8",
-                "127.0.0.0/8 is in the loopback range; write a range that pods or machines have addresses of",
+                "127.0.0.0/8 is in the loopback range; write a range that contains the addresses of pods or machines",
             ),
         ];
         for (text, expected) in CASES {

@@ -63,7 +63,7 @@ fn leaves_read_only_files_and_files_with_templates_alone() {
     let output = check(&directory, &["--fix", "."], b"");
     let stdout = text(&output.stdout);
     assert!(
-        stdout.contains("write it by hand: other documents of its file are no YAML"),
+        stdout.contains("edit it by hand: other documents in its file are not valid YAML"),
         "{stdout}"
     );
     assert_eq!(fs::read_to_string(directory.join("mixed.yaml")).unwrap(), mixed);

@@ -10,10 +10,12 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use isthmus::admission::{Asked, Hook, answer};
-use isthmus::document::DOCUMENTS;
-use isthmus::mesh::Mesh;
-use isthmus::review::review as judge;
-use serde_json::Value;
+use isthmus::document::{self, DOCUMENTS};
+use isthmus::mesh::{Mesh, Reading};
+use isthmus::review::{review as judge, standing_findings};
+use isthmus::settings::Settings;
+use isthmus::syntax::Object;
+use serde_json::{Value, json};
 
 use parts::{Kind, PARTS, Part, Works, cpu};
 
@@ -53,22 +55,76 @@ fn every_document_that_a_cluster_holds_is_made_long() {
 fn dearer(part: &Part, kind: Kind) -> Option<String> {
     let n = (1..20).find(|n| Works::of(part, 1 << n, kind).bytes() >= SHORTEST)?;
     let works = [0, 1, 2].map(|doubled| Works::of(part, 1 << (n + doubled), kind));
-    let mut least = [f64::INFINITY; 3];
-    for _ in 0..TRIES {
-        for (works, least) in works.iter().zip(&mut least) {
-            *least = least.min(cpu(|| works.review()).as_secs_f64());
-        }
-        if least[2] < DEAREST * least[0] {
-            return None;
-        }
-    }
-    let [first, second, third] = least.map(|seconds| seconds * 1e3);
+    let [first, second, third] = too_dear(|at| works[at].review())?;
     Some(format!(
         "{}, {} ({kind:?}): {first:.1} ms, {second:.1} ms and {third:.1} ms of CPU for {} items, twice and four times as many",
         part.document,
         part.name,
         1 << n
     ))
+}
+
+/// What work of three sizes costs in milliseconds, each twice the one before, if that grows faster
+/// than the size.
+fn too_dear(work: impl Fn(usize)) -> Option<[f64; 3]> {
+    let mut least = [f64::INFINITY; 3];
+    for _ in 0..TRIES {
+        for (at, least) in least.iter_mut().enumerate() {
+            *least = least.min(cpu(|| work(at)).as_secs_f64());
+        }
+        if least[2] < DEAREST * least[0] {
+            return None;
+        }
+    }
+    Some(least.map(|seconds| seconds * 1e3))
+}
+
+/// So many documents that speak of one member: of subnets of their own, or of such that all of them
+/// clash with each other, and with node prefixes too long for them.
+fn documents_of_one_member(n: usize, kind: Kind) -> Vec<Value> {
+    let document = |at: usize| {
+        let (high, low) = (at / 256, at % 256);
+        let (pods, prefix) = match kind {
+            Kind::Sound => (format!("10.{high}.{low}.0/24"), 26),
+            Kind::Hostile => ("10.0.0.0/8".to_owned(), 7),
+        };
+        let services = kind.pick(172, 10);
+        let text = format!(
+            "apiVersion: deckhouse.io/v1\nkind: ClusterConfiguration\nclusterDomain: cluster.local\npodSubnetCIDR: {pods}\npodSubnetNodeCIDRPrefix: '{prefix}'\nserviceSubnetCIDR: {services}.{}.{low}.0/24\n",
+            16 + high
+        );
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": format!("far-{at}"), "namespace": "isthmus", "labels": {"isthmus.dev/member": "far"}},
+            "data": {"ClusterConfiguration": text},
+        })
+    };
+    (0..n).map(document).collect()
+}
+
+#[test]
+fn documents_of_one_member_cost_no_more_than_their_number() {
+    for kind in [Kind::Sound, Kind::Hostile] {
+        let sizes = [100, 200, 400].map(|n| {
+            let objects = documents_of_one_member(n, kind);
+            let updated = review(Some(&objects[n / 2]), &objects[0]).to_string().into_bytes();
+            (objects.iter().map(Value::to_string).collect::<Vec<_>>(), updated)
+        });
+        let dear = too_dear(|at| {
+            let (objects, updated) = &sizes[at];
+            let settings = Arc::new(Settings::default());
+            let read = |text: &String| document::read(&Object::parse(text).unwrap(), &settings);
+            let readings: Vec<_> = objects.iter().map(read).collect();
+            let gone = readings.iter().map(|reading| Reading::of(Arc::clone(&reading.object)));
+            let gone: Vec<_> = gone.collect();
+            let mut mesh = Mesh::of(Arc::clone(&settings), readings);
+            assert!(!standing_findings(&mesh, "far").is_empty());
+            answer(&mesh, Hook::Validate, updated).unwrap();
+            mesh.apply_all(gone);
+            assert!(mesh.is_empty());
+        });
+        assert!(dear.is_none(), "{kind:?}: {dear:?} ms of CPU for 100, 200 and 400 documents");
+    }
 }
 
 #[test]

@@ -42,7 +42,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn pick<T>(self, sound: T, hostile: T) -> T {
+    /// One of two.
+    pub fn pick<T>(self, sound: T, hostile: T) -> T {
         match self {
             Self::Sound => sound,
             Self::Hostile => hostile,

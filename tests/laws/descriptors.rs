@@ -144,7 +144,7 @@ fn an_answer_does_not_grow_with_the_square_of_what_is_wrong() {
     let causes = refused["status"]["details"]["causes"].as_array().unwrap();
     assert_eq!(causes.len(), 257);
     let last = causes[256]["message"].as_str().unwrap();
-    assert!(last.ends_with(" more; `isthmus check` shows all [SubnetOverlap]"), "{last}");
+    assert!(last.ends_with(" more; `isthmus check` lists all [SubnetOverlap]"), "{last}");
 }
 
 /// Each of the names is compared with each of the files where nothing stops it.

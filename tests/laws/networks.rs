@@ -58,7 +58,7 @@ fn of_very_many_mistakes_an_answer_tells_enough() {
     for (endpoint, rule, end) in [
         ("fromCidr: 10.0.0.0/8", "NetworkSubnetOverlap", ", and there are more;"),
         ("fromRegistry: a", "NetworkSubnetOverlap", ", and there are more;"),
-        ("fromCidr: 10.0.0.1", "InvalidMeshConfig", ", and more is wrong;"),
+        ("fromCidr: 10.0.0.1", "InvalidMeshConfig", ", and there are more errors;"),
     ] {
         let answer = call(&mesh(&[]), Hook::Validate, None, &istio(&many(endpoint), ""));
         let causes = answer["response"]["status"]["details"]["causes"].as_array().unwrap();

@@ -16,11 +16,11 @@ struct Case {
     warnings: &'static [&'static str],
 }
 
-const UNKNOWN: &str = "metadata.name: nobody states the cluster domain, pod subnet, service subnet of member \"NAME\"; annotate isthmus.dev/cluster-domain, isthmus.dev/pod-subnet-cidr, isthmus.dev/service-subnet-cidr [UnknownFacts]";
-const STILL_UNKNOWN: &str = "metadata.name: nobody states the cluster domain, pod subnet, service subnet of member \"NAME\"; annotate isthmus.dev/cluster-domain, isthmus.dev/pod-subnet-cidr, isthmus.dev/service-subnet-cidr [UnknownFacts, stood before]";
-const DOMAIN_UNKNOWN: &str = "metadata.name: nobody states the cluster domain of member \"local\"; state it there, or in a ConfigMap labelled isthmus.dev/member [UnknownFacts]";
-const LOST_SPEC: &str = "data[falkor07.yaml][falkor07].metadata.spec: line 10, column 3: spec under metadata is lost; write at the top level: spec: {kubernetesApiEndpoints: {serverEndpoints: [{clientCIDR: 10.23.230.0/28, serverAddress: 10.23.230.11}]}} [InvalidDescriptor]";
-const CREDENTIALS: &str = "data[falkor07.kube.conf]: holds credentials (token), which all who may read ConfigMaps can see; they belong in a Secret, as Istio 1.0 and later keep them; till then guard this ConfigMap [MissingAccessConfig]";
+const UNKNOWN: &str = "metadata.name: its cluster domain and subnets are unknown, so not checked; kubectl annotate istiomulticluster NAME isthmus.dev/cluster-domain=DOMAIN isthmus.dev/pod-subnet-cidr=CIDR isthmus.dev/service-subnet-cidr=CIDR [UnknownFacts]";
+const STILL_UNKNOWN: &str = "metadata.name: its cluster domain and subnets are unknown, so not checked; kubectl annotate istiomulticluster NAME isthmus.dev/cluster-domain=DOMAIN isthmus.dev/pod-subnet-cidr=CIDR isthmus.dev/service-subnet-cidr=CIDR [UnknownFacts, existed before]";
+const DOMAIN_UNKNOWN: &str = "metadata.name: its cluster domain is unknown, so not checked; state this in a ConfigMap labelled isthmus.dev/member: local [UnknownFacts]";
+const LOST_SPEC: &str = "data[falkor07.yaml][falkor07].metadata.spec: line 10, column 3: spec under metadata is ignored; write at the top level: spec: {kubernetesApiEndpoints: {serverEndpoints: [{clientCIDR: 10.23.230.0/28, serverAddress: 10.23.230.11}]}} [InvalidDescriptor]";
+const CREDENTIALS: &str = "data[falkor07.kube.conf]: contains credentials (token), visible to everyone who may read ConfigMaps; move them to a Secret, where Istio 1.0 and later keep them; until then, restrict access to this ConfigMap [MissingAccessConfig]";
 
 const fn silent(file: &'static str) -> Case {
     Case { file, rules: "", warnings: &[] }
@@ -152,7 +152,7 @@ fn as_one_history_they_are_allowed_but_for_the_one_that_breaks_the_mesh() {
 /// What is said of the write that breaks the mesh.
 fn denial() -> Json {
     let causes = [("pod", "10.111", "10.112"), ("service", "10.222", "10.223")].map(|(of, subnet, free)| {
-        format!("{of}SubnetCIDR of ClusterConfiguration cluster-b: {subnet}.0.0/16 overlaps {of} subnet {subnet}.0.0/16 of member \"local\" (ModuleConfig control-plane-manager) on the same network; next free /16: {free}.0.0/16; or keep it behind a gateway (spec.enableIngressGateway: true) [SubnetOverlap]")
+        format!("{of}SubnetCIDR of ClusterConfiguration cluster-b: {subnet}.0.0/16 overlaps {of} subnet {subnet}.0.0/16 of member \"local\" (ModuleConfig control-plane-manager) on the same network; next free /16: {free}.0.0/16; or keep the member behind a gateway (spec.enableIngressGateway: true) [SubnetOverlap]")
     });
     let field = "spec.enableIngressGateway";
     let [pods, services] = &causes;

@@ -228,7 +228,7 @@ impl<'a> Judge<'a> {
         let base = diagnostic_at(Level::Denial, INVALID_DOCUMENT, at);
         self.told.push(Diagnostic {
             message: format!("the object cannot be read: {why}"),
-            remedy: "write it as its kind demands".to_owned(),
+            remedy: "write it as its kind requires".to_owned(),
             ..base
         });
     }
@@ -268,10 +268,10 @@ impl<'a> Judge<'a> {
                 object: Some(ObjectRef::clone(object)),
                 field: "metadata.name".to_owned(),
                 message: format!(
-                    "{object} stands twice, here in {here} and in {file} at line {}; the latter counts, this one is not judged",
+                    "{object} is defined twice, here in {here} and in {file} at line {}; the last one counts, this one is not judged",
                     counts.start.line
                 ),
-                remedy: "keep one of them".to_owned(),
+                remedy: "remove one of them".to_owned(),
                 related: vec![("this one counts", counts)],
                 ..base
             });
@@ -337,7 +337,7 @@ impl<'a> Judge<'a> {
         }
         let others = [
             ("the other side", finding.against.as_ref()),
-            ("what puts it on this network", finding.because.as_ref()),
+            ("this puts it on the network", finding.because.as_ref()),
         ];
         let others = others.into_iter().filter_map(|(what, place)| Some((what, place?)));
         let mut related: Vec<_> = others
@@ -369,15 +369,15 @@ impl<'a> Judge<'a> {
                 let at = self.locate(&mut carried, judged, &field, 0).0;
                 let to = rewrite.to;
                 let what = match rewrite.from {
-                    None => format!("absent, and admission writes {to}"),
-                    Some(from) => format!("{from}, which admission rewrites to {to}"),
+                    None => format!("not set; the mutating webhook sets {to}"),
+                    Some(from) => format!("{from}, which the mutating webhook changes to {to}"),
                 };
                 let (level, code, remedy) = match not_fixed {
-                    None => (Level::Note, REWRITTEN, "`isthmus check --fix` writes it".to_owned()),
+                    None => (Level::Note, REWRITTEN, "`isthmus check --fix` changes it".to_owned()),
                     Some(not_fixed) => {
                         let why = not_fixed.get(&(judged.source, judged.index));
-                        let why = why.copied().unwrap_or("it cannot be written");
-                        (Level::Warning, NOT_FIXED, format!("write it by hand: {why}"))
+                        let why = why.copied().unwrap_or("it cannot be edited");
+                        (Level::Warning, NOT_FIXED, format!("edit it by hand: {why}"))
                     }
                 };
                 told.push(Diagnostic {

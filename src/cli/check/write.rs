@@ -60,7 +60,7 @@ pub(super) fn fix_all(files: &mut [Input], settings: &Arc<Settings>) -> anyhow::
 fn left_alone(file: &Input) -> Fixed {
     let (text, _) = readable(&file.text);
     let objects = read(&text, &file.name).unwrap_or_default();
-    let why = "other documents of its file are no YAML";
+    let why = "other documents in its file are not valid YAML";
     let left = objects.iter().enumerate().filter_map(|(index, manifest)| {
         let object = document::reference(&manifest.object().ok()?);
         Some(crate::manifest::fix::Left { index, object, why })

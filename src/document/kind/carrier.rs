@@ -116,8 +116,8 @@ fn read_labelled(object: &Object<'_>, _: &Settings, reading: &mut Reading) {
     let member = object.label(MEMBER_LABEL).unwrap_or_default();
     if member.is_empty() {
         let why = Invalid {
-            problem: "the label names no member".to_owned(),
-            remedy: "write the member's name, or drop the label".to_owned(),
+            problem: "the label does not name a member".to_owned(),
+            remedy: "write the member's name, or remove the label".to_owned(),
         };
         let name: MemberName = object.name().into();
         reading.fault(
@@ -144,8 +144,8 @@ fn read_carrier(object: &Object<'_>, member: &MemberName, keys: &[&str], reading
     let found = stand.next();
     if let Some((second, _)) = stand.next() {
         let why = Invalid {
-            problem: "a second ClusterConfiguration, which is never read".to_owned(),
-            remedy: "keep one of the two keys".to_owned(),
+            problem: "a second ClusterConfiguration, which is ignored".to_owned(),
+            remedy: "remove one of the two keys".to_owned(),
         };
         let path = format!("data[{second}]");
         return reading.fault(member, path, Position::NONE, About::Document, "", why);
@@ -154,7 +154,7 @@ fn read_carrier(object: &Object<'_>, member: &MemberName, keys: &[&str], reading
         let keys = keys.join(" or ");
         let why = Invalid {
             problem: format!("key {keys} is missing"),
-            remedy: "write the ClusterConfiguration under it".to_owned(),
+            remedy: "write the ClusterConfiguration under this key".to_owned(),
         };
         return reading.fault(member, "data", Position::NONE, About::Document, "", why);
     };
@@ -180,7 +180,7 @@ fn read_carrier(object: &Object<'_>, member: &MemberName, keys: &[&str], reading
             Ok(Err(_)) => {
                 return refuse(
                     Position::NONE,
-                    "does not hold UTF-8 text".to_owned(),
+                    "is not UTF-8 text".to_owned(),
                     "write it as YAML in UTF-8",
                 );
             }
@@ -246,7 +246,7 @@ pub(super) fn unreadable(
 ) {
     let why = Invalid {
         problem: format!("cannot be read: {error}"),
-        remedy: "write it as its kind demands".to_owned(),
+        remedy: "write it as its kind requires".to_owned(),
     };
     reading.fault(member, field.to_owned(), Position::NONE, About::Document, "", why);
 }

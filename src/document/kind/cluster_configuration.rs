@@ -88,7 +88,7 @@ pub(super) fn read_fields(fields: &mut Fields<'_, '_>, dialect: Dialect) {
             let fits = pods.is_some_and(|pods| pods.is_ipv4() && pods.prefix_len() <= 24);
             if fits && fields.node("podSubnetNodeCIDRPrefix").is_none() {
                 let path = "podSubnetNodeCIDRPrefix";
-                fields.advise(path, format!("absent: write {path}: \"{DEFAULT_NODE_PREFIX}\""));
+                fields.advise(path, format!("not set; write {path}: \"{DEFAULT_NODE_PREFIX}\""));
             }
         }
         Dialect::Kubeadm => {
@@ -119,7 +119,10 @@ fn read_domain(fields: &mut Fields<'_, '_>, path: &'static str) {
         && let Ok(domain) = ClusterDomain::parse(DEFAULT_DOMAIN)
     {
         let key = path.rsplit('.').next().unwrap_or(path);
-        fields.advise(path, format!("absent, so {domain} is in force: write {key}: {domain}"));
+        fields.advise(
+            path,
+            format!("not set, so the default {domain} applies; write {key}: {domain}"),
+        );
         fields.claim(path, Position::NONE, Fact::ClusterDomain(domain));
     }
 }

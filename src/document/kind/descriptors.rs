@@ -160,7 +160,7 @@ impl<'n> Registry<'_, 'n> {
                 continue;
             } else if stream.unread.contains(&at) {
                 told(
-                    "Pilot never reads this document: the `---` before it has more on its line"
+                    "Pilot never reads this document: the `---` before it is not alone on its line"
                         .to_owned(),
                     "write `---` on a line of its own",
                 )
@@ -168,11 +168,12 @@ impl<'n> Registry<'_, 'n> {
                 let problem = format!("is {}, not a descriptor, and {EXITS}", document.kind());
                 told(problem, "write one mapping for each cluster")
             } else if is_empty(document) {
-                let problem = "no field of it is one of a descriptor, so Pilot skips it".to_owned();
+                let problem = "it has no field of a descriptor, so Pilot skips it".to_owned();
                 told(problem, "write apiVersion, kind, metadata and spec at the top level")
             } else if kind == "Config" {
-                let problem =
-                    format!("holds a kubeconfig, which Pilot takes for a descriptor, and {EXITS}");
+                let problem = format!(
+                    "contains a kubeconfig, which Pilot reads as a descriptor, and {EXITS}"
+                );
                 told(problem, &format!("rename the key to {}.kube.conf", file.stem()))
             } else if !looks_like_one(document) {
                 let problem = format!("kind {kind:?} is not {KIND}, and {EXITS}");
@@ -212,10 +213,10 @@ impl<'n> Registry<'_, 'n> {
         let credentials = credentials.unwrap_or_default();
         if !credentials.is_empty() {
             let problem = format!(
-                "holds credentials ({}), which all who may read ConfigMaps can see",
+                "contains credentials ({}), visible to everyone who may read ConfigMaps",
                 credentials.join(", ")
             );
-            let remedy = "they belong in a Secret, as Istio 1.0 and later keep them; till then guard this ConfigMap";
+            let remedy = "move them to a Secret, where Istio 1.0 and later keep them; until then, restrict access to this ConfigMap";
             let why = Invalid { problem, remedy: remedy.to_owned() };
             let mut writer = self.writer();
             writer.note(About::AccessConfig, true, &file.path(), Position::NONE, why);
@@ -224,7 +225,7 @@ impl<'n> Registry<'_, 'n> {
 
     fn wrong_ending(&mut self, file: &File<'_>, position: Position) {
         let problem =
-            "holds a descriptor, but Pilot reads only keys that end in .yaml or .yml".to_owned();
+            "contains a descriptor, but Pilot reads only keys that end in .yaml or .yml".to_owned();
         let remedy = format!("rename the key to {}.yaml", file.stem());
         self.lost(About::Descriptor, &file.path(), position, Invalid { problem, remedy });
     }
@@ -266,7 +267,7 @@ impl<'n> Registry<'_, 'n> {
             found.iter().zip(&stores).filter(is_store).map(|(descriptor, _)| descriptor).collect();
         if control_planes.is_empty() && self.is_whole && stores.iter().all(Option::is_some) {
             let problem = format!(
-                "no descriptor has {PREFIX}{PILOT_CFG_STORE} true, so Pilot serves none of the clusters and says nothing"
+                "no descriptor has {PREFIX}{PILOT_CFG_STORE} true, so Pilot silently serves none of the clusters"
             );
             let remedy =
                 "set it to true in the descriptor of the cluster that Pilot runs in".to_owned();
@@ -354,8 +355,11 @@ fn member(
         writer.claim("metadata.name", node, Fact::Remote);
     }
     if name == settings.local_member && !is_local {
-        let problem = format!("{name:?} is the name of the local member, which this is not");
-        let remedy = "name it otherwise, or the local member by --local-member".to_owned();
+        let problem = format!(
+            "{name:?} is the name of the local member, but this descriptor is for a different cluster"
+        );
+        let remedy =
+            "rename it, or set the name of the local member with --local-member".to_owned();
         writer.warn("metadata.name", node, Invalid { problem, remedy });
     }
 }
@@ -369,7 +373,7 @@ fn second_control_plane(
     let position = descriptor.annotation(PILOT_CFG_STORE).map(|node| node.span.position());
     let problem =
         format!("is true here and in {}, and {EXITS}", others(descriptor, control_planes));
-    let remedy = "keep it in the descriptor of the cluster that Pilot runs in".to_owned();
+    let remedy = "keep it only in the descriptor of the cluster that Pilot runs in".to_owned();
     let why = Invalid { problem, remedy };
     writer.note(About::ControlPlane, false, &path, position.unwrap_or_default(), why);
 }
@@ -380,7 +384,7 @@ fn same_name(descriptor: &Descriptor<'_>, same: &[&Descriptor<'_>], writer: &mut
         "is also the name of {}, and Pilot would mix the endpoints of both clusters",
         others(descriptor, same)
     );
-    let remedy = "give each cluster a name of its own".to_owned();
+    let remedy = "give each cluster a unique name".to_owned();
     writer.fault("metadata.name", node, Invalid { problem, remedy });
 }
 

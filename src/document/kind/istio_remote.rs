@@ -96,7 +96,8 @@ fn read_config_map(object: &Object<'_>, settings: &Settings, reading: &mut Readi
         reading.fault(&member, path.clone(), position, About::Document, "", why);
     };
     let Some(node) = data.as_ref().and_then(|data| data.get(KEY)) else {
-        let remedy = "write the chart's values under it, or drop the label isthmus.dev/helm-values";
+        let remedy =
+            "write the chart's values under this key, or remove the label isthmus.dev/helm-values";
         return refuse(Position::NONE, "is missing".to_owned(), remedy);
     };
     let Some(text) = node.text() else {
@@ -181,7 +182,7 @@ fn missing(fields: &mut Fields<'_, '_>, path: &'static str, of: &str) {
         problem: format!(
             "the address of {of} is missing, so the chart renders Endpoints without one and proxies find no {of}"
         ),
-        remedy: format!("write the IP address that this cluster reaches {of} by"),
+        remedy: format!("write the IP address at which this cluster reaches {of}"),
     };
     let position = fields.root.span.position();
     fields.fault(path, position, About::RemoteEndpoint, "", why);
@@ -196,12 +197,9 @@ fn misplaced(fields: &mut Fields<'_, '_>, address: &Address) -> Option<Part> {
         let Some((at, _)) = fields.root.entry(key) else { continue };
         let why = Invalid {
             problem: format!(
-                "the chart reads no value {key:?} here, and Helm ignores it in silence"
+                "the chart does not read a value {key:?} here, and Helm silently ignores it"
             ),
-            remedy: format!(
-                "did you mean {}, which is key {} below global?",
-                address.path, address.name
-            ),
+            remedy: format!("did you mean key {} under global?", address.name),
         };
         let position = at.span.position();
         fields.fault(&path, position, About::RemoteEndpoint, "", why);

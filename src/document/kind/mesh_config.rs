@@ -67,7 +67,7 @@ fn read_text(
     match yaml_document(text, &object.budget) {
         Ok(root) => read(carried, &spot.at(root.span.position()), &root),
         Err(error) => {
-            let why = Invalid::new(error.what, "write one YAML mapping, each key once");
+            let why = Invalid::new(error.what, "write one YAML mapping with unique keys");
             carried.fault(&spot.at(error.span.position()), "", why);
         }
     }

@@ -61,7 +61,7 @@ pub(in crate::document) const GLOBAL: Document = Document {
                 return;
             }
             let why = Invalid {
-                problem: format!("{text:?} does not hold %s exactly once"),
+                problem: format!("{text:?} does not contain %s exactly once"),
                 remedy: "write one such as %s.example.com".to_owned(),
             };
             fields.reading.fault(

@@ -129,7 +129,7 @@ impl<'n> Descriptor<'n> {
         let node = self.root.get("apiVersion");
         let found = node.and_then(Node::scalar).unwrap_or_default();
         if found != API_VERSION {
-            let problem = format!("apiVersion {found:?} is not that of a cluster's descriptor");
+            let problem = format!("apiVersion {found:?} is not that of a cluster descriptor");
             let remedy = format!("write {API_VERSION}");
             writer.fault("apiVersion", node.or(Some(self.root)), Invalid { problem, remedy });
         }
@@ -169,18 +169,19 @@ impl<'n> Descriptor<'n> {
 
     fn nested_spec(&self, key: &Key<'_>, spec: &Node<'_>, strict: bool, writer: &mut Writer<'_>) {
         const PATH: &str = "metadata.spec";
-        let problem = "spec under metadata is lost".to_owned();
+        let problem = "spec under metadata is ignored".to_owned();
         let flow = flow(spec, MOST_CORRECTED);
         // A warning that is too long loses its remedy.
         let room = MOST_CORRECTED.saturating_sub(writer.prefix.chars().count());
         let remedy = match flow {
             _ if self.root.get("spec").is_some() => {
-                "drop it: the spec beside metadata is the one that counts".to_owned()
+                "remove it: the top-level spec is the one that counts".to_owned()
             }
             Some(flow) if flow.chars().count() <= room => {
                 format!("write at the top level: spec: {flow}")
             }
-            _ => "write it at the top level, beside metadata: two blanks to the left".to_owned(),
+            _ => "move it to the top level, next to metadata: indent it by two spaces less"
+                .to_owned(),
         };
         let why = Invalid { problem, remedy };
         writer.note(About::Descriptor, !strict, PATH, key.span.position(), why);
@@ -207,7 +208,7 @@ impl<'n> Descriptor<'n> {
             && let Some(text) = node.scalar().filter(|text| !text.is_empty())
             && go_bool(text).is_none()
         {
-            let problem = format!("{text:?} is no Go boolean, and {EXITS}");
+            let problem = format!("{text:?} is not a Go boolean, and {EXITS}");
             let remedy = match text.to_ascii_lowercase().as_str() {
                 "yes" | "y" | "on" => "write \"true\"",
                 "no" | "n" | "off" => "write \"false\"",
@@ -223,8 +224,9 @@ impl<'n> Descriptor<'n> {
         let path = Self::path_of(PILOT_ENDPOINT);
         let of_control_plane =
             around.control_plane.and_then(|descriptor| Some((descriptor, descriptor.endpoint()?)));
-        let as_control_plane = of_control_plane
-            .map(|(_, endpoint)| format!("write \"{endpoint}\", as the control plane has it"));
+        let as_control_plane = of_control_plane.map(|(_, endpoint)| {
+            format!("write \"{endpoint}\", the endpoint of the control plane")
+        });
         let Some((node, text)) = self.stated(PILOT_ENDPOINT) else {
             let remedy =
                 as_control_plane.unwrap_or_else(|| format!("write one such as \"{PILOT}\""));
@@ -253,7 +255,7 @@ impl<'n> Descriptor<'n> {
             return self.missing(PLATFORM, About::Descriptor, remedy, writer);
         };
         if !PLATFORMS.contains(&text) {
-            let problem = format!("{text:?} is no platform that Pilot knows, and {EXITS}");
+            let problem = format!("{text:?} is not a platform that Pilot knows, and {EXITS}");
             let remedy = match similar(text, PLATFORMS) {
                 Some(meant) => format!("did you mean {meant}?"),
                 None => format!("write one of {known}"),
@@ -282,8 +284,10 @@ impl<'n> Descriptor<'n> {
             Err(why) => note(false, why),
             Ok(absent) if absent.is_empty() => {}
             Ok(absent) => {
-                let problem =
-                    format!("its kubeconfig names files that are not here ({})", absent.join(", "));
+                let problem = format!(
+                    "its kubeconfig refers to files that are not in the ConfigMap ({})",
+                    absent.join(", ")
+                );
                 let remedy = "embed them: kubectl config view --flatten".to_owned();
                 note(true, Invalid { problem, remedy });
             }
@@ -317,13 +321,13 @@ impl<'n> Descriptor<'n> {
 /// How many characters a corrected `spec` and what stands before its path may have together, so
 /// that a warning of it is passed on whole.
 const MOST_CORRECTED: usize = 256
-    - "spec under metadata is lost; write at the top level: spec: ".len()
+    - "spec under metadata is ignored; write at the top level: spec: ".len()
     - ".metadata.spec: line 1000, column 100:  [InvalidDescriptor]".len();
 
 fn nameless(at: &Node<'_>, writer: &mut Writer<'_>) {
     let why = Invalid {
-        problem: "the name is missing, by which Pilot tells clusters apart".to_owned(),
-        remedy: "write metadata.name, another one in each descriptor".to_owned(),
+        problem: "the name, by which Pilot distinguishes clusters, is missing".to_owned(),
+        remedy: "write a unique metadata.name in each descriptor".to_owned(),
     };
     writer.fault("metadata.name", Some(at), why);
 }
@@ -334,8 +338,8 @@ fn unknown_annotation(key: &Key<'_>, writer: &mut Writer<'_>) {
     let position = key.span.position();
     let path = format!("{ANNOTATIONS}[{text}]");
     if text == "isthmus.dev/allow" && !writer.prefix.is_empty() {
-        let problem = "within a descriptor this means nothing".to_owned();
-        let remedy = "annotate the ConfigMap itself".to_owned();
+        let problem = "this annotation has no effect inside a descriptor".to_owned();
+        let remedy = "annotate the ConfigMap instead".to_owned();
         return writer.note(About::Descriptor, true, &path, position, Invalid { problem, remedy });
     }
     let (is_istio, name) = match text.strip_prefix(PREFIX) {
@@ -345,7 +349,7 @@ fn unknown_annotation(key: &Key<'_>, writer: &mut Writer<'_>) {
     if is_istio == KNOWN.contains(&name) {
         return;
     }
-    let problem = format!("{text:?} is no annotation that Pilot reads");
+    let problem = format!("{text:?} is not an annotation that Pilot reads");
     let meant = if is_istio { similar(name, KNOWN) } else { Some(name) };
     let why = match meant {
         Some(meant) => Invalid { problem, remedy: format!("did you mean {PREFIX}{meant}?") },

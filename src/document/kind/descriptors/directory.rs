@@ -67,7 +67,7 @@ fn decoded<'a>(text: &str) -> Result<Cow<'a, str>, Invalid> {
         remedy: "encode it with `base64 -w0`".to_owned(),
     })?;
     let text = String::from_utf8(bytes).map_err(|_| Invalid {
-        problem: "does not hold UTF-8 text".to_owned(),
+        problem: "is not UTF-8 text".to_owned(),
         remedy: "save it as UTF-8".to_owned(),
     })?;
     Ok(Cow::Owned(text))
@@ -114,16 +114,16 @@ impl<'f> Directory<'f> {
         })?;
         let Some((file, stream)) = self.files.get(key) else {
             let problem =
-                format!("{key:?} is no key of this ConfigMap, and {}", super::writer::EXITS);
+                format!("{key:?} is not a key of this ConfigMap, and {}", super::writer::EXITS);
             // A name that differs in one digit is mostly that of another cluster.
             let remedy = match similar(key, unnamed) {
                 Some(meant) => format!("did you mean {meant}?"),
-                None => "put the kubeconfig under it".to_owned(),
+                None => "put the kubeconfig under this key".to_owned(),
             };
             return Err(Invalid { problem, remedy });
         };
         let unusable = |why: Invalid| {
-            let problem = format!("{} is no usable kubeconfig: {}", file.path(), why.problem);
+            let problem = format!("{} is not a usable kubeconfig: {}", file.path(), why.problem);
             Invalid { problem, remedy: why.remedy }
         };
         let root = stream.and_then(|stream| stream.documents.first()).ok_or_else(|| {
@@ -143,20 +143,20 @@ impl<'f> Directory<'f> {
 /// The name of the file in the directory that a path leads to, cleaned as Go cleans paths.
 pub(super) fn file_name(path: &str) -> Result<&str, &'static str> {
     if path.starts_with('/') {
-        return Err("is an absolute path, which leaves the directory of the descriptors");
+        return Err("is an absolute path, outside the directory of the descriptors");
     }
     let mut parts = Vec::new();
     for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
         if part != ".." {
             parts.push(part);
         } else if parts.pop().is_none() {
-            return Err("leaves the directory of the descriptors");
+            return Err("points outside the directory of the descriptors");
         }
     }
     match parts.as_slice() {
         [name] => Ok(name),
         [] => Err("is the directory of the descriptors itself"),
-        _ => Err("is a path, and the keys of a ConfigMap lie in one directory"),
+        _ => Err("is a path, but the keys of a ConfigMap are files in one directory"),
     }
 }
 

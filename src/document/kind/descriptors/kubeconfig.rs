@@ -44,7 +44,7 @@ impl<'n, 'a> Access<'n, 'a> {
         if current.is_empty() {
             let remedy = match names(root, "contexts").as_slice() {
                 [only] => format!("write current-context: {only}"),
-                _ => "write the context that leads to the cluster".to_owned(),
+                _ => "write the name of the context for the cluster".to_owned(),
             };
             return Err(invalid("current-context is missing".to_owned(), &remedy));
         }
@@ -53,7 +53,7 @@ impl<'n, 'a> Access<'n, 'a> {
         let leads_to = |key: &str| {
             let name = context.get(key).and_then(Node::scalar).unwrap_or_default();
             check_quoted(context.get(key), key)?;
-            let problem = format!("context {current:?} names no {key}");
+            let problem = format!("context {current:?} does not name a {key}");
             if name.is_empty() { Err(invalid(problem, KUBECTL)) } else { Ok(name) }
         };
         let cluster = named(root, "clusters", leads_to("cluster")?, "cluster")?;
@@ -95,9 +95,9 @@ fn named<'n, 'a>(
     let Some(entry) = items(root, list).find(is_named) else {
         let known = names(root, list);
         let remedy = if known.is_empty() {
-            format!("{list} has none; {KUBECTL}")
+            format!("{list} is empty; {KUBECTL}")
         } else {
-            format!("{list} has {}", known.join(", "))
+            format!("write one of {list}: {}", known.join(", "))
         };
         return Err(invalid(format!("there is no {what} {name:?}"), &remedy));
     };
@@ -140,7 +140,7 @@ fn check_server(cluster: &Node<'_>) -> Result<(), Invalid> {
     };
     // Its text may hold a password, so it is not repeated.
     let Ok(url) = Url::parse(server) else {
-        return Err(invalid("its server is no URL".to_owned(), EXAMPLE));
+        return Err(invalid("its server is not a URL".to_owned(), EXAMPLE));
     };
     let Some(host) = url.host() else {
         return Err(invalid("its server has no host".to_owned(), EXAMPLE));
@@ -161,8 +161,8 @@ fn check_server(cluster: &Node<'_>) -> Result<(), Invalid> {
     match unusable {
         None => Ok(()),
         Some(class) => Err(invalid(
-            format!("its server {host} is {class}, which leads Pilot to its own pod"),
-            "write the address that Pilot reaches the cluster by",
+            format!("its server {host} is {class}, which would lead Pilot to its own pod"),
+            "write the address at which Pilot reaches the cluster",
         )),
     }
 }

@@ -54,7 +54,7 @@ fn endpoint(endpoint: &Node<'_>, path: &str, writer: &mut Writer<'_>) {
     if let Some(text) = endpoint.get("clientCIDR").and_then(|node| writer.string(node, &cidr))
         && text.parse::<IpNet>().is_err()
     {
-        let problem = format!("{text:?} is not a CIDR, the range of the API's clients");
+        let problem = format!("{text:?} is not a CIDR (the address range of API clients)");
         let remedy = "write one such as 0.0.0.0/0".to_owned();
         writer.fault(&cidr, endpoint.get("clientCIDR"), Invalid { problem, remedy });
     }

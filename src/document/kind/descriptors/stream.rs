@@ -21,7 +21,7 @@ impl<'a> Stream<'a> {
     /// Reads a text, as far as the budget goes that the texts of an object share.
     pub(super) fn read(text: &'a str, budget: &Budget<'_>) -> Result<Self, YamlError> {
         if let Some(end) = budget.end() {
-            let what = format!("not read: the keys before it hold {end}");
+            let what = format!("not read: the keys before it contain {end}");
             return Err(YamlError { what, span: Span::default() });
         }
         if text.trim_start().starts_with('{') {
@@ -56,7 +56,9 @@ fn not_json(text: &str, error: &serde_json::Error) -> YamlError {
     let before = text.lines().take(error.line().saturating_sub(1)).map(|line| line.len() + 1);
     let at = (before.sum::<usize>() + error.column().saturating_sub(1)).min(text.len());
     YamlError {
-        what: format!("not JSON, which Pilot takes it for by its first brace: {why}"),
+        what: format!(
+            "not JSON, although it begins with a brace, so that Pilot reads it as JSON: {why}"
+        ),
         span: Span { line, column, bytes: at..at },
     }
 }
@@ -121,7 +123,7 @@ mod tests {
         let budget = Budget::of(100_000);
         let read = (0..9).filter_map(|_| Stream::read(&bomb, &budget).err());
         let told: Vec<_> = read.map(|error| error.what).collect();
-        let after = "not read: the keys before it hold more than 100000 values, aliases counted";
+        let after = "not read: the keys before it contain more than 100000 values, aliases counted";
         assert_eq!(told[..2], ["more than 100000 values, aliases counted", after]);
     }
 }

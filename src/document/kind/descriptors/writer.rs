@@ -92,7 +92,7 @@ impl Writer<'_> {
             let meant = similar(text, known);
             // Go reads a field in whatever case it is written.
             let same = meant.is_some_and(|meant| meant.eq_ignore_ascii_case(text));
-            let problem = format!("{text:?} is no field of a descriptor, and Pilot ignores it");
+            let problem = format!("{text:?} is not a field of a descriptor, and Pilot ignores it");
             let why = match meant {
                 Some(meant) => Invalid { problem, remedy: format!("did you mean {meant}?") },
                 None => Invalid { problem, remedy: "drop it".to_owned() },

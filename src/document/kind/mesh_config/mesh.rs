@@ -86,8 +86,9 @@ pub(super) fn read(carried: &mut Carried<'_>, spot: &Spot, root: &Node<'_>) {
         match named(&key.text, FIELDS) {
             _ if node.value == Value::Null => {}
             Some("trustDomain") if node.text() == Some("") && is_early(root) => {
-                let problem = "is empty, for which a later Istio drops the whole mesh config";
-                let remedy = "write cluster.local, or drop the line, before an upgrade";
+                let problem =
+                    "is empty, and a later Istio drops the whole mesh config because of it";
+                let remedy = "write cluster.local, or remove the line, before you upgrade";
                 carried.doubt(&at, "", Invalid::new(problem, remedy));
             }
             Some("trustDomain") => read_trust_domain(carried, &at, node),
@@ -95,7 +96,7 @@ pub(super) fn read(carried: &mut Carried<'_>, spot: &Spot, root: &Node<'_>) {
                 read_proxy_config(carried, &at, node);
             }
             Some("defaultConfig") => {
-                let problem = "is lost: Istio takes this one field in one spelling only";
+                let problem = "is ignored: Istio accepts this field in one spelling only";
                 carried.doubt(&at_key, "", Invalid::new(problem, "write defaultConfig"));
             }
             Some(_) => {}
@@ -131,7 +132,7 @@ fn read_proxy_config(carried: &mut Carried<'_>, spot: &Spot, node: &Node<'_>) {
                 }
             }
             Some(_) => {
-                let remedy = "write names with values, all of them strings";
+                let remedy = "write a mapping of names to string values";
                 for (name, value) in carried.mapping(&at, node, remedy) {
                     let at = at.field(&name.text, &name.text).at(value.span.position());
                     carried.text(&at, value);
@@ -147,7 +148,7 @@ fn near_miss(carried: &mut Carried<'_>, spot: &Spot, name: &str, known: &[&str])
     if carried.compared <= MOST_COMPARED
         && let Some(meant) = similar(name, known)
     {
-        let problem = format!("field {:?} is unknown, and Istio reads past it", shortened(name));
+        let problem = format!("field {:?} is unknown, and Istio ignores it", shortened(name));
         carried.doubt(spot, "", Invalid::new(problem, format!("did you mean {meant}?")));
     }
 }

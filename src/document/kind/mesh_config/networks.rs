@@ -17,13 +17,13 @@ type Gateways = HashMap<(String, u16), Arc<str>>;
 const DEFAULT_REGISTRY: &str = "Kubernetes";
 
 pub(super) fn read(carried: &mut Carried<'_>, spot: &Spot, root: &Node<'_>) {
-    let remedy = "write `networks:` and the networks by their names below it";
+    let remedy = "write `networks:` and under it a mapping of names to networks";
     let root = without_misplaced(carried, spot, root);
     let fields = carried.message(spot, &root, &["networks"], remedy);
     let Some((spot, networks)) = fields.field("networks") else {
         return carried.claim(spot, Fact::MeshNetworks(false));
     };
-    let networks = carried.mapping(&spot, networks, "write the networks by their names");
+    let networks = carried.mapping(&spot, networks, "write a mapping of names to networks");
     carried.claim(&spot, Fact::MeshNetworks(!networks.is_empty()));
     let mut gateways = Gateways::new();
     for (name, network) in networks {
@@ -42,8 +42,8 @@ fn without_misplaced<'r, 'n>(
     let Value::Map(entries) = &root.value else { return rest };
     for (key, _) in entries.iter().filter(|entry| is_misplaced(entry)) {
         let at = spot.field(&key.text, &key.text).at(key.span.position());
-        let problem = "a network that is not below `networks:`, so Istio reads past it";
-        carried.fault(&at, "", Invalid::new(problem, "move it below `networks:`"));
+        let problem = "a network outside of `networks:`, which Istio ignores";
+        carried.fault(&at, "", Invalid::new(problem, "move it under `networks:`"));
     }
     if entries.iter().any(is_misplaced)
         && let Value::Map(entries) = &mut rest.to_mut().value
@@ -66,12 +66,13 @@ fn read_network(
     gateways: &mut Gateways,
 ) {
     if name.is_empty() {
-        let problem = "the network has no name, which to Istio is no network";
+        let problem = "the network has an empty name, which Istio treats as no network";
         return carried.fault(spot, "", Invalid::new(problem, "give it one"));
     }
     if network.value == Value::Null {
-        let problem = format!("network {:?} is null: nothing is on it", shortened(name));
-        let remedy = "write its endpoints and gateways, or drop it";
+        let problem =
+            format!("network {:?} is null, so it has no endpoints or gateways", shortened(name));
+        let remedy = "write its endpoints and gateways, or remove it";
         return carried.doubt(spot, "", Invalid::new(problem, remedy));
     }
     let name: Arc<str> = name.into();
@@ -125,19 +126,20 @@ fn read_cidr(carried: &mut Carried<'_>, spot: &Spot, network: &Arc<str>, text: &
 }
 
 fn read_registry(carried: &mut Carried<'_>, spot: Spot, network: &Arc<str>, text: &str) {
-    let remedy = "write the name that Istio knows the cluster by";
+    let remedy = "write the name under which Istio knows the cluster";
     if text.is_empty() {
-        return carried.fault(&spot, "", Invalid::new("the registry has no name", remedy));
+        return carried.fault(&spot, "", Invalid::new("the registry name is empty", remedy));
     }
     let told = shortened(text);
     let is_label = !text.contains('.') && ClusterDomain::parse(text).is_ok();
     if text != DEFAULT_REGISTRY && text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        let problem = format!("registry {told:?} has upper-case letters, and case matters here");
-        let remedy = "check that Istio knows the cluster by this very name";
+        let problem =
+            format!("registry {told:?} has upper-case letters, and the name is case-sensitive");
+        let remedy = "check that Istio knows the cluster by exactly this name";
         carried.doubt(&spot, text, Invalid::new(problem, remedy));
     } else if !is_label {
         let problem = format!(
-            "registry {told:?} is no DNS label, and since 1.6 Istio drops all networks for it"
+            "registry {told:?} is not a DNS label, so Istio 1.6 and later drop all networks"
         );
         carried.doubt(&spot, text, Invalid::new(problem, remedy));
     }
@@ -184,8 +186,8 @@ fn read_gateway(
     let Some(text) = carried.text(&spot, node) else { return };
     if text.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
         // As Istio's own pages have it, until the other cluster's gateway has an address.
-        let problem = format!("{text} holds a gateway's place, and leads to none");
-        let remedy = "write its address once it has one";
+        let problem = format!("{text} is a placeholder, not the address of a gateway");
+        let remedy = "write the gateway's address once it has one";
         return carried.doubt(&spot, text, Invalid::new(problem, remedy));
     }
     let address = match read_address(text) {
@@ -196,7 +198,7 @@ fn read_gateway(
     let first = gateways.entry((address, port)).or_insert_with(|| Arc::clone(network));
     if first != network {
         let problem = format!("{text} port {port} is also a gateway of network {:?}", &**first);
-        let remedy = "write a gateway of this network's own";
+        let remedy = "write a gateway that belongs to this network only";
         carried.doubt(&spot, &format!("{text} {port}"), Invalid::new(problem, remedy));
     }
 }
@@ -236,8 +238,9 @@ fn read_address(text: &str) -> Result<String, Invalid> {
         return match unusable_address(address) {
             None => Ok(address.to_canonical().to_string()),
             Some(class) => {
-                let problem = format!("{text} is {class}, where no other network finds a gateway");
-                Err(Invalid::new(problem, "write the address that other networks reach it by"))
+                let problem =
+                    format!("{text} is {class}, at which other networks cannot reach a gateway");
+                Err(Invalid::new(problem, "write the address at which other networks reach it"))
             }
         };
     }
@@ -252,7 +255,7 @@ fn read_address(text: &str) -> Result<String, Invalid> {
     };
     let problem = match text {
         "" => "the address is empty".to_owned(),
-        _ => format!("{:?} is no IP address and no host name", shortened(text)),
+        _ => format!("{:?} is neither an IP address nor a host name", shortened(text)),
     };
     Err(Invalid::new(problem, remedy))
 }
@@ -276,7 +279,7 @@ fn check_service(text: &str) -> Result<(), Invalid> {
     match host(text) {
         Some(_) => Ok(()),
         None => {
-            let problem = format!("{:?} is no DNS name of a service", shortened(text));
+            let problem = format!("{:?} is not the DNS name of a service", shortened(text));
             Err(Invalid::new(problem, remedy))
         }
     }
@@ -314,7 +317,7 @@ fn one_of(
     let [a, b] = alternatives;
     match alternatives.map(|name| fields.field(name).is_some()) {
         [true, true] => {
-            let problem = format!("has both {a} and {b}, of which it can have one");
+            let problem = format!("has both {a} and {b}, but only one of them is allowed");
             let remedy = format!("write two {item}s, each with one of them");
             carried.fault(spot, "both", Invalid::new(problem, remedy));
         }

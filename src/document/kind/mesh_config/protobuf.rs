@@ -73,7 +73,7 @@ impl<'r> Carried<'r> {
             return;
         }
         if count == MOST_TOLD {
-            fault.problem.push_str(", and more is wrong");
+            fault.problem.push_str(", and there are more errors");
         }
         // A fault in a list is known by the value that is wrong, and among equal ones by number.
         let identity = spot.without_indexes.as_ref().map(|path| {
@@ -144,8 +144,9 @@ impl<'r> Carried<'r> {
             let at = spot.field(&key.text, &key.text).at(key.span.position());
             if let Some(name) = named(&key.text, known) {
                 if message.fields.iter().any(|(found, ..)| *found == name) {
-                    let problem =
-                        format!("{name} stands twice, as Istio takes both spellings for one");
+                    let problem = format!(
+                        "{name} is set twice: Istio treats both spellings as the same field"
+                    );
                     self.fault(&at, "", Invalid::new(problem, "keep one of the two"));
                 } else if value.value != Value::Null {
                     message.fields.push((name, key, value));
@@ -155,14 +156,15 @@ impl<'r> Carried<'r> {
             let name = shortened(&key.text);
             match similar(&key.text, known) {
                 Some(meant) => {
-                    let problem = format!("field {name:?} is unknown, and Istio reads past it");
+                    let problem = format!("field {name:?} is unknown, and Istio ignores it");
                     self.fault(&at, "", Invalid::new(problem, format!("did you mean {meant}?")));
                     message.meant.push(meant);
                 }
                 None => {
-                    let problem =
-                        format!("field {name:?} is unknown, and an Istio without it reads past it");
-                    let remedy = "drop it, unless your Istio's reference has it";
+                    let problem = format!(
+                        "field {name:?} is unknown, and an Istio version without it ignores it"
+                    );
+                    let remedy = "remove it, unless the reference of your Istio version has it";
                     self.doubt(&at, "", Invalid::new(problem, remedy));
                 }
             }
