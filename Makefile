@@ -63,7 +63,7 @@ core: ## Check that the core builds without anything that does I/O.
 unit: control-plane ## Run every test.
 	$(CARGO) test --locked --lib --test integration
 
-faults: control-plane ## Run the tests of faults that take minutes: silence, etcd restored, clocks that step (needs faketime).
+faults: control-plane ## Run the tests of faults that take minutes: silence, etcd restored, a hundred rotations, clocks that step (needs faketime).
 	$(CARGO) test --locked --test integration faults:: -- --ignored
 
 control-plane: ## Build the etcd, kube-apiserver, kubectl and helm that tests and demo start, once.

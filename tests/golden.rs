@@ -1,7 +1,7 @@
 //! Golden cases: a mesh, a write to it, and the exact text a person sees at kubectl.
 //!
-//! Each file `tests/cases/<Rule>/<denied|warned|allowed>-….case` has sections that begin with
-//! `### name`: `settings` (optional), `mesh`, `old` (an update, if there), `new`, and `kubectl`,
+//! Each file `tests/cases/<Rule>/<denied|warned|allowed>-….case` says in its first line why it is
+//! there, and has sections that begin with `### name`: `settings` (optional), `mesh`, `old` (an update, if there), `new`, and `kubectl`,
 //! which holds what is expected; `make golden` writes that section anew.
 
 use std::collections::BTreeMap;
@@ -29,6 +29,8 @@ fn every_case_reads_as_written() {
     assert!(files.len() >= AT_LEAST, "{} of {AT_LEAST} cases are found", files.len());
     for file in &files {
         let text = fs::read_to_string(file).unwrap();
+        let why = text.lines().next().and_then(|line| line.strip_prefix("# ")).unwrap_or_default();
+        assert!(why.len() > 10, "{}: the first line says why: `# …`", file.display());
         let (input, _) = text.split_once("### kubectl\n").expect("a kubectl section");
         let got = run(&sections(input), file);
         let kind =

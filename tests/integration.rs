@@ -9,6 +9,7 @@ mod docs;
 mod faults;
 mod fuzz;
 mod golden;
+mod house;
 mod laws;
 mod serve;
 mod settings;

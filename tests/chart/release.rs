@@ -2,7 +2,6 @@
 //! run beside the API server, with the rights and by the name of its service account.
 
 use std::process::{Child, Command, Stdio};
-use std::sync::MutexGuard;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::helm::{IMAGE, chart, helm};
 use super::registry::certified;
 use crate::support::guarded::{CRDS, clear, wait_asked, wait_established};
-use crate::support::plane::{ADMIN, Output, Plane, binary, exclusive};
+use crate::support::plane::{ADMIN, Output, Plane, Turn, binary, exclusive};
 use crate::support::process::Server;
 use crate::support::relay::Relay;
 use crate::support::{TempDir, wait_for};
@@ -19,7 +18,14 @@ use crate::support::{TempDir, wait_for};
 /// The custom resources of others.
 const OTHERS: &str = include_str!("crds.yaml");
 /// What a release leaves behind that was not uninstalled, and what other tests have made.
-const LEFT: &str = "deployments,replicasets,services,serviceaccounts,roles,rolebindings,poddisruptionbudgets,networkpolicies,servicemonitors,prometheusrules,pods,secrets,configmaps";
+const LEFT: &[(&str, &[&str])] = &[
+    ("api/v1", &["pods", "services", "serviceaccounts", "secrets", "configmaps"]),
+    ("apis/apps/v1", &["deployments", "replicasets"]),
+    ("apis/rbac.authorization.k8s.io/v1", &["roles", "rolebindings"]),
+    ("apis/policy/v1", &["poddisruptionbudgets"]),
+    ("apis/networking.k8s.io/v1", &["networkpolicies"]),
+    ("apis/monitoring.coreos.com/v1", &["servicemonitors", "prometheusrules"]),
+];
 
 /// A cluster for one test alone, in which a release may be.
 pub(crate) struct Release {
@@ -35,7 +41,7 @@ pub(crate) struct Release {
     service: Relay,
     certs: TempDir,
     home: TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Release {
@@ -45,27 +51,31 @@ impl Release {
         clear(plane, CRDS);
         plane.kubectl(&["apply", "-f", "-"], OTHERS).ok();
         wait_established(plane);
-        for namespace in ["istio-system", "d8-istio", "a-istio", "b-istio"] {
-            let namespace =
-                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-            plane.kubectl(&["apply", "-f", "-"], &namespace.to_string()).ok();
+        for namespace in ["d8-istio", "a-istio", "b-istio"] {
+            let made = plane
+                .admin()
+                .create("/api/v1/namespaces", &json!({"metadata": {"name": namespace}}));
+            assert!([201, 409].contains(&made.status), "{}", made.text());
         }
         let restricted = "pod-security.kubernetes.io/enforce=restricted";
         plane.kubectl(&["label", "--overwrite", "namespace/isthmus", restricted], "").ok();
-        plane.kubectl(&["delete", LEFT, "--all", "--force", "-n=isthmus"], "").ok();
-        let cluster = ["clusterrole", "clusterrolebinding"];
-        let roles = ["role", "rolebinding"];
-        for (kind, place) in
-            cluster.map(|kind| (kind, "default")).into_iter().chain(roles.into_iter().flat_map(
-                |kind| ["kube-system", "istio-system", "d8-istio"].map(|place| (kind, place)),
-            ))
-        {
-            let place = format!("-n={place}");
-            plane.kubectl(&["delete", "--ignore-not-found", &place, kind, "isthmus"], "").ok();
+        let mut api = plane.admin();
+        for (group, resources) in LEFT {
+            for resource in *resources {
+                api.clear(&format!("/{group}/namespaces/isthmus/{resource}"));
+            }
         }
-        let policies = "validatingadmissionpolicies,validatingadmissionpolicybindings";
-        plane.kubectl(&["delete", policies, "--all"], "").ok();
-        plane.kubectl(&["delete", "nodes", "--all"], "").ok();
+        let rights = "/apis/rbac.authorization.k8s.io/v1";
+        for kind in ["role", "rolebinding"] {
+            api.clear(&format!("{rights}/cluster{kind}s/isthmus"));
+            for namespace in ["kube-system", "istio-system", "d8-istio"] {
+                api.clear(&format!("{rights}/namespaces/{namespace}/{kind}s/isthmus"));
+            }
+        }
+        for kind in ["validatingadmissionpolicies", "validatingadmissionpolicybindings"] {
+            api.clear(&format!("/apis/admissionregistration.k8s.io/v1/{kind}"));
+        }
+        api.clear("/api/v1/nodes");
         let release = Self {
             plane,
             isthmus: None,

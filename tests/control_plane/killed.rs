@@ -4,11 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
 use crate::support::Done;
+use crate::support::api::MEMBERS;
 use crate::support::cable::Cable;
-use crate::support::client::Client;
 use crate::support::guarded::Guarded;
 use crate::support::objects::multicluster;
-use crate::support::plane::ADMIN;
 use crate::support::wait_for;
 use rustix::process::Signal;
 
@@ -19,14 +18,10 @@ const CALLS: u32 = 50;
 /// Writes through the API server until it is done; says which calls failed, and how.
 fn call_until(done: &AtomicBool, cluster: &Guarded, calls: &AtomicU32) -> Vec<(u32, String)> {
     let member = multicluster("call");
-    let member = member.to_string();
-    let path = "/apis/deckhouse.io/v1alpha1/istiomulticlusters?dryRun=All";
-    let authorization = format!("Authorization: Bearer {ADMIN}");
-    let headers = [authorization.as_str(), "Content-Type: application/json"];
-    let mut client = Client::connect(cluster.plane.api());
+    let mut api = cluster.plane.admin();
     let mut failed = Vec::new();
     while !done.load(Ordering::Relaxed) {
-        let answer = client.send("POST", path, &headers, member.as_bytes());
+        let answer = api.try_create(MEMBERS, &member);
         let call = calls.fetch_add(1, Ordering::Relaxed);
         if answer.status != 201 {
             failed.push((call, answer.text()));

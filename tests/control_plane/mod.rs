@@ -1,6 +1,6 @@
 //! isthmus before a real kube-apiserver, as those see it who run kubectl.
 
-mod authority;
+pub(crate) mod authority;
 mod changes;
 mod demo;
 mod descriptors;

@@ -5,10 +5,9 @@ use std::sync::Barrier;
 use base64::Engine;
 use serde_json::{Value as Json, json};
 
-use crate::support::client::Client;
+use crate::support::api::MEMBERS;
 use crate::support::guarded::{CRDS, Guarded, described, local, member};
 use crate::support::objects::{self, review};
-use crate::support::plane::ADMIN;
 use crate::support::transcript::Transcript;
 use crate::support::wait_for;
 
@@ -186,17 +185,14 @@ fn of_two_that_race_one_is_stored() {
     cluster.wait_watched(1);
     let barrier = Barrier::new(2);
     let race = |side: &str| -> Vec<bool> {
-        let mut client = Client::connect(cluster.plane.api());
-        let path = "/apis/deckhouse.io/v1alpha1/istiomulticlusters";
-        let authorization = format!("Authorization: Bearer {ADMIN}");
-        let headers = [authorization.as_str(), "Content-Type: application/json"];
+        let mut api = cluster.plane.admin();
         let mut stored = Vec::new();
         for pair in 0..PAIRS {
             let pods = format!("10.{}.{}.0/24", 120 + pair / 100, pair % 100);
             let name = format!("{side}-{pair}");
             let object = objects::described(&name, false, &[("pod-subnet-cidr", &pods)]);
             barrier.wait();
-            let answer = client.send("POST", path, &headers, object.to_string().as_bytes());
+            let answer = api.create(MEMBERS, &object);
             assert!([201, 422].contains(&answer.status), "{}", answer.text());
             stored.push(answer.status == 201);
         }
@@ -259,16 +255,13 @@ fn etcd_stops_and_goes_on() {
 
 #[test]
 fn a_thousand_members_come_in_a_burst() {
-    const MEMBERS: u32 = 1000;
+    const BURST: u32 = 1000;
     let cluster = Guarded::start();
-    let path = "/apis/deckhouse.io/v1alpha1/istiomulticlusters";
-    let authorization = format!("Authorization: Bearer {ADMIN}");
-    let headers = [authorization.as_str(), "Content-Type: application/json"];
     let create = &|from: u32| {
-        let mut client = Client::connect(cluster.plane.api());
-        for at in (from..MEMBERS).step_by(4) {
+        let mut api = cluster.plane.admin();
+        for at in (from..BURST).step_by(4) {
             let object = objects::multicluster(&format!("m-{at}"));
-            let answer = client.send("POST", path, &headers, object.to_string().as_bytes());
+            let answer = api.create(MEMBERS, &object);
             assert_eq!(answer.status, 201, "{}", answer.text());
         }
     };
@@ -277,6 +270,6 @@ fn a_thousand_members_come_in_a_burst() {
             scope.spawn(move || create(from));
         });
     });
-    cluster.wait_watched(MEMBERS);
-    cluster.isthmus.wait_metric("isthmus_inventory_members", MEMBERS.into());
+    cluster.wait_watched(BURST);
+    cluster.isthmus.wait_metric("isthmus_inventory_members", BURST.into());
 }

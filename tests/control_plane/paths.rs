@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::support::Done;
 use crate::support::guarded::isthmus as run;
+use crate::support::plane::callers;
 use crate::support::process::{Server, command};
 use crate::support::replicas::{CONFIGURATIONS, Replicas, SECRET};
 use crate::support::{TempDir, peer, wait_for};
@@ -71,7 +72,7 @@ fn paths_that_follow_each_other_fail_no_call_and_are_told_to_nobody() {
         let told = server.logged() + &server.printed() + &server.admin("/metrics").text();
         assert!(seen.iter().all(|path| !told.contains(path)), "a path is told");
     }
-    assert!(replicas.logged(CHANGED) >= 5);
+    wait_for("the changes", || (replicas.logged(CHANGED) >= 5).then_some(()));
     // Who probes while nobody answers is shown what the API server called, but for its path.
     replicas.plane.kubectl(&["apply", "-f", "-"], &run(&["rbac", "--probe"])).ok();
     replicas.servers.iter().for_each(Server::terminate);
@@ -88,7 +89,7 @@ fn a_path_that_a_call_failed_by_is_followed_by_another() {
     let replicas = Replicas::start(1, &["--tls-path-life=24h", "--tls-settle=500ms"]);
     let (server, mut api) = (&replicas.servers[0], replicas.api());
     // Nobody knows whom the last process failed; whom this one failed it knows.
-    wait_for("a path of its own", || (replicas.logged(CHANGED) == 1).then_some(()));
+    replicas.wait_logged(CHANGED, 1);
     let first = wait_for("the path", || api.path());
     replicas.wait_asked();
     // What strangers do is no reason.
@@ -96,10 +97,10 @@ fn a_path_that_a_call_failed_by_is_followed_by_another() {
     for path in ["/validate", "/mutate", "/validate/00000000000000000000000000000000"] {
         post(path, "no review");
     }
-    assert_eq!(replicas.logged(CHANGED), 1);
+    replicas.wait_logged(CHANGED, 1);
     assert_eq!(post(&format!("/mutate/{first}"), "no review"), 400);
     let second = wait_for("another path", || api.path().filter(|path| *path != first));
-    assert_eq!(replicas.logged(CHANGED), 2);
+    replicas.wait_logged(CHANGED, 2);
     assert_eq!(status(server, &format!("/validate/{second}")), 200);
     // An API server that is late is answered, but after a while is not taken for one any more.
     wait_for("the first path to be forgotten", || {
@@ -114,7 +115,7 @@ fn a_path_that_a_call_failed_by_is_followed_by_another() {
 #[test]
 fn an_api_server_that_shows_a_certificate_is_known_by_it() {
     for (optional, is_called) in [(&[][..], false), (&["--tls-client-optional"], true)] {
-        let authority = format!("--tls-client-ca={}", crate::support::plane::callers().display());
+        let authority = format!("--tls-client-ca={}", callers().display());
         let args =
             [&STILL[..], &[&authority, "--tls-client-names=kube-apiserver"], optional].concat();
         let replicas = Replicas::unregistered(1, &args);
@@ -127,7 +128,7 @@ fn an_api_server_that_shows_a_certificate_is_known_by_it() {
         server.wait_ready();
         let mut api = replicas.api();
         wait_for("a refusal by isthmus", || {
-            api.create("https://istio.call.example.com")
+            api.call("https://istio.call.example.com")
                 .text()
                 .contains("InvalidMetadataEndpoint")
                 .then_some(())
@@ -135,7 +136,7 @@ fn an_api_server_that_shows_a_certificate_is_known_by_it() {
         // To mutating webhooks this API server shows nothing.
         apply(&mutating);
         wait_for("the mutating webhook", || {
-            let answer = api.create("https://istio.call.example.com/metadata/");
+            let answer = api.call("https://istio.call.example.com/metadata/");
             let called = answer.status == 201;
             let refused = answer.text().contains("failed calling webhook");
             let published = api.called().iter().all(Option::is_some);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::support::client::Client;
+use crate::support::api::Api;
 use crate::support::guarded::isthmus;
 use crate::support::plane::Plane;
 use crate::support::replicas::{CONFIGURATIONS, Replicas};
@@ -30,11 +30,9 @@ impl<'a> Account<'a> {
 
     /// What the API server says, and in which words.
     fn send(&self, method: &str, path: &str, content: &str, body: &Json) -> (u16, String) {
-        let authorization = format!("Authorization: Bearer {}", self.token);
         let content = format!("Content-Type: application/{content}");
-        let headers = [authorization.as_str(), content.as_str()];
-        let mut client = Client::connect(self.plane.api());
-        let answer = client.send(method, path, &headers, body.to_string().as_bytes());
+        let mut api = Api::by(self.plane.api(), &self.token);
+        let answer = api.send_as(method, path, &content, body);
         (answer.status, answer.text())
     }
 

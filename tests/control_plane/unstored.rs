@@ -6,10 +6,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
 
-use crate::support::client::{Answer, Client};
+use crate::support::api::{Api, MEMBERS};
+use crate::support::client::Answer;
 use crate::support::guarded::{CRDS, Guarded, isthmus};
 use crate::support::objects::{bare, config_map, configuration, described, labelled, with, yaml};
-use crate::support::plane::ADMIN;
 use crate::support::process::Server;
 use crate::support::{TempDir, wait_for};
 
@@ -17,7 +17,6 @@ use crate::support::{TempDir, wait_for};
 /// a sweep more.
 const HOLD: &str = "2s";
 const TRIES: u32 = 5;
-const MEMBERS: &str = "/apis/deckhouse.io/v1alpha1/istiomulticlusters";
 const CONTESTED: &str = "https://istio.contested.example.com/metadata/";
 
 #[test]
@@ -25,7 +24,7 @@ fn what_another_webhook_refuses_is_in_nobodys_way_for_long() {
     let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", HOLD]);
     let _denier = Denier::start(&cluster, "denied");
     passes(&cluster, &|api| {
-        let answer = api.send("POST", MEMBERS, &peer("denied", CONTESTED));
+        let answer = api.create(MEMBERS, &peer("denied", CONTESTED));
         assert_eq!(answer.status, 422, "{}", answer.text());
         assert!(answer.text().contains("(IstioMulticluster twin)"), "{}", answer.text());
     });
@@ -39,7 +38,7 @@ fn what_a_quota_refuses_is_in_nobodys_way_for_long() {
     let member = config_map("isthmus", "quota", json!({"cluster-configuration.yaml": text}));
     let member = labelled(member, "isthmus.dev/member", "quota");
     passes(&cluster, &|api| {
-        let answer = api.send("POST", "/api/v1/namespaces/isthmus/configmaps", &member);
+        let answer = api.create("/api/v1/namespaces/isthmus/configmaps", &member);
         assert_eq!(answer.status, 403, "{}", answer.text());
         assert!(answer.text().contains("exceeded quota"), "{}", answer.text());
     });
@@ -49,12 +48,12 @@ fn what_a_quota_refuses_is_in_nobodys_way_for_long() {
 #[test]
 fn what_exists_already_is_in_nobodys_way_for_long() {
     let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", HOLD]);
-    let mut api = Api::of(&cluster);
+    let mut api = cluster.plane.admin();
     let stored = peer("exists", "https://istio.exists.example.com/metadata/");
-    assert_eq!(api.send("POST", MEMBERS, &stored).status, 201);
+    assert_eq!(api.create(MEMBERS, &stored).status, 201);
     cluster.wait_watched(1);
     passes(&cluster, &|api| {
-        let answer = api.send("POST", MEMBERS, &peer("exists", CONTESTED));
+        let answer = api.create(MEMBERS, &peer("exists", CONTESTED));
         assert_eq!(answer.status, 409, "{}", answer.text());
     });
 }
@@ -67,7 +66,7 @@ fn what_times_out_is_in_nobodys_way_for_long() {
     let url = format!("https://{}/", silent.local_addr().unwrap());
     register(&cluster, "late", &url, "");
     passes(&cluster, &|api| {
-        let answer = api.send("POST", MEMBERS, &peer("late", CONTESTED));
+        let answer = api.create(MEMBERS, &peer("late", CONTESTED));
         assert_eq!(answer.status, 500, "{}", answer.text());
         assert!(answer.text().contains("failed calling webhook"), "{}", answer.text());
     });
@@ -82,7 +81,7 @@ fn a_generated_name_that_is_never_used_is_in_nobodys_way_for_long() {
         generated["metadata"] = json!({"generateName": "generated-"});
         // Each try is of another name, and is held apart.
         for _ in 0..3 {
-            let answer = api.send("POST", MEMBERS, &generated);
+            let answer = api.create(MEMBERS, &generated);
             assert_eq!(answer.status, 422, "{}", answer.text());
         }
     });
@@ -90,13 +89,13 @@ fn a_generated_name_that_is_never_used_is_in_nobodys_way_for_long() {
 
 /// A write is admitted and not stored: what it claims is refused to another, and not for ever.
 fn passes(cluster: &Guarded, write: &dyn Fn(&mut Api)) {
-    let mut api = Api::of(cluster);
+    let mut api = cluster.plane.admin();
     // On a slow machine a hold may be over before the rival comes.
     let refused = (0..TRIES).any(|_| {
         write(&mut api);
         let mut refusals = 0;
         wait_for("the rival to be admitted", || {
-            let answer = api.rival();
+            let answer = rival(&mut api);
             let told = answer.text();
             refusals += u32::from(answer.status == 422);
             // A refusal says what it is about, and that this may not be stored.
@@ -108,35 +107,14 @@ fn passes(cluster: &Guarded, write: &dyn Fn(&mut Api)) {
     });
     assert!(refused, "what is admitted counts at once");
     cluster.isthmus.wait_metric("isthmus_held_writes", 0.0);
-    assert_eq!(api.rival().status, 201, "what is over does not come back");
+    assert_eq!(rival(&mut api).status, 201, "what is over does not come back");
 }
 
-/// An administrator at the API server.
-struct Api(Client);
-
-impl Api {
-    fn of(cluster: &Guarded) -> Self {
-        Self(Client::connect(cluster.plane.api()))
-    }
-
-    fn send(&mut self, method: &str, path: &str, body: &Json) -> Answer {
-        let authorization = format!("Authorization: Bearer {ADMIN}");
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        self.0.send(
-            method,
-            path,
-            &[&authorization, "Content-Type: application/json"],
-            body.as_bytes(),
-        )
-    }
-
-    /// Somebody else who wants the same endpoint and the same subnets, to see whether it goes.
-    fn rival(&mut self) -> Answer {
-        let mut rival = peer("rival", CONTESTED);
-        rival["metadata"]["annotations"] = json!({"isthmus.dev/pod-subnet-cidr": "10.155.0.0/16"});
-        rival["spec"]["enableIngressGateway"] = false.into();
-        self.send("POST", &format!("{MEMBERS}?dryRun=All"), &rival)
-    }
+/// Somebody else who wants the same endpoint and the same subnets, to see whether it goes.
+fn rival(api: &mut Api) -> Answer {
+    let pods = [("pod-subnet-cidr", "10.155.0.0/16")];
+    let rival = described("rival", false, &pods);
+    api.try_create(MEMBERS, &with(rival, &["spec", "metadataEndpoint"], CONTESTED))
 }
 
 fn peer(name: &str, endpoint: &str) -> Json {
@@ -166,9 +144,9 @@ fn register(cluster: &Guarded, name: &str, url: &str, bundle: &str) {
     });
     cluster.kubectl(&["apply", "-f", "-"], &configuration.to_string()).ok();
     // Until the API server asks it: this one is refused in any case, by whoever is asked.
-    let dry_run = ["create", "--dry-run=server", "-f", "-"];
-    let probe = peer(name, "https://istio.probe.example.com/metadata/").to_string();
-    wait_for(name, || (!cluster.kubectl(&dry_run, &probe).succeeded).then_some(()));
+    let probe = peer(name, "https://istio.probe.example.com/metadata/");
+    let mut api = cluster.plane.admin();
+    wait_for(name, || (api.try_create(MEMBERS, &probe).status != 201).then_some(()));
 }
 
 /// A webhook that refuses the member of one name.

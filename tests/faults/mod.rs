@@ -2,3 +2,4 @@
 
 mod clocks;
 mod restore;
+mod rotations;

@@ -21,8 +21,17 @@ pub(crate) fn difference(file: &Path, text: &str) -> Option<String> {
         fs::write(file, text).unwrap();
         return None;
     }
+    let lines = [expected.as_str(), text].map(|text| text.lines().collect::<Vec<_>>());
+    let same = lines[0].iter().zip(&lines[1]).take_while(|(a, b)| a == b).count();
+    let around = |lines: &[&str]| {
+        let from = same.saturating_sub(3).min(lines.len());
+        lines[from..lines.len().min(same + 12)].join("\n")
+    };
     Some(format!(
-        "{} differs; `make golden` writes it anew\n--- expected\n{expected}--- got\n{text}",
-        file.display()
+        "{} differs from line {}; `make golden` writes it anew\n--- expected\n{}\n--- got\n{}\n",
+        file.display(),
+        same + 1,
+        around(&lines[0]),
+        around(&lines[1])
     ))
 }

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::MutexGuard;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
-use super::plane::{Output, Plane, exclusive};
+use super::api::MEMBERS;
+use super::plane::{Output, Plane, Turn, exclusive};
 use crate::support::objects::{self, secret, with, yaml};
 use crate::support::process::{Server, command};
 use crate::support::{TempDir, data, wait_for};
@@ -23,7 +23,7 @@ pub(crate) struct Guarded {
     pub(crate) plane: &'static Plane,
     kubeconfig: PathBuf,
     certs: TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Guarded {
@@ -50,9 +50,10 @@ impl Guarded {
     pub(crate) fn start_unasked() -> Self {
         let guarded = Self::launch(CRDS, &[]);
         // Until the API server has noticed that nobody is to be asked any more.
+        let mut api = guarded.plane.admin();
+        let wrong = with(objects::multicluster("x"), &["spec", "metadataEndpoint"], "https://x");
         wait_for("the webhooks to be gone", || {
-            let dry_run = ["create", "--dry-run=server", "-f", "-"];
-            guarded.kubectl(&dry_run, &member("x", "https://x")).succeeded.then_some(())
+            (api.try_create(MEMBERS, &wrong).status == 201).then_some(())
         });
         guarded
     }
@@ -174,15 +175,20 @@ pub(crate) fn local(pods: &str) -> String {
 
 /// Waits until the API server has noticed that isthmus is to be asked.
 pub(crate) fn wait_asked(plane: &Plane) {
-    let dry_run = ["create", "--dry-run=server", "-o=name", "-f", "-"];
-    let refused = member("probe", "https://istio.probe.example.com");
+    let mut api = plane.admin();
+    let probe = |endpoint: &str| {
+        with(objects::multicluster("probe"), &["spec", "metadataEndpoint"], endpoint)
+    };
+    let refused = probe("https://istio.probe.example.com");
     wait_for("the validating webhook", || {
-        let answer = plane.kubectl(&dry_run, &refused);
-        answer.stderr.contains("[InvalidMetadataEndpoint]").then_some(())
+        let answer = api.try_create(MEMBERS, &refused);
+        answer.text().contains("[InvalidMetadataEndpoint]").then_some(())
     });
     // The resource's own pattern refuses what is not put right.
-    let changed = member("probe", "HTTPS://istio.probe.example.com/metadata/");
-    wait_for("the mutating webhook", || plane.kubectl(&dry_run, &changed).succeeded.then_some(()));
+    let changed = probe("HTTPS://istio.probe.example.com/metadata/");
+    wait_for("the mutating webhook", || {
+        (api.try_create(MEMBERS, &changed).status == 201).then_some(())
+    });
 }
 
 pub(crate) fn wait_established(plane: &Plane) {
@@ -192,33 +198,53 @@ pub(crate) fn wait_established(plane: &Plane) {
 
 /// Leaves nothing of an earlier test.
 pub(crate) fn clear(plane: &Plane, crds: &str) {
-    let webhooks = "validatingwebhookconfigurations,mutatingwebhookconfigurations";
-    plane.kubectl(&["delete", webhooks, "--all"], "").ok();
+    let mut api = plane.admin();
+    for kind in ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"] {
+        api.clear(&format!("/apis/admissionregistration.k8s.io/v1/{kind}"));
+    }
     if crds == CRDS {
         // A resource that was stored in another version cannot go back to this one.
         if !plane.kubectl(&["apply", "-f", "-"], crds).succeeded {
-            plane.kubectl(&["delete", "crd", "--all"], "").ok();
+            delete_definitions(plane);
             plane.kubectl(&["apply", "-f", "-"], crds).ok();
         }
         wait_established(plane);
-        // As one request each: kubectl deletes a thousand objects one by one, and slowly.
-        for resource in ["istiomulticlusters", "moduleconfigs", "clusterconfigurations"] {
-            let version = if resource == "clusterconfigurations" { "v1" } else { "v1alpha1" };
-            let all = format!("--raw=/apis/deckhouse.io/{version}/{resource}");
-            wait_for(resource, || plane.kubectl(&["delete", &all], "").succeeded.then_some(()));
+        for resource in [
+            "deckhouse.io/v1alpha1/istiomulticlusters",
+            "deckhouse.io/v1alpha1/moduleconfigs",
+            "deckhouse.io/v1/clusterconfigurations",
+            "clusterregistry.k8s.io/v1alpha1/namespaces/istio-system/clusters",
+        ] {
+            api.clear(&format!("/apis/{resource}"));
         }
     } else {
-        plane.kubectl(&["delete", "crd", "--all"], "").ok();
+        delete_definitions(plane);
     }
-    let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: isthmus}}\n---\n{apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}\n---\n{apiVersion: v1, kind: ServiceAccount, metadata: {name: isthmus, namespace: isthmus}}\n";
-    plane.kubectl(&["apply", "-f", "-"], namespace).ok();
-    plane.kubectl(&["delete", "configmaps,secrets", "--all", "-n=isthmus"], "").ok();
-    let registry = if crds == CRDS { ",clusters.clusterregistry.k8s.io" } else { "" };
-    let istio = format!("configmaps,endpoints,endpointslices{registry}");
-    plane.kubectl(&["delete", &istio, "--all", "-n=istio-system"], "").ok();
-    let ours = ["secret/d8-cluster-configuration", "cm/kubeadm-config", "cm/d8-cluster-uuid"];
-    let delete = ["delete", "--ignore-not-found", "-n=kube-system"];
-    plane.kubectl(&[&delete[..], &ours].concat(), "").ok();
+    for (path, name) in [
+        ("/api/v1/namespaces", "isthmus"),
+        ("/api/v1/namespaces", "istio-system"),
+        ("/api/v1/namespaces/isthmus/serviceaccounts", "isthmus"),
+    ] {
+        let made = api.create(path, &json!({"metadata": {"name": name}}));
+        assert!([201, 409].contains(&made.status), "{}", made.text());
+    }
+    for path in [
+        "/api/v1/namespaces/isthmus/configmaps",
+        "/api/v1/namespaces/isthmus/secrets",
+        "/api/v1/namespaces/istio-system/configmaps",
+        "/api/v1/namespaces/istio-system/endpoints",
+        "/apis/discovery.k8s.io/v1/namespaces/istio-system/endpointslices",
+        "/api/v1/namespaces/kube-system/secrets/d8-cluster-configuration",
+        "/api/v1/namespaces/kube-system/configmaps/kubeadm-config",
+        "/api/v1/namespaces/kube-system/configmaps/d8-cluster-uuid",
+    ] {
+        api.clear(path);
+    }
+}
+
+/// One by one, as kubectl does it: deleted as a collection, they leave their objects behind.
+fn delete_definitions(plane: &Plane) {
+    plane.kubectl(&["delete", "crd", "--all"], "").ok();
 }
 
 /// What came of a command of isthmus.

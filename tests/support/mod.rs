@@ -1,5 +1,6 @@
 //! What tests of the running program share.
 
+pub(crate) mod api;
 pub(crate) mod cable;
 pub(crate) mod client;
 pub(crate) mod golden;

@@ -1,17 +1,18 @@
-//! A real control plane: etcd and kube-apiserver, started once for a run of the tests.
+//! Real control planes, of etcd and kube-apiserver, each started once for a run of the tests.
 
 use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rcgen::{KeyPair, PublicKeyData};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value as Json;
 
+use crate::support::api::Api;
 use crate::support::client::Client;
 use crate::support::pem;
 
@@ -37,7 +38,7 @@ wait "$program"
 kill "$lease" 2>/dev/null
 "#;
 
-/// The control plane of this run.
+/// A control plane of this run.
 pub(crate) struct Plane {
     directory: PathBuf,
     host: IpAddr,
@@ -56,21 +57,44 @@ struct Ports {
 /// A program that ends with its handle.
 struct Leashed(Child);
 
-/// The control plane for one test alone: what it holds is about one mesh.
-pub(crate) fn exclusive() -> (&'static Plane, MutexGuard<'static, ()>) {
-    static PLANE: OnceLock<Plane> = OnceLock::new();
-    static TURN: Mutex<()> = Mutex::new(());
-    // A test that failed leaves nothing that the next one does not clear away.
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    (PLANE.get_or_init(Plane::start), turn)
+/// How many control planes there are at most: what uses them keeps two processors busy.
+const PLANES: usize = 2;
+static PLANE: [OnceLock<Plane>; PLANES] = [const { OnceLock::new() }; PLANES];
+/// Those that no test has. The last one is taken first, so that one test after another starts one.
+static IDLE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+static RETURNED: Condvar = Condvar::new();
+
+/// That a test alone has a control plane; what it leaves there, the next one clears away.
+pub(crate) struct Turn(usize);
+
+/// A control plane for one test alone: what it holds is about one mesh.
+pub(crate) fn exclusive() -> (&'static Plane, Turn) {
+    static FIRST: Once = Once::new();
+    FIRST.call_once(|| lock(&IDLE).extend((0..PLANES).rev()));
+    let mut idle = RETURNED.wait_while(lock(&IDLE), |idle| idle.is_empty()).unwrap();
+    let turn = Turn(idle.pop().unwrap());
+    drop(idle);
+    (PLANE[turn.0].get_or_init(|| Plane::start(turn.0)), turn)
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        lock(&IDLE).push(self.0);
+        RETURNED.notify_one();
+    }
+}
+
+/// A test that failed has left nothing half done in there.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Plane {
-    fn start() -> Self {
-        let directory = directory();
-        let parent = directory.parent().unwrap();
+    fn start(number: usize) -> Self {
+        let directory = directory().join(number.to_string());
+        let parent = Path::new(env!("CARGO_TARGET_TMPDIR")).join("control-plane");
         // Logs are kept until the next run; another run may be under way beside this one.
-        for earlier in fs::read_dir(parent).into_iter().flatten().map(Result::unwrap) {
+        for earlier in fs::read_dir(&parent).into_iter().flatten().map(Result::unwrap) {
             let pid = earlier.file_name().to_str().and_then(|name| name.parse().ok());
             let is_running =
                 |pid| Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid).is_ok());
@@ -202,6 +226,11 @@ impl Plane {
         let answer = Client::plain(address).send("POST", path, &headers, request.as_bytes());
         assert_eq!(answer.status, 200, "{}", answer.text());
         serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    /// A connection of an administrator to the API server.
+    pub(crate) fn admin(&self) -> Api {
+        Api::connect(self.api())
     }
 
     /// Where the API server listens.
@@ -356,17 +385,27 @@ fn directory() -> PathBuf {
     parent.join(std::process::id().to_string())
 }
 
-/// The authority of the certificate that the API server shows to validating webhooks.
+/// The authority of the certificate that every API server shows to validating webhooks.
 pub(crate) fn callers() -> PathBuf {
-    directory().join(CALLERS)
+    static MADE: Once = Once::new();
+    let directory = directory();
+    MADE.call_once(|| {
+        fs::create_dir_all(&directory).unwrap();
+        let pair = pem::valid();
+        let authority = ::pem::encode(&::pem::Pem::new("CERTIFICATE", pair.authority.as_ref()));
+        for (name, text) in
+            [(CALLERS, authority), ("webhooks.crt", pair.chain), ("webhooks.key", pair.key)]
+        {
+            fs::write(directory.join(name), text).unwrap();
+        }
+    });
+    directory.join(CALLERS)
 }
 
 /// Has the API server show a certificate to validating webhooks, but not to mutating ones, as
 /// Deckhouse does; whoever asks for none is shown none.
 fn show_to_webhooks(directory: &Path) {
-    let pair = pem::valid();
-    let authority = ::pem::encode(&::pem::Pem::new("CERTIFICATE", pair.authority.as_ref()));
-    let file = |name: &str| directory.join(name).display().to_string();
+    let file = |name: &str| callers().with_file_name(name).display().to_string();
     let kubeconfig = format!(
         "apiVersion: v1\nkind: Config\nusers:\n- name: '*'\n  user: {{client-certificate: {}, client-key: {}}}\n",
         file("webhooks.crt"),
@@ -374,15 +413,9 @@ fn show_to_webhooks(directory: &Path) {
     );
     let admission = format!(
         "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n- name: ValidatingAdmissionWebhook\n  configuration:\n    apiVersion: apiserver.config.k8s.io/v1\n    kind: WebhookAdmissionConfiguration\n    kubeConfigFile: {}\n",
-        file("webhooks.kubeconfig")
+        directory.join("webhooks.kubeconfig").display()
     );
-    for (name, text) in [
-        (CALLERS, authority),
-        ("webhooks.crt", pair.chain),
-        ("webhooks.key", pair.key),
-        ("webhooks.kubeconfig", kubeconfig),
-        ("admission.yaml", admission),
-    ] {
+    for (name, text) in [("webhooks.kubeconfig", kubeconfig), ("admission.yaml", admission)] {
         fs::write(directory.join(name), text).unwrap();
     }
 }

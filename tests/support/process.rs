@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -11,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 
 use super::client::{Answer, Client};
-use super::{TempDir, wait_for};
+use super::{TempDir, peer, wait_for};
 
 /// A server; killed at the end.
 pub(crate) struct Server {
@@ -177,6 +178,15 @@ impl Server {
     #[track_caller]
     pub(crate) fn wait_logged(&self, text: &str) {
         wait_for(text, || self.logged().contains(text).then_some(()));
+    }
+
+    /// All that it logs of what it has done so far: lines gather before they are written.
+    pub(crate) fn all_logged(&self) -> String {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let mark = format!("mark-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.review("/validate", &peer(&mark, "https://istio.mark.example.com/metadata/"));
+        self.wait_logged(&mark);
+        self.logged()
     }
 
     /// Its log lines, as JSON.

@@ -1,7 +1,6 @@
 //! Replicas of isthmus that are their own certificate authority.
 
 use std::collections::HashSet;
-use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
@@ -11,9 +10,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Value as Json, json};
 
+use super::api::{Api, MEMBERS};
 use super::guarded::{CRDS, clear, grant};
 use super::objects::{multicluster, with};
-use super::plane::{ADMIN, Plane, exclusive};
+use super::plane::{Plane, Turn, exclusive};
 use crate::support::client::{Answer, Client};
 use crate::support::process::Server;
 use crate::support::wait_for;
@@ -23,8 +23,6 @@ pub(crate) const CONFIGURATIONS: [&str; 2] = [
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/isthmus",
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/isthmus",
 ];
-const JSON: &str = "Content-Type: application/json";
-const MERGE: &str = "Content-Type: application/merge-patch+json";
 
 /// Replicas before a control plane, each of which is asked about every write.
 pub(crate) struct Replicas {
@@ -32,7 +30,7 @@ pub(crate) struct Replicas {
     pub(crate) plane: &'static Plane,
     /// What each of them is told.
     args: Vec<String>,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Replicas {
@@ -127,30 +125,28 @@ impl Replicas {
     pub(crate) fn wait_asked(&self) {
         let mut api = self.api();
         wait_for("the webhooks to be called", || {
-            let refused = api.create("https://istio.call.example.com");
+            let refused = api.call("https://istio.call.example.com");
             let refused =
                 refused.status == 422 && refused.text().contains("InvalidMetadataEndpoint");
-            (refused && api.create(GOOD).status == 201).then_some(())
+            (refused && api.call(GOOD).status == 201).then_some(())
         });
     }
 
     /// A connection of an administrator to the API server.
     pub(crate) fn api(&self) -> Api {
-        Api(Client::connect(self.plane.api()))
+        self.plane.admin()
     }
 
     /// The same, as far as there is an API server.
     pub(crate) fn try_api(&self) -> std::io::Result<Api> {
-        let stream = std::net::TcpStream::connect(self.plane.api())?;
-        drop(stream);
-        Client::by(self.plane.api(), &rustls::version::TLS13, b"http/1.1").map(Api)
+        Api::try_connect(self.plane.api())
     }
 
     /// Writes, through the API server and all replicas, until it is done; counts how often.
     pub(crate) fn call_until(&self, done: &AtomicBool, calls: &AtomicU32) {
         let mut api = self.api();
         while !done.load(Ordering::Relaxed) {
-            let answer = api.create(GOOD);
+            let answer = api.call(GOOD);
             let call = calls.fetch_add(1, Ordering::Relaxed);
             assert_eq!(answer.status, 201, "call {call}: {}", answer.text());
         }
@@ -174,6 +170,16 @@ impl Replicas {
         self.servers.iter().map(|server| Client::connect(server.webhook).certificate()).collect()
     }
 
+    /// Waits until this was logged so often by all of them together, and no more often.
+    #[track_caller]
+    pub(crate) fn wait_logged(&self, text: &str, times: usize) {
+        wait_for(text, || {
+            let found = self.logged(text);
+            assert!(found <= times, "{text}: logged {found} times");
+            (found == times).then_some(())
+        });
+    }
+
     /// How often this was logged by all of them together.
     pub(crate) fn logged(&self, text: &str) -> usize {
         self.servers.iter().map(|server| server.logged().matches(text).count()).sum()
@@ -183,41 +189,16 @@ impl Replicas {
 /// An endpoint that is admitted.
 const GOOD: &str = "https://istio.call.example.com/metadata/";
 
-/// A connection of an administrator.
-pub(crate) struct Api(Client);
-
 impl Api {
     /// Creates a member with this endpoint, as a dry run.
-    pub(crate) fn create(&mut self, endpoint: &str) -> Answer {
+    pub(crate) fn call(&mut self, endpoint: &str) -> Answer {
         let member = with(multicluster("call"), &["spec", "metadataEndpoint"], endpoint);
-        let path = "/apis/deckhouse.io/v1alpha1/istiomulticlusters?dryRun=All";
-        self.send("POST", path, JSON, &member)
+        self.try_create(MEMBERS, &member)
     }
 
     /// Creates what is admitted, as a dry run; what is told where it is not.
     pub(crate) fn try_good(&mut self) -> Result<(), String> {
-        let member = multicluster("call");
-        let body = member.to_string();
-        let head = format!(
-            "POST /apis/deckhouse.io/v1alpha1/istiomulticlusters?dryRun=All HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN}\r\n{JSON}\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let answer = self.0.write(head.as_bytes()).and_then(|()| self.0.answer());
-        match answer {
-            Ok(answer) if answer.status == 201 => Ok(()),
-            Ok(answer) => Err(answer.text()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    pub(crate) fn get(&mut self, path: &str) -> Json {
-        let answer = self.send("GET", path, JSON, &Json::Null);
-        serde_json::from_slice(&answer.body).unwrap()
-    }
-
-    #[track_caller]
-    pub(crate) fn delete(&mut self, path: &str) {
-        assert_eq!(self.send("DELETE", path, JSON, &Json::Null).status, 200);
+        self.ask(MEMBERS, &multicluster("call"))
     }
 
     /// Deletes the Secret, and makes it anew with nothing in it, as who installs isthmus does.
@@ -229,14 +210,7 @@ impl Api {
             "metadata": {"namespace": "isthmus", "name": "isthmus-tls"},
         });
         let secrets = "/api/v1/namespaces/isthmus/secrets";
-        assert_eq!(self.send("POST", secrets, JSON, &empty).status, 201);
-    }
-
-    /// Changes an object by a merge patch.
-    #[track_caller]
-    pub(crate) fn merge(&mut self, path: &str, patch: &Json) {
-        let answer = self.send("PATCH", path, MERGE, patch);
-        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(self.send("POST", secrets, &empty).status, 201);
     }
 
     /// The value of a key of the Secret.
@@ -280,12 +254,6 @@ impl Api {
             }
             self.merge(path, &json!({"webhooks": found["webhooks"]}));
         }
-    }
-
-    fn send(&mut self, method: &str, path: &str, content: &str, body: &Json) -> Answer {
-        let authorization = format!("Authorization: Bearer {ADMIN}");
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        self.0.send(method, path, &[&authorization, content], body.as_bytes())
     }
 }
 
