@@ -123,7 +123,9 @@ impl Snapshot {
     pub fn put_all(&self, source: Source, readings: Vec<Reading>) {
         let mut state = self.state_mut();
         if source == Source::Cluster {
-            readings.iter().for_each(|reading| state.settle(&reading.object, Some(reading)));
+            for reading in &readings {
+                state.settle(&reading.object, Some(reading));
+            }
         }
         state.change(|state| readings.into_iter().filter_map(|it| state.put(source, it)).collect());
     }
