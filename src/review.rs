@@ -8,9 +8,10 @@ use std::time::Duration;
 use crate::budget::Budget;
 use crate::mesh::{
     Allow, Changed, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Origin, Place,
-    Position, Reading, View, WriteId,
+    Reading, View, WriteId,
 };
 use crate::rule::{self, Finding, Key, Severity};
+use crate::syntax::Path;
 
 /// What is to be said of a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -170,7 +171,7 @@ impl World<'_> {
         let written = BTreeMap::from([(Arc::clone(&object), written)]);
         let mut verdict = Change { before, after, written }.verdict();
         if let (Some(end), Some(member)) = (budget.end(), first) {
-            let place = Place::new(object, "metadata.name", Position::NONE);
+            let place = Place::new(object, Path::NAME);
             verdict.denials.push(rule::too_complicated(member, &place, end));
         }
         verdict

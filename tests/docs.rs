@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use isthmus::document::DOCUMENTS;
+use isthmus::rule::RULES;
 
 use crate::support::golden::expect;
 
@@ -19,6 +20,35 @@ fn page(name: &str) -> String {
 #[test]
 fn the_rules_page_is_what_the_command_prints() {
     expect(&root().join("docs/rules.md"), &isthmus::cli::rules_page());
+}
+
+#[test]
+fn every_rule_is_explained_by_its_name() {
+    let explain = |name: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_isthmus"));
+        command.args(["explain", name]).output().unwrap()
+    };
+    for rule in RULES {
+        // As it stands at the end of a message, too.
+        for name in [rule.name.to_owned(), format!("[{}]", rule.name)] {
+            let output = explain(&name);
+            let printed = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(output.status.code(), Some(0), "{name}");
+            for text in [rule.name, rule.what, rule.why, rule.remedy, rule.example] {
+                assert!(printed.contains(text), "{name}: {printed}");
+            }
+        }
+    }
+    for (name, told) in [
+        ("subnetoverlap", "did you mean SubnetOverlap?"),
+        ("nothing", "`isthmus rules` lists them"),
+    ] {
+        let output = explain(name);
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{printed}");
+        assert!(printed.contains(&format!("there is no rule {name:?}; ")), "{printed}");
+        assert!(printed.contains(told), "{printed}");
+    }
 }
 
 #[test]

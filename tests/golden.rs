@@ -67,6 +67,20 @@ fn every_rule_has_its_cases_and_every_case_its_rule() {
     }
 }
 
+#[test]
+fn every_rule_s_example_is_what_a_case_prints() {
+    let files = files();
+    for rule in RULES {
+        let of_rule = files.iter().filter(|file| file.parent().unwrap().ends_with(rule.name));
+        let is_printed = of_rule.map(|file| fs::read_to_string(file).unwrap()).any(|case| {
+            let (_, kubectl) = case.split_once("### kubectl\n").unwrap();
+            kubectl.lines().any(|line| line.ends_with(rule.example))
+        });
+        let is_told = rule.example.ends_with(&format!(" [{}]", rule.name));
+        assert!(is_told && is_printed, "{}: {:?} is printed by no case", rule.name, rule.example);
+    }
+}
+
 /// An admission call, and `check --against` what there was before it, say the same. Only the
 /// subnet that is proposed may be another one: a call does not offer what its object gives up.
 #[test]

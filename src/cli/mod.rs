@@ -5,6 +5,7 @@ mod banner;
 mod certs;
 mod chart;
 mod check;
+mod explain;
 mod failure_policy;
 mod json;
 mod lines;
@@ -50,8 +51,10 @@ enum Command {
     Certs(certs::Args),
     Check(check::Args),
     Audit(audit::Args),
-    /// Print every rule: what it denies, why, and what to do about it.
+    /// Print every rule: what it denies, why, what to do about it, and an example.
     Rules(rules::Args),
+    /// Explain one rule: what it denies, why, what to do about it, and an example.
+    Explain(explain::Args),
     /// Ask the API server whether isthmus guards it: create, as a dry run, what must be refused.
     Probe(probe::Args),
     /// Print what isthmus must be allowed to do, as manifests.
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Rbac(args) => Ok(rbac::run(&args)),
         Command::Webhooks(args) => webhooks::run(&args),
     };

@@ -18,7 +18,7 @@ pub(super) struct Args {
 enum Format {
     /// A paragraph for each.
     Text,
-    /// A list of objects with name, what, why and remedy.
+    /// A list of objects with name, what, why, remedy and example.
     Json,
     /// The page `docs/rules.md`.
     Markdown,
@@ -38,28 +38,35 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 pub fn markdown() -> String {
     let mut page = String::from(
         "# Rules\n\n<!-- Written by `isthmus rules --format markdown`; a test holds it equal. -->\n\n\
-         What each rule denies or warns of, why, and what to do about it. \
-         [How a change is judged](judgement.md) tells when a finding is denied and when it is only warned of.\n",
+         What each rule denies or warns about, why, what to do about it, and a message as kubectl prints it. \
+         `isthmus explain RULE` prints the same for one rule. \
+         [How a change is judged](judgement.md) explains when a finding is denied and when it is only a warning.\n",
     );
     for rule in RULES {
-        let Rule { name, what, why, remedy, .. } = rule;
+        let Rule { name, what, why, remedy, example, .. } = rule;
         // Writing to a String cannot fail.
-        let _ =
-            write!(page, "\n## {name}\n\n{what}\n\n**Why.** {why}\n\n**What to do.** {remedy}\n");
+        let _ = write!(
+            page,
+            "\n## {name}\n\n{what}\n\n**Why.** {why}\n\n**What to do.** {remedy}\n\n```text\n{example}\n```\n"
+        );
     }
     page
 }
 
-fn paragraph(rule: &Rule) -> String {
-    let Rule { name, what, why, remedy, .. } = rule;
-    format!("{name}\n  What:   {what}\n  Why:    {why}\n  Remedy: {remedy}\n")
+pub(super) fn paragraph(rule: &Rule) -> String {
+    let Rule { name, what, why, remedy, example, .. } = rule;
+    format!(
+        "{name}\n  What:    {what}\n  Why:     {why}\n  Remedy:  {remedy}\n  Example: {example}\n"
+    )
 }
 
 fn json() -> Vec<serde_json::Value> {
     RULES
         .iter()
-        .map(|Rule { name, what, why, remedy, .. }| {
-            serde_json::json!({"name": name, "what": what, "why": why, "remedy": remedy})
+        .map(|Rule { name, what, why, remedy, example, .. }| {
+            serde_json::json!({
+                "name": name, "what": what, "why": why, "remedy": remedy, "example": example,
+            })
         })
         .collect()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::toolkit::{Canonical, Rewrite};
 use crate::mesh::{MemberName, Reading};
 use crate::settings::Settings;
 use crate::syntax::Object;
@@ -26,7 +27,7 @@ pub struct Document {
     /// What it says, and of whom.
     pub says: &'static str,
     pub(super) read: fn(&Object<'_>, &Settings, &mut Reading),
-    pub(super) canonical: Option<fn(&mut serde_json::Value)>,
+    pub(super) canonical: &'static [Canonical],
 }
 
 /// Which objects of a kind carry a document.
@@ -116,14 +117,19 @@ impl Document {
 
     /// Brings an object of this kind into its canonical form, defaults included.
     pub fn canonicalize(&self, object: &mut serde_json::Value) {
-        if let Some(canonical) = self.canonical {
-            canonical(object);
+        for rewrite in self.rewrites(object) {
+            rewrite.apply(object);
         }
+    }
+
+    /// The fields of an object of this kind that are not in their canonical form.
+    pub fn rewrites(&self, object: &serde_json::Value) -> Vec<Rewrite> {
+        self.canonical.iter().filter_map(|field| field.rewrite(object)).collect()
     }
 
     /// Whether objects of this kind have a canonical form that a patch can bring about.
     pub fn is_canonicalized(&self) -> bool {
-        self.canonical.is_some()
+        !self.canonical.is_empty()
     }
 }
 

@@ -15,10 +15,11 @@ use kind::{
     carrier, cluster_configuration, cluster_uuid, descriptors, endpoints, istio_multicluster,
     istio_remote, mesh_config, module_config,
 };
+pub use toolkit::{Beside, Canonical, Rewrite, Written};
 
 use crate::mesh::{ObjectRef, Reading};
 use crate::settings::Settings;
-use crate::syntax::Object;
+use crate::syntax::{Object, Path};
 
 /// Every kind of document, those that are found by name before those that are found by label.
 pub static DOCUMENTS: &[Document] = &[
@@ -44,7 +45,7 @@ pub static DOCUMENTS: &[Document] = &[
 ];
 
 /// The object, and its field, in which a cluster keeps what a bare file says, if a document is one.
-pub fn kept_in(document: &Document) -> Option<(ObjectRef, String)> {
+pub fn kept_in(document: &Document) -> Option<(ObjectRef, Path)> {
     carrier::kept_in(document)
 }
 

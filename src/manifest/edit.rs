@@ -5,14 +5,13 @@ use serde_json::Value as Json;
 use super::fix::Edit;
 use crate::syntax::{Key, Node, Span, Value, yaml_documents};
 
-/// The edit that gives the field at an RFC 6901 pointer this value, or why there is none.
+/// The edit that gives the field at a path this value, or why there is none.
 pub(super) fn write(
     text: &str,
     object: &Node<'_>,
-    pointer: &str,
+    keys: &[&str],
     value: &Json,
 ) -> Result<Edit, &'static str> {
-    let keys: Vec<String> = pointer.split('/').skip(1).map(unescaped).collect();
     let Some((key, parents)) = keys.split_last() else { return Err("it is not a field") };
     let mut map = object;
     let merges = |map: &Node<'_>| map.get("<<").is_some();
@@ -33,10 +32,6 @@ pub(super) fn write(
         Some((key, node)) => replace(text, key, node, value),
         None => insert(text, map, key, value),
     }
-}
-
-fn unescaped(key: &str) -> String {
-    key.replace("~1", "/").replace("~0", "~")
 }
 
 /// Replaces a scalar and keeps its quotes.

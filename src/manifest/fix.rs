@@ -6,14 +6,13 @@
 
 use std::ops::Range;
 
-use json_patch::{Patch, PatchOperation, diff};
 use serde_json::Value as Json;
 
 use super::{Manifest, edit, read};
-use crate::document::{self, of};
+use crate::document::{self, Rewrite, of};
 use crate::mesh::ObjectRef;
 use crate::settings::Settings;
-use crate::syntax::{Node, Object, Value, YamlError, yaml_documents};
+use crate::syntax::{Node, Object, Path, Value, YamlError, yaml_documents};
 
 /// A text with the defaults written back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,17 +51,6 @@ pub struct Left {
     pub why: &'static str,
 }
 
-/// A value that admission writes in place of another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rewrite {
-    /// The field, as in RFC 6901.
-    pub pointer: String,
-    /// What stands there, if anything.
-    pub from: Option<Json>,
-    /// What it becomes.
-    pub to: Json,
-}
-
 /// One replacement in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Edit {
@@ -79,26 +67,9 @@ struct Wanted {
 
 /// What admission would write otherwise in an object; nothing if it has no canonical form.
 pub fn rewrites(manifest: &Manifest<'_>, settings: &Settings) -> Vec<Rewrite> {
-    let Some(document) = manifest.document(settings).filter(|d| d.is_canonicalized()) else {
-        return Vec::new();
-    };
-    let Ok(before) = serde_json::from_str::<Json>(&manifest.json) else { return Vec::new() };
-    let mut after = before.clone();
-    document.canonicalize(&mut after);
-    let Patch(operations) = diff(&before, &after);
-    let written = operations.into_iter().filter_map(|operation| match operation {
-        PatchOperation::Add(add) => Some((add.path.to_string(), add.value)),
-        PatchOperation::Replace(replace) => Some((replace.path.to_string(), replace.value)),
-        _ => None,
-    });
-    written
-        .map(|(pointer, to)| Rewrite { from: before.pointer(&pointer).cloned(), pointer, to })
-        .collect()
-}
-
-/// A pointer as messages write paths.
-pub fn dotted(pointer: &str) -> String {
-    pointer.trim_start_matches('/').replace('/', ".")
+    let Some(document) = manifest.document(settings) else { return Vec::new() };
+    let object = serde_json::from_str::<Json>(&manifest.json);
+    object.map_or_else(|_| Vec::new(), |object| document.rewrites(&object))
 }
 
 /// Writes the defaults back into a text. `file` is the name of documents that carry none.
@@ -111,9 +82,9 @@ pub fn fix(text: &str, file: &str, settings: &Settings) -> Result<Fixed, YamlErr
             continue;
         };
         let object = document::reference(&object);
-        let edits = rewrites.into_iter().map(|Rewrite { pointer, from, to }| {
-            let edit = edit::write(text, &manifest.node, &pointer, &to)?;
-            let (object, field) = (object.clone(), dotted(&pointer));
+        let edits = rewrites.into_iter().map(|Rewrite { keys, from, to }| {
+            let edit = edit::write(text, &manifest.node, keys, &to)?;
+            let (object, field) = (object.clone(), Path::fixed(keys).to_string());
             Ok((Change { object, field, from, to, at: 0 }, edit))
         });
         match edits.collect() {

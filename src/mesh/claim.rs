@@ -1,11 +1,10 @@
 //! Claims: what one document says of one member, and where it says it.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use super::origin::{Basis, ObjectRef};
-use crate::syntax::Position;
+use crate::syntax::{Path, Position};
 use crate::value::{
     ClusterDomain, ClusterUuid, Invalid, MetadataEndpoint, NetworkName, PublicDomainTemplate,
     RemoteAddress, Subnet, clipped,
@@ -21,50 +20,13 @@ pub struct Place {
     pub object: Arc<ObjectRef>,
     /// On what basis it is said there.
     pub basis: Basis,
-    field: Field,
-}
-
-/// A field of an object. Nearly all are named in the code, which keeps a claim small.
-#[derive(Clone, Debug)]
-enum Field {
-    Plain(&'static str),
-    Other(Box<OtherField>),
-}
-
-/// A field within a text that an object carries, or one whose name an object brings.
-#[derive(Clone, Debug)]
-struct OtherField {
-    path: Cow<'static, str>,
-    position: Position,
-    /// What it is known by, if not by its path.
-    identity: Option<Box<str>>,
+    path: Path,
 }
 
 impl Place {
-    /// A field of an object, and where it is within a text that the object carries.
-    pub fn new(
-        object: Arc<ObjectRef>,
-        path: impl Into<Cow<'static, str>>,
-        position: Position,
-    ) -> Self {
-        let field = match path.into() {
-            Cow::Borrowed(path) if position == Position::NONE => Field::Plain(path),
-            path => Field::Other(Box::new(OtherField { path, position, identity: None })),
-        };
-        Self { object, basis: Basis::Stated, field }
-    }
-
-    /// A field in an item of a list, which is known by something that does not change when other
-    /// items come and go, as its index does.
-    pub fn in_list(
-        object: Arc<ObjectRef>,
-        path: String,
-        position: Position,
-        identity: String,
-    ) -> Self {
-        let (path, identity) = (Cow::Owned(path), Some(identity.into()));
-        let field = Field::Other(Box::new(OtherField { path, position, identity }));
-        Self { object, basis: Basis::Stated, field }
+    /// A field of an object.
+    pub fn new(object: Arc<ObjectRef>, path: impl Into<Path>) -> Self {
+        Self { object, basis: Basis::Stated, path: path.into() }
     }
 
     /// The same, said on this basis; people state it unless something else is said.
@@ -73,21 +35,19 @@ impl Place {
         Self { basis, ..self }
     }
 
-    /// The field, as Kubernetes writes paths: `spec.metadataEndpoint`,
-    /// `metadata.annotations[isthmus.dev/network]`, `data[key].field`.
-    pub fn path(&self) -> &str {
-        match &self.field {
-            Field::Plain(path) => path,
-            Field::Other(other) => &other.path,
-        }
+    /// The field.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where inside the text that a Secret or ConfigMap carries, if it is in one.
     pub fn position(&self) -> Position {
-        match &self.field {
-            Field::Plain(_) => Position::NONE,
-            Field::Other(other) => other.position,
-        }
+        self.path.position()
+    }
+
+    /// Whether nobody wrote it, so that what is said there is a default.
+    pub fn is_default(&self) -> bool {
+        self.path.is_default()
     }
 
     /// Whether the API server fills this field and strips it from what people write.
@@ -119,12 +79,8 @@ impl Ord for Place {
 }
 
 impl Place {
-    fn key(&self) -> (&ObjectRef, &str) {
-        let identity = match &self.field {
-            Field::Plain(_) => None,
-            Field::Other(other) => other.identity.as_deref(),
-        };
-        (&self.object, identity.unwrap_or(self.path()))
+    fn key(&self) -> (&ObjectRef, &Path) {
+        (&self.object, &self.path)
     }
 }
 
@@ -148,14 +104,7 @@ impl Claim {
             Fact::Allow(_) | Fact::NetworkEndpoints(_) | Fact::Endpoint(_) => USUAL_TEXT,
             _ => 0,
         };
-        let field = match &self.place.field {
-            Field::Plain(_) => 0,
-            Field::Other(other) => {
-                let identity = other.identity.as_ref().map_or(0, |identity| identity.len());
-                size_of_val(&**other) + other.path.len() + identity
-            }
-        };
-        size_of_val(self) + texts + field
+        size_of_val(self) + texts + self.place.path.bytes()
     }
 }
 

@@ -1,12 +1,11 @@
 //! What one object says, member by member.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::claim::{About, Claim, Fact, Fault, MemberName, Place};
 use super::origin::{Basis, ObjectRef, PendingWrite};
-use crate::syntax::Position;
+use crate::syntax::Path;
 use crate::value::Invalid;
 
 /// As many claims as a well-described member's document makes.
@@ -55,14 +54,8 @@ impl Reading {
     }
 
     /// Notes what the object says of a member at a field.
-    pub fn claim(
-        &mut self,
-        member: &MemberName,
-        path: impl Into<Cow<'static, str>>,
-        position: Position,
-        fact: Fact,
-    ) {
-        let place = Place::new(Arc::clone(&self.object), path, position).on(self.basis);
+    pub fn claim(&mut self, member: &MemberName, path: impl Into<Path>, fact: Fact) {
+        let place = Place::new(Arc::clone(&self.object), path).on(self.basis);
         self.claim_at(member, place, fact);
     }
 
@@ -96,31 +89,20 @@ impl Reading {
         };
         let why = Invalid::new(problem, "split the object into smaller ones");
         let fact = Fact::Fault(Arc::new(Fault::new(About::Document, "", why)));
-        Some(Claim {
-            fact,
-            place: Place::new(self.object.clone(), "metadata.name", Position::NONE),
-        })
+        Some(Claim { fact, place: Place::new(self.object.clone(), Path::NAME) })
     }
 
     /// Notes a value that cannot be what it should be.
-    pub fn fault(
-        &mut self,
-        member: &MemberName,
-        path: impl Into<Cow<'static, str>>,
-        position: Position,
-        about: About,
-        text: &str,
-        why: Invalid,
-    ) {
+    pub fn fault(&mut self, member: &MemberName, path: impl Into<Path>, fault: Fault) {
         if self.faults >= MOST_FAULTS {
             return;
         }
-        let (path, fact) = (path.into(), Fact::Fault(Arc::new(Fault::new(about, text, why))));
+        let (path, fact) = (path.into(), Fact::Fault(Arc::new(fault)));
         // A field that is read for two facts would tell its fault twice.
-        let told = |claim: &Claim| claim.fact == fact && claim.place.path() == path;
+        let told = |claim: &Claim| claim.fact == fact && *claim.place.path() == path;
         let said = self.statements.iter().rev().find(|(name, _)| name == member);
         if !said.is_some_and(|(_, claims)| claims.iter().rev().any(told)) {
-            self.claim(member, path, position, fact);
+            self.claim(member, path, fact);
         }
     }
 
@@ -153,17 +135,15 @@ impl Reading {
     /// Takes away what it says in a field and those below, as if another object said that at its
     /// top.
     #[must_use]
-    pub fn split_off(&mut self, field: &str, object: Arc<ObjectRef>) -> Self {
+    pub fn split_off(&mut self, field: &Path, object: Arc<ObjectRef>) -> Self {
         let mut other = Self::of(object);
         for (member, claims) in &mut self.statements {
-            let below = |claim: &Claim| -> Option<String> {
-                Some(claim.place.path().strip_prefix(field)?.strip_prefix('.')?.to_owned())
-            };
-            for claim in claims.extract_if(.., |claim| below(claim).is_some()) {
-                let path = below(&claim).unwrap_or_default();
-                let object = Arc::clone(&other.object);
-                let place = Place::new(object, path, claim.place.position());
-                other.claim_at(member, place.on(claim.place.basis), claim.fact);
+            let is_below = |claim: &mut Claim| claim.place.path().below(field).is_some();
+            for Claim { fact, place } in claims.extract_if(.., is_below) {
+                if let Some(path) = place.path().below(field) {
+                    let below = Place::new(Arc::clone(&other.object), path);
+                    other.claim_at(member, below.on(place.basis), fact);
+                }
             }
         }
         other

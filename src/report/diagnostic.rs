@@ -223,7 +223,7 @@ impl Diagnostic {
     fn at(level: Level, code: &'static str, place: &Place, message: &str) -> Self {
         Self {
             object: Some(ObjectRef::clone(&place.object)),
-            field: place.path().to_owned(),
+            field: place.path().to_string(),
             message: format!("{}{message}", position_words(place)),
             ..Self::new(level, code)
         }

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::mesh::Position;
-use crate::syntax::{Node, Span, Value, YamlError, yaml_documents};
+use crate::syntax::{Key, Node, Path, Position, Segment, Span, Value, YamlError, yaml_documents};
 
 /// A text with the name it is known by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +47,7 @@ pub struct Found {
 /// The texts that objects carry, each read once however much is looked for in it, by where they
 /// lie in memory.
 #[derive(Debug, Default)]
-pub struct Carried<'n>(HashMap<*const str, CarriedText<'n>>);
+pub struct CarriedTexts<'n>(HashMap<*const str, CarriedText<'n>>);
 
 /// What is known of a carried text.
 #[derive(Debug)]
@@ -104,14 +103,14 @@ impl Source {
     }
 }
 
-impl<'n> Carried<'n> {
+impl<'n> CarriedTexts<'n> {
     /// Finds a field of an object of a file: its value, or what holds it as far as it exists.
     ///
-    /// `path` is a place's path, `line` the line (from 1) inside a carried text, or 0.
-    pub fn find(&mut self, file: &Source, object: &'n Node<'_>, path: &str, line: u32) -> Found {
-        let keys = keys(path);
-        let Some((carrier, rest)) = carrier(object, &keys) else {
-            return Found { bytes: deepest(object, &keys), is_inside: false, is_carrier: false };
+    pub fn find(&mut self, file: &Source, object: &'n Node<'_>, path: &Path) -> Found {
+        let (segments, line): (Vec<_>, _) = (path.segments().collect(), path.position().line);
+        let Some((carrier, rest)) = carrier(object, &segments) else {
+            let bytes = deepest(object, &segments);
+            return Found { bytes, is_inside: false, is_carrier: false };
         };
         // A text as a whole is its key: what it holds may be secret.
         let is_whole = rest.is_empty() && line == 0;
@@ -129,7 +128,7 @@ impl<'n> Carried<'n> {
         &mut self,
         file: &Source,
         (key, node): Entry<'n, '_>,
-        path: &[&str],
+        path: &[Segment<'_>],
         line: u32,
     ) -> Option<Range<usize>> {
         let end_of_key = key.span.bytes.end;
@@ -166,31 +165,16 @@ impl<'n> CarriedText<'n> {
     }
 }
 
-/// The keys of a path: `data[a.b].c` has `data`, `a.b` and `c`.
-fn keys(path: &str) -> Vec<&str> {
-    let mut keys = Vec::new();
-    let mut rest = path;
-    while !rest.is_empty() {
-        let (key, after) = match rest.strip_prefix('[') {
-            Some(bracketed) => bracketed.split_once(']').unwrap_or((bracketed, "")),
-            None => rest.split_at(rest.find(['.', '[']).unwrap_or(rest.len())),
-        };
-        keys.push(key);
-        rest = after.strip_prefix('.').unwrap_or(after);
-    }
-    keys
-}
-
-type Entry<'n, 'a> = &'n (crate::syntax::Key<'a>, Node<'a>);
+type Entry<'n, 'a> = &'n (Key<'a>, Node<'a>);
 
 /// The entry that carries a text within which a path goes on, and the rest of that path.
 fn carrier<'n, 'a, 'k>(
     object: &'n Node<'a>,
-    keys: &'k [&'k str],
-) -> Option<(Entry<'n, 'a>, &'k [&'k str])> {
-    let [data, key, rest @ ..] = keys else { return None };
+    path: &'k [Segment<'k>],
+) -> Option<(Entry<'n, 'a>, &'k [Segment<'k>])> {
+    let [Segment::Key(data), Segment::Key(key), rest @ ..] = path else { return None };
     // kubectl lets the texts of stringData replace those of data.
-    let entry = match *data {
+    let entry = match data.as_ref() {
         "data" => {
             let string_data = object.get("stringData").and_then(|texts| texts.entry(key));
             string_data.or_else(|| object.get("data")?.entry(key))?
@@ -201,16 +185,18 @@ fn carrier<'n, 'a, 'k>(
     matches!(entry.1.value, Value::Text(_)).then_some((entry, rest))
 }
 
-/// The span of a field in a carried text; that of its line where the field itself is not there. Of
-/// several documents a path begins with the name of the one that is meant.
-fn span_inside(carried: &Source, documents: &[Node<'_>], path: &[&str], line: u32) -> Span {
-    let named = documents.iter().filter_map(|root| {
-        let (name, path) = path.split_first()?;
-        let is_meant = root.get("metadata")?.get("name")?.scalar() == Some(name);
-        is_meant.then(|| deepest(root, path))
-    });
-    let others = documents.iter().map(|root| deepest(root, path));
-    let spans = named.chain(others).map(|bytes| {
+/// The span of a field in a carried text; that of its line where the field itself is not there.
+fn span_inside(carried: &Source, documents: &[Node<'_>], path: &[Segment<'_>], line: u32) -> Span {
+    let (name, path) = match path {
+        [Segment::Document(name), path @ ..] => (Some(name), path),
+        path => (None, path),
+    };
+    let is_meant = |root: &&Node<'_>| {
+        let found = root.get("metadata").and_then(|metadata| metadata.get("name")?.scalar());
+        name.is_some_and(|name| found == Some(name))
+    };
+    let spans = documents.iter().filter(is_meant).chain(documents).map(|root| {
+        let bytes = deepest(root, path);
         let Position { line, column } = carried.position(bytes.start);
         Span { line, column, bytes }
     });
@@ -230,30 +216,28 @@ fn is_literal(after_key: &str) -> bool {
 
 /// The bytes of the value at a path; where it is not there, of the key that would hold it, or of
 /// what names the object.
-fn deepest(root: &Node<'_>, path: &[&str]) -> Range<usize> {
+fn deepest(root: &Node<'_>, path: &[Segment<'_>]) -> Range<usize> {
     let mut node = root;
     let mut holder = None;
-    for key in path {
-        node = match (node.entry(key), item(node, key)) {
-            (Some((key, value)), _) => {
+    for segment in path {
+        let next = match (segment, &node.value) {
+            (Segment::Key(key), _) => node.entry(key).map(|(key, value)| {
                 holder = Some(key.span.bytes.clone());
                 value
-            }
-            (None, Some(item)) => item,
-            (None, None) => return holder.unwrap_or_else(|| naming(root)),
+            }),
+            (Segment::Item(index), Value::List(items)) => items.get(*index),
+            _ => None,
         };
+        match next {
+            Some(next) => node = next,
+            None => return holder.unwrap_or_else(|| naming(root)),
+        }
     }
     match node.value {
         // What a mapping or list holds is too much to point at.
         Value::Map(_) | Value::List(_) | Value::Null => holder.unwrap_or_else(|| naming(root)),
         _ => node.span.bytes.clone(),
     }
-}
-
-/// An item of a list, as `[2]` in a path names it.
-fn item<'n, 'a>(list: &'n Node<'a>, index: &str) -> Option<&'n Node<'a>> {
-    let Value::List(items) = &list.value else { return None };
-    items.get(index.parse::<usize>().ok()?)
 }
 
 fn naming(root: &Node<'_>) -> Range<usize> {

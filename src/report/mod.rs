@@ -10,9 +10,10 @@ pub mod sarif;
 #[cfg(feature = "serve")]
 pub mod table;
 
-use crate::mesh::{ObjectRef, Place, Position};
+use crate::mesh::{ObjectRef, Place};
 use crate::review::{Reason, Verdict, Warning};
 use crate::rule::Finding;
+use crate::syntax::{Path, Position};
 use crate::wire::Cause;
 
 /// The longest warning the API server passes on, in characters.
@@ -24,8 +25,6 @@ const MOST_WARNING_TEXT: usize = 4096;
 
 /// How many causes a denial lists: nobody reads more, and an answer must not grow with their number.
 const MOST_CAUSES: usize = 256;
-/// The field of what concerns an object as a whole.
-const WHOLE_OBJECT: &str = "metadata.name";
 
 /// What is wrong and what to write instead, as one sentence without its place.
 pub fn sentence(finding: &Finding) -> String {
@@ -40,7 +39,7 @@ pub fn causes(findings: &[Finding], written: &ObjectRef) -> Vec<Cause> {
         Cause {
             reason: finding.rule,
             message: format!("{}{}", printable(&elsewhere), sentence(finding)),
-            field: printable(field.unwrap_or(WHOLE_OBJECT)),
+            field: printable(&field.unwrap_or(&Path::NAME).to_string()),
         }
     };
     let mut causes: Vec<_> = findings.iter().take(MOST_CAUSES).map(cause).collect();
@@ -49,7 +48,7 @@ pub fn causes(findings: &[Finding], written: &ObjectRef) -> Vec<Cause> {
         causes.push(Cause {
             reason: next.rule,
             message: format!("{left_out} more; `isthmus check` lists all [{}]", next.rule),
-            field: next.place.path().to_owned(),
+            field: next.place.path().to_string(),
         });
     }
     causes
@@ -81,8 +80,8 @@ pub fn delay(
     } else {
         let waits = verdict.wait.iter().take(MOST_CAUSES).map(|finding| {
             let (field, elsewhere) = field(finding, written);
-            let field = field.unwrap_or(WHOLE_OBJECT);
-            format!("{field}: {elsewhere}{} [{}]", finding.message, finding.rule)
+            let (message, rule) = (&finding.message, finding.rule);
+            format!("{}: {elsewhere}{message} [{rule}]", field.unwrap_or(&Path::NAME))
         });
         let told = waits.collect::<Vec<_>>().join(", ");
         format!("it clashes with a write that was just admitted and may not be stored: {told}")
@@ -179,13 +178,13 @@ fn clipped_to(text: &str, kept: usize) -> String {
 
 /// The field of the written object to look at, if it has one, and the words that name the claim
 /// itself where it is in another object.
-fn field<'a>(finding: &'a Finding, written: &ObjectRef) -> (Option<&'a str>, String) {
+fn field<'a>(finding: &'a Finding, written: &ObjectRef) -> (Option<&'a Path>, String) {
     let here = |place: &&'a Place| *place.object == *written;
     if here(&&finding.place) {
         return (Some(finding.place.path()), String::new());
     }
     let elsewhere = match finding.place.path() {
-        WHOLE_OBJECT => format!("{}: ", finding.place.object),
+        path if *path == Path::NAME => format!("{}: ", finding.place.object),
         path => format!("{path} of {}: ", finding.place.object),
     };
     let blamed = finding.because.as_ref().filter(here).or(finding.against.as_ref().filter(here));

@@ -6,11 +6,11 @@ use serde_json::{Value as Json, json};
 
 use super::diagnostic::{CHECK_CODES, CheckReport, Diagnostic, Level};
 use super::locate::Location;
-use crate::rule::RULES;
+use crate::rule::{RULES, Rule};
 
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
-/// Where the rules are told, within the project.
+/// Where the rules are explained, within the project.
 const RULES_PAGE: &str = "docs/rules.md";
 
 /// The report as SARIF text.
@@ -40,13 +40,22 @@ fn rules() -> Vec<Json> {
             "shortDescription": {"text": rule.what},
             "fullDescription": {"text": rule.why},
             "help": {"text": rule.remedy},
-            "helpUri": format!("{RULES_PAGE}#{}", rule.name.to_lowercase()),
+            "helpUri": help_uri(env!("CARGO_PKG_REPOSITORY"), rule),
         })
     });
     let told = CHECK_CODES
         .iter()
         .map(|(code, what)| json!({"id": code, "shortDescription": {"text": what}}));
     judged.chain(told).collect()
+}
+
+/// Where a rule is explained: an address, if Cargo.toml names a repository, or a page of the project.
+fn help_uri(repository: &str, rule: &Rule) -> String {
+    let page = format!("{RULES_PAGE}#{}", rule.name.to_lowercase());
+    match repository.trim_end_matches('/') {
+        "" => page,
+        repository => format!("{repository}/blob/HEAD/{page}"),
+    }
 }
 
 fn result(report: &CheckReport, diagnostic: &Diagnostic) -> Json {
@@ -131,5 +140,15 @@ mod tests {
     fn paths_become_uris() {
         assert_eq!(uri("a/b c.yaml"), "a/b%20c.yaml");
         assert_eq!(uri("/é:%"), "file:///%C3%A9%3A%25");
+    }
+
+    #[test]
+    fn rules_have_an_address_where_the_project_has_one() {
+        let rule = RULES[0];
+        assert_eq!(help_uri("", rule), "docs/rules.md#invaliddocument");
+        for repository in ["https://git.example.com/isthmus", "https://git.example.com/isthmus/"] {
+            let address = "https://git.example.com/isthmus/blob/HEAD/docs/rules.md#invaliddocument";
+            assert_eq!(help_uri(repository, rule), address);
+        }
     }
 }

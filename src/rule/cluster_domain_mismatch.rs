@@ -9,6 +9,7 @@ pub(super) static RULE: Rule = Rule {
     what: "A member's cluster domain differs from that of the local member or, where that is unknown (a hub), from that of any other member.",
     why: "Istio matches services across clusters by their fully qualified DNS names. In a different domain they do not resolve, and certificates carry identities that no peer expects.",
     remedy: "Give the member the cluster domain of the mesh. A running cluster has to be rebuilt for that.",
+    example: "metadata.annotations[isthmus.dev/cluster-domain]: cluster domain k8s-b.local differs from cluster.local of member \"local\" (Secret kube-system/d8-cluster-configuration); all members of a mesh share one cluster domain: write cluster.local [ClusterDomainMismatch]",
     state: judge,
     ..Rule::IDLE
 };

@@ -10,6 +10,7 @@ pub(super) static RULE: Rule = Rule {
     what: "Two documents state different facts about the same member. Always a warning. A ModuleConfig that overrides a ClusterConfiguration is not a conflict.",
     why: "One of the two is out of date, and the values of both are compared with the other members.",
     remedy: "Correct the document that is wrong.",
+    example: "data[cluster-configuration.yaml].podSubnetNodeCIDRPrefix: line 4, column 26: node prefix 26 of member \"c\" is 24 in ConfigMap isthmus/cm1; correct the document that is wrong [ConflictingClaims]",
     state: judge,
     ..Rule::IDLE
 };

@@ -11,6 +11,7 @@ pub(super) static INVALID_DOCUMENT: Rule = Rule {
     what: "An object, or the YAML inside it, cannot be read as the document that it should be: invalid YAML, a second YAML document, a duplicate key, a wrong type, invalid base64, an alias bomb.",
     why: "Software that reads the document skips it or stops at it, and the member is judged only by what can still be read.",
     remedy: "Correct the document at the line and column in the message.",
+    example: "data[cluster-configuration.yaml].podSubnetCIDR: line 3, column 16: must be a string, not a number; write a string [InvalidDocument]",
     faults: |about| about == About::Document,
     ..Rule::IDLE
 };
@@ -20,6 +21,7 @@ pub(super) static INVALID_SUBNET: Rule = Rule {
     what: "A subnet is not a CIDR, is empty, is `/0`, has host bits set, or contains or is part of a loopback, link-local or multicast range; or the node prefix is shorter than the prefix of the pod subnet.",
     why: "Pods get no usable addresses from such a subnet, or it hides an overlap. The subnets of a cluster cannot be changed later without rebuilding it.",
     remedy: "Write a private range without host bits, such as `10.111.0.0/16`. A wrong value that another document of the member already contains is only a warning.",
+    example: "metadata.annotations[isthmus.dev/pod-subnet-cidr]: 10.112.5.0/16 has host bits set; write 10.112.0.0/16 [InvalidSubnet]",
     faults: |about| matches!(about, About::Subnet(_) | About::NodePrefix),
     state: invalid_subnet,
     ..Rule::IDLE
@@ -30,6 +32,7 @@ pub(super) static INVALID_CLUSTER_DOMAIN: Rule = Rule {
     what: "A cluster domain is not a DNS name (RFC 1123 labels), or equals the domain of the local cluster's `publicDomainTemplate`.",
     why: "Service names in that domain do not resolve, or collide with the public names of the cluster.",
     remedy: "Write a DNS name that is not used for anything else, such as `cluster.local`.",
+    example: "data[cluster-configuration.yaml].clusterDomain: line 8, column 16: \"Cluster_Local\" is not a DNS name: label \"cluster_local\" has characters other than letters, digits and dashes; write one such as cluster.local [InvalidClusterDomain]",
     faults: |about| about == About::ClusterDomain,
     state: invalid_cluster_domain,
     ..Rule::IDLE
@@ -40,6 +43,7 @@ pub(super) static INVALID_METADATA_ENDPOINT: Rule = Rule {
     what: "A metadata endpoint is not `https`, has no host or path, has user info, a query or a fragment, or its host is a loopback, unspecified or link-local address. A path that does not end in `/metadata/` is a warning.",
     why: "Deckhouse's discovery fetches the peer's keys and gateways from this URL. If that fails, the peer silently stays out of the mesh.",
     remedy: "Write `https://`, the host under which other clusters reach the peer, and the path `/metadata/`.",
+    example: "spec.metadataEndpoint: https://istio.k8s-b.example.com/ has no path; did you mean https://istio.k8s-b.example.com/metadata/? [InvalidMetadataEndpoint]",
     faults: |about| about == About::Endpoint,
     state: invalid_metadata_endpoint,
     ..Rule::IDLE
@@ -88,8 +92,9 @@ fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
         let unfit = member.subnets().filter(of_pods).filter(|(_, subnet, _)| !fits(*subnet));
         for (_, subnet, pods) in unfit.take(MOST_UNFIT) {
             let how = if prefix > 32 { "too long for" } else { "shorter than the prefix of" };
+            let default = if claim.place.is_default() { "the default " } else { "" };
             let message = format!(
-                "node prefix {prefix} is {how} pod subnet {subnet} ({}), so no node gets addresses",
+                "{default}node prefix {prefix} is {how} pod subnet {subnet} ({}), so no node gets addresses",
                 pods.place.object
             );
             let remedy = match subnet.prefix_len() + 1 {

@@ -10,6 +10,7 @@ pub(super) static RULE: Rule = Rule {
     what: "Istio would drop a value of `meshNetworks` or `mesh` in ConfigMap `istio` (or `istio-REVISION`), or read it differently than it is written. Warnings are: harmless differences (host bits, an upper-case registry name), unknown fields that do not resemble a known one, adding the first networks, and a trust domain that differs from the cluster domain.",
     why: "Istio validates these texts only when it reads them. One invalid value makes it drop the whole text, with a line in its log: it keeps its previous state, and after a restart it has no networks or the default mesh config.",
     remedy: "Correct the value at the line and column in the message. Adding the first networks cuts off running sidecars: add them before workloads run, or restart the injected pods.",
+    example: "data[meshNetworks].networks.a.endpoints[0].fromCIDR: line 8, column 7: field \"fromCIDR\" is unknown, and Istio ignores it; did you mean fromCidr? [InvalidMeshConfig]",
     faults: |about| about == About::MeshConfig,
     state: judge,
     step: judge_step,

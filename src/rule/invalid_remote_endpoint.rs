@@ -8,6 +8,7 @@ pub(super) static RULE: Rule = Rule {
     what: "An address of a remote control plane, in the values of the chart `istio-remote` or in the Endpoints that it renders, is missing, is not a literal IP address, or is one that no other cluster can have. An address in the local member's own subnets is a warning.",
     why: "Kubernetes Endpoints can only contain literal IP addresses. With anything else they stay empty, proxies do not find Pilot, and pods never become ready.",
     remedy: "Write the IP address at which this cluster reaches the control plane, under `global`.",
+    example: "endpoints[0].addresses[0]: \"pilot.example.com\" is not an IP address, and Endpoints can only contain IP addresses; write the IP address at which this cluster reaches the control plane [InvalidRemoteEndpoint]",
     faults: |about| about == About::RemoteEndpoint,
     state: judge,
     ..Rule::IDLE

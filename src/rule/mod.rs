@@ -37,6 +37,8 @@ pub struct Rule {
     pub why: &'static str,
     /// What to do about it.
     pub remedy: &'static str,
+    /// A message of it, as kubectl prints it.
+    pub example: &'static str,
     /// What it tells of that cannot be read as what it should be.
     faults: fn(About) -> bool,
     /// What it holds against a member within the mesh.
@@ -53,6 +55,7 @@ impl Rule {
         what: "",
         why: "",
         remedy: "",
+        example: "",
         faults: |_| false,
         state: |_, _| Vec::new(),
         step: |_, _| Vec::new(),

@@ -8,6 +8,7 @@ pub(super) static RULE: Rule = Rule {
     what: "An IstioMulticluster is created while ModuleConfig `istio` exists and does not enable multicluster. Disabling multicluster while members exist is a warning.",
     why: "Deckhouse then ignores every IstioMulticluster: the member is created, but never joins the mesh.",
     remedy: "Set `spec.settings.multicluster.enabled: true` in ModuleConfig `istio` first.",
+    example: "metadata.name: multicluster is not enabled in ModuleConfig istio, so this member never joins the mesh; set spec.settings.multicluster.enabled: true in ModuleConfig istio first [MulticlusterDisabled]",
     state: judge,
     ..Rule::IDLE
 };

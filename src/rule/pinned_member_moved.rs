@@ -9,6 +9,7 @@ pub(super) static RULE: Rule = Rule {
     what: "`spec.metadataEndpoint` changes to a different host while a cluster UUID is pinned in the status. Always a warning.",
     why: "Deckhouse pins the cluster UUID at first contact. If a different cluster answers at the new host, Deckhouse rejects it and the member goes stale.",
     remedy: "If it is a different cluster, delete the IstioMulticluster and create it again.",
+    example: "spec.metadataEndpoint: the host changes from istio.k8s-b.example.com to istio.k8s-z.example.com while a cluster UUID is pinned in the status; if this is a different cluster, delete and recreate the object [PinnedMemberMoved]",
     step: judge,
     ..Rule::IDLE
 };

@@ -12,6 +12,7 @@ pub(super) static RULE: Rule = Rule {
     what: "A member's own pod and service subnets overlap.",
     why: "An address could belong to a pod and to a service at once, and kube-proxy would intercept the traffic to the pod.",
     remedy: "Use the next free subnet in the message for one of them.",
+    example: "serviceSubnetCIDR: service subnet 10.112.128.0/20 overlaps the member's own pod subnet 10.112.0.0/16 (ClusterConfiguration cluster-b); next free /20: 10.113.0.0/20 [SubnetSelfOverlap]",
     state: judge,
     ..Rule::IDLE
 };

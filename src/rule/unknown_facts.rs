@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use super::{Finding, Rule};
-use crate::mesh::{About, Fact, Member, Place, Position, Role, StatedDomain, View};
+use crate::mesh::{About, Fact, Member, Place, Role, StatedDomain, View};
+use crate::syntax::Path;
 
 pub(super) static RULE: Rule = Rule {
     name: "UnknownFacts",
     what: "isthmus does not know the cluster domain or the subnets of a member, because no document states them. Always a warning.",
     why: "Without them isthmus cannot detect a mismatch of the cluster domain or an overlap with this member before traffic goes astray.",
     remedy: "Annotate the IstioMulticluster or the descriptor with `isthmus.dev/cluster-domain`, `isthmus.dev/pod-subnet-cidr` and `isthmus.dev/service-subnet-cidr`, or put the member's ClusterConfiguration into a ConfigMap labelled `isthmus.dev/member`.",
+    example: "metadata.name: its cluster domain and subnets are unknown, so not checked; kubectl annotate istiomulticluster cluster-b isthmus.dev/cluster-domain=DOMAIN isthmus.dev/pod-subnet-cidr=CIDR isthmus.dev/service-subnet-cidr=CIDR [UnknownFacts]",
     state: judge,
     ..Rule::IDLE
 };
@@ -62,7 +64,7 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
     let place = if is_remote {
         describing.place.clone()
     } else {
-        Place::new(Arc::clone(&describing.place.object), "metadata.name", Position::NONE)
+        Place::new(Arc::clone(&describing.place.object), Path::NAME)
     };
     vec![RULE.warn(member, &place, message, remedy)]
 }

@@ -75,7 +75,7 @@ fn identity(finding: &Finding) -> u64 {
     let (rule, one, other) = finding.key();
     (rule, &finding.value, finding.extent).hash(&mut hasher);
     for place in [one, other].into_iter().flatten() {
-        (&place.object, place.path()).hash(&mut hasher);
+        (&place.object, place.path().to_string()).hash(&mut hasher);
     }
     hasher.finish()
 }

@@ -37,7 +37,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use kube::Client;
 use prometheus_client::metrics::counter::Counter;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -61,6 +61,9 @@ use listener::Endpoint;
 use supervise::Weight;
 use tls::Secured;
 
+/// How many connections may wait to be accepted, where the kernel allows so many
+/// (`net.core.somaxconn`): those of a second in which thousands are made.
+const BACKLOG: u32 = 4096;
 /// How many connections the admin endpoint keeps: enough that a probe is answered before all
 /// others have been replaced.
 const ADMIN_CONNECTIONS: usize = 256;
@@ -134,7 +137,7 @@ impl Server {
     pub async fn bind(mut config: Config) -> anyhow::Result<Self> {
         let signals = Signals::new().context("cannot wait for signals")?;
         let bind = async |address: &str| {
-            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+            listen(address).await.with_context(|| format!("cannot listen on {address}"))
         };
         let webhook = bind(&config.listen).await?;
         let admin = bind(&config.admin).await?;
@@ -307,6 +310,21 @@ impl Running {
         tracing::info!(aborted = ended == Ended::Aborted, "stopped");
         ended
     }
+}
+
+/// Listens on the first address of these that can be had.
+async fn listen(address: &str) -> std::io::Result<TcpListener> {
+    let mut listening = Err(std::io::ErrorKind::AddrNotAvailable.into());
+    for address in lookup_host(address).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A port that was in use until a moment ago can be had again.
+        socket.set_reuseaddr(true)?;
+        listening = socket.bind(address).and_then(|()| socket.listen(BACKLOG));
+        if listening.is_ok() {
+            break;
+        }
+    }
+    listening
 }
 
 /// The sockets of the webhook and of those who run it.

@@ -135,13 +135,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::mesh::{Fact, Position, WriteId};
+    use crate::mesh::{Fact, WriteId};
 
     fn hold(name: &str, user: &str, text: usize) -> Hold {
         let object = ObjectRef::new("Kind", None, name);
         let mut reading = Reading::new(object);
         let advice = Fact::Advice("x".repeat(text).into());
-        reading.claim(&"member".into(), "spec.field", Position::NONE, advice);
+        reading.claim(&"member".into(), &["spec", "field"], advice);
         let write =
             PendingWrite { id: WriteId::Create(name.into()), user: user.into(), attempt: 0 };
         let until = Instant::now() + Duration::from_secs(10);

@@ -3,13 +3,15 @@
 mod node;
 mod object;
 mod outline;
+mod path;
 mod yaml;
 
 pub(crate) use node::Within;
 pub use node::{BorrowedText, Key, Node, Position, Span, Value};
-pub(crate) use object::MOST_VALUES;
+pub(crate) use object::{ALLOW_UNSAFE, MOST_VALUES};
 pub use object::{Metadata, Object};
 pub use outline::outline;
+pub use path::{Path, Segment};
 pub(crate) use yaml::document as yaml_document;
 pub(crate) use yaml::texts as yaml_texts;
 pub use yaml::{YamlError, documents as yaml_documents};

@@ -19,7 +19,8 @@ fn has_the_shape_of_the_schema() {
     let rules = driver["rules"].as_array().unwrap();
     for rule in isthmus::rule::RULES {
         let told = rules.iter().find(|told| told["id"] == rule.name).unwrap();
-        assert_eq!(told["helpUri"], format!("docs/rules.md#{}", rule.name.to_lowercase()));
+        let page = format!("docs/rules.md#{}", rule.name.to_lowercase());
+        assert!(told["helpUri"].as_str().unwrap().ends_with(&page), "{told}");
         assert!(!told["shortDescription"]["text"].as_str().unwrap().is_empty());
     }
     let results = run["results"].as_array().unwrap();

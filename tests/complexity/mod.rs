@@ -149,7 +149,7 @@ fn whenever_the_time_is_up_the_answer_is_whole_or_a_denial() {
         let told: Value = serde_json::from_slice(&found.body).unwrap();
         assert_eq!(told["response"]["allowed"], false, "{told}");
         let message = told["response"]["status"]["message"].as_str().unwrap();
-        assert!(message.contains("too complicated to be "), "{message}");
+        assert!(message.contains("too complex to be "), "{message}");
         late += 1;
     }
     assert!(late > 10, "the clock is looked at now and then, not {late} times");

@@ -1,7 +1,9 @@
 //! What holds of every input, tried on thousands.
 
+mod canonical;
 mod descriptors;
 mod networks;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

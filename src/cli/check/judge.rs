@@ -1,7 +1,7 @@
 //! The texts of a set of files into a report on them. No I/O.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path;
 use std::sync::Arc;
 
 use super::files::{Input, Inputs};
@@ -13,11 +13,11 @@ use crate::mesh::{Mesh, ObjectRef, Place, Reading};
 use crate::report::diagnostic::{
     CheckReport, Counts, DEFINED_TWICE, Diagnostic, Level, NOT_FIXED, PassedOver, REWRITTEN,
 };
-use crate::report::locate::{Carried, Location, Source};
+use crate::report::locate::{CarriedTexts, Location, Source};
 use crate::review::{Reason, review_all};
 use crate::rule::Finding;
 use crate::settings::Settings;
-use crate::syntax::{YamlError, yaml_documents};
+use crate::syntax::{Path, YamlError, yaml_documents};
 
 /// The rule of what cannot be read.
 const INVALID_DOCUMENT: &str = "InvalidDocument";
@@ -125,7 +125,7 @@ pub(super) fn judge(
 /// The names by which documents without a name are known: their files', and in the mesh that the
 /// set is held against that of the one file of the set that has the same name.
 fn names(sources: &[Source], count: usize) -> Vec<String> {
-    let base = |source: &Source| Path::new(&source.name).file_name().map(ToOwned::to_owned);
+    let base = |source: &Source| path::Path::new(&source.name).file_name().map(ToOwned::to_owned);
     let (set, against) = sources.split_at(count);
     let against = against.iter().map(|source| {
         let mut same = set.iter().filter(|other| base(other) == base(source));
@@ -220,7 +220,7 @@ impl<'a> Judge<'a> {
 
     fn unreadable(&mut self, source: usize, manifest: &Manifest<'_>, error: &serde_json::Error) {
         let text = self.source(source);
-        let found = Carried::default().find(text, &manifest.node, "metadata.name", 0);
+        let found = CarriedTexts::default().find(text, &manifest.node, &Path::NAME);
         let at = text.location(source, found.bytes);
         let why = error.to_string();
         // Its place is one in the JSON that was made of the object.
@@ -248,7 +248,7 @@ impl<'a> Judge<'a> {
 
     /// Tells of objects that stand more than once in the set.
     fn defined_twice(&mut self) {
-        let (mut told, mut carried) = (Vec::new(), Carried::default());
+        let (mut told, mut carried) = (Vec::new(), CarriedTexts::default());
         for (index, judged) in self.objects.iter().enumerate() {
             let object = &judged.reading.object;
             let Some(counting) = self.counts.get(&**object).filter(|counts| **counts != index)
@@ -259,8 +259,8 @@ impl<'a> Judge<'a> {
             if judged.source >= self.count {
                 continue;
             }
-            let at = self.locate(&mut carried, judged, "metadata.name", 0).0;
-            let counts = self.locate(&mut carried, counting, "metadata.name", 0).0;
+            let at = self.locate(&mut carried, judged, &Path::NAME).0;
+            let counts = self.locate(&mut carried, counting, &Path::NAME).0;
             let file = &self.source(counting.source).name;
             let here = &self.source(judged.source).name;
             let base = diagnostic_at(Level::Warning, DEFINED_TWICE, at);
@@ -305,7 +305,7 @@ impl<'a> Judge<'a> {
         let before = Mesh::of(Arc::clone(self.settings), stands());
         let after = Mesh::of(Arc::clone(self.settings), stands().chain(written.iter().cloned()));
         let verdict = review_all(&before, &after, &written);
-        let (mut told, mut carried) = (Vec::new(), Carried::default());
+        let (mut told, mut carried) = (Vec::new(), CarriedTexts::default());
         for finding in &verdict.denials {
             told.push(self.finding(&mut carried, finding, None));
         }
@@ -325,7 +325,7 @@ impl<'a> Judge<'a> {
 
     fn finding<'n>(
         &'n self,
-        carried: &mut Carried<'n>,
+        carried: &mut CarriedTexts<'n>,
         finding: &Finding,
         because: Option<Reason>,
     ) -> Diagnostic {
@@ -362,11 +362,11 @@ impl<'a> Judge<'a> {
 
     /// Tells what admission would write otherwise.
     fn rewrites(&mut self, not_fixed: Option<&NotFixed>) {
-        let (mut told, mut carried) = (Vec::new(), Carried::default());
+        let (mut told, mut carried) = (Vec::new(), CarriedTexts::default());
         for judged in self.objects.iter().filter(|judged| judged.source < self.count) {
             for rewrite in fix::rewrites(&judged.manifest, self.settings) {
-                let field = fix::dotted(&rewrite.pointer);
-                let at = self.locate(&mut carried, judged, &field, 0).0;
+                let path = Path::fixed(rewrite.keys);
+                let at = self.locate(&mut carried, judged, &path).0;
                 let to = rewrite.to;
                 let what = match rewrite.from {
                     None => format!("not set; the mutating webhook sets {to}"),
@@ -382,7 +382,7 @@ impl<'a> Judge<'a> {
                 };
                 told.push(Diagnostic {
                     object: Some(ObjectRef::clone(&judged.reading.object)),
-                    field,
+                    field: path.to_string(),
                     message: what,
                     remedy,
                     ..diagnostic_at(level, code, at)
@@ -393,26 +393,29 @@ impl<'a> Judge<'a> {
     }
 
     /// Where a place is, and whether that is its line inside a carried text.
-    fn place<'n>(&'n self, carried: &mut Carried<'n>, place: &Place) -> (Option<Location>, bool) {
+    fn place<'n>(
+        &'n self,
+        carried: &mut CarriedTexts<'n>,
+        place: &Place,
+    ) -> (Option<Location>, bool) {
         // A cluster keeps a status that no file has.
         let is_of_cluster = self.cluster.is_some() && place.is_status();
         let index = self.counts.get(&*place.object).filter(|_| !is_of_cluster);
         let Some(judged) = index.and_then(|index| self.objects.get(*index)) else {
             return (None, false);
         };
-        let (at, inside) = self.locate(carried, judged, place.path(), place.position().line);
+        let (at, inside) = self.locate(carried, judged, place.path());
         (Some(at), inside)
     }
 
     fn locate<'n>(
         &self,
-        carried: &mut Carried<'n>,
+        carried: &mut CarriedTexts<'n>,
         judged: &'n Judged<'_>,
-        path: &str,
-        line: u32,
+        path: &Path,
     ) -> (Location, bool) {
         let source = self.source(judged.source);
-        let found = carried.find(source, &judged.manifest.node, path, line);
+        let found = carried.find(source, &judged.manifest.node, path);
         let mut at = source.location(judged.source, found.bytes);
         at.is_carrier = found.is_carrier;
         (at, found.is_inside)

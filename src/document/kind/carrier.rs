@@ -1,28 +1,23 @@
 //! ClusterConfigurations that a Secret, a ConfigMap or a bare file carries.
 
-use std::fmt;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use super::cluster_configuration::{Dialect, read_fields, read_object};
 use crate::document::entry::{Document, Label, Select, local};
-use crate::document::toolkit::{Fields, allow_unsafe, common_annotations};
-use crate::mesh::{About, Basis, Configuration, MemberName, ObjectRef, Position, Reading};
+use crate::document::toolkit::{
+    Cursor, Notes, allow_unsafe, common_annotations, fields, text_of, tree_of,
+};
+use crate::mesh::{About, Basis, Configuration, ObjectRef, Reading};
 use crate::settings::Settings;
-use crate::syntax::Object;
-use crate::syntax::yaml_document;
-use crate::syntax::{Key, Node, Span, Value};
+use crate::syntax::{Node, Object, Path, Value};
 use crate::value::Invalid;
 
 /// The label that makes a ConfigMap speak for a member.
 const MEMBER_LABEL: &str = "isthmus.dev/member";
-/// The key under which Deckhouse keeps the configuration.
-const DECKHOUSE_KEY: &str = "cluster-configuration.yaml";
-/// The key under which kubeadm keeps it.
-const KUBEADM_KEY: &str = "ClusterConfiguration";
+/// Where Deckhouse keeps the configuration.
+const DECKHOUSE_KEY: &[&str] = &["data", "cluster-configuration.yaml"];
+/// Where kubeadm keeps it.
+const KUBEADM_KEY: &[&str] = &["data", "ClusterConfiguration"];
 
-pub(in crate::document) const DECKHOUSE_SECRET: Document = Document {
+pub(crate) const DECKHOUSE_SECRET: Document = Document {
     name: "d8-cluster-configuration",
     kind: "Secret",
     group: "",
@@ -33,13 +28,14 @@ pub(in crate::document) const DECKHOUSE_SECRET: Document = Document {
     says: "the local member: its cluster domain and subnets, where Deckhouse stores them",
     read: |object, settings, reading| {
         reading.basis = Basis::Own(Configuration::Deckhouse);
-        read_carrier(object, &local(settings), &[DECKHOUSE_KEY], reading);
-        allow_unsafe(object, reading, &local(settings));
+        let mut notes = Notes::new(reading, local(settings));
+        read_carrier(object, &[DECKHOUSE_KEY], &mut notes);
+        allow_unsafe(object, &mut notes);
     },
-    canonical: None,
+    canonical: &[],
 };
 
-pub(in crate::document) const KUBEADM_CONFIG: Document = Document {
+pub(crate) const KUBEADM_CONFIG: Document = Document {
     name: "kubeadm-config",
     kind: "ConfigMap",
     group: "",
@@ -50,12 +46,12 @@ pub(in crate::document) const KUBEADM_CONFIG: Document = Document {
     says: "the local member: its cluster domain and subnets, where kubeadm stores them",
     read: |object, settings, reading| {
         reading.basis = Basis::Own(Configuration::Kubeadm);
-        read_carrier(object, &local(settings), &[KUBEADM_KEY], reading);
+        read_carrier(object, &[KUBEADM_KEY], &mut Notes::new(reading, local(settings)));
     },
-    canonical: None,
+    canonical: &[],
 };
 
-pub(in crate::document) const LABELLED: Document = Document {
+pub(crate) const LABELLED: Document = Document {
     name: "member ConfigMap",
     kind: "ConfigMap",
     group: "",
@@ -65,10 +61,10 @@ pub(in crate::document) const LABELLED: Document = Document {
     keys: &[],
     says: "the member named by the label `isthmus.dev/member`: its cluster domain and subnets, as Deckhouse or kubeadm writes them",
     read: read_labelled,
-    canonical: None,
+    canonical: &[],
 };
 
-pub(in crate::document) const BARE_DECKHOUSE: Document = Document {
+pub(crate) const BARE_DECKHOUSE: Document = Document {
     name: "bare Deckhouse ClusterConfiguration",
     kind: "ClusterConfiguration",
     group: "deckhouse.io",
@@ -79,12 +75,13 @@ pub(in crate::document) const BARE_DECKHOUSE: Document = Document {
     says: "the local member, as configured in the file given to dhctl",
     read: |object, settings, reading| {
         reading.basis = Basis::Own(Configuration::File);
-        read_object(object, &local(settings), Dialect::Deckhouse, reading);
+        let mut notes = Notes::new(reading, local(settings));
+        read_object(object, Dialect::Deckhouse, &mut notes);
     },
-    canonical: None,
+    canonical: &[],
 };
 
-pub(in crate::document) const BARE_KUBEADM: Document = Document {
+pub(crate) const BARE_KUBEADM: Document = Document {
     name: "bare kubeadm ClusterConfiguration",
     kind: "ClusterConfiguration",
     group: "kubeadm.k8s.io",
@@ -95,158 +92,80 @@ pub(in crate::document) const BARE_KUBEADM: Document = Document {
     says: "the local member, as configured in the file given to kubeadm",
     read: |object, settings, reading| {
         reading.basis = Basis::Own(Configuration::File);
-        read_object(object, &local(settings), Dialect::Kubeadm, reading);
+        let mut notes = Notes::new(reading, local(settings));
+        read_object(object, Dialect::Kubeadm, &mut notes);
     },
-    canonical: None,
+    canonical: &[],
 };
 
 /// The object, and its field, in which a cluster keeps what a bare file says, if this is one.
-pub(in crate::document) fn kept_in(document: &Document) -> Option<(ObjectRef, String)> {
+pub(crate) fn kept_in(document: &Document) -> Option<(ObjectRef, Path)> {
     let kept = [
         (BARE_DECKHOUSE, DECKHOUSE_SECRET, DECKHOUSE_KEY),
         (BARE_KUBEADM, KUBEADM_CONFIG, KUBEADM_KEY),
     ];
-    let (_, carrier, key) = kept.into_iter().find(|(bare, ..)| bare.name == document.name)?;
+    let (_, carrier, path) = kept.into_iter().find(|(bare, ..)| bare.name == document.name)?;
     let Select::Namespaced(namespace, name) = carrier.select else { return None };
     let object = ObjectRef::new(carrier.kind, Some(namespace), name);
-    Some((object, format!("data[{key}]")))
+    Some((object, Path::fixed(path)))
 }
 
 fn read_labelled(object: &Object<'_>, _: &Settings, reading: &mut Reading) {
     let member = object.label(MEMBER_LABEL).unwrap_or_default();
     if member.is_empty() {
-        let why = Invalid {
-            problem: "the label does not name a member".to_owned(),
-            remedy: "write the member's name, or remove the label".to_owned(),
-        };
-        let name: MemberName = object.name().into();
-        reading.fault(
-            &name,
-            "metadata.labels[isthmus.dev/member]",
-            Position::NONE,
-            About::Document,
-            "",
-            why,
-        );
-        return;
+        let mut notes = Notes::new(reading, object.name().into());
+        let remedy = "write the member's name, or remove the label";
+        let why = Invalid::new("the label does not name a member", remedy);
+        return notes.fault_at(About::Document, &["metadata", "labels", MEMBER_LABEL], "", why);
     }
-    read_carrier(object, &member.into(), &[DECKHOUSE_KEY, KUBEADM_KEY], reading);
+    let mut notes = Notes::new(reading, member.into());
+    read_carrier(object, &[DECKHOUSE_KEY, KUBEADM_KEY], &mut notes);
 }
 
-/// Reads the configuration that stands under one of these keys.
-fn read_carrier(object: &Object<'_>, member: &MemberName, keys: &[&str], reading: &mut Reading) {
-    common_annotations(object, reading, member);
-    let data = match object.field("data") {
-        Ok(data) => data,
-        Err(error) => return unreadable(reading, member, "data", &error),
+/// Reads the configuration that stands at one of these keys.
+fn read_carrier(object: &Object<'_>, keys: &[&'static [&'static str]], notes: &mut Notes<'_>) {
+    common_annotations(object, notes);
+    let root = fields(object, ["data"], notes);
+    let top = root.top();
+    let data = notes.get(&top, &["data"]);
+    let is_there = |keys: &&&'static [&'static str]| {
+        let found = keys.last().and_then(|key| data.node?.get(key));
+        found.is_some_and(|node| node.value != Value::Null)
     };
-    let mut stand = keys.iter().filter_map(|key| Some((*key, data.as_ref()?.get(key)?)));
-    let found = stand.next();
-    if let Some((second, _)) = stand.next() {
-        let why = Invalid {
-            problem: "a second ClusterConfiguration, which is ignored".to_owned(),
-            remedy: "remove one of the two keys".to_owned(),
-        };
-        let path = format!("data[{second}]");
-        return reading.fault(member, path, Position::NONE, About::Document, "", why);
+    let mut found = keys.iter().filter(is_there);
+    let (first, second) = (found.next(), found.next());
+    if let Some(second) = second {
+        let problem = "a second ClusterConfiguration, which is ignored";
+        let why = Invalid::new(problem, "remove one of the two keys");
+        return notes.fault_at(About::Document, Path::fixed(second), "", why);
     }
-    let Some((key, node)) = found else {
-        let keys = keys.join(" or ");
-        let why = Invalid {
-            problem: format!("key {keys} is missing"),
-            remedy: "write the ClusterConfiguration under this key".to_owned(),
-        };
-        return reading.fault(member, "data", Position::NONE, About::Document, "", why);
-    };
-    let path = format!("data[{key}]");
-    let mut refuse = |position, problem: String, remedy: &str| {
-        let why = Invalid { problem, remedy: remedy.to_owned() };
-        reading.fault(member, path.clone(), position, About::Document, "", why);
-    };
-    let Some(text) = node.text() else {
-        return refuse(
-            Position::NONE,
-            format!("must be a string, not {}", node.kind()),
-            "write a string",
-        );
-    };
-    let decoded;
-    let text = if object.kind == "Secret" {
-        match STANDARD.decode(text).map(String::from_utf8) {
-            Ok(Ok(text)) => {
-                decoded = text;
-                &decoded
-            }
-            Ok(Err(_)) => {
-                return refuse(
-                    Position::NONE,
-                    "is not UTF-8 text".to_owned(),
-                    "write it as YAML in UTF-8",
-                );
-            }
-            Err(error) => {
-                let remedy = "encode it with `base64 -w0`, or use stringData";
-                return refuse(Position::NONE, format!("is not base64: {error}"), remedy);
-            }
+    let Some(path) = first.copied() else {
+        if data.is_absent() || notes.is_mapping(&data) {
+            let keys: Vec<_> = keys.iter().filter_map(|keys| keys.last().copied()).collect();
+            let problem = format!("key {} is missing", keys.join(" or "));
+            let why = Invalid::new(problem, "write the ClusterConfiguration under this key");
+            notes.fault(&data, "", why);
         }
-    } else {
-        text
+        return;
     };
-    let root = match yaml_document(text, &object.budget) {
-        Ok(root) => root,
-        Err(error) => {
-            return refuse(
-                error.span.position(),
-                error.what,
-                "write one ClusterConfiguration as YAML",
-            );
-        }
-    };
-    let api_version = root.get("apiVersion").and_then(|node| node.text()).unwrap_or_default();
-    let kind = root.get("kind").and_then(|node| node.text()).unwrap_or_default();
+    let at = notes.get(&top, path);
+    let path = Path::fixed(path);
+    let Some(text) = text_of(object, &at, notes) else { return };
+    let remedy = "write one ClusterConfiguration as YAML";
+    let Some(root) = tree_of(object, &text, &path, remedy, notes) else { return };
+    let text_of_key = |key| root.get(key).and_then(Node::text).unwrap_or_default();
+    let (api_version, kind) = (text_of_key("apiVersion"), text_of_key("kind"));
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     let dialect = Dialect::of(group).filter(|_| kind == "ClusterConfiguration");
-    let (Value::Map(_), Some(dialect)) = (&root.value, dialect) else {
-        let problem = format!(
-            "holds kind {kind:?} of apiVersion {api_version:?}, not a ClusterConfiguration"
-        );
-        let remedy = "write apiVersion deckhouse.io/v1 or kubeadm.k8s.io/v1beta4 and kind ClusterConfiguration";
-        return refuse(root.span.position(), problem, remedy);
-    };
-    let mut fields = Fields { reading, member, root: &root, prefix: &path };
-    read_fields(&mut fields, dialect);
-}
-
-/// The fields of these names as one mapping, as if a text had carried them.
-pub(super) fn fields<'a>(
-    object: &Object<'a>,
-    names: impl Iterator<Item = &'a str>,
-    member: &MemberName,
-    reading: &mut Reading,
-) -> Node<'a> {
-    let mut entries = Vec::new();
-    for name in names {
-        match object.field(name) {
-            Ok(Some(node)) => {
-                entries.push((Key { text: name.into(), span: Span::default() }, node));
-            }
-            Ok(None) => {}
-            Err(error) => unreadable(reading, member, name, &error),
+    let top = Cursor::within(&path, &root);
+    match (&root.value, dialect) {
+        (Value::Map(_), Some(dialect)) => read_fields(&top, dialect, notes),
+        _ => {
+            let problem = format!(
+                "holds kind {kind:?} of apiVersion {api_version:?}, not a ClusterConfiguration"
+            );
+            let remedy = "write apiVersion deckhouse.io/v1 or kubeadm.k8s.io/v1beta4 and kind ClusterConfiguration";
+            notes.fault(&top, "", Invalid::new(problem, remedy));
         }
     }
-    Node { value: Value::Map(entries), span: Span::default() }
-}
-
-/// Notes that a field cannot be read at all.
-pub(super) fn unreadable(
-    reading: &mut Reading,
-    member: &MemberName,
-    field: &str,
-    error: &dyn fmt::Display,
-) {
-    let why = Invalid {
-        problem: format!("cannot be read: {error}"),
-        remedy: "write it as its kind requires".to_owned(),
-    };
-    reading.fault(member, field.to_owned(), Position::NONE, About::Document, "", why);
 }

@@ -2,15 +2,17 @@
 
 use serde_json::Value as Json;
 
-use super::carrier;
 use crate::document::entry::{Document, Select};
-use crate::document::toolkit::{Fields, common_annotations};
-use crate::mesh::{Basis, Configuration, Fact, MemberName, Position, Reading, Role};
+use crate::document::toolkit::{
+    Beside, Canonical, Cursor, Notes, Written, advise, common_annotations, domain, fields,
+    node_prefix, subnets,
+};
+use crate::mesh::{Basis, Configuration, Fact, MemberName, Reading, Role};
 use crate::settings::Settings;
 use crate::syntax::Object;
 use crate::value::{ClusterDomain, Subnet};
 
-pub(in crate::document) const DOCUMENT: Document = Document {
+pub(crate) const DOCUMENT: Document = Document {
     name: "ClusterConfiguration",
     kind: "ClusterConfiguration",
     group: "deckhouse.io",
@@ -20,7 +22,7 @@ pub(in crate::document) const DOCUMENT: Document = Document {
     keys: &[],
     says: "the member named `metadata.name`: its cluster domain and subnets",
     read,
-    canonical: Some(canonical),
+    canonical: DECKHOUSE,
 };
 
 /// The cluster domain of a cluster whose configuration states none, in both dialects.
@@ -28,7 +30,18 @@ const DEFAULT_DOMAIN: &str = "cluster.local";
 /// The service subnet of a cluster that kubeadm is told none for.
 const KUBEADM_SERVICE_SUBNET: &str = "10.96.0.0/12";
 /// What each node gets of an IPv4 pod subnet unless the configuration states it.
-const DEFAULT_NODE_PREFIX: &str = "24";
+const DEFAULT_NODE_PREFIX: u8 = 24;
+
+const NODE_PREFIX: &[&str] = &["podSubnetNodeCIDRPrefix"];
+
+/// The fields of Deckhouse that have a canonical form or a default.
+const DECKHOUSE: &[Canonical] = &[
+    Canonical { keys: &["clusterDomain"], form: canonical_domain },
+    Canonical { keys: NODE_PREFIX, form: canonical_node_prefix },
+];
+/// Those of kubeadm.
+const KUBEADM: &[Canonical] =
+    &[Canonical { keys: &["networking", "dnsDomain"], form: canonical_domain }];
 
 /// Who wrote the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,96 +66,89 @@ fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     if *member == *settings.local_member {
         reading.basis = Basis::Own(Configuration::Resource);
     }
-    read_object(object, &member, Dialect::Deckhouse, reading);
-    common_annotations(object, reading, &member);
+    let mut notes = Notes::new(reading, member);
+    read_object(object, Dialect::Deckhouse, &mut notes);
+    common_annotations(object, &mut notes);
 }
 
 /// Reads a configuration that is an object itself.
-pub(super) fn read_object(
-    object: &Object<'_>,
-    member: &MemberName,
-    dialect: Dialect,
-    reading: &mut Reading,
-) {
-    let wanted: &[&str] = match dialect {
+pub(super) fn read_object(object: &Object<'_>, dialect: Dialect, notes: &mut Notes<'_>) {
+    let wanted: &[&'static str] = match dialect {
         Dialect::Deckhouse => {
             &["clusterDomain", "podSubnetCIDR", "podSubnetNodeCIDRPrefix", "serviceSubnetCIDR"]
         }
         Dialect::Kubeadm => &["networking"],
     };
-    let root = carrier::fields(object, wanted.iter().copied(), member, reading);
-    let mut fields = Fields { reading, member, root: &root, prefix: "" };
-    read_fields(&mut fields, dialect);
+    let root = fields(object, wanted.iter().copied(), notes);
+    read_fields(&root.top(), dialect, notes);
 }
 
 /// Reads the fields of a configuration, wherever it is carried.
-pub(super) fn read_fields(fields: &mut Fields<'_, '_>, dialect: Dialect) {
+pub(super) fn read_fields(root: &Cursor<'_, '_>, dialect: Dialect, notes: &mut Notes<'_>) {
     match dialect {
         Dialect::Deckhouse => {
-            read_domain(fields, "clusterDomain");
-            let pods = fields.subnets("podSubnetCIDR", Role::Pod, None);
-            fields.node_prefix("podSubnetNodeCIDRPrefix");
-            fields.subnets("serviceSubnetCIDR", Role::Service, None);
-            let pods = pods.and_then(Subnet::meant);
-            // Where nodes of the default size do not fit in, it is no advice.
-            let fits = pods.is_some_and(|pods| pods.is_ipv4() && pods.prefix_len() <= 24);
-            if fits && fields.node("podSubnetNodeCIDRPrefix").is_none() {
-                let path = "podSubnetNodeCIDRPrefix";
-                fields.advise(path, format!("not set; write {path}: \"{DEFAULT_NODE_PREFIX}\""));
+            read_domain(root, &["clusterDomain"], notes);
+            let pods = read_subnets(root, &["podSubnetCIDR"], Role::Pod, notes);
+            let prefix = notes.get(root, NODE_PREFIX);
+            if prefix.is_absent() && pods.and_then(Subnet::meant).is_some_and(Subnet::is_ipv4) {
+                notes.claim_default(&prefix, Fact::NodePrefix(DEFAULT_NODE_PREFIX));
             }
+            node_prefix(notes, &prefix);
+            read_subnets(root, &["serviceSubnetCIDR"], Role::Service, notes);
+            advise(notes, root, DECKHOUSE);
         }
         Dialect::Kubeadm => {
-            read_domain(fields, "networking.dnsDomain");
-            // kubeadm splits at commas and forgives no blanks.
-            fields.subnets("networking.podSubnet", Role::Pod, Some(','));
-            let path = "networking.serviceSubnet";
-            if fields.subnets(path, Role::Service, Some(',')).is_none()
-                && fields.node(path).is_none()
+            read_domain(root, &["networking", "dnsDomain"], notes);
+            read_subnets(root, &["networking", "podSubnet"], Role::Pod, notes);
+            let services = &["networking", "serviceSubnet"];
+            read_subnets(root, services, Role::Service, notes);
+            let services = notes.get(root, services);
+            if services.is_absent()
                 && let Ok(subnet) = Subnet::parse(KUBEADM_SERVICE_SUBNET)
             {
-                fields.claim(path, Position::NONE, Fact::Subnet(Role::Service, subnet));
+                notes.claim_default(&services, Fact::Subnet(Role::Service, subnet));
             }
+            advise(notes, root, KUBEADM);
         }
     }
 }
 
-fn read_domain(fields: &mut Fields<'_, '_>, path: &'static str) {
-    if let Some(text) = fields.domain(path) {
-        if let Ok(domain) = ClusterDomain::parse(text)
-            && domain.as_str() != text
-        {
-            fields.advise(path, format!("{text:?} is read as {domain}; write {domain}"));
-        }
-        return;
-    }
-    if fields.node(path).is_none()
-        && let Ok(domain) = ClusterDomain::parse(DEFAULT_DOMAIN)
-    {
-        let key = path.rsplit('.').next().unwrap_or(path);
-        fields.advise(
-            path,
-            format!("not set, so the default {domain} applies; write {key}: {domain}"),
-        );
-        fields.claim(path, Position::NONE, Fact::ClusterDomain(domain));
+/// Reads subnets; gives back their text. kubeadm splits at commas, and forgives no blanks.
+fn read_subnets<'n>(
+    root: &Cursor<'_, 'n>,
+    keys: &'static [&'static str],
+    role: Role,
+    notes: &mut Notes<'_>,
+) -> Option<&'n str> {
+    let at = notes.get(root, keys);
+    let text = notes.text(&at)?;
+    // Deckhouse takes one subnet for each role.
+    let is_list = keys.len() > 1;
+    subnets(notes, &at.path(), role, text.split(|c| is_list && c == ','));
+    Some(text)
+}
+
+fn read_domain(root: &Cursor<'_, '_>, keys: &'static [&'static str], notes: &mut Notes<'_>) {
+    let at = notes.get(root, keys);
+    match notes.text(&at) {
+        Some(text) => domain(notes, at.path(), text),
+        None if at.is_absent() => domain(notes, at.path().by_default(), DEFAULT_DOMAIN),
+        None => {}
     }
 }
 
-fn canonical(object: &mut Json) {
-    let Some(fields) = object.as_object_mut() else { return };
-    match fields.get("clusterDomain") {
-        None | Some(Json::Null) => {
-            fields.insert("clusterDomain".to_owned(), DEFAULT_DOMAIN.into());
-        }
-        Some(Json::String(text)) => {
-            if let Ok(domain) = ClusterDomain::parse(text) {
-                fields.insert("clusterDomain".to_owned(), domain.as_str().into());
-            }
-        }
-        Some(_) => {}
+fn canonical_domain(written: Written<'_>, _: Beside<'_>) -> Option<Json> {
+    match written {
+        Written::Absent => Some(DEFAULT_DOMAIN.into()),
+        Written::Text(text) => Some(ClusterDomain::parse(text).ok()?.as_str().into()),
+        Written::Other => None,
     }
-    let pods = fields.get("podSubnetCIDR").and_then(Json::as_str).and_then(Subnet::meant);
-    let prefix = fields.get("podSubnetNodeCIDRPrefix");
-    if prefix.is_none_or(Json::is_null) && pods.is_some_and(Subnet::is_ipv4) {
-        fields.insert("podSubnetNodeCIDRPrefix".to_owned(), DEFAULT_NODE_PREFIX.into());
-    }
+}
+
+/// Where no node of the default size fits in, it is nothing to write.
+fn canonical_node_prefix(written: Written<'_>, beside: Beside<'_>) -> Option<Json> {
+    let Written::Absent = written else { return None };
+    let pods = Subnet::meant(&beside("podSubnetCIDR")?)?;
+    let fits = pods.is_ipv4() && pods.prefix_len() <= DEFAULT_NODE_PREFIX;
+    fits.then(|| DEFAULT_NODE_PREFIX.to_string().into())
 }

@@ -8,7 +8,6 @@ mod kubeconfig;
 mod object;
 mod spec;
 mod stream;
-mod writer;
 
 use std::collections::BTreeMap;
 
@@ -17,18 +16,14 @@ use self::descriptor::{
 };
 use self::directory::{Directory, File};
 use self::stream::Stream;
-use self::writer::{EXITS, Writer};
-use super::carrier::unreadable;
 use crate::document::entry::{Document, Select, local};
-use crate::document::toolkit::allow_annotation;
-use crate::mesh::{About, Fact, MemberName, Position, Reading};
+use crate::document::toolkit::{EXITS, Notes, PILOT, PILOT_JSON, allow, fields};
+use crate::mesh::{About, Reading};
 use crate::settings::Settings;
-use crate::syntax::Object;
-use crate::syntax::YamlError;
-use crate::syntax::{Node, Value};
+use crate::syntax::{Node, Object, Path, Position, Value, YamlError};
 use crate::value::Invalid;
 
-pub(in crate::document) const CONFIG_MAP: Document = Document {
+pub(crate) const CONFIG_MAP: Document = Document {
     name: "multicluster",
     kind: "ConfigMap",
     group: "",
@@ -38,10 +33,10 @@ pub(in crate::document) const CONFIG_MAP: Document = Document {
     keys: &[],
     says: "the members named by its descriptors, read as Pilot of Istio 0.8 does; the descriptor with `pilotCfgStore` true describes the local member",
     read: read_config_map,
-    canonical: None,
+    canonical: &[],
 };
 
-pub(in crate::document) const OBJECT: Document = Document {
+pub(crate) const OBJECT: Document = Document {
     name: "Cluster",
     kind: KIND,
     group: "clusterregistry.k8s.io",
@@ -51,10 +46,10 @@ pub(in crate::document) const OBJECT: Document = Document {
     keys: &[],
     says: "the member named `metadata.name`, or the local member if `pilotCfgStore` is true",
     read: object::read,
-    canonical: None,
+    canonical: &[],
 };
 
-pub(in crate::document) const FILE: Document = Document {
+pub(crate) const FILE: Document = Document {
     name: "descriptor file",
     resource: "",
     select: Select::File,
@@ -69,24 +64,18 @@ const MOST_DESCRIPTORS: usize = 500;
 const NAMED: usize = 3;
 
 fn read_config_map(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
-    let local = local(settings);
-    allow_annotation(object, reading, &local);
-    let mut fields = Vec::new();
-    for field in ["data", "binaryData"] {
-        match object.field(field) {
-            Ok(Some(node)) if matches!(node.value, Value::Map(_) | Value::Null) => {
-                fields.push((field, node));
-            }
-            Ok(Some(node)) => {
-                let why = format!("it is {}, not a mapping", node.kind());
-                return unreadable(reading, &local, field, &why);
-            }
-            Ok(None) => {}
-            Err(error) => return unreadable(reading, &local, field, &error),
+    let mut notes = Notes::new(reading, local(settings));
+    allow(object, &mut notes);
+    let root = fields(object, ["data", "binaryData"], &mut notes);
+    let top = root.top();
+    let mut files = Vec::new();
+    for keys in [&["data"], &["binaryData"]] {
+        let field = notes.get(&top, keys);
+        if !field.is_absent() && !notes.is_mapping(&field) {
+            return;
         }
+        files.extend(field.node.into_iter().flat_map(|node| File::all_of(keys[0], node)));
     }
-    let files = fields.iter().flat_map(|(field, node)| File::all_of(field, node));
-    let files: Vec<_> = files.collect();
     let mut streams = Vec::with_capacity(files.len());
     for file in &files {
         streams.push(match &file.text {
@@ -94,7 +83,8 @@ fn read_config_map(object: &Object<'_>, settings: &Settings, reading: &mut Readi
             Err(_) => Err(None),
         });
     }
-    let mut registry = Registry { reading, local, found: Vec::new(), is_whole: true };
+    let notes = notes.in_dialect(&PILOT);
+    let mut registry = Registry { notes, found: Vec::new(), is_whole: true };
     for (file, stream) in files.iter().zip(&streams) {
         registry.take_in(file, stream);
     }
@@ -103,8 +93,8 @@ fn read_config_map(object: &Object<'_>, settings: &Settings, reading: &mut Readi
 
 /// All descriptors that Pilot reads together.
 struct Registry<'r, 'n> {
-    reading: &'r mut Reading,
-    local: MemberName,
+    /// Of the ConfigMap as a whole, which the local member answers for.
+    notes: Notes<'r>,
     /// Each with its place among those of its key.
     found: Vec<(usize, Descriptor<'n>)>,
     /// Whether every descriptor is among them, so that one which is missing is missing.
@@ -113,17 +103,16 @@ struct Registry<'r, 'n> {
 
 impl<'n> Registry<'_, 'n> {
     fn take_in(&mut self, file: &File<'_>, stream: &'n Result<Stream<'n>, Option<YamlError>>) {
-        let path = file.path();
         let is_read = file.holds_descriptors();
         match (&file.text, stream) {
             (Err(why), _) if file.field == "data" || is_read => {
                 let about = if is_read { About::Descriptor } else { About::Document };
-                self.lost(about, &path, Position::NONE, why.clone());
+                self.lost(about, file.path(), why.clone());
             }
             (Ok(_), Ok(stream)) if is_read => self.descriptors(file, stream),
             (Ok(_), Ok(stream)) => self.ignored(file, stream),
-            (Ok(text), Err(Some(error))) if is_read => self.unreadable(text, &path, error),
-            // By its looks: that it is no YAML is nothing to Pilot.
+            (Ok(text), Err(Some(error))) if is_read => self.unreadable(text, file, error),
+            // By its looks: that it is not YAML is nothing to Pilot.
             (Ok(text), Err(_)) if text.contains(API_VERSION) => {
                 self.wrong_ending(file, Position::NONE);
             }
@@ -131,7 +120,7 @@ impl<'n> Registry<'_, 'n> {
         }
     }
 
-    fn unreadable(&mut self, text: &str, path: &str, error: &YamlError) {
+    fn unreadable(&mut self, text: &str, file: &File<'_>, error: &YamlError) {
         let YamlError { what, span } = error;
         let what = match what.as_str() {
             what if what.starts_with("not ") => format!("{what}, and {EXITS}"),
@@ -144,7 +133,7 @@ impl<'n> Registry<'_, 'n> {
         } else {
             (what, span.position())
         };
-        self.lost(About::Descriptor, path, position, Invalid { problem, remedy });
+        self.lost(About::Descriptor, file.path().at(position), Invalid { problem, remedy });
     }
 
     /// Takes in what Pilot reads.
@@ -181,22 +170,19 @@ impl<'n> Registry<'_, 'n> {
             } else {
                 None
             };
-            let path = file.path();
             match why {
                 // Its line may hold a credential.
-                Some(why) if kind == "Config" => {
-                    self.lost(About::Descriptor, &path, Position::NONE, why);
-                }
+                Some(why) if kind == "Config" => self.lost(About::Descriptor, file.path(), why),
                 Some(why) => {
-                    let path = format!("{path}[{index}]");
-                    self.lost(About::Descriptor, &path, document.span.position(), why);
+                    let path = file.path().document(&index.to_string());
+                    self.lost(About::Descriptor, path.at(document.span.position()), why);
                 }
                 None => self.found.push((
                     index,
                     Descriptor {
                         root: document,
-                        prefix: path.clone(),
-                        place: path,
+                        path: Some(file.path()),
+                        holder: file.path().to_string(),
                         is_json: stream.is_json,
                     },
                 )),
@@ -217,32 +203,20 @@ impl<'n> Registry<'_, 'n> {
                 credentials.join(", ")
             );
             let remedy = "move them to a Secret, where Istio 1.0 and later keep them; until then, restrict access to this ConfigMap";
-            let why = Invalid { problem, remedy: remedy.to_owned() };
-            let mut writer = self.writer();
-            writer.note(About::AccessConfig, true, &file.path(), Position::NONE, why);
+            self.notes.doubt_at(About::AccessConfig, file.path(), Invalid::new(problem, remedy));
         }
     }
 
     fn wrong_ending(&mut self, file: &File<'_>, position: Position) {
-        let problem =
-            "contains a descriptor, but Pilot reads only keys that end in .yaml or .yml".to_owned();
-        let remedy = format!("rename the key to {}.yaml", file.stem());
-        self.lost(About::Descriptor, &file.path(), position, Invalid { problem, remedy });
+        let problem = "contains a descriptor, but Pilot reads only keys that end in .yaml or .yml";
+        let why = Invalid::new(problem, format!("rename the key to {}.yaml", file.stem()));
+        self.lost(About::Descriptor, file.path().at(position), why);
     }
 
     /// Notes why there may be a descriptor that is not found.
-    fn lost(&mut self, about: About, path: &str, position: Position, why: Invalid) {
+    fn lost(&mut self, about: About, path: Path, why: Invalid) {
         self.is_whole = false;
-        self.writer().note(about, false, path, position, why);
-    }
-
-    fn writer(&mut self) -> Writer<'_> {
-        Writer {
-            reading: self.reading,
-            member: MemberName::clone(&self.local),
-            prefix: String::new(),
-            is_json: false,
-        }
+        self.notes.fault_at(about, path, "", why);
     }
 
     /// Reads what was found, each descriptor within all of them.
@@ -252,13 +226,8 @@ impl<'n> Registry<'_, 'n> {
                 "{} descriptors, more than the {MOST_DESCRIPTORS} that are read",
                 self.found.len()
             );
-            let remedy = "keep one for each cluster of the mesh".to_owned();
-            return self.lost(
-                About::Descriptor,
-                "data",
-                Position::NONE,
-                Invalid { problem, remedy },
-            );
+            let why = Invalid::new(problem, "keep one for each cluster of the mesh");
+            return self.lost(About::Descriptor, Path::of_field("data"), why);
         }
         let found = self.named();
         let stores: Vec<_> = found.iter().map(Descriptor::is_control_plane).collect();
@@ -267,12 +236,11 @@ impl<'n> Registry<'_, 'n> {
             found.iter().zip(&stores).filter(is_store).map(|(descriptor, _)| descriptor).collect();
         if control_planes.is_empty() && self.is_whole && stores.iter().all(Option::is_some) {
             let problem = format!(
-                "no descriptor has {PREFIX}{PILOT_CFG_STORE} true, so Pilot silently serves none of the clusters"
+                "no descriptor has {PREFIX}pilotCfgStore true, so Pilot silently serves none of the clusters"
             );
-            let remedy =
-                "set it to true in the descriptor of the cluster that Pilot runs in".to_owned();
-            let why = Invalid { problem, remedy };
-            self.writer().note(About::ControlPlane, false, "data", Position::NONE, why);
+            let remedy = "set it to true in the descriptor of the cluster that Pilot runs in";
+            let why = Invalid::new(problem, remedy);
+            self.notes.fault_at(About::ControlPlane, Path::of_field("data"), "", why);
         }
         let mut names: BTreeMap<&str, Vec<&Descriptor<'_>>> = BTreeMap::new();
         for descriptor in &found {
@@ -294,22 +262,21 @@ impl<'n> Registry<'_, 'n> {
         };
         for (descriptor, store) in found.iter().zip(&stores) {
             let is_local = control_plane.is_some_and(|local| std::ptr::eq(local, descriptor));
-            let mut writer = self.writer();
+            let dialect = if descriptor.is_json { &PILOT_JSON } else { &PILOT };
+            let notes = &mut self.notes.in_dialect(dialect);
             if let Some(name) = descriptor.name().filter(|_| !is_local) {
-                writer.member = name.into();
+                notes.member = name.into();
             }
-            writer.prefix.clone_from(&descriptor.prefix);
-            writer.is_json = descriptor.is_json;
-            member(descriptor, *store, is_local, settings, &mut writer);
+            descriptor.member(*store, is_local, settings, notes);
             if *store == Some(true) && control_planes.len() > 1 {
-                second_control_plane(descriptor, &control_planes, &mut writer);
+                second_control_plane(descriptor, &control_planes, notes);
             }
             let same =
                 descriptor.name().and_then(|name| names.get(name)).map_or(&[][..], Vec::as_slice);
             if same.len() > 1 {
-                same_name(descriptor, same, &mut writer);
+                same_name(descriptor, same, notes);
             }
-            descriptor.read(&around, &mut writer);
+            descriptor.read(&around, notes);
         }
     }
 
@@ -320,15 +287,13 @@ impl<'n> Registry<'_, 'n> {
         let mut uses: BTreeMap<(String, &str), usize> = BTreeMap::new();
         for (_, descriptor) in &found {
             let name = descriptor.name().unwrap_or_default();
-            *uses.entry((descriptor.place.clone(), name)).or_default() += 1;
+            *uses.entry((descriptor.holder.clone(), name)).or_default() += 1;
         }
         let named = |(index, mut descriptor): (usize, Descriptor<'n>)| {
             let name = descriptor.name().filter(|name| is_plain(name));
-            let is_own = |name: &&str| uses.get(&(descriptor.place.clone(), *name)) == Some(&1);
-            descriptor.prefix = match name.filter(is_own) {
-                Some(name) => format!("{}[{name}]", descriptor.place),
-                None => format!("{}[{index}]", descriptor.place),
-            };
+            let is_own = |name: &&str| uses.get(&(descriptor.holder.clone(), *name)) == Some(&1);
+            let name = name.filter(is_own).map_or_else(|| index.to_string(), str::to_owned);
+            descriptor.path = descriptor.path.map(|path| path.document(&name));
             descriptor
         };
         found.into_iter().map(named).collect()
@@ -341,51 +306,27 @@ fn is_plain(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
 }
 
-/// Notes whom a descriptor speaks of.
-fn member(
-    descriptor: &Descriptor<'_>,
-    store: Option<bool>,
-    is_local: bool,
-    settings: &Settings,
-    writer: &mut Writer<'_>,
-) {
-    let Some(name) = descriptor.name() else { return };
-    let node = descriptor.root.get("metadata").and_then(|metadata| metadata.get("name"));
-    if store != Some(true) {
-        writer.claim("metadata.name", node, Fact::Remote);
-    }
-    if name == settings.local_member && !is_local {
-        let problem = format!(
-            "{name:?} is the name of the local member, but this descriptor is for a different cluster"
-        );
-        let remedy =
-            "rename it, or set the name of the local member with --local-member".to_owned();
-        writer.warn("metadata.name", node, Invalid { problem, remedy });
-    }
-}
-
 fn second_control_plane(
     descriptor: &Descriptor<'_>,
     control_planes: &[&Descriptor<'_>],
-    writer: &mut Writer<'_>,
+    notes: &mut Notes<'_>,
 ) {
-    let path = Descriptor::path_of(PILOT_CFG_STORE);
-    let position = descriptor.annotation(PILOT_CFG_STORE).map(|node| node.span.position());
     let problem =
         format!("is true here and in {}, and {EXITS}", others(descriptor, control_planes));
-    let remedy = "keep it only in the descriptor of the cluster that Pilot runs in".to_owned();
-    let why = Invalid { problem, remedy };
-    writer.note(About::ControlPlane, false, &path, position.unwrap_or_default(), why);
+    let remedy = "keep it only in the descriptor of the cluster that Pilot runs in";
+    let top = descriptor.top();
+    let at = notes.get(&top, PILOT_CFG_STORE);
+    notes.fault_of(About::ControlPlane, &at, "", Invalid::new(problem, remedy));
 }
 
-fn same_name(descriptor: &Descriptor<'_>, same: &[&Descriptor<'_>], writer: &mut Writer<'_>) {
-    let node = descriptor.root.get("metadata").and_then(|metadata| metadata.get("name"));
+fn same_name(descriptor: &Descriptor<'_>, same: &[&Descriptor<'_>], notes: &mut Notes<'_>) {
     let problem = format!(
         "is also the name of {}, and Pilot would mix the endpoints of both clusters",
         others(descriptor, same)
     );
-    let remedy = "give each cluster a unique name".to_owned();
-    writer.fault("metadata.name", node, Invalid { problem, remedy });
+    let top = descriptor.top();
+    let at = notes.get(&top, &["metadata", "name"]);
+    notes.fault(&at, "", Invalid::new(problem, "give each cluster a unique name"));
 }
 
 /// Those of some descriptors that are not this one, as messages name them.

@@ -1,16 +1,14 @@
 //! Endpoints of a remote control plane, as the chart `istio-remote` renders them and as operators
 //! write them: `Endpoints` and `EndpointSlice` of Istio's own Services.
 
-use super::carrier::unreadable;
 use crate::document::entry::{Document, Select, local};
-use crate::document::toolkit::common_annotations;
-use crate::mesh::{About, Fact, MemberName, Position, Reading};
+use crate::document::toolkit::{Cursor, Notes, common_annotations, fields};
+use crate::mesh::{About, Fact, Reading};
 use crate::settings::Settings;
-use crate::syntax::Object;
-use crate::syntax::{Node, Value};
-use crate::value::{Invalid, RemoteAddress};
+use crate::syntax::{Node, Object};
+use crate::value::RemoteAddress;
 
-pub(in crate::document) const ENDPOINTS: Document = Document {
+pub(crate) const ENDPOINTS: Document = Document {
     name: "Endpoints",
     kind: "Endpoints",
     group: "",
@@ -26,19 +24,21 @@ pub(in crate::document) const ENDPOINTS: Document = Document {
     keys: &[],
     says: "the addresses at which the local member's proxies find the control plane of another cluster",
     read: |object, settings, reading| {
-        read(object, settings, reading, "subsets", |lists, subset, path| {
-            for key in ["addresses", "notReadyAddresses"] {
-                for (index, address) in items(subset.get(key)) {
-                    let path = format!("{path}.{key}[{index}].ip");
-                    lists.address(&path, address.get("ip"), is_of_pod(address));
+        read(object, settings, reading, &["subsets"], |subset, notes| {
+            for keys in [&["addresses"], &["notReadyAddresses"]] {
+                let list = notes.get(subset, keys);
+                for (index, node) in notes.items(&list).iter().enumerate() {
+                    let item = list.item(index, node);
+                    let ip = notes.get(&item, &["ip"]);
+                    address(&ip, is_of_pod(node), notes);
                 }
             }
         });
     },
-    canonical: None,
+    canonical: &[],
 };
 
-pub(in crate::document) const ENDPOINT_SLICE: Document = Document {
+pub(crate) const ENDPOINT_SLICE: Document = Document {
     name: "EndpointSlice",
     kind: "EndpointSlice",
     group: "discovery.k8s.io",
@@ -57,67 +57,42 @@ pub(in crate::document) const ENDPOINT_SLICE: Document = Document {
         "istiod*",
     ]),
     read: |object, settings, reading| {
-        read(object, settings, reading, "endpoints", |lists, endpoint, path| {
-            for (index, address) in items(endpoint.get("addresses")) {
-                let path = format!("{path}.addresses[{index}]");
-                lists.address(&path, Some(address), is_of_pod(endpoint));
+        read(object, settings, reading, &["endpoints"], |endpoint, notes| {
+            let list = notes.get(endpoint, &["addresses"]);
+            for (index, node) in notes.items(&list).iter().enumerate() {
+                let is_of_pod = endpoint.node.is_some_and(is_of_pod);
+                address(&list.item(index, node), is_of_pod, notes);
             }
         });
     },
     ..ENDPOINTS
 };
 
-struct Lists<'r> {
-    reading: &'r mut Reading,
-    member: MemberName,
-}
-
-impl Lists<'_> {
-    /// Reads one address. That of a pod is not remote, and told by a controller.
-    fn address(&mut self, path: &str, node: Option<&Node<'_>>, is_of_pod: bool) {
-        let text = node.and_then(Node::text).unwrap_or_default();
-        match RemoteAddress::parse(text) {
-            Ok(_) if is_of_pod => {}
-            Ok(address) => {
-                let fact = Fact::RemoteAddress(address);
-                self.reading.claim(&self.member, path.to_owned(), Position::NONE, fact);
-            }
-            Err(why) => self.fault(path, text, why),
-        }
-    }
-
-    fn fault(&mut self, path: &str, text: &str, why: Invalid) {
-        let about = About::RemoteEndpoint;
-        self.reading.fault(&self.member, path.to_owned(), Position::NONE, about, text, why);
-    }
-}
-
 fn read(
     object: &Object<'_>,
     settings: &Settings,
     reading: &mut Reading,
-    field: &'static str,
-    each: impl Fn(&mut Lists<'_>, &Node<'_>, &str),
+    field: &'static [&'static str; 1],
+    each: impl Fn(&Cursor<'_, '_>, &mut Notes<'_>),
 ) {
-    let member = local(settings);
-    common_annotations(object, reading, &member);
-    let root = match object.field(field) {
-        Ok(root) => root,
-        Err(error) => return unreadable(reading, &member, field, &error),
-    };
-    let mut lists = Lists { reading, member };
-    for (index, item) in items(root.as_ref()) {
-        each(&mut lists, item, &format!("{field}[{index}]"));
+    let mut notes = Notes::new(reading, local(settings));
+    common_annotations(object, &mut notes);
+    let root = fields(object, *field, &mut notes);
+    let top = root.top();
+    let list = notes.get(&top, field);
+    for (index, node) in notes.items(&list).iter().enumerate() {
+        each(&list.item(index, node), &mut notes);
     }
 }
 
-/// The items of a list; the API server has none that is not one.
-fn items<'n, 'a>(node: Option<&'n Node<'a>>) -> impl Iterator<Item = (usize, &'n Node<'a>)> {
-    let items = match node.map(|node| &node.value) {
-        Some(Value::List(items)) => items.as_slice(),
-        _ => &[],
-    };
-    items.iter().enumerate()
+/// Reads one address. That of a pod is not remote, and told by a controller.
+fn address(at: &Cursor<'_, '_>, is_of_pod: bool, notes: &mut Notes<'_>) {
+    let text = at.text().unwrap_or_default();
+    match RemoteAddress::parse(text) {
+        Ok(_) if is_of_pod => {}
+        Ok(address) => notes.claim(at, Fact::RemoteAddress(address)),
+        Err(why) => notes.fault_of(About::RemoteEndpoint, at, text, why),
+    }
 }
 
 fn is_of_pod(address: &Node<'_>) -> bool {

@@ -1,22 +1,19 @@
 //! Values of the chart `istio-remote`, by which a cluster finds its control plane in another one:
 //! a ConfigMap that holds them, or the values file itself.
 
-use super::carrier::{self, unreadable};
 use crate::document::entry::{Document, Label, Select, local};
-use crate::document::toolkit::{Fields, common_annotations};
-use crate::mesh::{About, Fact, Position, Reading};
+use crate::document::toolkit::{Cursor, Notes, common_annotations, fields, text_of, tree_of};
+use crate::mesh::{About, Fact, Reading};
 use crate::settings::Settings;
-use crate::syntax::Object;
-use crate::syntax::Value;
-use crate::syntax::yaml_document;
+use crate::syntax::{Object, Path};
 use crate::value::{Invalid, RemoteAddress};
 
 /// The kind that a file of values is known by; no manifest has it.
 pub const VALUES_KIND: &str = "istio-remote values";
-/// The key that holds the values.
-const KEY: &str = "values.yaml";
+/// Where the values are.
+const KEY: &[&str] = &["data", "values.yaml"];
 
-pub(in crate::document) const CONFIG_MAP: Document = Document {
+pub(crate) const CONFIG_MAP: Document = Document {
     name: "istio-remote values",
     kind: "ConfigMap",
     group: "",
@@ -30,10 +27,10 @@ pub(in crate::document) const CONFIG_MAP: Document = Document {
     keys: &[],
     says: "the addresses of the control plane in another cluster that the local member uses",
     read: read_config_map,
-    canonical: None,
+    canonical: &[],
 };
 
-pub(in crate::document) const FILE: Document = Document {
+pub(crate) const FILE: Document = Document {
     name: "istio-remote values file",
     kind: VALUES_KIND,
     resource: "",
@@ -45,8 +42,9 @@ pub(in crate::document) const FILE: Document = Document {
 
 /// A value that holds an address, in one of the spellings that the chart has had.
 struct Address {
-    /// Its name below `global`.
-    name: &'static str,
+    /// Where it is.
+    keys: [&'static str; 2],
+    /// The same as people write it.
     path: &'static str,
     part: Part,
     /// Whether the chart makes a Service of it that a host name will do for.
@@ -62,7 +60,7 @@ enum Part {
 macro_rules! address {
     ($name:literal, $part:ident, $may_be_host:literal) => {
         Address {
-            name: $name,
+            keys: ["global", $name],
             path: concat!("global.", $name),
             part: Part::$part,
             may_be_host: $may_be_host,
@@ -80,84 +78,78 @@ const ADDRESSES: &[Address] = &[
 ];
 /// What makes the chart render Endpoints in place of a Service that names a host: for all, and for
 /// Pilot alone.
-const CREATE_ENDPOINTS: &str = "global.createRemoteSvcEndpoints";
-const CREATE_PILOT_ENDPOINT: &str = "global.remotePilotCreateSvcEndpoint";
+const CREATE_ENDPOINTS: &[&str] = &["global", "createRemoteSvcEndpoints"];
+const CREATE_PILOT_ENDPOINT: &[&str] = &["global", "remotePilotCreateSvcEndpoint"];
 
 fn read_config_map(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
-    let member = local(settings);
-    common_annotations(object, reading, &member);
-    let data = match object.field("data") {
-        Ok(data) => data,
-        Err(error) => return unreadable(reading, &member, "data", &error),
-    };
-    let path = format!("data[{KEY}]");
-    let mut refuse = |position, problem: String, remedy: &str| {
-        let why = Invalid { problem, remedy: remedy.to_owned() };
-        reading.fault(&member, path.clone(), position, About::Document, "", why);
-    };
-    let Some(node) = data.as_ref().and_then(|data| data.get(KEY)) else {
+    let mut notes = Notes::new(reading, local(settings));
+    common_annotations(object, &mut notes);
+    let root = fields(object, ["data"], &mut notes);
+    let top = root.top();
+    let at = notes.get(&top, KEY);
+    if at.is_absent() {
         let remedy =
             "write the chart's values under this key, or remove the label isthmus.dev/helm-values";
-        return refuse(Position::NONE, "is missing".to_owned(), remedy);
-    };
-    let Some(text) = node.text() else {
-        let problem = format!("must be a string, not {}", node.kind());
-        return refuse(Position::NONE, problem, "write a string");
-    };
-    match yaml_document(text, &object.budget) {
-        Ok(root) => {
-            read_values(&mut Fields { reading, member: &member, root: &root, prefix: &path });
-        }
-        Err(error) => {
-            refuse(error.span.position(), error.what, "write the values as one YAML document");
-        }
+        return notes.fault(&at, "", Invalid::new("is missing", remedy));
+    }
+    let Some(text) = text_of(object, &at, &mut notes) else { return };
+    let path = Path::fixed(KEY);
+    let remedy = "write the values as one YAML document";
+    if let Some(root) = tree_of(object, &text, &path, remedy, &mut notes) {
+        read_values(&Cursor::within(&path, &root), &mut notes);
     }
 }
 
 fn read_file(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
-    let member = local(settings);
-    let misplaced = ADDRESSES.iter().flat_map(|address| [address.path, address.name]);
-    let root = carrier::fields(object, misplaced.chain(["global"]), &member, reading);
-    read_values(&mut Fields { reading, member: &member, root: &root, prefix: "" });
+    let mut notes = Notes::new(reading, local(settings));
+    let misplaced = ADDRESSES.iter().flat_map(|address| [address.path, address.keys[1]]);
+    let root = fields(object, misplaced.chain(["global"]), &mut notes);
+    read_values(&root.top(), &mut notes);
 }
 
-fn read_values(fields: &mut Fields<'_, '_>) {
-    if !matches!(fields.root.value, Value::Map(_) | Value::Null) {
-        return fields.wrong_kind("", fields.root, "a mapping");
-    }
-    let global = fields.root.get("global").map_or(&Value::Null, |global| &global.value);
-    if !matches!(global, Value::Map(_) | Value::Null) {
-        // That says so, and nothing below it is missing.
-        fields.node(CREATE_ENDPOINTS);
+fn read_values(root: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
+    let global = notes.get(root, &["global"]);
+    if !(root.is_absent() || notes.is_mapping(root))
+        || !(global.is_absent() || notes.is_mapping(&global))
+    {
+        // That is noted, and nothing below it is missing.
         return;
     }
     let misplaced: Vec<Part> =
-        ADDRESSES.iter().filter_map(|address| misplaced(fields, address)).collect();
-    let mut wants = |path| fields.boolean(path).is_some_and(|(wanted, _)| wanted);
+        ADDRESSES.iter().filter_map(|address| misplaced(root, address, notes)).collect();
+    let mut wants = |keys| {
+        let at = notes.get(root, keys);
+        notes.boolean(&at).unwrap_or(false)
+    };
     let (of_all, of_pilot) = (wants(CREATE_ENDPOINTS), wants(CREATE_PILOT_ENDPOINT));
     let wants_endpoints = |part| of_all || of_pilot && part == Part::Pilot;
     let given = ADDRESSES.iter();
     let given: Vec<_> = given
-        .filter(|address| read_address(fields, address, wants_endpoints(address.part)))
+        .filter(|address| read_address(root, address, wants_endpoints(address.part), notes))
         .collect();
     let lacks =
         |part| !misplaced.contains(&part) && !given.iter().any(|address| address.part == part);
     if lacks(Part::Pilot) {
-        missing(fields, "global.pilotEndpoint", "Pilot");
+        missing(root, &["global", "pilotEndpoint"], "Pilot", notes);
     }
     // With the later spellings of the chart a mesh may do without Mixer.
     let is_later = given.iter().any(|address| address.part == Part::Pilot && address.may_be_host);
     if lacks(Part::Mixer) && !is_later {
-        missing(fields, "global.mixerEndpoint", "Mixer");
+        missing(root, &["global", "mixerEndpoint"], "Mixer", notes);
     }
 }
 
 /// Reads one address; gives back whether there is one, however bad.
-fn read_address(fields: &mut Fields<'_, '_>, address: &Address, wants_endpoints: bool) -> bool {
-    let Some(node) = fields.node(address.path) else { return false };
-    let position = node.span.position();
+fn read_address(
+    root: &Cursor<'_, '_>,
+    address: &'static Address,
+    wants_endpoints: bool,
+    notes: &mut Notes<'_>,
+) -> bool {
+    let at = notes.get(root, &address.keys);
+    let Some(node) = at.node else { return false };
     let Some(text) = node.text() else {
-        fields.wrong_kind(address.path, node, "an IP address as a string");
+        notes.wrong_kind(&at, "an IP address as a string");
         return true;
     };
     if text.is_empty() {
@@ -170,39 +162,38 @@ fn read_address(fields: &mut Fields<'_, '_>, address: &Address, wants_endpoints:
         RemoteAddress::parse(text).map(Some)
     };
     match read {
-        Ok(Some(found)) => fields.claim(address.path, position, Fact::RemoteAddress(found)),
+        Ok(Some(found)) => notes.claim(&at, Fact::RemoteAddress(found)),
         Ok(None) => {}
-        Err(why) => fields.fault(address.path, position, About::RemoteEndpoint, text, why),
+        Err(why) => notes.fault_of(About::RemoteEndpoint, &at, text, why),
     }
     true
 }
 
-fn missing(fields: &mut Fields<'_, '_>, path: &'static str, of: &str) {
-    let why = Invalid {
-        problem: format!(
-            "the address of {of} is missing, so the chart renders Endpoints without one and proxies find no {of}"
-        ),
-        remedy: format!("write the IP address at which this cluster reaches {of}"),
-    };
-    let position = fields.root.span.position();
-    fields.fault(path, position, About::RemoteEndpoint, "", why);
+fn missing(root: &Cursor<'_, '_>, keys: &'static [&'static str], of: &str, notes: &mut Notes<'_>) {
+    let problem = format!(
+        "the address of {of} is missing, so the chart renders Endpoints without one and proxies find no {of}"
+    );
+    let remedy = format!("write the IP address at which this cluster reaches {of}");
+    let position = root.node.map(|root| root.span.position()).unwrap_or_default();
+    let at = notes.get(root, keys).at(position);
+    notes.fault_of(About::RemoteEndpoint, &at, "", Invalid::new(problem, remedy));
 }
 
 /// Notes an address where Helm, in silence, never reads it.
-fn misplaced(fields: &mut Fields<'_, '_>, address: &Address) -> Option<Part> {
+fn misplaced(
+    root: &Cursor<'_, '_>,
+    address: &'static Address,
+    notes: &mut Notes<'_>,
+) -> Option<Part> {
     let mut found = None;
-    for (key, path) in
-        [(address.name, address.name.to_owned()), (address.path, format!("[{}]", address.path))]
-    {
-        let Some((at, _)) = fields.root.entry(key) else { continue };
-        let why = Invalid {
-            problem: format!(
-                "the chart does not read a value {key:?} here, and Helm silently ignores it"
-            ),
-            remedy: format!("did you mean key {} under global?", address.name),
-        };
-        let position = at.span.position();
-        fields.fault(&path, position, About::RemoteEndpoint, "", why);
+    let [_, name] = address.keys;
+    for key in [name, address.path] {
+        let Some((written, _)) = root.node.and_then(|root| root.entry(key)) else { continue };
+        let problem =
+            format!("the chart does not read a value {key:?} here, and Helm silently ignores it");
+        let remedy = format!("did you mean key {name} under global?");
+        let at = root.key(key).at(written.span.position());
+        notes.fault_of(About::RemoteEndpoint, &at, "", Invalid::new(problem, remedy));
         found = Some(address.part);
     }
     found
@@ -212,18 +203,12 @@ fn misplaced(fields: &mut Fields<'_, '_>, address: &Address) -> Option<Part> {
 mod tests {
     use super::*;
     use crate::budget::Budget;
-    use crate::mesh::MemberName;
+    use crate::syntax::yaml_document;
 
     fn read(values: &str) -> Vec<String> {
         let root = yaml_document(values, &Budget::of(1000)).unwrap();
-        let member: MemberName = "local".into();
         let mut reading = Reading::new(crate::document::reference(&Object::default()));
-        read_values(&mut Fields {
-            reading: &mut reading,
-            member: &member,
-            root: &root,
-            prefix: "",
-        });
+        read_values(&Cursor::top(&root, &[]), &mut Notes::new(&mut reading, "local".into()));
         let told = |claim: &crate::mesh::Claim| match &claim.fact {
             Fact::Fault(fault) => format!("{}: {}", claim.place.path(), fault.problem),
             fact => format!("{}: {fact:?}", claim.place.path()),

@@ -7,68 +7,58 @@ mod mesh;
 mod networks;
 mod protobuf;
 
-use super::carrier::unreadable;
 use crate::document::entry::{Document, Select, local};
-use crate::document::toolkit::common_annotations;
+use crate::document::toolkit::{
+    Cursor, Notes, PROTOBUF, common_annotations, fields, text_of, tree_of,
+};
 use crate::mesh::{Fact, Reading};
 use crate::settings::Settings;
-use crate::syntax::Object;
-use crate::syntax::yaml_document;
-use crate::syntax::{Node, Value};
-use crate::value::Invalid;
-use protobuf::{Carried, Spot};
+use crate::syntax::{Object, Path};
 
-/// The key that holds the networks.
-const NETWORKS: &str = "meshNetworks";
-/// The key that holds the mesh config.
-const MESH: &str = "mesh";
+/// Where the networks are.
+const NETWORKS: &[&str] = &["data", "meshNetworks"];
+/// Where the mesh config is.
+const MESH: &[&str] = &["data", "mesh"];
 
-pub(in crate::document) const DOCUMENT: Document = Document {
+pub(crate) const DOCUMENT: Document = Document {
     name: "Istio mesh config",
     kind: "ConfigMap",
     group: "",
     versions: &["v1"],
     resource: "configmaps",
     select: Select::Istio(&["istio", "istio-*"]),
-    keys: &[MESH, NETWORKS],
+    keys: &["mesh", "meshNetworks"],
     says: "Istio's networks with their endpoints and gateways, and the trust domain; both are compared with the members",
     read,
-    canonical: None,
+    canonical: &[],
 };
 
 fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
-    let member = local(settings);
-    common_annotations(object, reading, &member);
-    let data = match object.field("data") {
-        Ok(data) => data,
-        Err(error) => return unreadable(reading, &member, "data", &error),
-    };
-    let given = |key| data.as_ref()?.get(key).filter(|node| node.value != Value::Null);
-    let mut carried = Carried::new(reading, &member);
-    match given(NETWORKS) {
-        Some(node) => read_text(&mut carried, object, NETWORKS, node, networks::read),
-        None => carried.claim(&Spot::of(NETWORKS), Fact::MeshNetworks(false)),
+    let mut notes = Notes::new(reading, local(settings));
+    common_annotations(object, &mut notes);
+    let root = fields(object, ["data"], &mut notes);
+    let top = root.top();
+    let notes = &mut notes.in_dialect(&PROTOBUF);
+    let networks = notes.get(&top, NETWORKS);
+    if networks.is_absent() {
+        notes.claim(&networks, Fact::MeshNetworks(false));
     }
-    if let Some(node) = given(MESH) {
-        read_text(&mut carried, object, MESH, node, mesh::read);
-    }
+    read_text(&networks, object, NETWORKS, networks::read, notes);
+    read_text(&notes.get(&top, MESH), object, MESH, mesh::read, notes);
 }
 
 /// Reads the text of one key.
 fn read_text(
-    carried: &mut Carried<'_>,
+    at: &Cursor<'_, '_>,
     object: &Object<'_>,
-    key: &str,
-    node: &Node<'_>,
-    read: fn(&mut Carried<'_>, &Spot, &Node<'_>),
+    path: &'static [&'static str],
+    read: fn(&Cursor<'_, '_>, &mut Notes<'_>),
+    notes: &mut Notes<'_>,
 ) {
-    let spot = Spot::of(key);
-    let Some(text) = carried.text(&spot, node) else { return };
-    match yaml_document(text, &object.budget) {
-        Ok(root) => read(carried, &spot.at(root.span.position()), &root),
-        Err(error) => {
-            let why = Invalid::new(error.what, "write one YAML mapping with unique keys");
-            carried.fault(&spot.at(error.span.position()), "", why);
-        }
+    let Some(text) = text_of(object, at, notes) else { return };
+    let path = Path::fixed(path);
+    let remedy = "write one YAML mapping with unique keys";
+    if let Some(root) = tree_of(object, &text, &path, remedy, notes) {
+        read(&Cursor::within(&path, &root), notes);
     }
 }

@@ -1,77 +1,70 @@
 //! `ModuleConfig`: the settings of Deckhouse's modules that say something of the local member.
 
-use super::carrier::unreadable;
 use crate::document::entry::{Document, Select, local};
-use crate::document::toolkit::{Fields, allow_unsafe, common_annotations};
-use crate::mesh::{About, Basis, Configuration, Fact, Position, Reading, Role};
+use crate::document::toolkit::{
+    Cursor, Notes, allow_unsafe, common_annotations, fields, node_prefix, subnets,
+};
+use crate::mesh::{Basis, Configuration, Fact, Reading, Role};
 use crate::settings::Settings;
-use crate::syntax::{Node, Object, Span, Value};
+use crate::syntax::Object;
 use crate::value::{Invalid, PublicDomainTemplate};
 
-pub(in crate::document) const CONTROL_PLANE_MANAGER: Document = Document {
+pub(crate) const CONTROL_PLANE_MANAGER: Document = Document {
     name: "ModuleConfig control-plane-manager",
     select: Select::Name("control-plane-manager"),
     says: "the local member: its subnets, overriding those of its ClusterConfiguration",
     read: |object, settings, reading| {
-        read(object, settings, reading, |fields| {
+        read(object, settings, reading, |top, notes| {
             // An empty value is unset: the ClusterConfiguration's is in force.
-            for (path, role) in [
-                ("settings.network.podSubnetCIDR", Role::Pod),
-                ("settings.network.serviceSubnetCIDR", Role::Service),
+            for (keys, role) in [
+                (&["spec", "settings", "network", "podSubnetCIDR"], Role::Pod),
+                (&["spec", "settings", "network", "serviceSubnetCIDR"], Role::Service),
             ] {
-                if fields.text(path).is_some_and(|(text, _)| !text.is_empty()) {
-                    fields.subnets(path, role, None);
+                let at = notes.get(top, keys);
+                if let Some(text) = notes.text(&at).filter(|text| !text.is_empty()) {
+                    subnets(notes, &at.path(), role, std::iter::once(text));
                 }
             }
-            let prefix = "settings.network.podSubnetNodeCIDRPrefix";
-            if fields.node(prefix).is_some_and(|node| node.text() != Some("")) {
-                fields.node_prefix(prefix);
+            let prefix = &["spec", "settings", "network", "podSubnetNodeCIDRPrefix"];
+            let prefix = notes.get(top, prefix);
+            if prefix.text() != Some("") {
+                node_prefix(notes, &prefix);
             }
         });
     },
     ..MODULE_CONFIG
 };
 
-pub(in crate::document) const ISTIO: Document = Document {
+pub(crate) const ISTIO: Document = Document {
     name: "ModuleConfig istio",
     select: Select::Name("istio"),
     says: "whether the local member may have remote members at all",
     read: |object, settings, reading| {
-        read(object, settings, reading, |fields| {
-            let path = "settings.multicluster.enabled";
-            let enabled = fields.boolean(path).is_some_and(|(enabled, _)| enabled);
-            fields.claim(path, Position::NONE, Fact::Multicluster(enabled));
+        read(object, settings, reading, |top, notes| {
+            let enabled = notes.get(top, &["spec", "settings", "multicluster", "enabled"]);
+            let is_on = notes.boolean(&enabled).unwrap_or(false);
+            notes.claim(&enabled, Fact::Multicluster(is_on));
         });
     },
     ..MODULE_CONFIG
 };
 
-pub(in crate::document) const GLOBAL: Document = Document {
+pub(crate) const GLOBAL: Document = Document {
     name: "ModuleConfig global",
     select: Select::Name("global"),
     says: "the host names under which the local member serves its own metadata",
     read: |object, settings, reading| {
-        read(object, settings, reading, |fields| {
-            let path = "settings.modules.publicDomainTemplate";
-            let Some((text, _)) = fields.text(path).filter(|(text, _)| !text.is_empty()) else {
-                return;
-            };
-            if let Some(template) = PublicDomainTemplate::parse(text) {
-                fields.claim(path, Position::NONE, Fact::PublicDomain(template));
-                return;
+        read(object, settings, reading, |top, notes| {
+            let at = notes.get(top, &["spec", "settings", "modules", "publicDomainTemplate"]);
+            let Some(text) = notes.text(&at).filter(|text| !text.is_empty()) else { return };
+            match PublicDomainTemplate::parse(text) {
+                Some(template) => notes.claim(&at, Fact::PublicDomain(template)),
+                None => {
+                    let problem = format!("{text:?} does not contain %s exactly once");
+                    let why = Invalid::new(problem, "write one such as %s.example.com");
+                    notes.fault(&at, text, why);
+                }
             }
-            let why = Invalid {
-                problem: format!("{text:?} does not contain %s exactly once"),
-                remedy: "write one such as %s.example.com".to_owned(),
-            };
-            fields.reading.fault(
-                fields.member,
-                format!("spec.{path}"),
-                Position::NONE,
-                About::Document,
-                text,
-                why,
-            );
         });
     },
     ..MODULE_CONFIG
@@ -87,24 +80,19 @@ const MODULE_CONFIG: Document = Document {
     keys: &[],
     says: "",
     read: |_, _, _| {},
-    canonical: None,
+    canonical: &[],
 };
 
 fn read(
     object: &Object<'_>,
     settings: &Settings,
     reading: &mut Reading,
-    spec: impl FnOnce(&mut Fields<'_, '_>),
+    spec: impl FnOnce(&Cursor<'_, '_>, &mut Notes<'_>),
 ) {
-    let member = local(settings);
     reading.basis = Basis::Own(Configuration::ModuleConfig);
-    match object.field("spec") {
-        Ok(node) => {
-            let root = node.unwrap_or(Node { value: Value::Null, span: Span::default() });
-            spec(&mut Fields { reading, member: &member, root: &root, prefix: "spec" });
-        }
-        Err(error) => unreadable(reading, &member, "spec", &error),
-    }
-    common_annotations(object, reading, &member);
-    allow_unsafe(object, reading, &member);
+    let mut notes = Notes::new(reading, local(settings));
+    let root = fields(object, ["spec"], &mut notes);
+    spec(&root.top(), &mut notes);
+    common_annotations(object, &mut notes);
+    allow_unsafe(object, &mut notes);
 }

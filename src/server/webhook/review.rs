@@ -21,6 +21,7 @@ use super::caller::{Caller, identify};
 use super::connections::{Open, Phase, Room};
 use super::duration;
 use super::metrics::hook_name;
+use super::room::Part;
 use crate::admission::{Answer, Asked, Decision, Hook};
 use crate::mesh::ObjectRef;
 use crate::report;
@@ -187,9 +188,22 @@ async fn decide(
         if doubts.is_empty() {
             return Ok(body);
         }
-        confirm(app, doubts, case.working).await;
+        Box::pin(confirm(app, doubts, case.working)).await;
         return answer(app, &case, false).map(|answered| answered.body);
     }
+    // In a box: what only these need would be moved about with every other review, too.
+    Box::pin(decide_apart(app, case, (place, under_way), deadline)).await
+}
+
+/// Decides on a thread that everything else is not done by. What the review takes is given back
+/// when it is over, though its caller may be gone by then.
+async fn decide_apart(
+    app: &Arc<App>,
+    case: Case,
+    taken: (Part, UnderWay),
+    deadline: Instant,
+) -> Result<Vec<u8>, Refusal> {
+    let length = case.received.bytes.len();
     let turns = if length <= MEDIUM { &app.medium_reviews } else { &app.large_reviews };
     let late = || Refusal::Shed("time");
     let turn = turns.next(case.caller, case.working).await.ok_or_else(late)?;
@@ -202,7 +216,7 @@ async fn decide(
             runtime.block_on(confirm(&shared, doubts, case.working));
             answer(&shared, &case, false).map(|answered| answered.body)
         });
-        drop((case, turn, place, under_way));
+        drop((case, turn, taken));
         answered
     };
     let answered = if length <= MEDIUM { spawn_blocking(work) } else { app.backstage.run(work) };

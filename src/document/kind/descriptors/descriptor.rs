@@ -3,10 +3,12 @@
 use super::directory::{Directory, file_name};
 use super::flow::flow;
 use super::spec;
-use super::writer::{EXITS, Writer};
-use crate::document::toolkit::{Annotations, completing_annotations, network_annotation};
-use crate::mesh::About;
-use crate::syntax::{Key, Node, Value};
+use crate::document::toolkit::{
+    Annotations, Cursor, EXITS, Notes, completing_annotations, network_annotation,
+};
+use crate::mesh::{About, Fact};
+use crate::settings::Settings;
+use crate::syntax::{Key, Node, Path, Value};
 use crate::value::{Invalid, check_host_and_port, similar};
 
 /// The version and kind of every descriptor.
@@ -14,26 +16,31 @@ pub(super) const API_VERSION: &str = "clusterregistry.k8s.io/v1alpha1";
 pub(super) const KIND: &str = "Cluster";
 /// What Istio's annotations begin with.
 pub(super) const PREFIX: &str = "config.istio.io/";
-/// The path of a descriptor's annotations.
-const ANNOTATIONS: &str = "metadata.annotations";
 
-const PILOT_ENDPOINT: &str = "pilotEndpoint";
-const PLATFORM: &str = "platform";
-pub(super) const PILOT_CFG_STORE: &str = "pilotCfgStore";
-const ACCESS_CONFIG_FILE: &str = "accessConfigFile";
+/// The path of an annotation of Istio's.
+macro_rules! annotation {
+    ($name:literal) => {
+        &["metadata", "annotations", concat!("config.istio.io/", $name)]
+    };
+}
+
+const PILOT_ENDPOINT: &[&str] = annotation!("pilotEndpoint");
+const PLATFORM: &[&str] = annotation!("platform");
+pub(super) const PILOT_CFG_STORE: &[&str] = annotation!("pilotCfgStore");
+const ACCESS_CONFIG_FILE: &[&str] = annotation!("accessConfigFile");
 /// A Pilot's endpoint, as messages show one.
 const PILOT: &str = "192.168.1.1:9080";
-const KNOWN: &[&str] = &[PILOT_ENDPOINT, PLATFORM, PILOT_CFG_STORE, ACCESS_CONFIG_FILE];
+const KNOWN: &[&str] = &["pilotEndpoint", "platform", "pilotCfgStore", "accessConfigFile"];
 const PLATFORMS: &[&str] = &["Kubernetes", "Consul", "Eureka", "CloudFoundry"];
 const FIELDS: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
 
 /// One descriptor of those that Pilot reads together.
 pub(super) struct Descriptor<'n> {
     pub(super) root: &'n Node<'n>,
-    /// What stands before its paths: `data[key][name]`, or nothing.
-    pub(super) prefix: String,
-    /// The place of the text that holds it, as messages name it.
-    pub(super) place: String,
+    /// Where it is in the object that holds it; nothing where it is an object itself.
+    pub(super) path: Option<Path>,
+    /// The text or object that holds it, as messages name it.
+    pub(super) holder: String,
     /// Whether Pilot takes its text for JSON.
     pub(super) is_json: bool,
 }
@@ -53,6 +60,14 @@ pub(super) struct Surroundings<'d> {
 }
 
 impl<'n> Descriptor<'n> {
+    /// Where it begins.
+    pub(super) fn top(&self) -> Cursor<'_, 'n> {
+        match &self.path {
+            Some(path) => Cursor::within(path, self.root),
+            None => Cursor::top(self.root, &[]),
+        }
+    }
+
     /// `metadata.name`.
     pub(super) fn name(&self) -> Option<&'n str> {
         let name = self.root.get("metadata")?.get("name")?.scalar()?;
@@ -73,10 +88,9 @@ impl<'n> Descriptor<'n> {
     /// Who it is, as messages name it.
     pub(super) fn told(&self) -> String {
         let node = self.root.get("metadata").and_then(|metadata| metadata.get("name"));
-        let line = node.map_or(0, |node| node.span.line);
-        let place = match line {
-            0 => self.place.clone(),
-            line => format!("{} line {line}", self.place),
+        let place = match node.map_or(0, |node| node.span.line) {
+            0 => self.holder.clone(),
+            line => format!("{} line {line}", self.holder),
         };
         match self.name() {
             Some(name) => format!("{name:?} ({place})"),
@@ -84,18 +98,13 @@ impl<'n> Descriptor<'n> {
         }
     }
 
-    /// The path of an annotation of Istio's.
-    pub(super) fn path_of(annotation: &str) -> String {
-        format!("{ANNOTATIONS}[{PREFIX}{annotation}]")
-    }
-
-    pub(super) fn annotation(&self, name: &str) -> Option<&'n Node<'n>> {
-        self.root.get("metadata")?.get("annotations")?.get(&format!("{PREFIX}{name}"))
+    fn annotation(&self, path: &[&str]) -> Option<&'n Node<'n>> {
+        path.iter().try_fold(self.root, |node, key| node.get(key))
     }
 
     /// The file that it names as its kubeconfig.
     pub(super) fn access_config_file(&self) -> Option<&'n str> {
-        file_name(self.stated(ACCESS_CONFIG_FILE)?.1).ok()
+        file_name(self.stated(ACCESS_CONFIG_FILE)?).ok()
     }
 
     /// An endpoint of Pilot that clients can dial.
@@ -104,75 +113,96 @@ impl<'n> Descriptor<'n> {
         check_host_and_port(text, PILOT).ok().map(|()| text)
     }
 
+    /// Notes whom it speaks of.
+    pub(super) fn member(
+        &self,
+        store: Option<bool>,
+        is_local: bool,
+        settings: &Settings,
+        notes: &mut Notes<'_>,
+    ) {
+        let Some(name) = self.name() else { return };
+        let top = self.top();
+        let at = notes.get(&top, &["metadata", "name"]);
+        if store != Some(true) {
+            notes.claim(&at, Fact::Remote);
+        }
+        if name == settings.local_member && !is_local {
+            let problem = format!(
+                "{name:?} is the name of the local member, but this descriptor is for a different cluster"
+            );
+            let remedy = "rename it, or set the name of the local member with --local-member";
+            notes.doubt(&at, "", Invalid::new(problem, remedy));
+        }
+    }
+
     /// Notes all that the descriptor says, and all that is wrong with it by itself and within its
     /// surroundings.
-    pub(super) fn read(&self, around: &Surroundings<'_>, writer: &mut Writer<'_>) {
-        self.version(writer);
-        writer.unknown_fields(self.root, "", FIELDS);
-        match self.root.get("metadata") {
-            None | Some(Node { value: Value::Null, .. }) => {
-                nameless(self.root, writer);
-                self.istio(&[], around, writer);
-            }
-            Some(metadata) => {
-                if writer.mapping(metadata, "metadata") {
-                    self.metadata(metadata, around, writer);
-                }
-            }
+    pub(super) fn read(&self, around: &Surroundings<'_>, notes: &mut Notes<'_>) {
+        let top = self.top();
+        self.version(&top, notes);
+        spec::unknown_fields(&top, FIELDS, notes);
+        let metadata = notes.get(&top, &["metadata"]);
+        if metadata.is_absent() {
+            nameless(&top, self.root, notes);
+            self.istio(&metadata, around, notes);
+        } else if notes.is_mapping(&metadata) {
+            self.metadata(&top, &metadata, around, notes);
         }
-        if let Some(spec) = self.root.get("spec") {
-            spec::read(spec, "spec", writer);
-        }
+        let spec = notes.get(&top, &["spec"]);
+        spec::read(&spec, notes);
     }
 
-    fn version(&self, writer: &mut Writer<'_>) {
-        let node = self.root.get("apiVersion");
-        let found = node.and_then(Node::scalar).unwrap_or_default();
-        if found != API_VERSION {
-            let problem = format!("apiVersion {found:?} is not that of a cluster descriptor");
-            let remedy = format!("write {API_VERSION}");
-            writer.fault("apiVersion", node.or(Some(self.root)), Invalid { problem, remedy });
-        }
-        let node = self.root.get("kind");
-        let found = node.and_then(Node::scalar).unwrap_or_default();
-        if found != KIND {
-            let problem = format!("kind {found:?} is not {KIND}, and {EXITS}");
-            let remedy = format!("write {KIND}");
-            writer.fault("kind", node.or(Some(self.root)), Invalid { problem, remedy });
-        }
-    }
-
-    fn metadata(&self, metadata: &'n Node<'n>, around: &Surroundings<'_>, writer: &mut Writer<'_>) {
-        let name = metadata.get("name");
-        let text = name.map(|node| (writer.string(node, "metadata.name"), node));
-        match text {
-            None | Some((None, Node { value: Value::Text(_) | Value::Null, .. })) => {
-                nameless(name.unwrap_or(metadata), writer);
+    fn version(&self, top: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
+        let mut check = |keys, wanted: &str, problem: &dyn Fn(&str) -> String| {
+            let at = notes.get(top, keys);
+            let found = at.node.and_then(Node::scalar).unwrap_or_default();
+            if found != wanted {
+                let at = at.at(at.node.unwrap_or(self.root).span.position());
+                notes.fault(&at, "", Invalid::new(problem(found), format!("write {wanted}")));
             }
-            _ => {}
-        }
-        if let Some((key, spec)) = metadata.entry("spec") {
-            self.nested_spec(key, spec, around.strict, writer);
-        }
-        let annotations = metadata.get("annotations");
-        let Some(annotations) = annotations.filter(|node| node.value != Value::Null) else {
-            return self.istio(&[], around, writer);
         };
-        let Value::Map(entries) = &annotations.value else {
-            return writer.wrong_kind(annotations, ANNOTATIONS, "a mapping");
-        };
-        self.istio(entries, around, writer);
-        let annotations = Annotations::Descriptor(annotations, &writer.prefix);
-        completing_annotations(&annotations, writer.reading, &writer.member);
-        network_annotation(&annotations, writer.reading, &writer.member);
+        check(&["apiVersion"], API_VERSION, &|found| {
+            format!("apiVersion {found:?} is not that of a cluster descriptor")
+        });
+        check(&["kind"], KIND, &|found| format!("kind {found:?} is not {KIND}, and {EXITS}"));
     }
 
-    fn nested_spec(&self, key: &Key<'_>, spec: &Node<'_>, strict: bool, writer: &mut Writer<'_>) {
-        const PATH: &str = "metadata.spec";
-        let problem = "spec under metadata is ignored".to_owned();
-        let flow = flow(spec, MOST_CORRECTED);
+    fn metadata(
+        &self,
+        top: &Cursor<'_, '_>,
+        metadata: &Cursor<'_, '_>,
+        around: &Surroundings<'_>,
+        notes: &mut Notes<'_>,
+    ) {
+        let name = notes.get(metadata, &["name"]);
+        if name.is_absent() || notes.text(&name) == Some("") {
+            let holder = metadata.node.unwrap_or(self.root);
+            let written = holder.get("name").unwrap_or(holder);
+            nameless(top, written, notes);
+        }
+        if let Some((key, _)) = metadata.node.and_then(|metadata| metadata.entry("spec")) {
+            self.nested_spec(&notes.get(metadata, &["spec"]), key, around.strict, notes);
+        }
+        let annotations = notes.get(metadata, &["annotations"]);
+        if annotations.is_absent() || notes.is_mapping(&annotations) {
+            self.istio(&annotations, around, notes);
+            completing_annotations(Annotations::Descriptor(top), notes);
+            network_annotation(Annotations::Descriptor(top), notes);
+        }
+    }
+
+    fn nested_spec(
+        &self,
+        spec: &Cursor<'_, '_>,
+        key: &Key<'_>,
+        strict: bool,
+        notes: &mut Notes<'_>,
+    ) {
         // A warning that is too long loses its remedy.
-        let room = MOST_CORRECTED.saturating_sub(writer.prefix.chars().count());
+        let prefix = self.path.as_ref().map_or(0, |path| path.to_string().chars().count());
+        let room = MOST_CORRECTED.saturating_sub(prefix);
+        let flow = spec.node.map_or(Some("null".to_owned()), |spec| flow(spec, MOST_CORRECTED));
         let remedy = match flow {
             _ if self.root.get("spec").is_some() => {
                 "remove it: the top-level spec is the one that counts".to_owned()
@@ -183,58 +213,68 @@ impl<'n> Descriptor<'n> {
             _ => "move it to the top level, next to metadata: indent it by two spaces less"
                 .to_owned(),
         };
-        let why = Invalid { problem, remedy };
-        writer.note(About::Descriptor, !strict, PATH, key.span.position(), why);
-        spec::read(spec, PATH, writer);
+        let why = Invalid::new("spec under metadata is ignored", remedy);
+        let at = spec.at(key.span.position());
+        if strict {
+            notes.fault(&at, "", why);
+        } else {
+            notes.doubt(&at, "", why);
+        }
+        spec::read(spec, notes);
     }
 
     /// The annotations that Pilot reads.
     fn istio(
         &self,
-        entries: &[(Key<'n>, Node<'n>)],
+        annotations: &Cursor<'_, '_>,
         around: &Surroundings<'_>,
-        writer: &mut Writer<'_>,
+        notes: &mut Notes<'_>,
     ) {
-        for (key, node) in entries {
-            writer.string(node, &format!("{ANNOTATIONS}[{}]", key.text));
-            unknown_annotation(key, writer);
+        for (key, node) in notes.entries(annotations, "a mapping") {
+            let at = annotations.entry(&key.text, &key.text, node);
+            notes.text(&at);
+            let at_key = annotations.key(&key.text).at(key.span.position());
+            unknown_annotation(&at_key, self.path.is_some(), notes);
         }
         if !around.is_istio {
             return;
         }
-        self.pilot_endpoint(around, writer);
-        self.platform(writer);
-        if let Some(node) = self.annotation(PILOT_CFG_STORE)
-            && let Some(text) = node.scalar().filter(|text| !text.is_empty())
-            && go_bool(text).is_none()
-        {
+        let top = self.top();
+        self.pilot_endpoint(&top, around, notes);
+        self.platform(&top, notes);
+        if let Some(text) = self.stated(PILOT_CFG_STORE).filter(|text| go_bool(text).is_none()) {
             let problem = format!("{text:?} is not a Go boolean, and {EXITS}");
             let remedy = match text.to_ascii_lowercase().as_str() {
                 "yes" | "y" | "on" => "write \"true\"",
                 "no" | "n" | "off" => "write \"false\"",
                 _ => "write \"true\" or \"false\"",
             };
-            let why = Invalid { problem, remedy: remedy.to_owned() };
-            writer.fault(&Self::path_of(PILOT_CFG_STORE), Some(node), why);
+            let at = notes.get(&top, PILOT_CFG_STORE);
+            notes.fault(&at, "", Invalid::new(problem, remedy));
         }
-        self.access_config(around, writer);
+        self.access_config(&top, around, notes);
     }
 
-    fn pilot_endpoint(&self, around: &Surroundings<'_>, writer: &mut Writer<'_>) {
-        let path = Self::path_of(PILOT_ENDPOINT);
+    fn pilot_endpoint(
+        &self,
+        top: &Cursor<'_, '_>,
+        around: &Surroundings<'_>,
+        notes: &mut Notes<'_>,
+    ) {
         let of_control_plane =
             around.control_plane.and_then(|descriptor| Some((descriptor, descriptor.endpoint()?)));
         let as_control_plane = of_control_plane.map(|(_, endpoint)| {
             format!("write \"{endpoint}\", the endpoint of the control plane")
         });
-        let Some((node, text)) = self.stated(PILOT_ENDPOINT) else {
+        let Some(text) = self.stated(PILOT_ENDPOINT) else {
             let remedy =
                 as_control_plane.unwrap_or_else(|| format!("write one such as \"{PILOT}\""));
-            return self.missing(PILOT_ENDPOINT, About::Descriptor, remedy, writer);
+            return self.missing(PILOT_ENDPOINT, About::Descriptor, remedy, notes);
         };
+        let at = notes.get(top, PILOT_ENDPOINT);
         if let Err(why) = check_host_and_port(text, PILOT) {
             let remedy = as_control_plane.unwrap_or(why.remedy);
-            return writer.fault(&path, Some(node), Invalid { remedy, ..why });
+            return notes.fault(&at, "", Invalid { remedy, ..why });
         }
         if let Some((control_plane, endpoint)) = of_control_plane
             && endpoint != text
@@ -244,77 +284,85 @@ impl<'n> Descriptor<'n> {
                 control_plane.told()
             );
             let remedy = format!("write \"{endpoint}\"");
-            writer.fault(&path, Some(node), Invalid { problem, remedy });
+            notes.fault(&at, "", Invalid { problem, remedy });
         }
     }
 
-    fn platform(&self, writer: &mut Writer<'_>) {
-        let known = PLATFORMS.join(", ");
-        let Some((node, text)) = self.stated(PLATFORM) else {
+    fn platform(&self, top: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
+        let Some(text) = self.stated(PLATFORM) else {
             let remedy = "write Kubernetes".to_owned();
-            return self.missing(PLATFORM, About::Descriptor, remedy, writer);
+            return self.missing(PLATFORM, About::Descriptor, remedy, notes);
         };
         if !PLATFORMS.contains(&text) {
             let problem = format!("{text:?} is not a platform that Pilot knows, and {EXITS}");
             let remedy = match similar(text, PLATFORMS) {
                 Some(meant) => format!("did you mean {meant}?"),
-                None => format!("write one of {known}"),
+                None => format!("write one of {}", PLATFORMS.join(", ")),
             };
-            writer.fault(&Self::path_of(PLATFORM), Some(node), Invalid { problem, remedy });
+            let at = notes.get(top, PLATFORM);
+            notes.fault(&at, "", Invalid { problem, remedy });
         }
     }
 
-    fn access_config(&self, around: &Surroundings<'_>, writer: &mut Writer<'_>) {
-        let Some((node, text)) = self.stated(ACCESS_CONFIG_FILE) else {
-            let remedy = "write the key that holds the cluster's kubeconfig".to_owned();
-            return self.missing(ACCESS_CONFIG_FILE, About::AccessConfig, remedy, writer);
+    fn access_config(
+        &self,
+        top: &Cursor<'_, '_>,
+        around: &Surroundings<'_>,
+        notes: &mut Notes<'_>,
+    ) {
+        const WRITE: &str = "write the key that holds the cluster's kubeconfig";
+        let Some(text) = self.stated(ACCESS_CONFIG_FILE) else {
+            let about = About::AccessConfig;
+            return self.missing(ACCESS_CONFIG_FILE, about, WRITE.to_owned(), notes);
         };
-        let path = Self::path_of(ACCESS_CONFIG_FILE);
-        let mut note = |harmless, why| {
-            writer.note(About::AccessConfig, harmless, &path, node.span.position(), why);
-        };
+        let at = notes.get(top, ACCESS_CONFIG_FILE);
         let Some(directory) = around.directory else {
             if let Err(problem) = file_name(text) {
-                let remedy = "write the key that holds the cluster's kubeconfig".to_owned();
-                note(false, Invalid { problem: format!("{text:?} {problem}"), remedy });
+                let why = Invalid::new(format!("{text:?} {problem}"), WRITE);
+                notes.fault_of(About::AccessConfig, &at, "", why);
             }
             return;
         };
         match directory.access(text, &around.unnamed) {
-            Err(why) => note(false, why),
+            Err(why) => notes.fault_of(About::AccessConfig, &at, "", why),
             Ok(absent) if absent.is_empty() => {}
             Ok(absent) => {
                 let problem = format!(
                     "its kubeconfig refers to files that are not in the ConfigMap ({})",
                     absent.join(", ")
                 );
-                let remedy = "embed them: kubectl config view --flatten".to_owned();
-                note(true, Invalid { problem, remedy });
+                let why = Invalid::new(problem, "embed them: kubectl config view --flatten");
+                notes.doubt_of(About::AccessConfig, &at, "", why);
             }
         }
     }
 
     /// The text of an annotation that is there and not empty.
-    fn stated(&self, name: &str) -> Option<(&'n Node<'n>, &'n str)> {
-        let node = self.annotation(name)?;
-        let text = node.scalar().filter(|text| !text.is_empty())?;
-        Some((node, text))
+    fn stated(&self, path: &[&str]) -> Option<&'n str> {
+        self.annotation(path)?.scalar().filter(|text| !text.is_empty())
     }
 
-    fn missing(&self, name: &str, about: About, remedy: String, writer: &mut Writer<'_>) {
-        let node = self.annotation(name);
-        // That it is no string is told already.
+    fn missing(
+        &self,
+        path: &'static [&'static str],
+        about: About,
+        remedy: String,
+        notes: &mut Notes<'_>,
+    ) {
+        let node = self.annotation(path);
+        // That it is not a string is told already.
         if node.is_some_and(|node| node.scalar().is_none()) {
             return;
         }
         let metadata = self.root.get("metadata");
         let holder = metadata.and_then(|metadata| metadata.entry("annotations"));
-        let at = node.map(|node| node.span.position());
-        let at = at.or_else(|| holder.map(|(key, _)| key.span.position()));
-        let at = at.unwrap_or_else(|| metadata.unwrap_or(self.root).span.position());
+        let position = node.map(|node| node.span.position());
+        let position = position.or_else(|| holder.map(|(key, _)| key.span.position()));
+        let position = position.unwrap_or_else(|| metadata.unwrap_or(self.root).span.position());
         let what = if node.is_some() { "is empty" } else { "is missing" };
-        let problem = format!("{PREFIX}{name} {what}, and {EXITS}");
-        writer.note(about, false, &Self::path_of(name), at, Invalid { problem, remedy });
+        let key = path.last().copied().unwrap_or_default();
+        let why = Invalid::new(format!("{key} {what}, and {EXITS}"), remedy);
+        notes.fault_of(about, &self.top().to(path).at(position), "", why);
     }
 }
 
@@ -324,23 +372,19 @@ const MOST_CORRECTED: usize = 256
     - "spec under metadata is ignored; write at the top level: spec: ".len()
     - ".metadata.spec: line 1000, column 100:  [InvalidDescriptor]".len();
 
-fn nameless(at: &Node<'_>, writer: &mut Writer<'_>) {
-    let why = Invalid {
-        problem: "the name, by which Pilot distinguishes clusters, is missing".to_owned(),
-        remedy: "write a unique metadata.name in each descriptor".to_owned(),
-    };
-    writer.fault("metadata.name", Some(at), why);
+fn nameless(top: &Cursor<'_, '_>, found: &Node<'_>, notes: &mut Notes<'_>) {
+    let problem = "the name, by which Pilot distinguishes clusters, is missing";
+    let why = Invalid::new(problem, "write a unique metadata.name in each descriptor");
+    let at = top.to(&["metadata", "name"]).at(found.span.position());
+    notes.fault(&at, "", why);
 }
 
 /// Notes an annotation that Pilot does not read, if it was meant for Pilot.
-fn unknown_annotation(key: &Key<'_>, writer: &mut Writer<'_>) {
-    let text = key.text.as_ref();
-    let position = key.span.position();
-    let path = format!("{ANNOTATIONS}[{text}]");
-    if text == "isthmus.dev/allow" && !writer.prefix.is_empty() {
-        let problem = "this annotation has no effect inside a descriptor".to_owned();
-        let remedy = "annotate the ConfigMap instead".to_owned();
-        return writer.note(About::Descriptor, true, &path, position, Invalid { problem, remedy });
+fn unknown_annotation(at: &Cursor<'_, '_>, is_within: bool, notes: &mut Notes<'_>) {
+    let text = at.last_key();
+    if text == "isthmus.dev/allow" && is_within {
+        let problem = "this annotation has no effect inside a descriptor";
+        return notes.doubt(at, "", Invalid::new(problem, "annotate the ConfigMap instead"));
     }
     let (is_istio, name) = match text.strip_prefix(PREFIX) {
         Some(name) => (true, name),
@@ -351,11 +395,13 @@ fn unknown_annotation(key: &Key<'_>, writer: &mut Writer<'_>) {
     }
     let problem = format!("{text:?} is not an annotation that Pilot reads");
     let meant = if is_istio { similar(name, KNOWN) } else { Some(name) };
-    let why = match meant {
-        Some(meant) => Invalid { problem, remedy: format!("did you mean {PREFIX}{meant}?") },
-        None => Invalid { problem, remedy: "drop it".to_owned() },
-    };
-    writer.note(About::Descriptor, meant.is_none(), &path, position, why);
+    match meant {
+        Some(meant) => {
+            let remedy = format!("did you mean {PREFIX}{meant}?");
+            notes.fault(at, "", Invalid { problem, remedy });
+        }
+        None => notes.doubt(at, "", Invalid::new(problem, "remove it")),
+    }
 }
 
 /// A boolean as Go reads it.

@@ -3,13 +3,10 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use super::kubeconfig::Access;
 use super::stream::Stream;
-use crate::syntax::YamlError;
-use crate::syntax::{Node, Value};
+use crate::document::toolkit::{EXITS, decoded};
+use crate::syntax::{Node, Path, Value, YamlError};
 use crate::value::{Invalid, similar};
 
 /// The endings of the files that Pilot reads descriptors from; in lower case only.
@@ -50,27 +47,15 @@ impl<'a> File<'a> {
         ENDINGS.iter().any(|ending| self.key.ends_with(ending))
     }
 
-    /// Its place.
-    pub(super) fn path(&self) -> String {
-        format!("{}[{}]", self.field, self.key)
+    /// Where it is.
+    pub(super) fn path(&self) -> Path {
+        Path::of_key(self.field, self.key)
     }
 
     /// The same name without its ending.
     pub(super) fn stem(&self) -> &'a str {
         self.key.rsplit_once('.').map_or(self.key, |(stem, _)| stem)
     }
-}
-
-fn decoded<'a>(text: &str) -> Result<Cow<'a, str>, Invalid> {
-    let bytes = STANDARD.decode(text).map_err(|error| Invalid {
-        problem: format!("is not base64: {error}"),
-        remedy: "encode it with `base64 -w0`".to_owned(),
-    })?;
-    let text = String::from_utf8(bytes).map_err(|_| Invalid {
-        problem: "is not UTF-8 text".to_owned(),
-        remedy: "save it as UTF-8".to_owned(),
-    })?;
-    Ok(Cow::Owned(text))
 }
 
 /// What the files hold.
@@ -113,8 +98,7 @@ impl<'f> Directory<'f> {
             Invalid { problem: format!("{text:?} {problem}"), remedy }
         })?;
         let Some((file, stream)) = self.files.get(key) else {
-            let problem =
-                format!("{key:?} is not a key of this ConfigMap, and {}", super::writer::EXITS);
+            let problem = format!("{key:?} is not a key of this ConfigMap, and {}", EXITS);
             // A name that differs in one digit is mostly that of another cluster.
             let remedy = match similar(key, unnamed) {
                 Some(meant) => format!("did you mean {meant}?"),

@@ -2,23 +2,20 @@
 //! `multicluster` is made of.
 
 use super::descriptor::{Descriptor, KIND, PREFIX, Surroundings};
-use super::writer::Writer;
 use crate::document::entry::local;
-use crate::document::kind::carrier::unreadable;
-use crate::document::toolkit::allow_annotation;
+use crate::document::toolkit::{Notes, PILOT, allow, fields};
 use crate::mesh::{MemberName, Reading};
 use crate::settings::Settings;
-use crate::syntax::Object;
-use crate::syntax::{Key, Node, Span, Value};
+use crate::syntax::{Key, Node, Object, Span, Value};
 
 /// Reads a descriptor that is an object itself: Pilot reads none of those, but a ConfigMap is made
 /// of them. What only several of them together show is not judged here.
 pub(super) fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
+    let holder = reading.object.to_string();
     let name = MemberName::clone(&reading.object.name);
-    let spec = object.field("spec").unwrap_or_else(|error| {
-        unreadable(reading, &name, "spec", &error);
-        None
-    });
+    let mut notes = Notes::new(reading, name);
+    let fields = fields(object, ["spec"], &mut notes);
+    let spec = fields.top().node.and_then(|fields| fields.get("spec")).cloned();
     let nested = object.metadata.nested_spec.map(|raw| Node::from_json(raw.get(), &object.budget));
     let annotations = object.annotations().map(|(key, value)| entry(key, text(value)));
     let annotations: Vec<_> = annotations.collect();
@@ -33,14 +30,15 @@ pub(super) fn read(object: &Object<'_>, settings: &Settings, reading: &mut Readi
     ];
     entries.extend(spec.map(|spec| entry("spec", spec)));
     let root = node(Value::Map(entries));
-    let place = reading.object.to_string();
-    let descriptor = Descriptor { root: &root, prefix: String::new(), place, is_json: false };
+    let descriptor = Descriptor { root: &root, path: None, holder, is_json: false };
 
     let store = descriptor.is_control_plane();
-    let member_name = if store == Some(true) { local(settings) } else { name };
-    allow_annotation(object, reading, &member_name);
-    let mut writer = Writer { reading, member: member_name, prefix: String::new(), is_json: false };
-    super::member(&descriptor, store, store == Some(true), settings, &mut writer);
+    if store == Some(true) {
+        notes.member = local(settings);
+    }
+    allow(object, &mut notes);
+    let notes = &mut notes.in_dialect(&PILOT);
+    descriptor.member(store, store == Some(true), settings, notes);
     let around = Surroundings {
         control_plane: None,
         directory: None,
@@ -48,7 +46,7 @@ pub(super) fn read(object: &Object<'_>, settings: &Settings, reading: &mut Readi
         strict: settings.strict_descriptors,
         is_istio,
     };
-    descriptor.read(&around, &mut writer);
+    descriptor.read(&around, notes);
 }
 
 fn entry<'a>(key: &'a str, node: Node<'a>) -> (Key<'a>, Node<'a>) {

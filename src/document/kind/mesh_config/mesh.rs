@@ -1,8 +1,8 @@
 //! `mesh`: Istio's mesh config, as far as one wrong value of it makes Istio drop all of it.
 
-use super::protobuf::{Carried, Spot, named, shortened};
+use super::protobuf::named;
+use crate::document::toolkit::{Cursor, Notes, shortened};
 use crate::mesh::Fact;
-use crate::syntax::{Node, Value};
 use crate::value::{ClusterDomain, Invalid, check_host_and_port, similar};
 
 /// The fields of Istio's MeshConfig, so that a near miss is known for one. Those it has had are
@@ -78,78 +78,96 @@ const MOST_COMPARED: usize = 500;
 /// A discovery address, as Istio's own installation has it.
 const ISTIOD: &str = "istiod.istio-system.svc:15012";
 
-pub(super) fn read(carried: &mut Carried<'_>, spot: &Spot, root: &Node<'_>) {
-    let remedy = "write the fields of Istio's MeshConfig, such as `trustDomain: cluster.local`";
-    for (key, node) in carried.mapping(spot, root, remedy) {
-        let at_key = spot.field(&key.text, &key.text).at(key.span.position());
-        let at = at_key.at(node.span.position());
+pub(super) fn read(root: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
+    let wanted = "a mapping with the fields of Istio's MeshConfig";
+    let mut near_misses = NearMisses::default();
+    for (key, node) in notes.entries(root, wanted) {
+        let at = root.entry(&key.text, &key.text, node);
+        let at_key = root.key(&key.text).at(key.span.position());
         match named(&key.text, FIELDS) {
-            _ if node.value == Value::Null => {}
-            Some("trustDomain") if node.text() == Some("") && is_early(root) => {
+            _ if at.node.is_none() => {}
+            Some("trustDomain") if at.text() == Some("") && is_early(root) => {
                 let problem =
                     "is empty, and a later Istio drops the whole mesh config because of it";
                 let remedy = "write cluster.local, or remove the line, before you upgrade";
-                carried.doubt(&at, "", Invalid::new(problem, remedy));
+                notes.doubt(&at, "", Invalid::new(problem, remedy));
             }
-            Some("trustDomain") => read_trust_domain(carried, &at, node),
+            Some("trustDomain") => read_trust_domain(&at, notes),
             Some("defaultConfig") if key.text == "defaultConfig" => {
-                read_proxy_config(carried, &at, node);
+                read_proxy_config(&at, &mut near_misses, notes);
             }
             Some("defaultConfig") => {
                 let problem = "is ignored: Istio accepts this field in one spelling only";
-                carried.doubt(&at_key, "", Invalid::new(problem, "write defaultConfig"));
+                notes.doubt(&at_key, "", Invalid::new(problem, "write defaultConfig"));
             }
             Some(_) => {}
-            None => near_miss(carried, &at_key, &key.text, FIELDS),
+            None => near_misses.look(&at_key, FIELDS, notes),
         }
     }
 }
 
 /// Whether this is the mesh config of an Istio up to 1.4, whose charts leave the trust domain empty.
-fn is_early(root: &Node<'_>) -> bool {
-    root.get(FIELD_OF_EARLY).is_some()
+fn is_early(root: &Cursor<'_, '_>) -> bool {
+    root.node.is_some_and(|root| root.get(FIELD_OF_EARLY).is_some())
 }
 
-fn read_trust_domain(carried: &mut Carried<'_>, spot: &Spot, node: &Node<'_>) {
-    let Some(text) = carried.text(spot, node) else { return };
+fn read_trust_domain(at: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
+    let Some(text) = notes.text(at) else { return };
     match ClusterDomain::parse(text) {
-        Ok(domain) => carried.claim(spot, Fact::TrustDomain(domain)),
-        Err(why) => carried.fault(spot, text, why),
+        Ok(domain) => notes.claim(at, Fact::TrustDomain(domain)),
+        Err(why) => notes.fault(at, text, why),
     }
 }
 
-fn read_proxy_config(carried: &mut Carried<'_>, spot: &Spot, node: &Node<'_>) {
-    for (key, node) in carried.mapping(spot, node, "write the fields of Istio's ProxyConfig") {
-        let at_key = spot.field(&key.text, &key.text).at(key.span.position());
-        let at = at_key.at(node.span.position());
+fn read_proxy_config(config: &Cursor<'_, '_>, near_misses: &mut NearMisses, notes: &mut Notes<'_>) {
+    for (key, node) in notes.entries(config, "a mapping with the fields of Istio's ProxyConfig") {
+        let at = config.entry(&key.text, &key.text, node);
         match named(&key.text, PROXY_FIELDS) {
-            _ if node.value == Value::Null => {}
+            _ if at.node.is_none() => {}
             Some("discoveryAddress") => {
-                if let Some(text) = carried.text(&at, node)
+                if let Some(text) = notes.text(&at)
                     && let Err(why) = check_host_and_port(text, ISTIOD)
                 {
-                    carried.fault(&at, text, why);
+                    notes.fault(&at, text, why);
                 }
             }
             Some(_) => {
-                let remedy = "write a mapping of names to string values";
-                for (name, value) in carried.mapping(&at, node, remedy) {
-                    let at = at.field(&name.text, &name.text).at(value.span.position());
-                    carried.text(&at, value);
+                let wanted = "a mapping of names to string values";
+                for (name, value) in notes.entries(&at, wanted) {
+                    let at = at.entry(&name.text, &name.text, value);
+                    if at.node.is_none() {
+                        notes.fault(
+                            &at,
+                            "",
+                            Invalid::new("must be a string, not null", "write a string"),
+                        );
+                    }
+                    notes.text(&at);
                 }
             }
-            None => near_miss(carried, &at_key, &key.text, PROXY_FIELDS),
+            None => {
+                let at = config.key(&key.text).at(key.span.position());
+                near_misses.look(&at, PROXY_FIELDS, notes);
+            }
         }
     }
 }
 
-fn near_miss(carried: &mut Carried<'_>, spot: &Spot, name: &str, known: &[&str]) {
-    carried.compared += 1;
-    if carried.compared <= MOST_COMPARED
-        && let Some(meant) = similar(name, known)
-    {
-        let problem = format!("field {:?} is unknown, and Istio ignores it", shortened(name));
-        carried.doubt(spot, "", Invalid::new(problem, format!("did you mean {meant}?")));
+/// How many unknown fields have been compared with known ones.
+#[derive(Default)]
+struct NearMisses(usize);
+
+impl NearMisses {
+    fn look(&mut self, at: &Cursor<'_, '_>, known: &[&str], notes: &mut Notes<'_>) {
+        let Self(compared) = self;
+        *compared += 1;
+        if *compared <= MOST_COMPARED
+            && let Some(meant) = similar(at.last_key(), known)
+        {
+            let name = shortened(at.last_key());
+            let problem = format!("field {name:?} is unknown, and Istio ignores it");
+            notes.doubt(at, "", Invalid::new(problem, format!("did you mean {meant}?")));
+        }
     }
 }
 

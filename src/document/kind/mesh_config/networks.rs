@@ -1,11 +1,11 @@
 //! `meshNetworks`: which endpoints are on which network, and by which gateways others reach it.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::protobuf::{Carried, Message, Spot, shortened};
+use super::protobuf::Message;
+use crate::document::toolkit::{Cursor, Notes, shortened};
 use crate::mesh::{EndpointSource, Fact, NetworkEndpoints};
 use crate::syntax::{Key, Node, Value};
 use crate::value::{ClusterDomain, Invalid, Subnet, unusable_address};
@@ -16,119 +16,88 @@ type Gateways = HashMap<(String, u16), Arc<str>>;
 /// What Istio calls the cluster that it runs in, unless it is told a name.
 const DEFAULT_REGISTRY: &str = "Kubernetes";
 
-pub(super) fn read(carried: &mut Carried<'_>, spot: &Spot, root: &Node<'_>) {
-    let remedy = "write `networks:` and under it a mapping of names to networks";
-    let root = without_misplaced(carried, spot, root);
-    let fields = carried.message(spot, &root, &["networks"], remedy);
-    let Some((spot, networks)) = fields.field("networks") else {
-        return carried.claim(spot, Fact::MeshNetworks(false));
-    };
-    let networks = carried.mapping(&spot, networks, "write a mapping of names to networks");
-    carried.claim(&spot, Fact::MeshNetworks(!networks.is_empty()));
-    let mut gateways = Gateways::new();
-    for (name, network) in networks {
-        let spot = spot.field(&name.text, &name.text).at(name.span.position());
-        read_network(carried, &spot, &name.text, network, &mut gateways);
-    }
-}
-
-/// Notes networks that stand where Helm's `global.meshNetworks` has them, and gives back the rest.
-fn without_misplaced<'r, 'n>(
-    carried: &mut Carried<'_>,
-    spot: &Spot,
-    root: &'r Node<'n>,
-) -> Cow<'r, Node<'n>> {
-    let mut rest = Cow::Borrowed(root);
-    let Value::Map(entries) = &root.value else { return rest };
+pub(super) fn read(root: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
+    let entries = notes.entries(root, "a mapping with `networks:`");
     for (key, _) in entries.iter().filter(|entry| is_misplaced(entry)) {
-        let at = spot.field(&key.text, &key.text).at(key.span.position());
+        let at = root.key(&key.text).at(key.span.position());
         let problem = "a network outside of `networks:`, which Istio ignores";
-        carried.fault(&at, "", Invalid::new(problem, "move it under `networks:`"));
+        notes.fault(&at, "", Invalid::new(problem, "move it under `networks:`"));
     }
-    if entries.iter().any(is_misplaced)
-        && let Value::Map(entries) = &mut rest.to_mut().value
-    {
-        entries.retain(|entry| !is_misplaced(entry));
+    let entries = entries.iter().filter(|entry| !is_misplaced(entry));
+    let fields = Message::of(root, entries, &["networks"], notes);
+    let Some(all) = fields.field("networks") else {
+        return notes.claim(root, Fact::MeshNetworks(false));
+    };
+    let networks = notes.entries(&all, "a mapping of names to networks");
+    notes.claim(&all, Fact::MeshNetworks(!networks.is_empty()));
+    let mut gateways = Gateways::new();
+    for (name, node) in networks {
+        let at = all.entry(&name.text, &name.text, node).at(name.span.position());
+        read_network(&at, &name.text, &mut gateways, notes);
     }
-    rest
 }
 
+/// Whether this is a network where Helm's `global.meshNetworks` has them.
 fn is_misplaced((key, node): &(Key<'_>, Node<'_>)) -> bool {
     let has = |part| node.get(part).is_some();
     key.text != "networks" && (has("endpoints") || has("gateways"))
 }
 
-fn read_network(
-    carried: &mut Carried<'_>,
-    spot: &Spot,
-    name: &str,
-    network: &Node<'_>,
-    gateways: &mut Gateways,
-) {
+fn read_network(at: &Cursor<'_, '_>, name: &str, gateways: &mut Gateways, notes: &mut Notes<'_>) {
     if name.is_empty() {
         let problem = "the network has an empty name, which Istio treats as no network";
-        return carried.fault(spot, "", Invalid::new(problem, "give it one"));
+        return notes.fault(at, "", Invalid::new(problem, "give it one"));
     }
-    if network.value == Value::Null {
+    if at.node.is_none() {
         let problem =
             format!("network {:?} is null, so it has no endpoints or gateways", shortened(name));
         let remedy = "write its endpoints and gateways, or remove it";
-        return carried.doubt(spot, "", Invalid::new(problem, remedy));
+        return notes.doubt(at, "", Invalid::new(problem, remedy));
     }
     let name: Arc<str> = name.into();
-    let remedy = "write `endpoints:` and `gateways:`";
-    let fields = carried.message(spot, network, &["endpoints", "gateways"], remedy);
-    if let Some((spot, endpoints)) = fields.field("endpoints") {
-        for (index, endpoint) in carried.list(&spot, endpoints).iter().enumerate() {
-            let spot = spot.item(index, endpoint.span.position());
-            read_endpoint(carried, &spot, &name, endpoint);
+    let wanted = "a mapping with `endpoints:` and `gateways:`";
+    let fields = Message::read(at, &["endpoints", "gateways"], wanted, notes);
+    if let Some(list) = fields.field("endpoints") {
+        for (index, endpoint) in notes.items(&list).iter().enumerate() {
+            read_endpoint(&list.item(index, endpoint), &name, notes);
         }
     }
-    if let Some((spot, list)) = fields.field("gateways") {
-        for (index, gateway) in carried.list(&spot, list).iter().enumerate() {
-            let spot = spot.item(index, gateway.span.position());
-            read_gateway(carried, &spot, &name, gateway, gateways);
+    if let Some(list) = fields.field("gateways") {
+        for (index, gateway) in notes.items(&list).iter().enumerate() {
+            read_gateway(&list.item(index, gateway), &name, gateways, notes);
         }
     }
 }
 
-fn read_endpoint(carried: &mut Carried<'_>, spot: &Spot, network: &Arc<str>, node: &Node<'_>) {
+fn read_endpoint(at: &Cursor<'_, '_>, network: &Arc<str>, notes: &mut Notes<'_>) {
     let alternatives = ["fromCidr", "fromRegistry"];
-    let remedy = "write fromCidr or fromRegistry";
-    if !is_mapping_or_null(carried, spot, node, remedy) {
-        return;
-    }
-    let fields = carried.message(spot, node, &alternatives, remedy);
-    one_of(carried, spot, &fields, "endpoint", alternatives);
-    if let Some((spot, node)) = fields.field("fromCidr")
-        && let Some(text) = carried.text(&spot, node)
+    let wanted = "a mapping with fromCidr or fromRegistry";
+    let Some(fields) = item(at, &alternatives, wanted, notes) else { return };
+    one_of(at, &fields, "endpoint", alternatives, notes);
+    if let Some(at) = fields.field("fromCidr")
+        && let Some(text) = notes.text(&at)
     {
-        read_cidr(carried, &spot, network, text);
-    }
-    if let Some((spot, node)) = fields.field("fromRegistry")
-        && let Some(text) = carried.text(&spot, node)
-    {
-        read_registry(carried, spot, network, text);
-    }
-}
-
-fn read_cidr(carried: &mut Carried<'_>, spot: &Spot, network: &Arc<str>, text: &str) {
-    match Subnet::parse_range(text) {
-        Ok((range, doubt)) => {
-            let from = EndpointSource::Cidr(range);
-            claim_endpoints(carried, spot, network, from);
-            if let Some(why) = doubt {
-                carried.doubt(spot, text, why);
+        match Subnet::parse_range(text) {
+            Ok((range, doubt)) => {
+                claim_endpoints(&at, network, EndpointSource::Cidr(range), notes);
+                if let Some(why) = doubt {
+                    notes.doubt(&at, text, why);
+                }
             }
+            Err(why) => notes.fault(&at, text, why),
         }
-        Err(why) => carried.fault(spot, text, why),
+    }
+    if let Some(at) = fields.field("fromRegistry")
+        && let Some(text) = notes.text(&at)
+    {
+        read_registry(&at, network, text, notes);
     }
 }
 
-fn read_registry(carried: &mut Carried<'_>, spot: Spot, network: &Arc<str>, text: &str) {
+fn read_registry(at: &Cursor<'_, '_>, network: &Arc<str>, text: &str, notes: &mut Notes<'_>) {
     let remedy = "write the name under which Istio knows the cluster";
     if text.is_empty() {
-        return carried.fault(&spot, "", Invalid::new("the registry name is empty", remedy));
+        return notes.fault(at, "", Invalid::new("the registry name is empty", remedy));
     }
     let told = shortened(text);
     let is_label = !text.contains('.') && ClusterDomain::parse(text).is_ok();
@@ -136,86 +105,85 @@ fn read_registry(carried: &mut Carried<'_>, spot: Spot, network: &Arc<str>, text
         let problem =
             format!("registry {told:?} has upper-case letters, and the name is case-sensitive");
         let remedy = "check that Istio knows the cluster by exactly this name";
-        carried.doubt(&spot, text, Invalid::new(problem, remedy));
+        notes.doubt(at, text, Invalid::new(problem, remedy));
     } else if !is_label {
         let problem = format!(
             "registry {told:?} is not a DNS label, so Istio 1.6 and later drop all networks"
         );
-        carried.doubt(&spot, text, Invalid::new(problem, remedy));
+        notes.doubt(at, text, Invalid::new(problem, remedy));
     }
     let from = EndpointSource::Registry(text.into());
-    claim_endpoints(carried, &spot.known_by(text), network, from);
+    claim_endpoints(&at.known_by(text), network, from, notes);
 }
 
 fn claim_endpoints(
-    carried: &mut Carried<'_>,
-    spot: &Spot,
+    at: &Cursor<'_, '_>,
     network: &Arc<str>,
     from: EndpointSource,
+    notes: &mut Notes<'_>,
 ) {
     let endpoints = NetworkEndpoints { network: Arc::clone(network), from };
-    carried.claim(spot, Fact::NetworkEndpoints(Arc::new(endpoints)));
+    notes.claim(at, Fact::NetworkEndpoints(Arc::new(endpoints)));
 }
 
 fn read_gateway(
-    carried: &mut Carried<'_>,
-    spot: &Spot,
+    at: &Cursor<'_, '_>,
     network: &Arc<str>,
-    node: &Node<'_>,
     gateways: &mut Gateways,
+    notes: &mut Notes<'_>,
 ) {
     let alternatives = ["address", "registryServiceName"];
-    let remedy = "write address or registryServiceName, and port";
-    if !is_mapping_or_null(carried, spot, node, remedy) {
-        return;
-    }
     let known = ["address", "registryServiceName", "port", "locality"];
-    let fields = carried.message(spot, node, &known, remedy);
-    one_of(carried, spot, &fields, "gateway", alternatives);
-    if let Some((spot, node)) = fields.field("registryServiceName")
-        && let Some(text) = carried.text(&spot, node)
+    let wanted = "a mapping with address or registryServiceName, and port";
+    let Some(fields) = item(at, &known, wanted, notes) else { return };
+    one_of(at, &fields, "gateway", alternatives, notes);
+    if let Some(at) = fields.field("registryServiceName")
+        && let Some(text) = notes.text(&at)
         && let Err(why) = check_service(text)
     {
-        carried.fault(&spot, text, why);
+        notes.fault(&at, text, why);
     }
-    if let Some((spot, node)) = fields.field("locality") {
-        carried.text(&spot, node);
+    if let Some(at) = fields.field("locality") {
+        notes.text(&at);
     }
-    let port = read_port(carried, spot, &fields);
-    let Some((spot, node)) = fields.field("address") else { return };
-    let Some(text) = carried.text(&spot, node) else { return };
+    let port = read_port(at, &fields, notes);
+    let Some(at) = fields.field("address") else { return };
+    let Some(text) = notes.text(&at) else { return };
     if text.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
         // As Istio's own pages have it, until the other cluster's gateway has an address.
         let problem = format!("{text} is a placeholder, not the address of a gateway");
         let remedy = "write the gateway's address once it has one";
-        return carried.doubt(&spot, text, Invalid::new(problem, remedy));
+        return notes.doubt(&at, text, Invalid::new(problem, remedy));
     }
     let address = match read_address(text) {
         Ok(address) => address,
-        Err(why) => return carried.fault(&spot, text, why),
+        Err(why) => return notes.fault(&at, text, why),
     };
     let Some(port) = port else { return };
     let first = gateways.entry((address, port)).or_insert_with(|| Arc::clone(network));
     if first != network {
         let problem = format!("{text} port {port} is also a gateway of network {:?}", &**first);
         let remedy = "write a gateway that belongs to this network only";
-        carried.doubt(&spot, &format!("{text} {port}"), Invalid::new(problem, remedy));
+        notes.doubt(&at, &format!("{text} {port}"), Invalid::new(problem, remedy));
     }
 }
 
 /// The port of a gateway, which protobuf's JSON takes as a string too.
-fn read_port(carried: &mut Carried<'_>, spot: &Spot, fields: &Message<'_>) -> Option<u16> {
+fn read_port(
+    gateway: &Cursor<'_, '_>,
+    fields: &Message<'_, '_>,
+    notes: &mut Notes<'_>,
+) -> Option<u16> {
     let remedy = "write one from 1 to 65535, such as 15443";
-    let Some((spot, node)) = fields.field("port") else {
+    let Some(at) = fields.field("port") else {
         if !fields.meant.contains(&"port") {
-            let spot = spot.field("port", "port");
-            carried.fault(&spot, "", Invalid::new("the gateway has no port", remedy));
+            let at = gateway.key("port").at(gateway.position());
+            notes.fault(&at, "", Invalid::new("the gateway has no port", remedy));
         }
         return None;
     };
-    let (Value::Text(text) | Value::Number(text)) = &node.value else {
-        let problem = format!("must be a number, not {}", node.kind());
-        carried.fault(&spot, "", Invalid::new(problem, remedy));
+    let (Value::Text(text) | Value::Number(text)) = &at.node?.value else {
+        notes.wrong_kind(&at, "a number");
         return None;
     };
     // YAML takes what begins with 0 for octal, JSON for nothing.
@@ -224,9 +192,8 @@ fn read_port(carried: &mut Carried<'_>, spot: &Spot, fields: &Message<'_>) -> Op
         Ok(port @ 1..) if is_decimal => return Some(port),
         _ => {
             let told = shortened(text);
-            let told =
-                if matches!(node.value, Value::Text(_)) { format!("{told:?}") } else { told };
-            carried.fault(&spot, text, Invalid::new(format!("{told} is not a port"), remedy));
+            let told = if at.text().is_some() { format!("{told:?}") } else { told };
+            notes.fault(&at, text, Invalid::new(format!("{told} is not a port"), remedy));
         }
     }
     None
@@ -292,38 +259,36 @@ fn host(text: &str) -> Option<ClusterDomain> {
     (!last.bytes().all(|byte| byte.is_ascii_digit())).then_some(host)
 }
 
-/// Whether an item can have fields; null has none of them.
-fn is_mapping_or_null(
-    carried: &mut Carried<'_>,
-    spot: &Spot,
-    node: &Node<'_>,
-    remedy: &str,
-) -> bool {
-    let is_one = matches!(node.value, Value::Map(_) | Value::Null);
-    if !is_one {
-        carried.mapping(spot, node, remedy);
-    }
-    is_one
+/// The fields of an item of a list, if it can have fields; null has none of them.
+fn item<'c, 'n: 'c>(
+    at: &'c Cursor<'c, 'n>,
+    known: &[&'static str],
+    wanted: &str,
+    notes: &mut Notes<'_>,
+) -> Option<Message<'c, 'n>> {
+    let can_have = matches!(at.node.map(|node| &node.value), None | Some(Value::Map(_)));
+    let fields = Message::read(at, known, wanted, notes);
+    can_have.then_some(fields)
 }
 
 /// Notes an item that has none or both of its alternatives.
 fn one_of(
-    carried: &mut Carried<'_>,
-    spot: &Spot,
-    fields: &Message<'_>,
+    at: &Cursor<'_, '_>,
+    fields: &Message<'_, '_>,
     item: &str,
     alternatives: [&'static str; 2],
+    notes: &mut Notes<'_>,
 ) {
     let [a, b] = alternatives;
     match alternatives.map(|name| fields.field(name).is_some()) {
         [true, true] => {
             let problem = format!("has both {a} and {b}, but only one of them is allowed");
             let remedy = format!("write two {item}s, each with one of them");
-            carried.fault(spot, "both", Invalid::new(problem, remedy));
+            notes.fault(at, "both", Invalid::new(problem, remedy));
         }
         [false, false] if !alternatives.iter().any(|name| fields.meant.contains(name)) => {
             let problem = format!("has neither {a} nor {b}");
-            carried.fault(spot, "neither", Invalid::new(problem, "write one of them"));
+            notes.fault(at, "neither", Invalid::new(problem, "write one of them"));
         }
         _ => {}
     }

@@ -1,0 +1,20 @@
+//! What all kinds of documents are read with: one cursor over a tree, one way to note what it says
+//! and what is wrong with it, and the values that many of them state.
+
+mod annotations;
+mod canonical;
+mod cursor;
+mod notes;
+mod text;
+mod values;
+
+pub(super) use annotations::{
+    Annotations, allow, allow_unsafe, common_annotations, completing_annotations,
+    network_annotation,
+};
+pub(super) use canonical::advise;
+pub use canonical::{Beside, Canonical, Rewrite, Written};
+pub(super) use cursor::{Cursor, shortened};
+pub(super) use notes::{EXITS, Notes, PILOT, PILOT_JSON, PROTOBUF};
+pub(super) use text::{decoded, fields, text_of, tree_of};
+pub(super) use values::{domain, node_prefix, subnets};
