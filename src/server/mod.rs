@@ -48,7 +48,7 @@ pub use app::Limits;
 pub use authority::SecretPath;
 pub use tls::{Callers, Certificate, Issued, Source, TlsError, Validity, issue};
 
-use crate::cluster;
+use crate::cluster::{self, Live};
 use crate::inventory::Inventory;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
@@ -91,7 +91,7 @@ pub struct Config {
     pub inventory_poll: Duration,
     /// The cluster to watch, if there is one.
     pub cluster: Option<kube::Config>,
-    /// How long an admitted write counts that the cluster does not tell of.
+    /// How long an admitted write counts, at most, that the watch does not report as stored.
     pub hold: Duration,
     /// Where the webhook listens, as `host:port`.
     pub listen: String,
@@ -188,6 +188,12 @@ impl Server {
             config.limits,
         )?;
         app.metrics.add_lost_log_lines(config.lost_log_lines);
+        let client = config.cluster.map(Client::try_from).transpose();
+        let client = client.context("cannot reach the cluster")?;
+        app.live = client.as_ref().map(|client| {
+            let (settings, snapshot) = (Arc::clone(&app.settings), Arc::clone(&app.snapshot));
+            Arc::new(Live::new(client.clone(), watches.clone(), settings, snapshot))
+        });
         let app = Arc::new(app);
         let secured = Arc::new(Secured::new(Arc::clone(&config.certificate), config.callers)?);
         let (endpoint, admin_endpoint) = endpoints(&app, &secured);
@@ -205,8 +211,7 @@ impl Server {
             }
             None => drop(loaded),
         }
-        if let Some(cluster) = config.cluster {
-            let client = Client::try_from(cluster).context("cannot reach the cluster")?;
+        if let Some(client) = client {
             for watch in watches {
                 let name = format!("watch {watch}");
                 let (snapshot, sources) = (Arc::clone(&app.snapshot), Arc::clone(&app.sources));

@@ -7,7 +7,6 @@ use crate::support::objects::{self, review};
 pub(crate) mod parts;
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use isthmus::admission::{Asked, Hook, answer};
@@ -143,7 +142,7 @@ fn whenever_the_time_is_up_the_answer_is_whole_or_a_denial() {
             looked.get() > looks
         };
         let asked = Asked::read(Hook::Validate, &body, mesh.settings(), Some(&clock)).unwrap();
-        let Ok(found) = asked.answer(|change| Ok::<_, Infallible>(judge(&mesh, change)));
+        let found = asked.answer(|write| judge(&mesh, write));
         if found.body == whole.body {
             break;
         }
