@@ -17,7 +17,6 @@ const PAIRS: &[[&str; 2]] = &[
     ["cli::check::judge", "cli::check::write"],
     ["cli::serve", "cli::tls"],
     ["server", "server::app"],
-    ["server::authority", "server::authority::published"],
 ];
 
 /// A module by its path from the crate's root.

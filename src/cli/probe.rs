@@ -7,23 +7,18 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use kube::Client;
 use kube::api::{Api, DynamicObject, PostParams};
-use kube::core::{ApiResource, GroupVersionKind, Status};
+use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value as Json, json};
-use tokio::time::timeout;
 
 use super::settings::SettingsArgs;
-use crate::cluster::{self, reason};
+use crate::cluster::{self, Failure, within};
 use crate::server::authority::paths::hidden;
 use crate::settings::Settings;
 
 /// The name of what is asked about. Nothing of this name is ever stored.
 const NAME: &str = "isthmus-probe";
 /// How long the API server may take; longer than any webhook's timeout.
-const ANSWER: Duration = Duration::from_secs(40);
-/// The status of what the API server does not allow.
-const FORBIDDEN: u16 = 403;
-/// The status of what is not there.
-const NOT_FOUND: u16 = 404;
+const PATIENCE: Duration = Duration::from_secs(40);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -147,15 +142,16 @@ impl Probe {
         object["metadata"]["name"] = NAME.into();
         let object = serde_json::from_value(object)?;
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-        match timeout(ANSWER, api.create(&dry_run, &object)).await {
-            Ok(Ok(_)) => Ok(Outcome::Admitted),
-            Ok(Err(kube::Error::Api(status))) => self.judge(&status),
-            Ok(Err(error)) => Err(anyhow!("the API server cannot be asked: {}", reason(&error))),
-            Err(_) => Err(anyhow!("the API server cannot be asked: it does not answer")),
+        match within(PATIENCE, api.create(&dry_run, &object)).await {
+            Ok(_) => Ok(Outcome::Admitted),
+            Err(failure) => self.outcome(&failure),
         }
     }
 
-    fn judge(&self, status: &Status) -> anyhow::Result<Outcome> {
+    fn outcome(&self, failure: &Failure) -> anyhow::Result<Outcome> {
+        let Failure::Status(status) = failure else {
+            return Err(anyhow!("cannot call the API server: {failure}"));
+        };
         let causes = status.details.iter().flat_map(|details| &details.causes);
         let mut causes = causes.filter(|cause| cause.reason == self.rule);
         if let Some(cause) = causes.next() {
@@ -163,22 +159,25 @@ impl Probe {
         }
         // The API server shows what it called.
         let message = &hidden(&status.message);
-        match status.code {
-            // A namespace that is not there is told by name.
-            NOT_FOUND if self.namespace.is_none() => Ok(Outcome::NotServed),
-            NOT_FOUND => Err(anyhow!(
-                "{self} could not be asked about: {message}. Create the namespace, or name another with --member-namespaces"
-            )),
-            FORBIDDEN => Err(anyhow!(
-                "{self} could not be asked about: {message}. `isthmus rbac --probe` prints the roles that are needed"
-            )),
-            _ if message.contains("failed calling webhook") => Err(anyhow!(
-                "the API server refuses {self}, but not because isthmus says so: {message}. Look whether isthmus is ready, whether the webhook's address leads to it, and whether the caBundle is its authority's"
-            )),
-            _ => Err(anyhow!(
-                "the API server refuses {self}, but not because isthmus says so: {message}"
-            )),
+        // A namespace that does not exist is reported by its name.
+        if failure.is_not_found() && self.namespace.is_none() {
+            return Ok(Outcome::NotServed);
         }
+        Err(if failure.is_not_found() {
+            anyhow!(
+                "cannot probe with {self}: {message}. Create the namespace, or name another with --member-namespaces"
+            )
+        } else if failure.is_forbidden() {
+            anyhow!(
+                "cannot probe with {self}: {message}. `isthmus rbac --probe` prints the required roles"
+            )
+        } else if message.contains("failed calling webhook") {
+            anyhow!(
+                "the API server rejects {self}, but isthmus did not deny it: {message}. Check that isthmus is ready, that the webhook's address leads to it, and that the caBundle is that of its certificate authority"
+            )
+        } else {
+            anyhow!("the API server rejects {self}, but isthmus did not deny it: {message}")
+        })
     }
 }
 

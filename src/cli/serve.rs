@@ -14,6 +14,7 @@ use super::settings::SettingsArgs;
 use super::tls::TlsArgs;
 use super::{FAILED, told};
 use crate::cluster;
+use crate::pending;
 use crate::server::{Config, Ended, Limits, Server, duration};
 
 /// The status of a process that a second signal ended.
@@ -39,12 +40,12 @@ pub(super) struct Args {
         value_name = "DURATION"
     )]
     inventory_poll: Duration,
-    /// How long an admitted write counts that the cluster does not tell of.
+    /// How long an admitted write counts, at most, that the watch does not report as stored.
     #[arg(
         long,
         env = "ISTHMUS_HOLD",
-        default_value = "10s",
-        value_parser = positive,
+        default_value = "45s",
+        value_parser = hold,
         value_name = "DURATION"
     )]
     hold: Duration,
@@ -189,10 +190,17 @@ async fn serve(config: Config, out: &Lines) -> anyhow::Result<Ended> {
     server.run(|mesh| out.print(&banner::guarded(mesh, webhook))).await
 }
 
+/// How long a write may be held: as long as an API server may take to store it, or less.
+fn hold(text: &str) -> Result<Duration, String> {
+    let hold = positive(text)?;
+    let longest = pending::LONGEST;
+    if hold > longest { Err(format!("must be at most {} s", longest.as_secs())) } else { Ok(hold) }
+}
+
 /// A duration that is not zero.
 pub(super) fn positive(text: &str) -> Result<Duration, String> {
     match duration::parse(text)? {
-        Duration::ZERO => Err("it must be longer than nothing".to_owned()),
+        Duration::ZERO => Err("must be longer than 0s".to_owned()),
         duration => Ok(duration),
     }
 }

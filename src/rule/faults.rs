@@ -11,7 +11,7 @@ pub(super) static INVALID_DOCUMENT: Rule = Rule {
     what: "An object, or the YAML inside it, cannot be read as the document that it should be: invalid YAML, a second YAML document, a duplicate key, a wrong type, invalid base64, an alias bomb.",
     why: "Software that reads the document skips it or stops at it, and the member is judged only by what can still be read.",
     remedy: "Correct the document at the line and column in the message.",
-    example: "data[cluster-configuration.yaml].podSubnetCIDR: line 3, column 16: must be a string, not a number; write a string [InvalidDocument]",
+    example: "data[cluster-configuration.yaml].podSubnetCIDR: line 3, column 16: must be a string, not a number; write \"10\", in quotes [InvalidDocument]",
     faults: |about| about == About::Document,
     ..Rule::IDLE
 };

@@ -74,13 +74,13 @@ fn it_tells_whether_isthmus_is_asked() {
     cluster.wait_established();
     wait_told(&prober, &[], 0, "guarded: the API server asked isthmus about IstioMulticluster");
     cluster.isthmus.terminate();
-    wait_told(&prober, &[], 2, "but not because isthmus says so");
+    wait_told(&prober, &[], 2, "but isthmus did not deny it");
     let kinds = "validatingwebhookconfigurations,mutatingwebhookconfigurations";
     let closed = cluster.kubectl(&["get", kinds, "-o=yaml"], "").ok();
     let open = closed.replace("failurePolicy: Fail", "failurePolicy: Ignore");
     cluster.kubectl(&["replace", "-f", "-"], &open).ok();
     wait_told(&prober, &[], 1, "does not answer and the failure policy is Ignore");
     cluster.plane.stop_api_server();
-    wait_told(&prober, &[], 2, "the API server cannot be asked");
+    wait_told(&prober, &[], 2, "cannot call the API server");
     cluster.plane.start_api_server();
 }
