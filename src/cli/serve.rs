@@ -36,7 +36,7 @@ pub(super) struct Args {
         long,
         env = "ISTHMUS_INVENTORY_POLL",
         default_value = "2s",
-        value_parser = positive,
+        value_parser = duration::positive,
         value_name = "DURATION"
     )]
     inventory_poll: Duration,
@@ -96,7 +96,7 @@ pub(super) struct Args {
         long,
         env = "ISTHMUS_CLIENT_TIMEOUT",
         default_value = "10s",
-        value_parser = positive,
+        value_parser = duration::positive,
         value_name = "DURATION"
     )]
     client_timeout: Duration,
@@ -192,15 +192,7 @@ async fn serve(config: Config, out: &Lines) -> anyhow::Result<Ended> {
 
 /// How long a write may be held: as long as an API server may take to store it, or less.
 fn hold(text: &str) -> Result<Duration, String> {
-    let hold = positive(text)?;
+    let hold = duration::positive(text)?;
     let longest = pending::LONGEST;
     if hold > longest { Err(format!("must be at most {} s", longest.as_secs())) } else { Ok(hold) }
-}
-
-/// A duration that is not zero.
-pub(super) fn positive(text: &str) -> Result<Duration, String> {
-    match duration::parse(text)? {
-        Duration::ZERO => Err("must be longer than 0s".to_owned()),
-        duration => Ok(duration),
-    }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::bail;
 use rustls::pki_types::ServerName;
 
-use super::serve::positive;
 use crate::server::authority::{self, SecretName, Terms};
 use crate::server::{Callers, Certificate, Source, duration};
 
@@ -30,7 +29,7 @@ pub(super) struct TlsArgs {
         long,
         env = "ISTHMUS_TLS_POLL",
         default_value = "5s",
-        value_parser = positive,
+        value_parser = duration::positive,
         value_name = "DURATION"
     )]
     tls_poll: Duration,
@@ -63,7 +62,7 @@ pub(super) struct TlsArgs {
         long,
         env = "ISTHMUS_TLS_CA_LIFE",
         default_value = "87600h",
-        value_parser = positive,
+        value_parser = duration::positive,
         value_name = "DURATION"
     )]
     tls_ca_life: Duration,
@@ -72,7 +71,7 @@ pub(super) struct TlsArgs {
         long,
         env = "ISTHMUS_TLS_LIFE",
         default_value = "2160h",
-        value_parser = positive,
+        value_parser = duration::positive,
         value_name = "DURATION"
     )]
     tls_life: Duration,
@@ -91,7 +90,7 @@ pub(super) struct TlsArgs {
         long,
         env = "ISTHMUS_TLS_PATH_LIFE",
         default_value = "1h",
-        value_parser = positive,
+        value_parser = duration::positive,
         value_name = "DURATION"
     )]
     tls_path_life: Duration,
