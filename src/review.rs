@@ -308,14 +308,18 @@ impl Change<'_> {
         }
     }
 
-    /// Whether a finding is of a member that joins the mesh by this change. That is held to all
-    /// that is known of it, however long it was described.
+    /// Whether a finding is of a member that joins the mesh by this change, or that joins as a peer
+    /// though its configuration was there. That is held to all that is known of it, however long it
+    /// was described: to delete and create a peer is no way round a denial.
     fn is_joining(&self, finding: &Finding) -> bool {
-        let is_joined = |view: &View<'_>, name: &MemberName| {
-            view.member(name).is_some_and(|member| view.is_joined(member))
+        let ways = |view: &View<'_>, name: &MemberName| {
+            view.member(name).map(|member| (view.is_joined(member), member.is_peer()))
         };
-        let joins =
-            |name: &MemberName| is_joined(&self.after, name) && !is_joined(&self.before, name);
+        let joins = |name: &MemberName| {
+            let (was_joined, was_peer) = ways(&self.before, name).unwrap_or_default();
+            let (is_joined, is_peer) = ways(&self.after, name).unwrap_or_default();
+            is_joined && !was_joined || is_peer && !was_peer
+        };
         joins(&finding.member) || finding.other.as_ref().is_some_and(joins)
     }
 

@@ -138,6 +138,11 @@ impl Member {
         self.claims.iter().any(|claim| joins(&claim.fact))
     }
 
+    /// Whether it is joined as a peer, and not by its configuration alone.
+    pub fn is_peer(&self) -> bool {
+        self.claims.iter().any(|claim| matches!(claim.fact, Fact::Peer | Fact::Remote))
+    }
+
     /// Whether both are one cluster, whatever they are called: the strongest identity decides that
     /// both have.
     pub fn is_same_cluster(&self, other: &Self) -> bool {

@@ -6,6 +6,7 @@ mod demo;
 mod descriptors;
 mod documents;
 mod istio_remote;
+mod joining;
 mod judged;
 mod killed;
 mod mesh_networks;

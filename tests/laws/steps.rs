@@ -404,6 +404,19 @@ proptest! {
     }
 
     #[test]
+    fn what_is_denied_as_an_update_is_denied_when_it_is_deleted_and_created_anew((mut cluster, new) in change()) {
+        let (_, update) = cluster.ask(&new);
+        cluster.objects.remove(&Cluster::key(&new));
+        let (_, creation) = cluster.ask(&new);
+        for [rule, field, message] in &update.causes {
+            prop_assert!(
+                creation.causes.iter().any(|[of, ..]| of == rule),
+                "{rule} {field}: {message}\nis denied as an update; created anew: {creation:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_remedy_that_is_followed_removes_its_finding_and_adds_none(
         (cluster, new) in change(),
         endpoint in prop::sample::select(&["", "http://h.example.com/metadata/", "https://u@h.example.com/metadata/?a=b", "https://h.example.com"][..]),
