@@ -242,7 +242,7 @@ impl Watching {
             tracing::error!(
                 watch,
                 why,
-                "the API server refuses a watch; what was last known stands; `isthmus rbac` prints the roles that are needed"
+                "the API server rejects a watch; the last known state stays in use; `isthmus rbac` prints the required roles"
             );
         } else if is_first {
             tracing::error!(watch, why, "the API server is lost; what was last known stands");

@@ -3,13 +3,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::app::App;
+use super::metrics::metrics;
 use super::supervise::of_blocking;
-use super::tls::Secured;
+use super::tls::TlsSetup;
 use crate::inventory::Inventory;
 use crate::snapshot::Source;
 
@@ -31,6 +34,19 @@ pub(super) async fn holds(app: &App) {
 pub(super) async fn half_changed(app: &App) {
     while app.snapshot.is_sound() {
         sleep(EXPIRY).await;
+    }
+}
+
+metrics! {
+    /// What is counted of files.
+    struct UpkeepMetrics {
+        polls: Counter = "inventory_polls", "Checks of the inventory";
+        objects: Gauge = "inventory_objects", "Objects that describe members";
+        files: Gauge = "inventory_files", "Files of the inventory";
+        bad_files: Gauge = "inventory_bad_files", "Files of the inventory that cannot be read";
+        errors: Counter = "inventory_errors", "Times that a file of the inventory became invalid";
+        certificate_errors: Counter = "certificate_errors",
+            "Times that the certificate's files became invalid or the certificate could not be maintained";
     }
 }
 
@@ -76,7 +92,7 @@ impl Files {
 }
 
 /// Keeps the certificate, the callers' authority and the paths as their files say, for ever.
-pub(super) async fn certificate(app: &Arc<App>, secured: &Arc<Secured>, every: Duration) {
+pub(super) async fn certificate(app: &Arc<App>, secured: &Arc<TlsSetup>, every: Duration) {
     loop {
         app.verification.rest(every).await;
         let (shared, secured) = (Arc::clone(app), Arc::clone(secured));
@@ -89,27 +105,27 @@ pub(super) async fn certificate(app: &Arc<App>, secured: &Arc<Secured>, every: D
             Ok(false) => {}
             Ok(true) => {
                 let until = app.certificate.validity().map(|validity| validity.until);
-                tracing::info!(valid_until = until, "the certificate is renewed");
+                tracing::info!(valid_until = until, "the certificate has been renewed");
             }
             Err(error) => {
-                app.metrics.certificate_errors.inc();
-                tracing::error!(%error, "the certificate's files are bad; the last good one stays");
+                app.upkeep.certificate_errors.inc();
+                tracing::error!(%error, "the certificate files are invalid; the last valid certificate stays in use");
             }
         }
         match callers {
             Ok(false) => {}
-            Ok(true) => tracing::info!("the authority of callers is another from now on"),
+            Ok(true) => tracing::info!("the certificate authority (CA) of callers has changed"),
             Err(error) => {
-                app.metrics.certificate_errors.inc();
-                tracing::error!(%error, "the authority of callers is bad; the last good one stays");
+                app.upkeep.certificate_errors.inc();
+                tracing::error!(%error, "the certificate authority (CA) of callers is invalid; the last valid one stays in use");
             }
         }
         match paths {
             Ok(false) => {}
-            Ok(true) => tracing::info!("the path that is called is another from now on"),
+            Ok(true) => tracing::info!("the secret path has changed"),
             Err(error) => {
-                app.metrics.certificate_errors.inc();
-                tracing::error!(%error, "the file of the path is bad; the last good one stays");
+                app.upkeep.certificate_errors.inc();
+                tracing::error!(%error, "the file of the secret path is invalid; the last valid one stays in use");
             }
         }
     }
@@ -122,26 +138,26 @@ fn refresh(app: &App, kept: &mut Kept) {
     let refresh = inventory.refresh();
     *is_news = was_news || refresh.changed;
     for error in &refresh.errors {
-        app.metrics.inventory_errors.inc();
-        tracing::error!(%error, "the inventory has turned bad; what was last good of it stays");
+        app.upkeep.errors.inc();
+        tracing::error!(%error, "the inventory is invalid; its last valid state stays in use");
     }
     for path in &refresh.recovered {
-        tracing::info!(path = %path.display(), "the inventory is good again");
+        tracing::info!(path = %path.display(), "the inventory is valid again");
     }
     if *is_news {
         app.snapshot.replace(Source::Files, inventory.readings());
         let members = app.snapshot.read(crate::mesh::Mesh::len);
         let (files, objects) = (inventory.files(), inventory.objects());
-        tracing::info!(members, objects, files, "the inventory is read");
+        tracing::info!(members, objects, files, "the inventory has been read");
         for object in inventory.doubles() {
-            tracing::warn!(object, "more than one file holds it; the last one counts");
+            tracing::warn!(object, "more than one file contains this object; the last one counts");
         }
-        app.metrics.inventory_objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
-        app.metrics.inventory_files.set(i64::try_from(files).unwrap_or(i64::MAX));
+        app.upkeep.objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
+        app.upkeep.files.set(i64::try_from(files).unwrap_or(i64::MAX));
         *is_news = false;
     }
     let bad = inventory.errors().count();
-    app.metrics.inventory_bad_files.set(i64::try_from(bad).unwrap_or(i64::MAX));
+    app.upkeep.bad_files.set(i64::try_from(bad).unwrap_or(i64::MAX));
     app.sources.looked_at(INVENTORY, inventory.missing(), bad == 0);
-    app.metrics.inventory_polls.inc();
+    app.upkeep.polls.inc();
 }
