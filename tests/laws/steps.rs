@@ -2,10 +2,13 @@
 //! first.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use isthmus::admission::Hook;
+use isthmus::manifest;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -335,6 +338,37 @@ fn put(object: &Value, field: &str, value: &Value) -> Option<Value> {
     }
     place.clone_from(value);
     Some(object)
+}
+
+/// Nobody is refused who follows a guide.
+#[test]
+fn what_the_documentation_of_others_shows_is_admitted_in_any_order() {
+    let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/guides");
+    let mut files = 0;
+    for guide in fs::read_dir(guides).unwrap().map(|guide| guide.unwrap().path()) {
+        files += 1;
+        let text = fs::read_to_string(&guide).unwrap();
+        assert!(text.starts_with("# After "), "{} names its page", guide.display());
+        let objects = manifest::read(&text, "guide.yaml").unwrap();
+        let objects = objects.iter().map(|object| serde_json::from_str(&object.json).unwrap());
+        let mut objects: Vec<Value> = objects.collect();
+        for _ in 0..objects.len() {
+            for backwards in [false, true] {
+                let mut cluster = Cluster::default();
+                let mut ordered: Vec<_> = objects.iter().collect();
+                if backwards {
+                    ordered.reverse();
+                }
+                for object in ordered {
+                    let told = cluster.write(object);
+                    let key = Cluster::key(object);
+                    assert!(told.is_admitted(), "{}: {key}: {told:?}", guide.display());
+                }
+            }
+            objects.rotate_left(1);
+        }
+    }
+    assert!(files >= 7, "{files} guides are found");
 }
 
 proptest! {
