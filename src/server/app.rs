@@ -10,13 +10,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::authority::Health;
-use super::findings::FindingMetrics;
 use super::http::Http;
 use super::http::room::{Room, Turns};
 use super::metrics::{metrics, registry, render};
 use super::supervise::Supervisor;
 use super::tls::Certificate;
-use super::upkeep::UpkeepMetrics;
 use super::webhook::backstage::Backstage;
 use super::webhook::caller::Verification;
 use super::webhook::metrics::ReviewMetrics;
@@ -87,11 +85,10 @@ pub(super) struct App {
     pub(super) verification: Verification,
     pub(super) http: Arc<Http>,
     pub(super) metrics: ReviewMetrics,
-    pub(super) findings: FindingMetrics,
-    pub(super) upkeep: UpkeepMetrics,
     state: StateMetrics,
     authority_metrics: Option<AuthorityMetrics>,
-    registry: Registry,
+    /// What shows the metrics of all parts.
+    pub(super) registry: Registry,
     pub(super) certificate: Arc<Certificate>,
     /// How the authority of the certificate stands, where isthmus is that itself.
     authority: Option<Arc<Health>>,
@@ -131,8 +128,6 @@ impl App {
             verification,
             http: Arc::new(Http::new(limits.client_timeout, &mut registry)),
             metrics: ReviewMetrics::shown_by(&mut registry),
-            findings: FindingMetrics::shown_by(&mut registry),
-            upkeep: UpkeepMetrics::shown_by(&mut registry),
             state: StateMetrics::shown_by(&mut registry),
             authority_metrics: authority
                 .as_ref()
@@ -153,7 +148,7 @@ impl App {
     /// Why a review cannot be answered now; empty if it can.
     pub(super) fn faults(&self) -> Vec<String> {
         if !self.snapshot.is_sound() {
-            return vec!["a fault of isthmus itself has left the mesh half changed".to_owned()];
+            return vec!["a bug in isthmus has left the mesh half changed".to_owned()];
         }
         self.sources.missing().into_iter().chain(self.certificate.fault()).collect()
     }

@@ -45,7 +45,7 @@ pub(super) struct StandingLabels {
 type Counted = (&'static str, Severity);
 
 /// Counts the findings of the mesh as it stands whenever it has changed, for ever.
-pub(super) async fn count_standing(app: &App) {
+pub(super) async fn count_standing(app: &App, metrics: &FindingMetrics) {
     let mut judged = None;
     loop {
         sleep(TICK).await;
@@ -64,7 +64,7 @@ pub(super) async fn count_standing(app: &App) {
                     Severity::Deny => "deny",
                 };
                 let labels = StandingLabels { rule: rule.name, severity };
-                app.findings.standing.get_or_create(&labels).set(count);
+                metrics.standing.get_or_create(&labels).set(count);
             }
         }
         judged = Some(revision);

@@ -42,10 +42,12 @@ use crate::sources::{Need, Sources};
 use admin::Admin;
 use app::App;
 use authority::Keeper;
+use findings::FindingMetrics;
 use http::connections::Connections;
 use http::listener::{Answers, Endpoint};
 use supervise::{Supervisor, Weight};
 use tls::TlsSetup;
+use upkeep::UpkeepMetrics;
 use webhook::caller::Verification;
 use webhook::review::Webhook;
 
@@ -60,13 +62,12 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// File descriptors that are no connections of the webhook.
 const OTHER_DESCRIPTORS: usize = ADMIN_CONNECTIONS + 64;
 /// What is told where anybody may say that he is the API server.
-const UNVERIFIED: &str = "callers cannot be verified, so nothing that is admitted is remembered until the cluster tells of it: give --tls-client-ca, --tls-secret or --tls-path-file";
+const UNVERIFIED: &str = "callers cannot be verified, so admitted writes are not remembered until the watch reports them: set --tls-client-ca, --tls-secret or --tls-path-file";
 /// How often connections are looked at while they end.
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 
 /// Why a process ends that has lost its mesh.
-const HALF_CHANGED: &str =
-    "a fault of isthmus itself has left the mesh half changed; it is read anew from a new start";
+const HALF_CHANGED: &str = "a bug in isthmus has left the mesh half changed; the process exits and reads it afresh when it starts again";
 
 /// How a server is set up.
 #[derive(Debug)]
@@ -99,7 +100,7 @@ pub struct Config {
     pub drain_delay: Duration,
     /// How much is done at once.
     pub limits: Limits,
-    /// How many lines of the log were lost.
+    /// How many log lines were lost.
     pub lost_log_lines: Counter,
 }
 
@@ -176,6 +177,8 @@ impl Server {
             config.limits,
         )?;
         app.show_lost_log_lines(config.lost_log_lines);
+        let counted = FindingMetrics::shown_by(&mut app.registry);
+        let metrics = Arc::new(UpkeepMetrics::shown_by(&mut app.registry));
         let client = config.cluster.map(Client::try_from).transpose();
         let client = client.context("cannot reach the cluster")?;
         app.live = client.as_ref().map(|client| {
@@ -194,7 +197,13 @@ impl Server {
             Some(directory) => {
                 let inventory = Inventory::new(directory, settings);
                 let every = config.inventory_poll;
-                let files = upkeep::Files::new(Arc::clone(&app), inventory, every, loaded);
+                let files = upkeep::Files::new(
+                    Arc::clone(&app),
+                    Arc::clone(&metrics),
+                    inventory,
+                    every,
+                    loaded,
+                );
                 supervisor.spawn("inventory", vital, files, |files| Box::pin(files.keep()));
             }
             None => drop(loaded),
@@ -209,21 +218,21 @@ impl Server {
             let app = Arc::clone(&app);
             supervisor.spawn("holds", vital, app, |app| Box::pin(upkeep::holds(app)));
         }
-        let counted = Arc::clone(&app);
-        supervisor.spawn("findings", Weight::Apart, counted, |app| {
-            Box::pin(findings::count_standing(app))
+        let counted = (Arc::clone(&app), counted);
+        supervisor.spawn("findings", Weight::Apart, counted, |(app, metrics)| {
+            Box::pin(findings::count_standing(app, metrics))
         });
         if let Some(keeper) = keeper {
-            let kept = (keeper, Arc::clone(&app));
-            supervisor.spawn("keeper", vital, kept, |(keeper, app)| {
+            let kept = (keeper, Arc::clone(&metrics));
+            supervisor.spawn("keeper", vital, kept, |(keeper, metrics)| {
                 Box::pin(keeper.run(|| {
-                    app.upkeep.certificate_errors.inc();
+                    metrics.certificate_errors.inc();
                 }))
             });
         }
-        let files = (Arc::clone(&app), secured, config.tls_poll);
-        supervisor.spawn("certificate", vital, files, |(app, secured, every)| {
-            Box::pin(upkeep::certificate(app, secured, *every))
+        let files = (Arc::clone(&app), metrics, secured, config.tls_poll);
+        supervisor.spawn("certificate", vital, files, |(app, metrics, secured, every)| {
+            Box::pin(upkeep::certificate(app, metrics, secured, *every))
         });
         let accepting = serve(&supervisor, ["accept", "sweep"], endpoint, webhook);
         let (apart, admin) = (apart().context("cannot serve probes")?, admin.into_std()?);

@@ -53,6 +53,7 @@ metrics! {
 /// The inventory, and the mesh that is kept as it says.
 pub(super) struct Files {
     app: Arc<App>,
+    metrics: Arc<UpkeepMetrics>,
     kept: Arc<Mutex<Kept>>,
     every: Duration,
     /// Who is to be told of the first time.
@@ -68,20 +69,23 @@ struct Kept {
 impl Files {
     pub(super) fn new(
         app: Arc<App>,
+        metrics: Arc<UpkeepMetrics>,
         inventory: Inventory,
         every: Duration,
         loaded: oneshot::Sender<()>,
     ) -> Self {
         let kept = Arc::new(Mutex::new(Kept { inventory, is_news: false }));
-        Self { app, kept, every, loaded: Some(loaded) }
+        Self { app, metrics, kept, every, loaded: Some(loaded) }
     }
 
     /// Keeps the mesh as the inventory says, for ever.
     pub(super) async fn keep(&mut self) {
         loop {
-            let (app, kept) = (Arc::clone(&self.app), Arc::clone(&self.kept));
-            let look =
-                move || refresh(&app, &mut kept.lock().unwrap_or_else(PoisonError::into_inner));
+            let (app, metrics) = (Arc::clone(&self.app), Arc::clone(&self.metrics));
+            let kept = Arc::clone(&self.kept);
+            let look = move || {
+                refresh(&app, &metrics, &mut kept.lock().unwrap_or_else(PoisonError::into_inner));
+            };
             of_blocking(spawn_blocking(look).await).await;
             if let Some(loaded) = self.loaded.take() {
                 let _ = loaded.send(());
@@ -92,7 +96,12 @@ impl Files {
 }
 
 /// Keeps the certificate, the callers' authority and the paths as their files say, for ever.
-pub(super) async fn certificate(app: &Arc<App>, secured: &Arc<TlsSetup>, every: Duration) {
+pub(super) async fn certificate(
+    app: &Arc<App>,
+    metrics: &UpkeepMetrics,
+    secured: &Arc<TlsSetup>,
+    every: Duration,
+) {
     loop {
         app.verification.rest(every).await;
         let (shared, secured) = (Arc::clone(app), Arc::clone(secured));
@@ -108,38 +117,38 @@ pub(super) async fn certificate(app: &Arc<App>, secured: &Arc<TlsSetup>, every: 
                 tracing::info!(valid_until = until, "the certificate has been renewed");
             }
             Err(error) => {
-                app.upkeep.certificate_errors.inc();
-                tracing::error!(%error, "the certificate files are invalid; the last valid certificate stays in use");
+                metrics.certificate_errors.inc();
+                tracing::error!(%error, "the certificate files are invalid; the last good certificate stays in use");
             }
         }
         match callers {
             Ok(false) => {}
-            Ok(true) => tracing::info!("the certificate authority (CA) of callers has changed"),
+            Ok(true) => tracing::info!("the CA for client certificates has changed"),
             Err(error) => {
-                app.upkeep.certificate_errors.inc();
-                tracing::error!(%error, "the certificate authority (CA) of callers is invalid; the last valid one stays in use");
+                metrics.certificate_errors.inc();
+                tracing::error!(%error, "the CA for client certificates is invalid; the last good one stays in use");
             }
         }
         match paths {
             Ok(false) => {}
             Ok(true) => tracing::info!("the secret path has changed"),
             Err(error) => {
-                app.upkeep.certificate_errors.inc();
-                tracing::error!(%error, "the file of the secret path is invalid; the last valid one stays in use");
+                metrics.certificate_errors.inc();
+                tracing::error!(%error, "the path file is invalid; the last good path stays in use");
             }
         }
     }
 }
 
-fn refresh(app: &App, kept: &mut Kept) {
+fn refresh(app: &App, metrics: &UpkeepMetrics, kept: &mut Kept) {
     let Kept { inventory, is_news } = kept;
     // What a fault leaves unsaid is taken for news.
     let was_news = std::mem::replace(is_news, true);
     let refresh = inventory.refresh();
     *is_news = was_news || refresh.changed;
     for error in &refresh.errors {
-        app.upkeep.errors.inc();
-        tracing::error!(%error, "the inventory is invalid; its last valid state stays in use");
+        metrics.errors.inc();
+        tracing::error!(%error, "the inventory is invalid; its last valid content stays in use");
     }
     for path in &refresh.recovered {
         tracing::info!(path = %path.display(), "the inventory is valid again");
@@ -150,14 +159,14 @@ fn refresh(app: &App, kept: &mut Kept) {
         let (files, objects) = (inventory.files(), inventory.objects());
         tracing::info!(members, objects, files, "the inventory has been read");
         for object in inventory.doubles() {
-            tracing::warn!(object, "more than one file contains this object; the last one counts");
+            tracing::warn!(object, "more than one file defines this object; the last one counts");
         }
-        app.upkeep.objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
-        app.upkeep.files.set(i64::try_from(files).unwrap_or(i64::MAX));
+        metrics.objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
+        metrics.files.set(i64::try_from(files).unwrap_or(i64::MAX));
         *is_news = false;
     }
     let bad = inventory.errors().count();
-    app.upkeep.bad_files.set(i64::try_from(bad).unwrap_or(i64::MAX));
+    metrics.bad_files.set(i64::try_from(bad).unwrap_or(i64::MAX));
     app.sources.looked_at(INVENTORY, inventory.missing(), bad == 0);
-    app.upkeep.polls.inc();
+    metrics.polls.inc();
 }

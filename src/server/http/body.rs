@@ -105,7 +105,7 @@ fn acceptable(headers: &HeaderMap, announced: Option<usize>) -> Result<(), Unrec
     }
     match headers.get(CONTENT_ENCODING) {
         Some(encoding) if !is(encoding.as_bytes(), "identity") => {
-            Err(Unreceived::WrongType("a Content-Encoding is not supported"))
+            Err(Unreceived::WrongType("Content-Encoding is not supported"))
         }
         _ => Ok(()),
     }

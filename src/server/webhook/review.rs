@@ -392,7 +392,7 @@ impl Refusal {
                     NotAReview::NoUid => "the request has no uid",
                 },
             ),
-            Self::Panic => (StatusCode::INTERNAL_SERVER_ERROR, "internal error: a bug of isthmus"),
+            Self::Panic => (StatusCode::INTERNAL_SERVER_ERROR, "a bug in isthmus"),
         };
         let text = match self {
             Self::NotReady(why) => format!("not ready: {why}"),
