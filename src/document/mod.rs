@@ -49,6 +49,13 @@ pub fn kept_in(document: &Document) -> Option<(ObjectRef, Path)> {
     carrier::kept_in(document)
 }
 
+impl Document {
+    /// Whether it declares a peer: an IstioMulticluster.
+    pub fn is_peer(&self) -> bool {
+        self.name == istio_multicluster::DOCUMENT.name
+    }
+}
+
 /// The kind of document an object carries, if it carries one.
 pub fn of(object: &Object<'_>, settings: &Settings) -> Option<&'static Document> {
     DOCUMENTS.iter().find(|document| document.matches(object, settings))
@@ -61,6 +68,9 @@ pub fn read(object: &Object<'_>, settings: &Settings) -> Reading {
     reading.uid = object.metadata.uid.as_ref().into();
     if let Some(document) = of(object, settings) {
         (document.read)(object, settings, &mut reading);
+    }
+    if settings.local_member.is_empty() {
+        reading.keep_faults_alone("");
     }
     reading
 }
