@@ -13,8 +13,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 pub use claim::{
-    About, Allow, Claim, EndpointSource, Fact, Fault, MemberName, Network, NetworkEndpoints, Place,
-    Role,
+    About, Allow, Claim, EndpointSource, Fact, Fault, Federation, MemberName, Network,
+    NetworkEndpoints, Place, Role,
 };
 pub use member::Member;
 pub use origin::{Basis, Configuration, ObjectRef, Origin, PendingWrite, WriteId};

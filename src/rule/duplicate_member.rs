@@ -2,7 +2,8 @@
 
 use super::finding::told;
 use super::{Finding, Rule};
-use crate::mesh::{Fact, Member, View};
+use crate::mesh::{About, Claim, Fact, Federation, Member, View};
+use crate::value::{ClusterDomain, MetadataEndpoint};
 
 pub(super) static RULE: Rule = Rule {
     name: "DuplicateMember",
@@ -10,12 +11,13 @@ pub(super) static RULE: Rule = Rule {
     why: "The same cluster joins the mesh twice: every endpoint appears twice, and removing one of the two members breaks the other.",
     remedy: "Delete one of the two members, or correct its endpoint.",
     example: "spec.metadataEndpoint: https://istio-metadata.k8s-b.example.com/metadata/ is also the metadata endpoint of member \"cluster-b\" (IstioMulticluster cluster-b); write this member's own endpoint, or delete one of the two [DuplicateMember]",
+    faults: |about| about == About::SecurityContext,
     state: judge,
     ..Rule::IDLE
 };
 
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = federated(mesh, member);
     for ours in member.claims() {
         match &ours.fact {
             Fact::Endpoint(endpoint) => {
@@ -61,4 +63,92 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Federated peers, which the local member's documents declare: none of them is a member of the
+/// mesh, so that one which leads to a member is one too many.
+fn federated(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if mesh.is_local(member) {
+        for (federation, ours) in member.pick(federation) {
+            match federation {
+                Federation::Endpoint(endpoint) => {
+                    for other in mesh.others_at_host(member, &endpoint.host_identity()) {
+                        let theirs = other.pick(self::endpoint);
+                        let same = theirs.filter(|(it, _)| it.identity() == endpoint.identity());
+                        let told =
+                            |(_, theirs)| also_federated(member, ours, endpoint, other, theirs);
+                        findings.extend(same.map(told));
+                    }
+                }
+                Federation::TrustDomain(trust) => {
+                    let domains =
+                        member.pick(cluster_domain).filter(|(domain, _)| *domain == trust);
+                    findings
+                        .extend(domains.map(|(_, theirs)| skipped(member, ours, trust, theirs)));
+                }
+            }
+        }
+        return findings;
+    }
+    let Some(local) = mesh.local() else { return findings };
+    for (endpoint, ours) in member.pick(endpoint) {
+        for (federation, theirs) in local.pick(federation) {
+            if let Federation::Endpoint(federated) = federation
+                && federated.identity() == endpoint.identity()
+            {
+                let message = format!(
+                    "{endpoint} is also the metadata endpoint of {}, of which no member can be part",
+                    theirs.place.object
+                );
+                let finding = RULE.warn(member, &ours.place, message, KEEP_ONE.to_owned());
+                findings.push(finding.against(&theirs.place));
+            }
+        }
+    }
+    findings
+}
+
+const KEEP_ONE: &str = "keep the IstioMulticluster or the IstioFederation, whichever is meant";
+
+fn also_federated(
+    local: &Member,
+    ours: &Claim,
+    endpoint: &MetadataEndpoint,
+    other: &Member,
+    theirs: &Claim,
+) -> Finding {
+    let message =
+        format!("{endpoint} is also the metadata endpoint of {}", told(other, &theirs.place));
+    RULE.warn(local, &ours.place, message, KEEP_ONE.to_owned()).against(&theirs.place)
+}
+
+fn skipped(local: &Member, ours: &Claim, trust: &ClusterDomain, theirs: &Claim) -> Finding {
+    let message = format!(
+        "trust domain {trust} is the local cluster domain ({}), and Deckhouse silently skips such a federation",
+        theirs.place.object
+    );
+    let remedy = "federated clusters need different cluster domains; with the same domain, use an IstioMulticluster";
+    RULE.warn(local, &ours.place, message, remedy.to_owned()).against(&theirs.place)
+}
+
+fn federation(fact: &Fact) -> Option<&Federation> {
+    match fact {
+        Fact::Federation(federation) => Some(federation),
+        _ => None,
+    }
+}
+
+fn endpoint(fact: &Fact) -> Option<&MetadataEndpoint> {
+    match fact {
+        Fact::Endpoint(endpoint) => Some(endpoint),
+        _ => None,
+    }
+}
+
+fn cluster_domain(fact: &Fact) -> Option<&ClusterDomain> {
+    match fact {
+        Fact::ClusterDomain(domain) => Some(domain),
+        _ => None,
+    }
 }

@@ -2,9 +2,9 @@
 //! InvalidMetadataEndpoint.
 
 use super::finding::told;
-use super::{Finding, Rule, Severity};
-use crate::mesh::{About, Fact, Fault, Member, Role, View};
-use crate::value::Subnet;
+use super::{Finding, Rule, Severity, misnamed};
+use crate::mesh::{About, Claim, Fact, Fault, Member, Role, View};
+use crate::value::{ClusterDomain, MetadataEndpoint, Subnet};
 
 pub(super) static INVALID_DOCUMENT: Rule = Rule {
     name: "InvalidDocument",
@@ -13,6 +13,7 @@ pub(super) static INVALID_DOCUMENT: Rule = Rule {
     remedy: "Correct the document at the line and column in the message.",
     example: "data[cluster-configuration.yaml].podSubnetCIDR: line 3, column 16: must be a string, not a number; write a string [InvalidDocument]",
     faults: |about| about == About::Document,
+    state: |mesh, member| misnamed::judge(&INVALID_DOCUMENT, mesh, member),
     ..Rule::IDLE
 };
 
@@ -78,6 +79,14 @@ fn is_fact(about: About) -> bool {
 fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
     let rule = &INVALID_SUBNET;
     let mut findings = Vec::new();
+    for (role, subnet, claim) in member.subnets().filter(|(_, subnet, _)| !subnet.is_private()) {
+        let message = format!(
+            "{role} {subnet} is a public range: what has an address of it elsewhere cannot be reached"
+        );
+        let remedy = "write a range of RFC 1918 or RFC 6598, or an IPv6 ULA".to_owned();
+        let finding = rule.warn(member, &claim.place, message, remedy);
+        findings.push(Finding { extent: Some(subnet), ..finding });
+    }
     let prefixes = member.in_force().filter_map(|claim| match claim.fact {
         Fact::NodePrefix(prefix) => Some((prefix, claim)),
         _ => None,
@@ -146,9 +155,57 @@ fn invalid_cluster_domain(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     findings
 }
 
-fn invalid_metadata_endpoint(_: &View<'_>, member: &Member) -> Vec<Finding> {
-    let rule = &INVALID_METADATA_ENDPOINT;
+/// Where an endpoint leads to the cluster that reads it, whichever that is.
+fn leads_home(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let Some(local) = mesh.local().filter(|_| !mesh.is_local(member)) else { return findings };
+    for (endpoint, ours) in member.pick(endpoint) {
+        let domains =
+            local.pick(cluster_domain).filter(|(domain, _)| domain.holds(endpoint.host()));
+        for (domain, theirs) in domains {
+            let message = format!(
+                "host {} is under the local cluster domain {domain} ({}), so it leads to the local cluster",
+                endpoint.host(),
+                theirs.place.object
+            );
+            findings.push(home(member, ours, theirs, message));
+        }
+        let Some(address) = endpoint.address() else { continue };
+        let subnets = local.subnets().filter(|(_, subnet, _)| subnet.holds(address));
+        for (role, subnet, theirs) in subnets {
+            let message = format!(
+                "{address} is in the local {role} {subnet} ({}), so it leads to the local cluster",
+                theirs.place.object
+            );
+            findings.push(home(member, ours, theirs, message));
+        }
+    }
+    findings
+}
+
+fn home(member: &Member, ours: &Claim, theirs: &Claim, message: String) -> Finding {
+    let remedy = "write the host under which other clusters reach the peer".to_owned();
+    let rule = &INVALID_METADATA_ENDPOINT;
+    rule.deny(member, &ours.place, message, remedy).against(&theirs.place)
+}
+
+fn endpoint(fact: &Fact) -> Option<&MetadataEndpoint> {
+    match fact {
+        Fact::Endpoint(endpoint) => Some(endpoint),
+        _ => None,
+    }
+}
+
+fn cluster_domain(fact: &Fact) -> Option<&ClusterDomain> {
+    match fact {
+        Fact::ClusterDomain(domain) => Some(domain),
+        _ => None,
+    }
+}
+
+fn invalid_metadata_endpoint(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    let rule = &INVALID_METADATA_ENDPOINT;
+    let mut findings = leads_home(mesh, member);
     for claim in member.claims() {
         if let Fact::Endpoint(endpoint) = &claim.fact
             && !endpoint.has_standard_path()

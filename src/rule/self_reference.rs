@@ -116,6 +116,9 @@ fn same_uuid(member: &Member, ours: &Claim, theirs: &Claim, uuid: ClusterUuid) -
 }
 
 fn leads_to(endpoint: &MetadataEndpoint, template: &PublicDomainTemplate) -> bool {
+    if !endpoint.has_standard_port() {
+        return false;
+    }
     let host = endpoint.host_identity();
     METADATA_SERVICES.iter().any(|service| host_identity(&template.host(service)) == host)
 }

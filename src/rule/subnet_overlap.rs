@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use super::finding::{both, told};
+use super::free::offer;
 use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Member, Network, Role, View};
 use crate::settings::Policy;
@@ -101,8 +102,10 @@ impl Side<'_> {
             .map(|(role, theirs, claim, extent)| {
                 let network = self.network_words(other);
                 let message = format!(
-                    "{} overlaps {role} {theirs} of {} on {network}",
+                    "{}{} overlaps {}{role} {theirs} of {} on {network}",
+                    default_words(self.claim),
                     self.subnet,
+                    default_words(claim),
                     told(other, &claim.place)
                 );
                 let mut finding = RULE.find(
@@ -133,13 +136,8 @@ impl Side<'_> {
     }
 
     fn remedy(&self, other: &Member) -> String {
-        let free = self.free.get_or_init(|| {
-            let length = self.subnet.prefix_len();
-            match self.mesh.next_free(self.subnet, self.member) {
-                Some(free) => format!("next free /{length}: {free}"),
-                None => format!("no /{length} is free in {}", self.subnet.private_range()),
-            }
-        });
+        let offer = || offer(self.mesh, self.member, self.subnet);
+        let free = self.free.get_or_init(offer);
         let together = self.network_words(other) == "the same network";
         match self.stranger(other).filter(|_| together) {
             None if together && self.is_flat_by_gateway() => {
@@ -179,4 +177,9 @@ fn is_enough(findings: &mut Vec<Finding>, most: usize) -> bool {
         last.message.push_str(", and there are more overlaps");
     }
     true
+}
+
+/// What says that nobody wrote a value.
+fn default_words(claim: &Claim) -> &'static str {
+    if claim.place.is_default() { "the default " } else { "" }
 }

@@ -85,9 +85,10 @@ pub(crate) fn allow(object: &Object<'_>, notes: &mut Notes<'_>) {
     }
 }
 
-/// Reads Deckhouse's own escape hatch, which it honours on some kinds.
+/// Reads Deckhouse's own escape hatch, which it honours on some kinds unless it is empty or null.
 pub(crate) fn allow_unsafe(object: &Object<'_>, notes: &mut Notes<'_>) {
-    if let Some((_, path)) = Annotations::Object(object).find(UNSAFE).filter(|(v, _)| *v != "false")
+    if let Some((text, path)) = Annotations::Object(object).find(UNSAFE)
+        && !matches!(text, "" | "null")
     {
         notes.claim_at(path, Fact::Allow(Arc::new(Allow::Every)));
     }
