@@ -4,12 +4,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::budget::{Budget, Clock, Exhausted};
 use crate::document;
 use crate::mesh::{Mesh, ObjectRef, WriteId};
+use crate::pending::retry_after;
 use crate::report;
 use crate::review::{MOST_LOOKS, Reason, Verdict, Write, review};
 use crate::settings::Settings;
@@ -67,6 +67,8 @@ pub enum Outcome {
     Warned,
     /// The write goes on, changed.
     Patched,
+    /// The write is to be tried again soon.
+    Delayed,
     /// The write is refused.
     Denied,
 }
@@ -78,6 +80,7 @@ impl Outcome {
             Self::Allowed => "allowed",
             Self::Warned => "warned",
             Self::Patched => "patched",
+            Self::Delayed => "delayed",
             Self::Denied => "denied",
         }
     }
@@ -87,8 +90,7 @@ impl Outcome {
 /// everything else has an answer with the request's uid.
 pub fn answer<'a>(mesh: &Mesh, hook: Hook, body: &'a [u8]) -> Result<Answer<'a>, NotAReview> {
     let asked = Asked::read(hook, body, mesh.settings(), None)?;
-    let Ok(answer) = asked.answer(|change| Ok::<_, Infallible>(review(mesh, change)));
-    Ok(answer)
+    Ok(asked.answer(|write| review(mesh, write)))
 }
 
 /// What a call asks, read without a look at the mesh.
@@ -137,20 +139,17 @@ impl<'a> Asked<'a> {
     }
 
     /// Decides what is still to decide, by `judge`, and writes the answer.
-    pub fn answer<E>(
-        self,
-        judge: impl FnOnce(Write<'a>) -> Result<Verdict, E>,
-    ) -> Result<Answer<'a>, E> {
+    pub fn answer(self, judge: impl FnOnce(Write<'a>) -> Verdict) -> Answer<'a> {
         let Self { request, question, outdated } = self;
         let Settled { body, outcome, rules } = match question {
             Question::Settled(settled) => settled,
             Question::Open(write) => {
                 let written = Arc::clone(&write.new.object);
                 let outdated = outdated.filter(|_| write.says_otherwise());
-                told(&request, &written, &judge(*write)?, outdated)
+                told(&request, &written, &judge(*write), outdated)
             }
         };
-        Ok(Answer { body, decision: decision(request, outcome, rules) })
+        Answer { body, decision: decision(request, outcome, rules) }
     }
 }
 
@@ -205,11 +204,13 @@ fn told(
     let mut response = Response::allow(&request.uid);
     response.warnings = report::warnings(verdict, written, outdated);
     response.audit_annotations = audit(verdict);
-    let refused: Vec<_> = verdict.denials.iter().chain(&verdict.wait).cloned().collect();
-    let causes = report::causes(&refused, written);
+    let causes = report::causes(&verdict.denials, written);
     let outcome = if !causes.is_empty() {
         deny(&mut response, request, &written.name, causes);
         Outcome::Denied
+    } else if verdict.waits() {
+        delay(&mut response, request, written, verdict);
+        Outcome::Delayed
     } else if response.warnings.is_empty() {
         Outcome::Allowed
     } else {
@@ -285,8 +286,33 @@ fn deny<'a>(
     response.status = Some(Status {
         message: report::denial(&causes, kind, group, name),
         reason: "Invalid",
-        details: Details { name, group, kind, causes },
+        details: Details { name, group, kind, causes, retry_after_seconds: None },
         code: 422,
+    });
+}
+
+/// Has the client come again: kubectl and client-go do so by themselves.
+fn delay<'a>(
+    response: &mut Response<'a>,
+    request: &'a Request<'_>,
+    written: &'a ObjectRef,
+    verdict: &Verdict,
+) {
+    let name = if request.name.is_empty() { &*written.name } else { &request.name };
+    let (kind, group) = (&*request.kind.kind, &*request.kind.group);
+    let seconds = retry_after(verdict.settled_in);
+    response.allowed = false;
+    response.status = Some(Status {
+        message: report::delay(verdict, written, kind, group, name, seconds),
+        reason: "TooManyRequests",
+        details: Details {
+            name,
+            group,
+            kind,
+            causes: Vec::new(),
+            retry_after_seconds: Some(seconds),
+        },
+        code: 429,
     });
 }
 

@@ -28,7 +28,7 @@ pub enum Exhausted {
     #[error("more than {0} values, aliases counted")]
     Units(usize),
     /// It took longer than whoever asked waits.
-    #[error("too complicated to be read in time")]
+    #[error("too complex to be read in the available time")]
     Time,
 }
 

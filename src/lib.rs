@@ -19,6 +19,7 @@
 //! - [`document`]: one file for each kind of object that says something; `DOCUMENTS`.
 //! - [`rule`]: one file for each rule; `RULES`.
 //! - [`review`]: the only place that compares before and after.
+//! - [`pending`]: writes that may never be stored, and those that wait for them.
 //! - [`budget`]: what a piece of work may cost.
 //! - [`wire`], [`admission`]: AdmissionReview in and out.
 //! - [`manifest`]: the text of a file into objects.
@@ -38,6 +39,7 @@ pub mod budget;
 pub mod document;
 pub mod manifest;
 pub mod mesh;
+pub mod pending;
 pub mod report;
 pub mod review;
 pub mod rule;

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::budget::Budget;
 use crate::mesh::{
-    Allow, Changed, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Reading,
-    View, WriteId,
+    Allow, Changed, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Origin, Place,
+    Reading, View, WriteId,
 };
 use crate::rule::{self, Finding, Key, Severity};
 use crate::syntax::Path;
@@ -20,6 +21,10 @@ pub struct Verdict {
     /// What it breaks only if writes are stored that were admitted and may not be. Once they are
     /// settled, a repetition is refused or passes.
     pub wait: Vec<Finding>,
+    /// Whether it has to wait because its author has too many such writes already.
+    pub is_crowded: bool,
+    /// How long it takes at most until what it waits for is settled.
+    pub settled_in: Duration,
     /// What it may be told nevertheless.
     pub warnings: Vec<Warning>,
     /// How the object would better be written.
@@ -49,13 +54,28 @@ pub enum Reason {
 impl Verdict {
     /// Whether the change may be stored.
     pub fn is_admitted(&self) -> bool {
-        self.denials.is_empty() && self.wait.is_empty()
+        self.denials.is_empty() && !self.waits()
+    }
+
+    /// Whether it is to be asked again later, with nothing against it that is certain.
+    pub fn waits(&self) -> bool {
+        self.denials.is_empty() && (self.is_crowded || !self.wait.is_empty())
+    }
+
+    /// The other objects of the guarded cluster that it is denied for.
+    pub fn denied_for(&self, written: &ObjectRef) -> Vec<Arc<ObjectRef>> {
+        let places = self.denials.iter().flat_map(|finding| {
+            [Some(&finding.place), finding.against.as_ref(), finding.because.as_ref()]
+        });
+        let objects = places.flatten().map(|place| &place.object);
+        let others = objects.filter(|it| it.origin == Origin::Here && ***it != *written);
+        others.cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The names of all rules that fired, each once.
     pub fn rules(&self) -> BTreeSet<&'static str> {
-        let warned = self.warnings.iter().map(|warning| warning.finding.rule);
-        self.denials.iter().map(|finding| finding.rule).chain(warned).collect()
+        let warned = self.warnings.iter().map(|warning| &warning.finding);
+        self.denials.iter().chain(&self.wait).chain(warned).map(|finding| finding.rule).collect()
     }
 }
 

@@ -12,10 +12,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-pub use holds::Full;
 use holds::{Hold, Holds};
 
-use crate::mesh::{Claim, Mesh, ObjectRef, PendingWrite, Reading};
+use crate::mesh::{Claim, Mesh, ObjectRef, PendingWrite, Reading, WriteId};
 use crate::review::{Verdict, Write, review};
 
 /// The mesh that reviews are held against.
@@ -75,34 +74,44 @@ impl Snapshot {
     /// Judges a write.
     pub fn judge(&self, write: Write<'_>) -> Verdict {
         let state = self.state();
-        review(&state.mesh, state.believed(write))
+        state.held.timed(review(&state.mesh, state.believed(write)))
     }
 
     /// Judges a write, and holds what the object says from now on, if that is admitted and will be
     /// stored, until it is settled or for so long. No other write is judged in between: of two
-    /// that clash, one is judged against the other. What there is no room to hold is not admitted.
-    pub fn admit(&self, write: Write<'_>, hold: Duration) -> Result<Verdict, Full> {
+    /// that clash, one is judged against the other. What there is no room to hold has to wait.
+    pub fn admit(&self, write: Write<'_>, hold: Duration) -> Verdict {
         if !write.is_stored {
-            return Ok(self.judge(write));
+            return self.judge(write);
         }
-        let pending = PendingWrite { id: write.id.clone(), user: write.user.as_ref().into() };
+        let (id, user) = (write.id.clone(), write.user.as_ref().into());
         let reading = write.new.clone();
         let mut state = self.state_mut();
+        let write = state.believed(write);
+        let may_say_else = state.may_say_else(&write);
         // Nothing changes while it is looked at, so a fault in that leaves the mesh as it was.
-        let judge = AssertUnwindSafe(|| review(&state.mesh, state.believed(write)));
-        let verdict = match catch_unwind(judge) {
+        let judge = AssertUnwindSafe(|| state.held.timed(review(&state.mesh, write)));
+        let mut verdict = match catch_unwind(judge) {
             Ok(verdict) => verdict,
             Err(panic) => {
                 drop(state);
                 resume_unwind(panic)
             }
         };
-        if verdict.is_admitted() && state.is_news(&reading) {
-            let hold = Hold { reading, write: Arc::new(pending), until: Instant::now() + hold };
-            state.held.check(&hold)?;
-            state.hold(hold);
+        if verdict.is_admitted() && may_say_else {
+            let until = Instant::now() + hold;
+            if let Some(attempt) = state.held.next_attempt(&id, &user, &reading) {
+                let write = Arc::new(PendingWrite { id, user, attempt });
+                let hold = Hold { reading, write, until };
+                if state.held.has_room(&hold) {
+                    state.hold(hold);
+                } else {
+                    verdict.is_crowded = true;
+                    verdict = state.held.timed(verdict);
+                }
+            }
         }
-        Ok(verdict)
+        verdict
     }
 
     /// Takes in what a source tells of an object.
@@ -140,6 +149,26 @@ impl Snapshot {
             state.remove(source, object)
         };
         state.change(|state| objects.into_iter().filter_map(|it| settled(state, it)).collect());
+    }
+
+    /// The version in which the cluster was last seen to have an object, if it has one.
+    pub fn version_of(&self, object: &ObjectRef) -> Option<u64> {
+        self.state().version_of(object)
+    }
+
+    /// Takes in what the cluster says of an object when it is asked for it, having been seen in this
+    /// version before: nothing where there is no such object. What has been told meanwhile stays.
+    pub fn correct(&self, object: &Arc<ObjectRef>, seen: Option<u64>, now: Option<Reading>) {
+        let mut state = self.state_mut();
+        if state.version_of(object) != seen || now.as_ref().is_some_and(|now| now.version <= seen) {
+            return;
+        }
+        state.settle(object, now.as_ref());
+        let says = match now {
+            Some(now) => state.put(Source::Cluster, now),
+            None => state.remove(Source::Cluster, object),
+        };
+        state.apply(says);
     }
 
     /// Takes in all that a source tells, in place of what it told. Of an object that comes twice,
@@ -273,6 +302,11 @@ impl State {
         self.mesh.apply_all(readings);
     }
 
+    fn version_of(&self, object: &ObjectRef) -> Option<u64> {
+        let layers = self.objects.get(object)?;
+        layers.version.filter(|_| layers.source == Source::Cluster)
+    }
+
     /// Whether a source tells this already.
     fn is_told(&self, source: Source, reading: &Reading) -> bool {
         self.objects.get(&reading.object).is_some_and(|layers| {
@@ -303,11 +337,18 @@ impl State {
         Write { old: write.old.filter(|old| !is_known(old)), ..write }
     }
 
-    /// Whether an object said anything else until now.
-    fn is_news(&self, reading: &Reading) -> bool {
-        let object = &reading.object;
-        self.mesh.pending_writes_of(object).next().is_some()
-            || !same(&self.mesh.reading_of(object), reading)
+    /// Whether an object may say anything else until a write is stored than after that. Of a name
+    /// that is to be created, what stands may be deleted before.
+    fn may_say_else(&self, write: &Write<'_>) -> bool {
+        match (&write.id, &write.old) {
+            (WriteId::Create(_), _) => !write.new.statements.is_empty(),
+            (WriteId::Update(_), Some(old)) => !same(old, &write.new),
+            (WriteId::Update(_), None) => {
+                let object = &write.new.object;
+                self.mesh.pending_writes_of(object).next().is_some()
+                    || !same(&self.mesh.reading_of(object), &write.new)
+            }
+        }
     }
 
     fn hold(&mut self, hold: Hold) {

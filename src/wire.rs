@@ -232,16 +232,17 @@ pub struct Response<'a> {
 pub struct Status<'a> {
     /// The denial as one text.
     pub message: String,
-    /// `Invalid`, which makes kubectl print the causes.
+    /// `Invalid`, which makes kubectl print the causes, or `TooManyRequests`.
     pub reason: &'static str,
     /// The causes, one for each finding.
     pub details: Details<'a>,
-    /// 422, which HTTP has for what is well-formed and wrong.
+    /// 422, which HTTP has for what is well-formed and wrong, or 429, which is to be repeated.
     pub code: u16,
 }
 
 /// `metav1.StatusDetails`.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Details<'a> {
     /// The object's name.
     pub name: &'a str,
@@ -250,7 +251,11 @@ pub struct Details<'a> {
     /// Its kind.
     pub kind: &'a str,
     /// What is wrong with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
+    /// In how many seconds it may be tried again; a client does so by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u64>,
 }
 
 /// `metav1.StatusCause`.

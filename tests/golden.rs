@@ -42,7 +42,7 @@ fn every_case_reads_as_written() {
 }
 
 /// How many cases there were when this was written: none may be lost.
-const AT_LEAST: usize = 323;
+const AT_LEAST: usize = 325;
 
 /// What a rule never does needs no case: some only warn, some only deny.
 const ONLY_WARN: &[&str] =
@@ -94,7 +94,7 @@ fn a_call_and_a_set_of_files_agree_on_every_case() {
         let (new, old) = (object(sections["new"]), sections.get("old").map(|old| object(old)));
         let body = review(old.as_ref(), &new).to_string();
         let asked = Asked::read(Hook::Validate, body.as_bytes(), &settings, None).unwrap();
-        let answered = asked.answer(|write| {
+        asked.answer(|write| {
             let (mut before, mut after) = (mesh(), mesh());
             before.apply(write.old.clone().unwrap_or_else(|| write.new.clone()));
             if write.old.is_none() {
@@ -105,9 +105,8 @@ fn a_call_and_a_set_of_files_agree_on_every_case() {
             let of_call = judge(&mesh(), write);
             assert!(told(&of_call) == told(&of_files), "{}", file.display());
             judged += 1;
-            Ok::<_, std::convert::Infallible>(of_call)
+            of_call
         });
-        let Ok(_) = answered;
     }
     assert!(judged >= AT_LEAST, "{judged} of {AT_LEAST} cases are judged");
 }

@@ -13,6 +13,7 @@
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 mod support;
 
+use std::collections::VecDeque;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,8 @@ const PEAK: u64 = 200 * MIB;
 /// What holds may take, which only a server that watches a cluster has.
 const HOLDS: u64 = 8 * MIB;
 
-const PROBE: &[u8] = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+/// What kubelet and Prometheus ask for.
+const PROBES: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 const HEAD: &str = "POST /validate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
 
 /// A limit of memory as the kernel enforces it; removed at the end.
@@ -189,23 +191,86 @@ fn the_worst_of_everything_at_once_stays_within_the_limit() {
         let request = format!("{HEAD}Content-Length: {}\r\n\r\n{sound}", sound.len());
         let localhost = Ipv4Addr::LOCALHOST;
         let call = || Client::from(localhost, server.webhook)?.status(request.as_bytes());
-        let probe = || Client::plain_from(localhost, server.admin)?.status(PROBE);
-        let (mut calls, mut served, mut slowest) = (0, (0, 0), Duration::ZERO);
+        let (mut calls, mut served, mut slowest) = (0, (0, 0), [Duration::ZERO; 3]);
         while begun.elapsed() < Duration::from_secs(10) || answered.load(Relaxed) < 32 {
             assert!(begun.elapsed() < Duration::from_mins(5) && is_alive(&server), "it is gone");
             calls += 1;
             served.0 += usize::from(call().is_ok_and(|status| status == 200));
-            let begun = Instant::now();
-            served.1 += usize::from(probe().is_ok_and(|status| status == 200));
-            slowest = slowest.max(begun.elapsed());
+            let (probe, begun) = (calls % PROBES.len(), Instant::now());
+            served.1 += usize::from(probed(&server, PROBES[probe]).is_ok_and(|it| it == 200));
+            slowest[probe] = slowest[probe].max(begun.elapsed());
         }
         done.store(true, Relaxed);
         println!("{calls} sound reviews beside {} of the worst", answered.load(Relaxed));
-        println!("the slowest of as many probes: {} ms", slowest.as_millis());
+        for (path, slowest) in PROBES.iter().zip(slowest) {
+            println!("the slowest {path}: {} ms", slowest.as_millis());
+        }
         assert_eq!(served, (calls, calls));
     });
     let peak = server.peak() * 1024;
     println!("peak: {} MiB", peak / MIB);
     assert!(peak + HOLDS < PEAK, "{} MiB and {} for holds", peak / MIB, HOLDS / MIB);
     drop((connections, server, limit));
+}
+
+/// How many connections neighbours make in a second, and for how long.
+const CONNECTS: u32 = 3_000;
+const FLOOD: Duration = Duration::from_secs(10);
+
+#[test]
+fn three_thousand_connections_a_second_keep_nobody_out() {
+    let inventory = TempDir::new();
+    let server = Server::start(inventory.path(), &[]);
+    let sound = peer("peer", "https://istio.example.com/metadata/").to_string();
+    let request = format!("{HEAD}Content-Length: {}\r\n\r\n{sound}", sound.len());
+    let call = || Client::from(Ipv4Addr::LOCALHOST, server.webhook)?.status(request.as_bytes());
+    let (begun, made) = (Instant::now(), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for n in 0..2 {
+            let (made, address) = (&made, server.webhook);
+            scope.spawn(move || {
+                let mut open = VecDeque::new();
+                while begun.elapsed() < FLOOD {
+                    let due = begun.elapsed().as_secs_f64() * f64::from(CONNECTS);
+                    if f64::from(u32::try_from(made.load(Relaxed)).unwrap()) > due {
+                        thread::sleep(Duration::from_millis(1));
+                        continue;
+                    }
+                    let made = made.fetch_add(1, Relaxed);
+                    open.push_back(tcp_from(neighbour(2 * made + n), address));
+                    if open.len() > 512 {
+                        open.pop_front();
+                    }
+                }
+            });
+        }
+        let (mut calls, mut served, mut slowest) = (0, (0, 0), [Duration::ZERO; 2]);
+        while begun.elapsed() < FLOOD {
+            let times = [
+                timed(|| served.0 += usize::from(call().is_ok_and(|status| status == 200))),
+                timed(|| {
+                    let status = probed(&server, PROBES[calls % PROBES.len()]);
+                    served.1 += usize::from(status.is_ok_and(|status| status == 200));
+                }),
+            ];
+            slowest = [slowest[0].max(times[0]), slowest[1].max(times[1])];
+            calls += 1;
+            thread::sleep(Duration::from_millis(20));
+        }
+        let rate = made.load(Relaxed) as u64 / FLOOD.as_secs();
+        println!("{calls} calls and probes beside {rate} connections a second");
+        println!("the slowest: {} ms and {} ms", slowest[0].as_millis(), slowest[1].as_millis());
+        assert_eq!(served, (calls, calls));
+    });
+}
+
+fn probed(server: &Server, path: &str) -> std::io::Result<u16> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    Client::plain_from(Ipv4Addr::LOCALHOST, server.admin)?.status(request.as_bytes())
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let begun = Instant::now();
+    work();
+    begun.elapsed()
 }

@@ -7,27 +7,22 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use kube::Client;
 use kube::api::{Api, DynamicObject, PostParams};
-use kube::core::{ApiResource, GroupVersionKind, Status};
+use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value as Json, json};
-use tokio::time::timeout;
 
 use super::settings::SettingsArgs;
-use crate::cluster::{self, reason};
+use crate::cluster::{self, Failure, within};
 use crate::server::authority::paths::hidden;
 use crate::settings::Settings;
 
 /// The name of what is asked about. Nothing of this name is ever stored.
 const NAME: &str = "isthmus-probe";
 /// How long the API server may take; longer than any webhook's timeout.
-const ANSWER: Duration = Duration::from_secs(40);
-/// The status of what the API server does not allow.
-const FORBIDDEN: u16 = 403;
-/// The status of what is not there.
-const NOT_FOUND: u16 = 404;
+const PATIENCE: Duration = Duration::from_secs(40);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Ask the cluster that this file leads to. Without one, the cluster is asked that this runs in.
+    /// The kubeconfig of the cluster to probe. Without it, the cluster that this runs in.
     #[arg(long, env = "ISTHMUS_KUBECONFIG", value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig.
@@ -66,21 +61,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 async fn probe(args: &Args) -> anyhow::Result<ExitCode> {
     let config = cluster::as_kubectl(args.kubeconfig.as_deref(), args.context.as_deref()).await;
     let config = config.context(
-        "nobody can be asked; give --kubeconfig FILE or --context NAME, or run this in the cluster",
+        "no cluster is configured: set --kubeconfig FILE or --context NAME, or run this in the cluster",
     )?;
     let client = Client::try_from(config).context("cannot reach the cluster")?;
     let settings = args.settings.settings();
     for probe in Probe::all(&settings) {
         match probe.ask(&client).await? {
             Outcome::Refused(told) => {
-                anstream::println!(
-                    "guarded: the API server asked isthmus about {probe}, as a dry run, and refused it:\n  {told}"
-                );
+                anstream::println!("guarded: isthmus denied a dry run of {probe}:\n  {told}");
                 return Ok(ExitCode::SUCCESS);
             }
             Outcome::Admitted => {
                 anstream::println!(
-                    "NOT guarded: the API server admitted {probe}, as a dry run, which breaks {}.\n{LOOK_AT}",
+                    "NOT guarded: the API server admitted a dry run of {probe}, which breaks {}.\n{LOOK_AT}",
                     probe.rule
                 );
                 return Ok(ExitCode::from(1));
@@ -89,15 +82,15 @@ async fn probe(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     Err(anyhow!(
-        "nothing could be asked: the cluster has no IstioMulticluster, and no namespace of --member-namespaces"
+        "nothing to probe with: the cluster has neither the resource IstioMulticluster nor a namespace of --member-namespaces"
     ))
 }
 
 /// What to look at when what is bad is admitted.
-const LOOK_AT: &str = "Either isthmus is not asked, or it does not answer and the failure policy is Ignore. Look at:
-  kubectl get validatingwebhookconfigurations -o yaml          are webhooks of isthmus.dev there, has each a caBundle, does a selector leave this out?
-  kubectl get pods -A -l app.kubernetes.io/name=isthmus        is isthmus ready? If not, its log and /readyz say why
-  apiserver_admission_webhook_fail_open_count                  the API server's metric of writes that were admitted unasked";
+const LOOK_AT: &str = "Either isthmus is not called, or it does not answer and the failure policy is Ignore. Check:
+  kubectl get validatingwebhookconfigurations -o yaml          do webhooks of isthmus.dev exist, does each have a caBundle, does a selector exclude this object?
+  kubectl get pods -A -l app.kubernetes.io/name=isthmus        is isthmus ready? If not, see its log and /readyz
+  apiserver_admission_webhook_fail_open_count                  the API server's metric of writes that were admitted unchecked";
 
 impl Probe {
     /// What may be asked, the first choice first.
@@ -147,15 +140,16 @@ impl Probe {
         object["metadata"]["name"] = NAME.into();
         let object = serde_json::from_value(object)?;
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-        match timeout(ANSWER, api.create(&dry_run, &object)).await {
-            Ok(Ok(_)) => Ok(Outcome::Admitted),
-            Ok(Err(kube::Error::Api(status))) => self.judge(&status),
-            Ok(Err(error)) => Err(anyhow!("the API server cannot be asked: {}", reason(&error))),
-            Err(_) => Err(anyhow!("the API server cannot be asked: it does not answer")),
+        match within(PATIENCE, api.create(&dry_run, &object)).await {
+            Ok(_) => Ok(Outcome::Admitted),
+            Err(failure) => self.outcome(&failure),
         }
     }
 
-    fn judge(&self, status: &Status) -> anyhow::Result<Outcome> {
+    fn outcome(&self, failure: &Failure) -> anyhow::Result<Outcome> {
+        let Failure::Status(status) = failure else {
+            return Err(anyhow!("cannot call the API server: {failure}"));
+        };
         let causes = status.details.iter().flat_map(|details| &details.causes);
         let mut causes = causes.filter(|cause| cause.reason == self.rule);
         if let Some(cause) = causes.next() {
@@ -163,22 +157,25 @@ impl Probe {
         }
         // The API server shows what it called.
         let message = &hidden(&status.message);
-        match status.code {
-            // A namespace that is not there is told by name.
-            NOT_FOUND if self.namespace.is_none() => Ok(Outcome::NotServed),
-            NOT_FOUND => Err(anyhow!(
-                "{self} could not be asked about: {message}. Create the namespace, or name another with --member-namespaces"
-            )),
-            FORBIDDEN => Err(anyhow!(
-                "{self} could not be asked about: {message}. `isthmus rbac --probe` prints the roles that are needed"
-            )),
-            _ if message.contains("failed calling webhook") => Err(anyhow!(
-                "the API server refuses {self}, but not because isthmus says so: {message}. Look whether isthmus is ready, whether the webhook's address leads to it, and whether the caBundle is its authority's"
-            )),
-            _ => Err(anyhow!(
-                "the API server refuses {self}, but not because isthmus says so: {message}"
-            )),
+        // A namespace that does not exist is reported by its name.
+        if failure.is_not_found() && self.namespace.is_none() {
+            return Ok(Outcome::NotServed);
         }
+        Err(if failure.is_not_found() {
+            anyhow!(
+                "cannot probe with {self}: {message}. Create the namespace, or set another with --member-namespaces"
+            )
+        } else if failure.is_forbidden() {
+            anyhow!(
+                "cannot probe with {self}: {message}. `isthmus rbac --probe` prints the roles that are needed"
+            )
+        } else if message.contains("failed calling webhook") {
+            anyhow!(
+                "the API server rejects {self}, but isthmus did not deny it: {message}. Check that isthmus is ready, that the webhook's address leads to it, and that the caBundle is that of its certificate authority"
+            )
+        } else {
+            anyhow!("the API server rejects {self}, but isthmus did not deny it: {message}")
+        })
     }
 }
 

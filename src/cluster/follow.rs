@@ -13,8 +13,9 @@ use kube::api::{DynamicObject, TypeMeta};
 use kube::runtime::watcher::{self, Event, watcher};
 use tokio::time::{sleep, timeout};
 
+use super::call::{ANSWER, Failure, SILENT, answer, reason};
 use super::config::{CALL, SILENCE};
-use super::watch::{ANSWER, FORBIDDEN, NOT_FOUND, SILENT, Served, Watch, Watched, reason};
+use super::watch::{Served, Watch, Watched};
 use crate::mesh::{ObjectRef, Reading};
 use crate::snapshot::{Snapshot, Source};
 use crate::sources::Sources;
@@ -23,8 +24,6 @@ use crate::sources::Sources;
 const ABSENT: Duration = Duration::from_secs(1);
 /// How long to wait after the first error, and after many.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// The status of a watch that was away for longer than the API server remembers.
-const EXPIRED: u16 = 410;
 /// After so many refusals in a row a watch is told of by itself: for a moment after its start an
 /// API server refuses everybody.
 const MANY: u32 = 8;
@@ -32,7 +31,7 @@ const MANY: u32 = 8;
 /// once, and nobody waits long for the mesh meanwhile.
 const AT_ONCE: usize = 256;
 /// What is told of a fault of isthmus itself.
-const OUR_FAULT: &str = "isthmus itself is at fault";
+const OUR_FAULT: &str = "a bug in isthmus";
 
 impl Watch {
     /// A watch that has yet to begin.
@@ -85,10 +84,9 @@ impl Watching {
 
     /// Watches until that fails; says whether there was a list at least.
     async fn listed(&mut self) -> bool {
-        let served = match timeout(ANSWER, self.watch.served(&self.client)).await {
-            Ok(Ok(served)) => served,
-            Ok(Err(error)) => return self.lost(&reason(&error)),
-            Err(_) => return self.lost(SILENT),
+        let served = match answer(self.watch.served(&self.client)).await {
+            Ok(served) => served,
+            Err(failure) => return self.lost(&failure.to_string()),
         };
         match served {
             Some(served) => self.follow(served).await,
@@ -143,19 +141,22 @@ impl Watching {
                 Some(Ok(Event::Delete(object))) => {
                     self.forget(&object.metadata.name.unwrap_or_default());
                 }
-                Some(Err(error)) => match status(&error) {
-                    Some(NOT_FOUND) => return listed,
+                Some(Err(error)) => match failure(error) {
+                    failure if failure.is_not_found() => return listed,
                     // Left to itself, kube may ask for the same past again and again.
-                    Some(EXPIRED) => {
+                    failure if failure.is_expired() => {
                         let watch = &self.name;
-                        tracing::info!(watch, "the watch had expired; it begins anew with a list");
+                        tracing::info!(watch, "the watch expired; starting again with a list");
                         return listed;
                     }
-                    Some(FORBIDDEN) if self.watch.has_no_namespace(&self.client).await => {
+                    failure
+                        if failure.is_forbidden()
+                            && self.watch.has_no_namespace(&self.client).await =>
+                    {
                         return self.absent().await;
                     }
-                    _ => {
-                        self.lost(&reason(&error));
+                    failure => {
+                        self.lost(&failure.to_string());
                         return listed;
                     }
                 },
@@ -188,7 +189,7 @@ impl Watching {
                     watch,
                     name,
                     error,
-                    "an object cannot be read; what it said stands"
+                    "an object cannot be read; its last known content stays in use"
                 );
                 self.known_as(&name)
             }
@@ -225,7 +226,7 @@ impl Watching {
     fn back(&mut self) {
         self.refusals = 0;
         if self.sources.live(&self.name) {
-            tracing::info!("the API server is back; the mesh is as the cluster says");
+            tracing::info!("the API server is back; the mesh is up to date");
         }
     }
 
@@ -241,10 +242,14 @@ impl Watching {
             tracing::error!(
                 watch,
                 why,
-                "the API server refuses a watch; what was last known stands; `isthmus rbac` prints the roles that are needed"
+                "the API server refuses a watch; the last known state stays in use; `isthmus rbac` prints the roles that are needed"
             );
         } else if is_first {
-            tracing::error!(watch, why, "the API server is lost; what was last known stands");
+            tracing::error!(
+                watch,
+                why,
+                "the API server is lost; the last known state stays in use"
+            );
         } else {
             tracing::debug!(watch, why, "the API server is still lost");
         }
@@ -252,15 +257,15 @@ impl Watching {
     }
 }
 
-/// The status that the API server has answered with, if it has.
-fn status(error: &watcher::Error) -> Option<u16> {
+/// Why a watch broke off.
+fn failure(error: watcher::Error) -> Failure {
     use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
     match error {
         InitialListFailed(kube::Error::Api(status))
         | WatchStartFailed(kube::Error::Api(status))
         | WatchFailed(kube::Error::Api(status))
-        | WatchError(status) => Some(status.code),
-        _ => None,
+        | WatchError(status) => Failure::Status(status),
+        error => Failure::Other(reason(&error)),
     }
 }
 

@@ -5,9 +5,9 @@ use std::fmt;
 use futures_util::future::join_all;
 use kube::api::ListParams;
 use kube::{Client, Config};
-use tokio::time::timeout;
 
-use super::watch::{ANSWER, FORBIDDEN, NOT_FOUND, SILENT, Watch, Watched, reason, watches};
+use super::call::{Failure, answer};
+use super::watch::{Watch, Watched, watches};
 use crate::mesh::Reading;
 use crate::settings::Settings;
 
@@ -19,14 +19,7 @@ pub struct Unread {
     /// What could not be read; every watch, or none where there is not even a client.
     watches: Vec<String>,
     /// Why, in the same order.
-    reasons: Vec<Unlisted>,
-}
-
-/// Why one list failed.
-#[derive(Debug)]
-struct Unlisted {
-    reason: String,
-    is_forbidden: bool,
+    reasons: Vec<Failure>,
 }
 
 /// Reads what every object of the cluster says.
@@ -36,7 +29,7 @@ pub async fn read(config: Config, settings: &Settings) -> Result<Vec<Reading>, U
     let client = match Client::try_from(config) {
         Ok(client) => client,
         Err(error) => {
-            unread.reasons.push(error.into());
+            unread.reasons.push(Failure::from(error));
             return Err(unread);
         }
     };
@@ -59,60 +52,53 @@ impl fmt::Display for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cluster, watches, reasons } = self;
         write!(f, "the cluster at {cluster} cannot be read:")?;
-        let forbidden = reasons.iter().find(|why| why.is_forbidden);
-        let first = reasons.first().map(|why| &why.reason);
+        let forbidden = reasons.iter().find(|why| why.is_forbidden());
+        let first = reasons.first().map(ToString::to_string);
         if let Some(reason) = first
             && forbidden.is_none()
-            && reasons.iter().all(|why| why.reason == *reason)
+            && reasons.iter().all(|why| why.to_string() == reason)
         {
             // An API server that is away is away for all of them.
             return write!(f, " {reason}");
         }
         for (watch, why) in watches.iter().zip(reasons) {
-            let reason = if why.is_forbidden { "forbidden" } else { &why.reason };
-            write!(f, "\n  {watch}: {reason}")?;
+            if why.is_forbidden() {
+                write!(f, "\n  {watch}: forbidden")?;
+            } else {
+                write!(f, "\n  {watch}: {why}")?;
+            }
         }
-        if let Some(Unlisted { reason, .. }) = forbidden {
-            write!(f, "\n{reason}\n`isthmus rbac` prints the roles that allow it")?;
+        if let Some(forbidden) = forbidden {
+            write!(f, "\n{forbidden}\n`isthmus rbac` prints the roles that allow it")?;
         }
         Ok(())
     }
 }
 
-impl From<kube::Error> for Unlisted {
-    fn from(error: kube::Error) -> Self {
-        let is_forbidden = matches!(&error, kube::Error::Api(status) if status.code == FORBIDDEN);
-        Self { reason: reason(&error), is_forbidden }
-    }
-}
-
 impl Watch {
-    async fn list(&self, client: &Client, settings: &Settings) -> Result<Vec<Reading>, Unlisted> {
-        let silent = |_| Unlisted { reason: SILENT.to_owned(), is_forbidden: false };
-        timeout(ANSWER, self.list_patiently(client, settings)).await.map_err(silent)?
+    async fn list(&self, client: &Client, settings: &Settings) -> Result<Vec<Reading>, Failure> {
+        answer(Box::pin(self.list_patiently(client, settings))).await
     }
 
     async fn list_patiently(
         &self,
         client: &Client,
         settings: &Settings,
-    ) -> Result<Vec<Reading>, Unlisted> {
+    ) -> Result<Vec<Reading>, Failure> {
         let Some(served) = self.served(client).await? else { return Ok(Vec::new()) };
         let params = ListParams {
             field_selector: self.fields(),
             label_selector: self.labels(),
             ..ListParams::default()
         };
-        let listed = match served.api.list(&params).await {
+        let listed = match served.api.list(&params).await.map_err(Failure::from) {
             Ok(listed) => listed,
             // The resource went away between the two questions.
-            Err(kube::Error::Api(status)) if status.code == NOT_FOUND => return Ok(Vec::new()),
-            Err(kube::Error::Api(status))
-                if status.code == FORBIDDEN && self.has_no_namespace(client).await =>
-            {
+            Err(failure) if failure.is_not_found() => return Ok(Vec::new()),
+            Err(failure) if failure.is_forbidden() && self.has_no_namespace(client).await => {
                 return Ok(Vec::new());
             }
-            Err(error) => return Err(error.into()),
+            Err(failure) => return Err(failure),
         };
         let mut readings = Vec::new();
         for object in listed.items {
@@ -121,8 +107,7 @@ impl Watch {
                 Watched::Says(reading) => readings.push(reading),
                 Watched::OfNoConcern => {}
                 Watched::Unreadable(error) => {
-                    let reason = format!("{name} cannot be read: {error}");
-                    return Err(Unlisted { reason, is_forbidden: false });
+                    return Err(Failure::Other(format!("{name} cannot be read: {error}")));
                 }
             }
         }

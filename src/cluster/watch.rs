@@ -4,28 +4,17 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, DynamicObject, TypeMeta};
 use kube::core::ApiResource;
-use tokio::time::timeout;
 
+use super::call::{Failure, answer};
 use crate::document::{self, DOCUMENTS, Document, Label, Select};
-use crate::mesh::Reading;
+use crate::mesh::{ObjectRef, Reading};
 use crate::settings::Settings;
 use crate::syntax::Object;
-
-/// How long an answer may take, and a list to bring its next page.
-pub(super) const ANSWER: Duration = Duration::from_secs(15);
-/// What is told when it takes longer.
-pub(super) const SILENT: &str = "the API server does not answer";
-/// The status of what is not there.
-pub(super) const NOT_FOUND: u16 = 404;
-/// The status of what one may not ask for.
-pub(super) const FORBIDDEN: u16 = 403;
 
 /// One watch: the objects of one kind of document, in one place.
 #[derive(Clone, Debug)]
@@ -90,17 +79,17 @@ impl fmt::Display for Watch {
 
 impl Watch {
     /// The resource in the newest version that is served; nothing if none is.
-    pub(super) async fn served(&self, client: &Client) -> Result<Option<Served>, kube::Error> {
+    pub(super) async fn served(&self, client: &Client) -> Result<Option<Served>, Failure> {
         let Document { group, versions, kind, resource, .. } = *self.document;
         for version in versions {
             let api_version =
                 if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") };
             if !group.is_empty() {
-                match client.list_api_group_resources(&api_version).await {
+                match client.list_api_group_resources(&api_version).await.map_err(Failure::from) {
                     Ok(list) if list.resources.iter().any(|found| found.name == resource) => {}
                     Ok(_) => continue,
-                    Err(kube::Error::Api(status)) if status.code == NOT_FOUND => continue,
-                    Err(error) => return Err(error),
+                    Err(failure) if failure.is_not_found() => continue,
+                    Err(failure) => return Err(failure),
                 }
             }
             let types = TypeMeta { api_version: api_version.clone(), kind: kind.to_owned() };
@@ -118,6 +107,13 @@ impl Watch {
             return Ok(Some(Served { api, types }));
         }
         Ok(None)
+    }
+
+    /// Whether an object may be one of this watch.
+    pub(super) fn covers(&self, object: &ObjectRef) -> bool {
+        self.document.kind == object.kind
+            && self.namespace.as_deref() == object.namespace.as_deref()
+            && self.name.is_none_or(|name| *name == *object.name)
     }
 
     /// What selects its objects by their fields.
@@ -138,8 +134,7 @@ impl Watch {
     pub(super) async fn has_no_namespace(&self, client: &Client) -> bool {
         let Some(namespace) = &self.namespace else { return false };
         let namespaces: Api<Namespace> = Api::all(client.clone());
-        let found = timeout(ANSWER, namespaces.get_metadata(namespace)).await;
-        matches!(found, Ok(Err(kube::Error::Api(status))) if status.code == NOT_FOUND)
+        answer(namespaces.get_metadata(namespace)).await.is_err_and(|why| why.is_not_found())
     }
 
     /// Reads an object, if it is one of this watch: one that is found by name may bear the label
@@ -179,25 +174,4 @@ pub(super) enum Watched {
     Says(Reading),
     OfNoConcern,
     Unreadable(String),
-}
-
-/// What went wrong, down to its cause.
-pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    let mut words: Vec<String> = Vec::new();
-    for error in chain {
-        let word = match error.downcast_ref::<kube::Error>() {
-            // Its own words repeat the whole status.
-            Some(kube::Error::Api(status)) => return status.message.clone(),
-            _ => error.to_string(),
-        };
-        let of_stream = error.downcast_ref::<io::Error>();
-        if of_stream.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
-            return SILENT.to_owned();
-        }
-        if words.last().is_none_or(|last| !last.contains(&word)) {
-            words.push(word);
-        }
-    }
-    words.join(": ")
 }

@@ -37,6 +37,8 @@ pub struct PendingWrite {
     pub id: WriteId,
     /// Who writes.
     pub user: Arc<str>,
+    /// Of several that say different things, which. Either may be stored.
+    pub attempt: u32,
 }
 
 /// What identifies a write of one object, whichever review asks about it.
@@ -150,7 +152,7 @@ mod tests {
     #[test]
     fn objects_of_two_clusters_and_pending_writes_are_different_objects() {
         let here = ObjectRef::new("Secret", Some("kube-system"), "d8-cluster-configuration");
-        let write = |id| Arc::new(PendingWrite { id, user: "admin".into() });
+        let write = |id| Arc::new(PendingWrite { id, user: "admin".into(), attempt: 0 });
         let of =
             |cluster: &str| ObjectRef { origin: Origin::Cluster(cluster.into()), ..here.clone() };
         let all = [

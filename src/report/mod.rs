@@ -56,7 +56,7 @@ pub fn causes(findings: &[Finding], written: &ObjectRef) -> Vec<Cause> {
 
 /// A denial as one text, for those who see no causes.
 pub fn denial(causes: &[Cause], kind: &str, group: &str, name: &str) -> String {
-    let kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+    let kind = full_kind(kind, group);
     let told: Vec<_> =
         causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
     let told = match told.as_slice() {
@@ -64,6 +64,30 @@ pub fn denial(causes: &[Cause], kind: &str, group: &str, name: &str) -> String {
         many => format!("[{}]", many.join(", ")),
     };
     printable(&format!("{kind} \"{name}\" is invalid: {told}"))
+}
+
+/// Why a write has to wait for others, and for how long.
+pub fn delay(
+    verdict: &Verdict,
+    written: &ObjectRef,
+    kind: &str,
+    group: &str,
+    name: &str,
+    seconds: u64,
+) -> String {
+    let why = if verdict.wait.is_empty() {
+        "too many writes of this user are admitted and not stored yet".to_owned()
+    } else {
+        let waits = verdict.wait.iter().take(MOST_CAUSES).map(|finding| {
+            let (field, elsewhere) = field(finding, written);
+            let (message, rule) = (&finding.message, finding.rule);
+            format!("{}: {elsewhere}{message} [{rule}]", field.unwrap_or(&Path::NAME))
+        });
+        let told = waits.collect::<Vec<_>>().join(", ");
+        format!("it clashes with a write that was just admitted and may not be stored: {told}")
+    };
+    let kind = full_kind(kind, group);
+    printable(&format!("{kind} \"{name}\" has to wait: {why}; try again in {seconds} s"))
 }
 
 /// The warning that what a verdict rests on is old.
@@ -100,6 +124,10 @@ pub fn warnings(verdict: &Verdict, written: &ObjectRef, outdated: Option<String>
         warnings.push(format!("{left_out} more {warnings_left_out}; `isthmus check` lists all"));
     }
     warnings
+}
+
+fn full_kind(kind: &str, group: &str) -> String {
+    if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") }
 }
 
 fn told_warning(warning: &Warning, written: &ObjectRef) -> String {

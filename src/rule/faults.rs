@@ -1,7 +1,7 @@
 //! Values that are wrong by themselves: InvalidDocument, InvalidSubnet, InvalidClusterDomain and
 //! InvalidMetadataEndpoint.
 
-use super::finding::told;
+use super::finding::{default, told};
 use super::{Finding, Rule, Severity, misnamed};
 use crate::mesh::{About, Claim, Fact, Fault, Member, Role, View};
 use crate::value::{ClusterDomain, MetadataEndpoint, Subnet};
@@ -11,7 +11,7 @@ pub(super) static INVALID_DOCUMENT: Rule = Rule {
     what: "An object, or the YAML inside it, cannot be read as the document that it should be: invalid YAML, a second YAML document, a duplicate key, a wrong type, invalid base64, an alias bomb.",
     why: "Software that reads the document skips it or stops at it, and the member is judged only by what can still be read.",
     remedy: "Correct the document at the line and column in the message.",
-    example: "data[cluster-configuration.yaml].podSubnetCIDR: line 3, column 16: must be a string, not a number; write a string [InvalidDocument]",
+    example: "data[cluster-configuration.yaml].podSubnetCIDR: line 3, column 16: must be a string, not a number; write \"10\", in quotes [InvalidDocument]",
     faults: |about| about == About::Document,
     state: |mesh, member| misnamed::judge(&INVALID_DOCUMENT, mesh, member),
     ..Rule::IDLE
@@ -81,7 +81,7 @@ fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (role, subnet, claim) in member.subnets().filter(|(_, subnet, _)| !subnet.is_private()) {
         let message = format!(
-            "{role} {subnet} is a public range: what has an address of it elsewhere cannot be reached"
+            "{role} {subnet} is not a private range, so public hosts with its addresses become unreachable"
         );
         let remedy = "write a range of RFC 1918 or RFC 6598, or an IPv6 ULA".to_owned();
         let finding = rule.warn(member, &claim.place, message, remedy);
@@ -101,7 +101,7 @@ fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
         let unfit = member.subnets().filter(of_pods).filter(|(_, subnet, _)| !fits(*subnet));
         for (_, subnet, pods) in unfit.take(MOST_UNFIT) {
             let how = if prefix > 32 { "too long for" } else { "shorter than the prefix of" };
-            let default = if claim.place.is_default() { "the default " } else { "" };
+            let default = default(&claim.place);
             let message = format!(
                 "{default}node prefix {prefix} is {how} pod subnet {subnet} ({}), so no node gets addresses",
                 pods.place.object

@@ -21,10 +21,10 @@ pub(super) fn offer(mesh: &View<'_>, member: &Member, taken: Subnet) -> String {
         return format!("next free /{length}: {free}");
     }
     let mut smaller = std::iter::successors(taken.half(), |size| size.half()).take(MOST_BITS);
+    let none =
+        format!("no /{length} is free in {} or another private range", taken.private_range());
     match smaller.find_map(free) {
-        Some(free) => {
-            format!("no /{length} is free in any private range; free and smaller: {free}")
-        }
-        None => format!("no /{length} is free in any private range"),
+        Some(free) => format!("{none}; free and smaller: {free}"),
+        None => none,
     }
 }

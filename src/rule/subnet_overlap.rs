@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
-use super::finding::{both, told};
+use super::finding::{both, default, told};
 use super::free::offer;
 use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Member, Network, Role, View};
@@ -103,9 +103,9 @@ impl Side<'_> {
                 let network = self.network_words(other);
                 let message = format!(
                     "{}{} overlaps {}{role} {theirs} of {} on {network}",
-                    default_words(self.claim),
+                    default(&self.claim.place),
                     self.subnet,
-                    default_words(claim),
+                    default(&claim.place),
                     told(other, &claim.place)
                 );
                 let mut finding = RULE.find(
@@ -177,9 +177,4 @@ fn is_enough(findings: &mut Vec<Finding>, most: usize) -> bool {
         last.message.push_str(", and there are more overlaps");
     }
     true
-}
-
-/// What says that nobody wrote a value.
-fn default_words(claim: &Claim) -> &'static str {
-    if claim.place.is_default() { "the default " } else { "" }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::finding::both;
+use super::finding::{both, default};
 use super::free::offer;
 use super::{Finding, Rule};
 use crate::mesh::{Claim, Member, Role, View};
@@ -100,8 +100,10 @@ impl Free {
 
 fn overlap(member: &Member, ours: &Stated<'_>, theirs: &Stated<'_>, remedy: String) -> Finding {
     let ((role, ours, claim), (their_role, theirs, their_claim)) = (*ours, *theirs);
+    let is_default = if their_claim.place.is_default() { "default " } else { "" };
     let message = format!(
-        "{role} {ours} overlaps the member's own {their_role} {theirs} ({})",
+        "{}{role} {ours} overlaps the member's own {is_default}{their_role} {theirs} ({})",
+        default(&claim.place),
         their_claim.place.object
     );
     let value = both(&format!("{role} {ours}"), &format!("{their_role} {theirs}"));

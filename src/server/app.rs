@@ -13,6 +13,7 @@ use super::room::{Room, Turns};
 use super::sample::Sample;
 use super::supervise::Supervisor;
 use super::tls::Certificate;
+use crate::cluster::Live;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
@@ -45,8 +46,11 @@ pub(super) struct App {
     pub(super) snapshot: Arc<Snapshot>,
     /// How well that is known.
     pub(super) sources: Arc<Sources>,
-    /// How long an admitted write counts that is not observed; nothing where no cluster is watched.
+    /// How long an admitted write counts, at most, that the watch does not report; nothing where no
+    /// cluster is watched.
     pub(super) hold: Option<Duration>,
+    /// What reads single objects of the cluster, where one is watched.
+    pub(super) live: Option<Arc<Live>>,
     /// How callers show who they are.
     pub(super) verification: Verification,
     pub(super) metrics: Metrics,
@@ -89,6 +93,7 @@ impl App {
             settings,
             sources,
             hold,
+            live: None,
             verification,
             metrics,
             certificate,
@@ -108,7 +113,7 @@ impl App {
     /// Why a review cannot be answered now; empty if it can.
     pub(super) fn faults(&self) -> Vec<String> {
         if !self.snapshot.is_sound() {
-            return vec!["a fault of isthmus itself has left the mesh half changed".to_owned()];
+            return vec!["a bug in isthmus has left the mesh half changed".to_owned()];
         }
         self.sources.missing().into_iter().chain(self.certificate.fault()).collect()
     }

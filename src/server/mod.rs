@@ -37,7 +37,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use kube::Client;
 use prometheus_client::metrics::counter::Counter;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -48,7 +48,7 @@ pub use app::Limits;
 pub use authority::SecretPath;
 pub use tls::{Callers, Certificate, Issued, Source, TlsError, Validity, issue};
 
-use crate::cluster;
+use crate::cluster::{self, Live};
 use crate::inventory::Inventory;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
@@ -61,6 +61,9 @@ use listener::Endpoint;
 use supervise::Weight;
 use tls::Secured;
 
+/// How many connections may wait to be accepted, where the kernel allows so many
+/// (`net.core.somaxconn`): those of a second in which thousands are made.
+const BACKLOG: u32 = 4096;
 /// How many connections the admin endpoint keeps: enough that a probe is answered before all
 /// others have been replaced.
 const ADMIN_CONNECTIONS: usize = 256;
@@ -69,13 +72,12 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// File descriptors that are no connections of the webhook.
 const OTHER_DESCRIPTORS: usize = ADMIN_CONNECTIONS + 64;
 /// What is told where anybody may say that he is the API server.
-const UNVERIFIED: &str = "callers cannot be verified, so nothing that is admitted is remembered until the cluster tells of it: give --tls-client-ca, --tls-secret or --tls-path-file";
+const UNVERIFIED: &str = "callers cannot be verified, so admitted writes are not remembered until the watch reports them: set --tls-client-ca, --tls-secret or --tls-path-file";
 /// How often connections are looked at while they end.
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 
 /// Why a process ends that has lost its mesh.
-const HALF_CHANGED: &str =
-    "a fault of isthmus itself has left the mesh half changed; it is read anew from a new start";
+const HALF_CHANGED: &str = "a bug in isthmus has left the mesh half changed; the process exits and reads it afresh when it starts again";
 
 /// How a server is set up.
 #[derive(Debug)]
@@ -88,7 +90,7 @@ pub struct Config {
     pub inventory_poll: Duration,
     /// The cluster to watch, if there is one.
     pub cluster: Option<kube::Config>,
-    /// How long an admitted write counts that the cluster does not tell of.
+    /// How long an admitted write counts, at most, that the watch does not report as stored.
     pub hold: Duration,
     /// Where the webhook listens, as `host:port`.
     pub listen: String,
@@ -108,7 +110,7 @@ pub struct Config {
     pub drain_delay: Duration,
     /// How much is done at once.
     pub limits: Limits,
-    /// How many lines of the log were lost.
+    /// How many log lines were lost.
     pub lost_log_lines: Counter,
 }
 
@@ -134,7 +136,7 @@ impl Server {
     pub async fn bind(mut config: Config) -> anyhow::Result<Self> {
         let signals = Signals::new().context("cannot wait for signals")?;
         let bind = async |address: &str| {
-            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+            listen(address).await.with_context(|| format!("cannot listen on {address}"))
         };
         let webhook = bind(&config.listen).await?;
         let admin = bind(&config.admin).await?;
@@ -185,6 +187,12 @@ impl Server {
             config.limits,
         )?;
         app.metrics.add_lost_log_lines(config.lost_log_lines);
+        let client = config.cluster.map(Client::try_from).transpose();
+        let client = client.context("cannot reach the cluster")?;
+        app.live = client.as_ref().map(|client| {
+            let (settings, snapshot) = (Arc::clone(&app.settings), Arc::clone(&app.snapshot));
+            Arc::new(Live::new(client.clone(), watches.clone(), settings, snapshot))
+        });
         let app = Arc::new(app);
         let secured = Arc::new(Secured::new(Arc::clone(&config.certificate), config.callers)?);
         let (endpoint, admin_endpoint) = endpoints(&app, &secured);
@@ -202,8 +210,7 @@ impl Server {
             }
             None => drop(loaded),
         }
-        if let Some(cluster) = config.cluster {
-            let client = Client::try_from(cluster).context("cannot reach the cluster")?;
+        if let Some(client) = client {
             for watch in watches {
                 let name = format!("watch {watch}");
                 let (snapshot, sources) = (Arc::clone(&app.snapshot), Arc::clone(&app.sources));
@@ -302,6 +309,21 @@ impl Running {
         tracing::info!(aborted = ended == Ended::Aborted, "stopped");
         ended
     }
+}
+
+/// Listens on the first address of these that can be had.
+async fn listen(address: &str) -> std::io::Result<TcpListener> {
+    let mut listening = Err(std::io::ErrorKind::AddrNotAvailable.into());
+    for address in lookup_host(address).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A port that was in use until a moment ago can be had again.
+        socket.set_reuseaddr(true)?;
+        listening = socket.bind(address).and_then(|()| socket.listen(BACKLOG));
+        if listening.is_ok() {
+            break;
+        }
+    }
+    listening
 }
 
 /// The sockets of the webhook and of those who run it.

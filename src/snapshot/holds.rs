@@ -5,7 +5,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::mesh::{ObjectRef, PendingWrite, Reading};
+use crate::mesh::{ObjectRef, PendingWrite, Reading, WriteId};
+use crate::review::Verdict;
 
 /// The most writes that are held at once.
 const MOST: usize = 4096;
@@ -13,11 +14,6 @@ const MOST: usize = 4096;
 const MOST_OF_USER: usize = 32;
 /// The most bytes that the readings of all held writes take. They stand in the mesh as well.
 const MOST_BYTES: usize = 8 << 20;
-
-/// Why a write cannot be held, and so cannot be admitted now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many writes wait to be stored")]
-pub struct Full;
 
 /// Admitted writes, by the object as each of them leaves it.
 #[derive(Default)]
@@ -62,13 +58,49 @@ impl Holds {
         following.take_while(|pending| pending.is_write_of(object))
     }
 
-    /// Whether there is room for a write. One that is held already needs none.
-    pub(super) fn check(&self, hold: &Hold) -> Result<(), Full> {
+    /// Which attempt at a write this is: of one key, the same may be asked about again, which
+    /// changes nothing, and so may be something else, of which either may be stored.
+    pub(super) fn next_attempt(
+        &self,
+        id: &WriteId,
+        user: &Arc<str>,
+        says: &Reading,
+    ) -> Option<u32> {
+        let held = self.of(&says.object).filter_map(|pending| self.find(pending));
+        let mut attempt = 0;
+        for Hold { reading, write, .. } in held {
+            if (&write.id, &write.user) == (id, user) {
+                if reading.statements == says.statements {
+                    return None;
+                }
+                attempt = attempt.max(write.attempt + 1);
+            }
+        }
+        Some(attempt)
+    }
+
+    /// Whether there is room for a write.
+    pub(super) fn has_room(&self, hold: &Hold) -> bool {
         let of_user = self.by_user.get(&hold.write.user).copied().unwrap_or(0);
-        let fits = self.held.len() < MOST
+        self.held.len() < MOST
             && of_user < MOST_OF_USER
-            && self.bytes + hold.reading.bytes() <= MOST_BYTES;
-        if fits || self.held.contains_key(&hold.object()) { Ok(()) } else { Err(Full) }
+            && self.bytes + hold.reading.bytes() <= MOST_BYTES
+    }
+
+    /// A verdict that says how long the writes last that it waits for.
+    pub(super) fn timed(&self, mut verdict: Verdict) -> Verdict {
+        if verdict.waits() {
+            let places = verdict.wait.iter().flat_map(|finding| {
+                [Some(&finding.place), finding.against.as_ref(), finding.because.as_ref()]
+            });
+            let waited = places.flatten().filter_map(|place| self.held.get(&place.object));
+            let last = waited.map(|hold| hold.until).max();
+            // A clash may come about through a write that it does not name.
+            let last = last.or_else(|| self.held.values().map(|hold| hold.until).max());
+            let left = last.map(|last| last.saturating_duration_since(Instant::now()));
+            verdict.settled_in = left.unwrap_or_default();
+        }
+        verdict
     }
 
     /// Holds a write.
@@ -110,15 +142,18 @@ mod tests {
         let mut reading = Reading::new(object);
         let advice = Fact::Advice("x".repeat(text).into());
         reading.claim(&"member".into(), &["spec", "field"], advice);
-        let write = PendingWrite { id: WriteId::Create(name.into()), user: user.into() };
+        let write =
+            PendingWrite { id: WriteId::Create(name.into()), user: user.into(), attempt: 0 };
         let until = Instant::now() + Duration::from_secs(10);
         Hold { reading, write: Arc::new(write), until }
     }
 
-    fn insert(holds: &mut Holds, hold: Hold) -> Result<(), Full> {
-        holds.check(&hold)?;
-        holds.insert(hold);
-        Ok(())
+    fn insert(holds: &mut Holds, hold: Hold) -> bool {
+        let fits = holds.has_room(&hold);
+        if fits {
+            holds.insert(hold);
+        }
+        fits
     }
 
     #[test]
@@ -127,27 +162,26 @@ mod tests {
         let names: Vec<_> = (0..=MOST_OF_USER).map(|number| format!("of-a-{number}")).collect();
         let (last, first) = names.split_last().unwrap();
         for name in first {
-            insert(&mut holds, hold(name, "a", 1)).unwrap();
+            assert!(insert(&mut holds, hold(name, "a", 1)));
         }
-        assert_eq!(insert(&mut holds, hold(last, "a", 1)), Err(Full));
-        insert(&mut holds, hold(&first[0], "a", 2)).unwrap();
-        insert(&mut holds, hold(last, "b", 1)).unwrap();
+        assert!(!insert(&mut holds, hold(last, "a", 1)));
+        assert!(insert(&mut holds, hold(last, "b", 1)));
         holds.remove(&hold(&first[1], "a", 1).object());
-        insert(&mut holds, hold("another", "a", 1)).unwrap();
+        assert!(insert(&mut holds, hold("another", "a", 1)));
     }
 
     #[test]
     fn all_together_are_bounded_in_number_and_bytes() {
         let mut holds = Holds::default();
         let mut many = (0..).map(|number| hold(&format!("n{number}"), &format!("u{number}"), 1));
-        let refused = many.find_map(|hold| insert(&mut holds, hold).err().map(|_| ()));
-        assert_eq!((refused, holds.len()), (Some(()), MOST));
+        assert!(many.any(|hold| !insert(&mut holds, hold)));
+        assert_eq!(holds.len(), MOST);
 
         let mut holds = Holds::default();
         let mut large =
             (0..).map(|number| hold(&format!("n{number}"), &format!("u{number}"), MOST_BYTES / 8));
-        let refused = large.find_map(|hold| insert(&mut holds, hold).err().map(|_| ()));
-        assert_eq!((refused, holds.len()), (Some(()), 7));
+        assert!(large.any(|hold| !insert(&mut holds, hold)));
+        assert_eq!(holds.len(), 7);
         let objects: Vec<_> = holds.held.keys().cloned().collect();
         for object in &objects {
             holds.remove(object);

@@ -33,7 +33,7 @@ fn claims(snapshot: &Snapshot, name: &str) -> usize {
 fn what_was_admitted_counts_until_it_is_observed() {
     let snapshot = snapshot();
     let a = reading("a", "a.example.com");
-    snapshot.admit(change(a.clone()), HOLD).unwrap();
+    snapshot.admit(change(a.clone()), HOLD);
     let each = claims(&snapshot, "a");
     assert!(each > 0);
     assert_eq!(snapshot.counts(), (0, 1));
@@ -49,14 +49,14 @@ fn it_counts_beside_what_stands_and_an_older_event_does_not_end_that() {
     let (old, new) = (reading("a", "old.example.com"), reading("a", "new.example.com"));
     snapshot.put(Source::Cluster, old.clone());
     let each = claims(&snapshot, "a");
-    snapshot.admit(change(new.clone()), HOLD).unwrap();
+    snapshot.admit(change(new.clone()), HOLD);
     assert_eq!(claims(&snapshot, "a"), 2 * each);
     snapshot.put(Source::Cluster, old);
     assert_eq!(claims(&snapshot, "a"), 2 * each);
     snapshot.put(Source::Cluster, new.clone());
     assert_eq!(claims(&snapshot, "a"), each);
     // What says nothing new is not held.
-    snapshot.admit(change(new.clone()), HOLD).unwrap();
+    snapshot.admit(change(new.clone()), HOLD);
     assert_eq!(snapshot.counts(), (1, 0));
 }
 
@@ -68,7 +68,7 @@ fn a_write_is_held_until_its_own_identity_is_settled() {
         (reading.uid, reading.version) = (uid.into(), Some(version));
         reading
     };
-    let admit = |id, new| snapshot.admit(Write { id, ..change(new) }, HOLD).unwrap();
+    let admit = |id, new| snapshot.admit(Write { id, ..change(new) }, HOLD);
     // Two creations of one name: the first may be stored and deleted before the second is.
     for uid in ["u1", "u2", "u2"] {
         admit(WriteId::Create(uid.into()), reading("a", &format!("{uid}.example.com")));
@@ -85,7 +85,7 @@ fn a_write_is_held_until_its_own_identity_is_settled() {
         let id = WriteId::Update(Some(7));
         let user = host.to_owned();
         let new = reading("a", host);
-        snapshot.admit(Write { id, user: user.into(), ..change(new) }, HOLD).unwrap();
+        snapshot.admit(Write { id, user: user.into(), ..change(new) }, HOLD);
     }
     assert_eq!(snapshot.counts(), (1, 2));
     snapshot.put(Source::Cluster, versioned("u2.example.com", "u2", 7));
@@ -97,7 +97,7 @@ fn a_write_is_held_until_its_own_identity_is_settled() {
 #[test]
 fn what_is_never_observed_is_given_up() {
     let snapshot = snapshot();
-    snapshot.admit(change(reading("a", "a.example.com")), HOLD).unwrap();
+    snapshot.admit(change(reading("a", "a.example.com")), HOLD);
     snapshot.expire(Instant::now());
     assert_eq!(snapshot.counts(), (0, 1));
     snapshot.expire(Instant::now() + HOLD);
@@ -109,7 +109,7 @@ fn of_writes_that_clash_at_the_same_moment_one_is_admitted() {
     for _ in 0..100 {
         let snapshot = snapshot();
         let admit = |name: &str| {
-            let verdict = snapshot.admit(change(reading(name, "one.example.com")), HOLD).unwrap();
+            let verdict = snapshot.admit(change(reading(name, "one.example.com")), HOLD);
             i32::from(verdict.is_admitted())
         };
         let admitted: i32 = std::thread::scope(|scope| {
@@ -165,13 +165,15 @@ fn what_there_is_no_room_to_hold_is_not_admitted() {
     let admit = |number: u32, user: &'static str| {
         let new = reading(&format!("n{number}"), &format!("n{number}.example.com"));
         let change = Write { user: user.into(), ..change(new) };
-        snapshot.admit(change, HOLD).map(|verdict| verdict.denials.len())
+        let verdict = snapshot.admit(change, HOLD);
+        assert_eq!(verdict.is_crowded, verdict.waits());
+        verdict.is_admitted()
     };
-    let admitted = (0..1_000).take_while(|number| admit(*number, "a").is_ok()).count();
+    let admitted = (0..1_000).take_while(|number| admit(*number, "a")).count();
     assert_eq!(snapshot.counts(), (0, admitted));
-    assert_eq!(admit(1_000, "b"), Ok(0), "another user is not held up");
+    assert!(admit(1_000, "b"), "another user is not held up");
     snapshot.expire(Instant::now() + HOLD);
-    assert_eq!(admit(1_001, "a"), Ok(0));
+    assert!(admit(1_001, "a"));
 }
 
 #[test]
@@ -206,7 +208,7 @@ fn a_mesh_that_is_half_changed_is_looked_at_by_nobody() {
 fn a_clash_with_nothing_but_a_pending_write_waits_for_it() {
     let snapshot = snapshot();
     let verdict = |new: Reading| snapshot.judge(change(new));
-    snapshot.admit(change(reading("a", "one.example.com")), HOLD).unwrap();
+    snapshot.admit(change(reading("a", "one.example.com")), HOLD);
     snapshot.put(Source::Cluster, reading("b", "two.example.com"));
     let waits = verdict(reading("c", "one.example.com"));
     assert_eq!((waits.denials.len(), waits.wait.len(), waits.is_admitted()), (0, 1, false));
@@ -214,4 +216,51 @@ fn a_clash_with_nothing_but_a_pending_write_waits_for_it() {
     assert_eq!((denied.denials.len(), denied.wait.len()), (1, 0));
     snapshot.put(Source::Cluster, reading("a", "one.example.com"));
     assert_eq!(verdict(reading("c", "one.example.com")).denials.len(), 1, "it is stored");
+}
+
+#[test]
+fn every_creation_is_held_though_its_name_exists_and_says_the_same() {
+    let snapshot = snapshot();
+    snapshot.put(Source::Cluster, reading("a", "one.example.com"));
+    let create = |uid: &str| Write {
+        id: WriteId::Create(uid.into()),
+        ..change(reading("a", "one.example.com"))
+    };
+    assert!(snapshot.admit(create("u1"), HOLD).is_admitted());
+    assert_eq!(snapshot.counts(), (1, 1));
+    // What exists is deleted before the creation is stored.
+    snapshot.remove(Source::Cluster, &reading("a", "").object);
+    let rival = || change(reading("b", "one.example.com"));
+    let waits = snapshot.judge(rival());
+    assert!(waits.waits() && !waits.settled_in.is_zero() && waits.settled_in <= HOLD);
+    snapshot.expire(Instant::now() + HOLD);
+    assert!(snapshot.judge(rival()).is_admitted());
+}
+
+#[test]
+fn repeating_a_write_does_not_prolong_it_and_another_of_the_same_key_is_held_beside_it() {
+    let snapshot = snapshot();
+    let update = |host: &str| Write { id: WriteId::Update(Some(7)), ..change(reading("a", host)) };
+    snapshot.admit(update("one.example.com"), HOLD);
+    let until = Instant::now() + HOLD;
+    snapshot.admit(update("one.example.com"), 2 * HOLD);
+    assert_eq!(snapshot.counts(), (0, 1));
+    // Either of the two may be stored, so that both count.
+    snapshot.admit(update("two.example.com"), 2 * HOLD);
+    assert_eq!(snapshot.counts(), (0, 2));
+    for host in ["one.example.com", "two.example.com"] {
+        assert!(snapshot.judge(change(reading("b", host))).waits(), "{host}");
+    }
+    snapshot.expire(until);
+    assert_eq!(snapshot.counts(), (0, 1));
+    assert!(snapshot.judge(change(reading("b", "one.example.com"))).is_admitted());
+}
+
+#[test]
+fn an_update_that_changes_no_claim_is_not_held() {
+    let snapshot = snapshot();
+    let old = Some(reading("a", "one.example.com"));
+    let id = WriteId::Update(Some(7));
+    snapshot.admit(Write { old, id, ..change(reading("a", "one.example.com")) }, HOLD);
+    assert_eq!(snapshot.counts(), (0, 0));
 }

@@ -214,7 +214,8 @@ fn is_plainly_canonical(text: &str) -> bool {
     // A last label without letters makes an IPv4 address, and `xn--` has rules of its own.
     let mut labels = host.as_bytes().split(|byte| *byte == b'.');
     let top = labels.clone().next_back();
-    top.is_some_and(|top| top.iter().all(u8::is_ascii_lowercase)) && labels.all(plain_label)
+    let is_name = |top: &[u8]| top.iter().all(u8::is_ascii_lowercase) && top != b"localhost";
+    top.is_some_and(is_name) && labels.all(plain_label)
 }
 
 fn https_url(written: &str) -> Result<Url, Invalid> {
@@ -492,6 +493,15 @@ mod tests {
     fn identity_of(host: &str) -> String {
         let endpoint = MetadataEndpoint::parse(&format!("https://{host}/metadata/")).unwrap();
         endpoint.identity().into_owned()
+    }
+
+    #[test]
+    fn localhost_is_nobody_else() {
+        for host in ["localhost", "a.localhost", "LOCALHOST.", "a.localhost:8443"] {
+            let why = MetadataEndpoint::parse(&format!("https://{host}/metadata/")).unwrap_err();
+            assert!(why.problem.contains("is a loopback name"), "{why}");
+        }
+        assert!(MetadataEndpoint::parse("https://localhost.example/metadata/").is_ok());
     }
 
     #[test]

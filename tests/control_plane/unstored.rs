@@ -7,16 +7,19 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
 
 use crate::support::api::{Api, MEMBERS};
+use crate::support::cable::Cable;
 use crate::support::client::Answer;
-use crate::support::guarded::{CRDS, Guarded, isthmus};
+use crate::support::guarded::{CRDS, Guarded, VALIDATE, isthmus};
 use crate::support::objects::{bare, config_map, configuration, described, labelled, with, yaml};
 use crate::support::process::Server;
+use crate::support::transcript::Transcript;
 use crate::support::{TempDir, wait_for};
 
 /// How long an admitted write is held here, in seconds; a rival is refused at most for so long and
 /// a sweep more.
 const HOLD: &str = "2s";
 const TRIES: u32 = 5;
+const DELAYED: &str = r#"isthmus_reviews_total{hook="validate",kind="IstioMulticluster",operation="CREATE",verdict="delayed"}"#;
 const CONTESTED: &str = "https://istio.contested.example.com/metadata/";
 
 #[test]
@@ -87,27 +90,100 @@ fn a_generated_name_that_is_never_used_is_in_nobodys_way_for_long() {
     });
 }
 
-/// A write is admitted and not stored: what it claims is refused to another, and not for ever.
+#[test]
+fn kubectl_comes_again_by_itself_until_what_it_waits_for_is_over() {
+    let delayed = |cluster: &Guarded| cluster.isthmus.metric(DELAYED).unwrap_or_default();
+    let mut told = Transcript::new("pending");
+    let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", "4s"]);
+    let denier = Denier::start(&cluster, "denied");
+    let rival = peer("rival", CONTESTED);
+    told.note("A write was admitted and is not stored, as another webhook denies it.");
+    for tries in 1.. {
+        let denied = cluster.plane.admin().create(MEMBERS, &peer("denied", CONTESTED));
+        assert_eq!(denied.status, 422, "{}", denied.text());
+        // On a slow machine a hold may be over before the rival comes.
+        let made = cluster.create(&rival.to_string());
+        assert!(made.succeeded, "{made:?}");
+        if delayed(&cluster) > 0.0 {
+            told.print("kubectl create -f - # IstioMulticluster rival", &made.stdout);
+            break;
+        }
+        assert!(tries < TRIES, "what is admitted counts at once");
+        cluster.kubectl(&["delete", "istiomulticluster/rival"], "").ok();
+    }
+    drop((denier, cluster));
+
+    let cluster = Guarded::start();
+    told.note("A write was admitted, and then it is stored.");
+    assert_eq!(cluster.asks(&crate::support::peer("winner", CONTESTED))["allowed"], true);
+    std::thread::scope(|scope| {
+        let made = scope.spawn(|| cluster.create(&rival.to_string()));
+        wait_for("the rival to be delayed", || (delayed(&cluster) > 0.0).then_some(()));
+        let winner = cluster.plane.admin().create(MEMBERS, &peer("winner", CONTESTED));
+        assert_eq!(winner.status, 201, "{}", winner.text());
+        let made = made.join().unwrap();
+        assert!(made.stderr.contains("(IstioMulticluster winner)"), "{made:?}");
+        told.print("kubectl create -f - # IstioMulticluster rival", &made.stderr);
+    });
+    told.check();
+}
+
+#[test]
+fn a_denial_does_not_rest_on_what_is_gone() {
+    const LARGE: usize = 200 << 10;
+    let cluster = Guarded::start_unasked();
+    let cable = Cable::to(cluster.plane.api());
+    let server = cluster.replica_by(cable.address);
+    server.wait_ready();
+    let mut taken = peer("taken", CONTESTED);
+    taken["metadata"]["annotations"] = json!({"note": "x".repeat(LARGE)});
+    let mut api = cluster.plane.admin();
+    assert_eq!(api.create(MEMBERS, &taken).status, 201);
+    server.wait_metric("isthmus_watched_objects", 1.0);
+    let rival = crate::support::peer("rival", CONTESTED);
+    assert!(!server.allows(&rival));
+    // The connection of one watch goes silent, which takes a while to be noticed.
+    assert_eq!(cable.die_where_received(LARGE), 1);
+    cluster.kubectl(&["delete", "istiomulticluster/taken"], "").ok();
+    assert!(!server.allows(&rival), "for a stranger nothing is read");
+    let answer = server.review(VALIDATE, &rival);
+    assert_eq!(answer["allowed"], true, "{answer}");
+}
+
+/// A write is admitted and not stored: who claims the same waits for it, is not denied, and passes.
 fn passes(cluster: &Guarded, write: &dyn Fn(&mut Api)) {
     let mut api = cluster.plane.admin();
     // On a slow machine a hold may be over before the rival comes.
-    let refused = (0..TRIES).any(|_| {
+    let waited = (0..TRIES).any(|_| {
         write(&mut api);
-        let mut refusals = 0;
+        let mut waits = 0;
         wait_for("the rival to be admitted", || {
             let answer = rival(&mut api);
-            let told = answer.text();
-            refusals += u32::from(answer.status == 422);
-            // A refusal says what it is about, and that this may not be stored.
-            let is_told = answer.status == 422 && told.contains("just admitted");
-            assert!(answer.status == 201 || is_told, "{told}");
+            if answer.status == 429 {
+                waits += 1;
+                is_told_what_it_waits_for(&answer);
+            } else {
+                assert_eq!(answer.status, 201, "{}", answer.text());
+            }
             (answer.status == 201).then_some(())
         });
-        refusals > 0
+        waits > 0
     });
-    assert!(refused, "what is admitted counts at once");
+    assert!(waited, "what is admitted counts at once");
     cluster.isthmus.wait_metric("isthmus_held_writes", 0.0);
     assert_eq!(rival(&mut api).status, 201, "what is over does not come back");
+}
+
+fn is_told_what_it_waits_for(answer: &Answer) {
+    let status: Json = serde_json::from_str(&answer.text()).unwrap();
+    assert_eq!(status["reason"], "TooManyRequests", "{status}");
+    let seconds = status["details"]["retryAfterSeconds"].as_u64().unwrap();
+    assert!((1..=6).contains(&seconds), "{status}");
+    assert_eq!(answer.header("retry-after"), Some(&*seconds.to_string()), "{status}");
+    let message = status["message"].as_str().unwrap();
+    let told = ["has to wait", "just admitted and may not be stored", ", just admitted)"];
+    assert!(told.iter().all(|told| message.contains(told)), "{message}");
+    assert!(!message.contains("next free"), "no other subnet is advised: {message}");
 }
 
 /// Somebody else who wants the same endpoint and the same subnets, to see whether it goes.

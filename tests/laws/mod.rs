@@ -3,6 +3,7 @@
 mod canonical;
 mod descriptors;
 mod networks;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -16,6 +16,8 @@ pub(crate) const CRDS: &str = include_str!("crds.yaml");
 
 /// The secret path by which isthmus knows the API server.
 const PATH: &str = "5ec2e7000000000000000000000000af";
+/// What the API server calls by it.
+pub(crate) const VALIDATE: &str = "/validate/5ec2e7000000000000000000000000af";
 
 /// A control plane for one test alone, with isthmus before it.
 pub(crate) struct Guarded {
@@ -95,7 +97,7 @@ impl Guarded {
     /// What isthmus answers to a review of the API server's.
     #[track_caller]
     pub(crate) fn asks(&self, review: &Json) -> Json {
-        self.isthmus.review(&format!("/validate/{PATH}"), review)
+        self.isthmus.review(VALIDATE, review)
     }
 
     pub(crate) fn kubectl(&self, args: &[&str], stdin: &str) -> Output {
@@ -117,6 +119,11 @@ impl Guarded {
         let text = text.replace(&format!("'https://{api}'"), &by);
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    /// The same, which reaches the cluster by another address.
+    pub(crate) fn replica_by(&self, address: SocketAddr) -> Server {
+        watching(&self.kubeconfig_by(address), &self.certs, &[])
     }
 
     /// What another command of isthmus prints in a directory, with the rights that the server has.

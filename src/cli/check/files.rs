@@ -5,7 +5,9 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::manifest::broken::{BrokenDocument, set_broken_aside};
 use crate::report::diagnostic::PassedOver;
+use crate::syntax::yaml_documents;
 
 /// The name of standard input.
 pub(super) const STDIN: &str = "<stdin>";
@@ -33,6 +35,14 @@ impl Input {
     /// The text as it stands in the file.
     pub(super) fn whole_text(&self) -> String {
         format!("{}{}", if self.has_bom { "\u{feff}" } else { "" }, self.text)
+    }
+}
+
+/// A text of which only YAML is left, and the documents that are none.
+pub(super) fn readable(text: &str) -> (String, Vec<BrokenDocument>) {
+    match yaml_documents(text) {
+        Ok(_) => (text.to_owned(), Vec::new()),
+        Err(_) => set_broken_aside(text),
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::path;
 use std::sync::Arc;
 
-use super::files::{Input, Inputs};
+use super::files::{Input, Inputs, readable};
 use super::write::NotFixed;
 use crate::document;
-use crate::manifest::broken::{BrokenDocument, is_of_mesh, set_broken_aside};
+use crate::manifest::broken::{BrokenDocument, is_of_mesh};
 use crate::manifest::{Manifest, fix, read, read_as};
 use crate::mesh::{Mesh, ObjectRef, Place, Reading};
 use crate::report::diagnostic::{
@@ -17,7 +17,7 @@ use crate::report::locate::{CarriedTexts, Location, Source};
 use crate::review::{Reason, review_all};
 use crate::rule::Finding;
 use crate::settings::Settings;
-use crate::syntax::{Path, YamlError, yaml_documents};
+use crate::syntax::{Path, YamlError};
 
 /// The rule of what cannot be read.
 const INVALID_DOCUMENT: &str = "InvalidDocument";
@@ -53,14 +53,6 @@ pub(super) fn unusable(
         }
     }
     unusable
-}
-
-/// A text of which only YAML is left, and the documents that are none.
-pub(super) fn readable(text: &str) -> (String, Vec<BrokenDocument>) {
-    match yaml_documents(text) {
-        Ok(_) => (text.to_owned(), Vec::new()),
-        Err(_) => set_broken_aside(text),
-    }
 }
 
 /// Whether a broken document is told as a finding: somebody meant it to be YAML of the mesh.

@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::files::Input;
-use super::judge::readable;
+use super::files::{Input, readable};
 use crate::document;
 use crate::manifest::fix::{Change, Fixed, fix};
 use crate::manifest::read;

@@ -267,11 +267,13 @@ impl<'n> Registry<'_, 'n> {
             [one] => Some(*one),
             _ => None,
         };
-        let mut contexts: BTreeMap<String, Vec<&Descriptor<'_>>> = BTreeMap::new();
-        for descriptor in &found {
-            for context in directory.contexts(descriptor.access_config_file()) {
-                contexts.entry(context).or_default().push(descriptor);
-            }
+        let own = |descriptor: &Descriptor<'_>| directory.contexts(descriptor.access_config_file());
+        let own: Vec<_> = found.iter().map(own).collect();
+        let mut contexts: BTreeMap<&str, Vec<&Descriptor<'_>>> = BTreeMap::new();
+        for (descriptor, context) in
+            found.iter().zip(&own).flat_map(|(d, own)| own.iter().map(move |it| (d, it)))
+        {
+            contexts.entry(context).or_default().push(descriptor);
         }
         let access = found.iter().filter_map(Descriptor::access_config_file).collect();
         let around = Surroundings {
@@ -281,7 +283,7 @@ impl<'n> Registry<'_, 'n> {
             strict: settings.strict_descriptors,
             is_istio: true,
         };
-        for (descriptor, store) in found.iter().zip(&stores) {
+        for ((descriptor, store), own) in found.iter().zip(&stores).zip(&own) {
             let is_local = control_plane.is_some_and(|local| std::ptr::eq(local, descriptor));
             let dialect = if descriptor.is_json { &PILOT_JSON } else { &PILOT };
             let notes = &mut self.notes.in_dialect(dialect);
@@ -297,10 +299,9 @@ impl<'n> Registry<'_, 'n> {
             if same.len() > 1 {
                 same_name(descriptor, same, notes);
             }
-            let own = directory.contexts(descriptor.access_config_file()).into_iter();
-            let mut shared = own.filter_map(|it| contexts.get(&it).map(|all| (it, all)));
+            let mut shared = own.iter().filter_map(|it| Some((it, contexts.get(it.as_str())?)));
             if let Some((what, all)) = shared.find(|(_, all)| all.len() > 1) {
-                same_context(descriptor, &what, all, notes);
+                same_context(descriptor, what, all, notes);
             }
             descriptor.read(&around, notes);
         }

@@ -35,14 +35,12 @@ pub use paths::SecretPath;
 pub use step::Terms;
 
 use super::tls::Certificate;
-use crate::cluster::reason;
+use crate::cluster::{Failure, answer};
 use kept::{Authority, Kept};
 use paths::{Paths, REST};
 use published::{Configurations, Published, Told};
 use step::{Sight, Step};
 
-/// How long an answer of the API server may take.
-const ANSWER: Duration = Duration::from_secs(10);
 /// How long to wait after the first failure.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 /// How long to wait at most after a failure, so that what was put off by it is not put off for long.
@@ -53,12 +51,6 @@ const MOST_PATHS: usize = 8;
 const STEPS: u32 = 16;
 /// What is told while another replica may put back what the Secret has lost.
 const LOST: &str = "the Secret has lost its certificate; other replicas may put it back";
-/// The status of what the API server does not allow.
-const FORBIDDEN: u16 = 403;
-/// The status of what is not there.
-const NOT_FOUND: u16 = 404;
-/// The status of a write that came too late.
-const CONFLICT: u16 = 409;
 
 /// How the authority is set up.
 #[derive(Debug)]
@@ -107,15 +99,6 @@ pub(super) struct Keeper {
     path: Option<(SecretPath, Instant)>,
     /// The path that all callers were told to call, and since when.
     path_published: Option<(SecretPath, Instant)>,
-}
-
-/// Why a look came to nothing.
-#[derive(Debug)]
-enum Trouble {
-    /// The API server has answered so.
-    Answered(Box<kube::core::Status>),
-    /// Anything else.
-    Other(String),
 }
 
 impl Keeper {
@@ -183,7 +166,7 @@ impl Keeper {
     }
 
     /// Takes steps until there is none, then publishes and shows what the Secret holds.
-    async fn look(&mut self) -> Result<(), Trouble> {
+    async fn look(&mut self) -> Result<(), Failure> {
         for _ in 0..STEPS {
             // Before the Secret: whoever publishes a later state than is read of it below changes
             // the configurations after this, and what is published here is then refused.
@@ -205,7 +188,7 @@ impl Keeper {
                 continue;
             }
             if !kept.is_usable(now) {
-                return Err(Trouble::Other(LOST.to_owned()));
+                return Err(Failure::Other(LOST.to_owned()));
             }
             if let Some(published) = &mut published {
                 let has_spread =
@@ -217,14 +200,14 @@ impl Keeper {
                 };
                 match self.configurations.publish(published, &told).await {
                     Ok(()) => {}
-                    Err(conflict) if conflict.is(CONFLICT) => continue,
+                    Err(conflict) if conflict.is_conflict() => continue,
                     Err(other) => trouble = Some(other),
                 }
             }
             self.show(&kept, published.as_ref(), now);
             return trouble.map_or(Ok(()), Err);
         }
-        Err(Trouble::Other(
+        Err(Failure::Other(
             "the Secret or the webhook configurations change again and again".into(),
         ))
     }
@@ -296,11 +279,11 @@ impl Keeper {
         kept: Kept,
         secret: Option<Secret>,
         sight: Sight<'_>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), Failure> {
         let kept = step
             .apply(kept, sight, &self.terms)
-            .map_err(|error| Trouble::Other(format!("no certificate can be made: {error}")))?;
-        let Some(mut secret) = secret else { return Err(Trouble::Other(self.secret.missing())) };
+            .map_err(|error| Failure::Other(format!("cannot create a certificate: {error}")))?;
+        let Some(mut secret) = secret else { return Err(Failure::Other(self.secret.missing())) };
         kept.write(secret.data.get_or_insert_default());
         let params = PostParams::default();
         let written = self.secrets.replace(&self.secret.name, &params, &secret);
@@ -312,7 +295,7 @@ impl Keeper {
                 }
             }
             // It has changed, or exists no more.
-            Err(late) if late.is(CONFLICT) || late.is(NOT_FOUND) => {}
+            Err(late) if late.is_conflict() || late.is_not_found() => {}
             Err(other) => return Err(other),
         }
         Ok(())
@@ -356,25 +339,17 @@ impl Keeper {
         }
     }
 
-    fn explain(&self, trouble: &Trouble) -> String {
+    fn explain(&self, trouble: &Failure) -> String {
         // The API server repeats what it refuses.
-        paths::hidden(&match trouble {
-            Trouble::Answered(status) if status.code == FORBIDDEN => {
-                let Self { secret, webhooks, .. } = self;
-                format!(
-                    "{}; `isthmus rbac --tls-secret {secret} --tls-webhooks {webhooks}` prints the roles that are needed",
-                    status.message
-                )
-            }
-            Trouble::Answered(status) => status.message.clone(),
-            Trouble::Other(why) => why.clone(),
-        })
-    }
-}
-
-impl Trouble {
-    fn is(&self, code: u16) -> bool {
-        matches!(self, Self::Answered(status) if status.code == code)
+        let Self { secret, webhooks, .. } = self;
+        let hint = if trouble.is_forbidden() {
+            format!(
+                "; `isthmus rbac --tls-secret {secret} --tls-webhooks {webhooks}` prints the required roles"
+            )
+        } else {
+            String::new()
+        };
+        paths::hidden(&format!("{trouble}{hint}"))
     }
 }
 
@@ -429,15 +404,5 @@ fn timed<T: PartialEq, Time>(known: Option<(T, Time)>, is: T, now: Time) -> (T, 
     match known {
         Some((known, since)) if known == is => (known, since),
         _ => (is, now),
-    }
-}
-
-/// An answer of the API server, if it comes in time.
-async fn answer<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Trouble> {
-    match timeout(ANSWER, call).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(kube::Error::Api(status))) => Err(Trouble::Answered(status)),
-        Ok(Err(error)) => Err(Trouble::Other(reason(&error))),
-        Err(_) => Err(Trouble::Other("the API server does not answer".to_owned())),
     }
 }

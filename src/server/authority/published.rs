@@ -13,9 +13,9 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value as Json, json};
 
-use super::Trouble;
 use super::kept::{Authority, Leaf, bundle};
 use super::paths::SecretPath;
+use crate::cluster::{Failure, answer};
 
 /// The kinds of configuration.
 const KINDS: [&str; 2] = ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"];
@@ -78,18 +78,18 @@ impl Configurations {
     }
 
     /// Reads those that there are; tells once of each that is not.
-    pub(super) async fn read(&mut self) -> Result<Published, Trouble> {
+    pub(super) async fn read(&mut self) -> Result<Published, Failure> {
         let mut found = Vec::new();
         let mut missing = Vec::new();
         for (kind, api) in &self.apis {
-            match super::answer(api.get_opt(&self.name)).await? {
+            match answer(api.get_opt(&self.name)).await? {
                 Some(object) => found.push(Configuration::of(kind, api.clone(), &object)),
                 None => missing.push(*kind),
             }
         }
         for kind in missing.iter().filter(|kind| !self.missing.contains(kind)) {
             let name = &self.name;
-            tracing::info!(kind, name, "there is no such configuration; it is waited for");
+            tracing::info!(kind, name, "this webhook configuration does not exist; waiting for it");
         }
         self.missing = missing;
         Ok(Published(found))
@@ -100,17 +100,21 @@ impl Configurations {
         &self,
         published: &mut Published,
         told: &Told<'_>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), Failure> {
         let text = STANDARD.encode(bundle(told.authorities));
         let params =
             PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         for configuration in &mut published.0 {
             let Some(patch) = configuration.patch(&text, told)? else { continue };
             let api = configuration.api.clone();
-            let patched = super::answer(api.patch(&self.name, &params, &patch)).await?;
+            let patched = answer(api.patch(&self.name, &params, &patch)).await?;
             *configuration = Configuration::of(configuration.kind, api, &patched);
             let (kind, name) = (configuration.kind, &self.name);
-            tracing::info!(kind, name, "the API server is told whom to trust and what to call");
+            tracing::info!(
+                kind,
+                name,
+                "the CA bundle and the path are published in the webhook configuration"
+            );
         }
         Ok(())
     }
@@ -168,7 +172,7 @@ impl Configuration {
 
     /// What puts this text into every bundle, and the path behind what is called, if they are not
     /// there.
-    fn patch(&self, text: &str, told: &Told<'_>) -> Result<Option<Patch<()>>, Trouble> {
+    fn patch(&self, text: &str, told: &Told<'_>) -> Result<Option<Patch<()>>, Failure> {
         let change = |at: usize, field: &str, value: &str| {
             let path = format!("/webhooks/{at}/clientConfig/{field}");
             json!({"op": "add", "path": path, "value": value})
@@ -193,7 +197,7 @@ impl Configuration {
         let unchanged = json!({"op": "replace", "path": path, "value": self.resource_version});
         changes.insert(0, unchanged);
         let patch: JsonPatch = serde_json::from_value(changes.into())
-            .map_err(|error| Trouble::Other(error.to_string()))?;
+            .map_err(|error| Failure::Other(error.to_string()))?;
         Ok(Some(Patch::Json(patch)))
     }
 }

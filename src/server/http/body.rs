@@ -7,6 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use tokio::time::{timeout, timeout_at};
 
 use super::app::App;
@@ -25,7 +26,7 @@ const LINGER: usize = 64 << 20;
 /// A body, and the room it takes.
 pub(super) struct Received {
     /// The bytes.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Bytes,
     _room: Part,
 }
 
@@ -90,16 +91,20 @@ fn acceptable(headers: &HeaderMap, announced: Option<usize>) -> Result<(), Refus
     }
     match headers.get(CONTENT_ENCODING) {
         Some(encoding) if !is(encoding.as_bytes(), "identity") => {
-            Err(Refusal::WrongType("a Content-Encoding is not supported"))
+            Err(Refusal::WrongType("Content-Encoding is not supported"))
         }
         _ => Ok(()),
     }
 }
 
 async fn read(body: &mut Body, announced: usize, mut room: Part) -> Result<Received, Refusal> {
-    let (mut bytes, mut charged) = (Vec::with_capacity(announced.min(MEDIUM)), MEDIUM);
+    let (mut bytes, mut charged) = (Vec::new(), MEDIUM);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Refusal::Broken)?.into_data() else { continue };
+        // Most bodies come in one piece, which is the connection's buffer.
+        if bytes.is_empty() && data.len() <= MEDIUM && body.is_end_stream() {
+            return Ok(Received { bytes: data, _room: room });
+        }
         let length = bytes.len() + data.len();
         if length > LARGEST {
             return Err(Refusal::TooLarge);
@@ -108,6 +113,7 @@ async fn read(body: &mut Body, announced: usize, mut room: Part) -> Result<Recei
         // not doubles each time it grows.
         let is_announced = length <= announced;
         let capacity = match length {
+            _ if bytes.is_empty() => announced.min(MEDIUM).max(length),
             _ if length <= bytes.capacity() => bytes.capacity(),
             _ if is_announced => announced,
             _ => (2 * bytes.capacity()).clamp(length, LARGEST),
@@ -122,7 +128,7 @@ async fn read(body: &mut Body, announced: usize, mut room: Part) -> Result<Recei
         bytes.reserve_exact(capacity - bytes.len());
         bytes.extend_from_slice(&data);
     }
-    Ok(Received { bytes, _room: room })
+    Ok(Received { bytes: bytes.into(), _room: room })
 }
 
 #[cfg(test)]

@@ -170,7 +170,8 @@ impl Endpoint {
         let request = request.map(Body::new);
         let mut response = match hook {
             Some(hook) => review::call(&self.app, hook, request, Some(&**open)).await,
-            None => self.router.clone().oneshot(request).await?,
+            // In a box: it would be moved about with every call, too.
+            None => Box::pin(self.router.clone().oneshot(request)).await?,
         };
         if self.app.is_draining() {
             // Clients would keep calling a process that is about to end.

@@ -11,6 +11,7 @@ use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
@@ -20,9 +21,10 @@ use super::caller::{Caller, identify};
 use super::connections::{Open, Phase, Room};
 use super::duration;
 use super::metrics::hook_name;
+use super::room::Part;
 use crate::admission::{Answer, Asked, Decision, Hook};
+use crate::mesh::ObjectRef;
 use crate::report;
-use crate::snapshot::Full;
 use crate::wire::NotAReview;
 
 /// How long a caller waits that does not say so: the API server's default.
@@ -35,6 +37,8 @@ const WORKING: f32 = 0.8;
 const SMALL: usize = 8 << 10;
 /// How old what a review is held against may be without a warning.
 const OUTDATED: Duration = Duration::from_mins(1);
+/// How long it may take to read again what other objects say.
+const CONFIRMING: Duration = Duration::from_secs(1);
 /// The longest text of a request that a log line repeats, in characters.
 const LONGEST_LOGGED: usize = 256;
 
@@ -180,15 +184,39 @@ async fn decide(
         return Err(Refusal::Shed("reviews"));
     }
     if length <= SMALL {
-        return answer(app, &case);
+        let Answered { body, doubts } = answer(app, &case, true)?;
+        if doubts.is_empty() {
+            return Ok(body);
+        }
+        Box::pin(confirm(app, doubts, case.working)).await;
+        return answer(app, &case, false).map(|answered| answered.body);
     }
+    // In a box: what only these need would be moved about with every other review, too.
+    Box::pin(decide_apart(app, case, (place, under_way), deadline)).await
+}
+
+/// Decides on a thread that everything else is not done by. What the review takes is given back
+/// when it is over, though its caller may be gone by then.
+async fn decide_apart(
+    app: &Arc<App>,
+    case: Case,
+    taken: (Part, UnderWay),
+    deadline: Instant,
+) -> Result<Vec<u8>, Refusal> {
+    let length = case.received.bytes.len();
     let turns = if length <= MEDIUM { &app.medium_reviews } else { &app.large_reviews };
     let late = || Refusal::Shed("time");
     let turn = turns.next(case.caller, case.working).await.ok_or_else(late)?;
-    let shared = Arc::clone(app);
+    let (shared, runtime) = (Arc::clone(app), Handle::current());
     let work = move || {
-        let answered = answer(&shared, &case);
-        drop((case, turn, place, under_way));
+        let answered = answer(&shared, &case, true).and_then(|Answered { body, doubts }| {
+            if doubts.is_empty() {
+                return Ok(body);
+            }
+            runtime.block_on(confirm(&shared, doubts, case.working));
+            answer(&shared, &case, false).map(|answered| answered.body)
+        });
+        drop((case, turn, taken));
         answered
     };
     let answered = if length <= MEDIUM { spawn_blocking(work) } else { app.backstage.run(work) };
@@ -196,25 +224,51 @@ async fn decide(
     answered.unwrap_or(Err(Refusal::Panic))
 }
 
+/// How a review is answered.
+struct Answered {
+    body: Vec<u8>,
+    /// Other objects that it is denied for. The watch may have yet to report that they have changed.
+    doubts: Vec<Arc<ObjectRef>>,
+}
+
+/// Has the mesh say of other objects what they say now, as far as there is time for it.
+async fn confirm(app: &App, others: Vec<Arc<ObjectRef>>, working: Instant) {
+    if let Some(live) = &app.live {
+        let left = working.saturating_duration_since(Instant::now());
+        live.refresh(others, CONFIRMING.min(left / 2)).await;
+    }
+}
+
 /// Reads what is asked, has it judged, and writes the answer. Only the judging holds up others.
-fn answer(app: &App, case: &Case) -> Result<Vec<u8>, Refusal> {
+fn answer(app: &App, case: &Case, may_doubt: bool) -> Result<Answered, Refusal> {
     let Case { hook, caller, ref received, begun, working } = *case;
     let is_up = || Instant::now() >= working;
+    let may_doubt = may_doubt && caller.is_remembered() && app.live.is_some();
+    let mut doubts = Vec::new();
     let Answer { body, decision } = caught(|| {
         let asked = Asked::read(hook, &received.bytes, &app.settings, Some(&is_up))
             .map_err(Refusal::NotAReview)?;
-        asked.by_outdated(outdated(app)).answer(|change| {
-            match app.hold {
-                Some(hold) if caller.is_remembered() => app.snapshot.admit(change, hold),
-                _ => Ok(app.snapshot.judge(change)),
+        let asked = asked.by_outdated(outdated(app));
+        Ok(asked.answer(|write| {
+            let written = Arc::clone(&write.new.object);
+            let verdict = match app.hold {
+                Some(hold) if caller.is_remembered() => app.snapshot.admit(write, hold),
+                _ => app.snapshot.judge(write),
+            };
+            if may_doubt {
+                doubts = verdict.denied_for(&written);
             }
-            .map_err(|Full| Refusal::Shed("holds"))
-        })
+            verdict
+        }))
     })??;
+    if !doubts.is_empty() {
+        // It is answered, and told of, once they have been looked at.
+        return Ok(Answered { body, doubts });
+    }
     let took = begun.elapsed();
     app.metrics.decided(hook, &decision, took);
     log(hook, &decision, took);
-    Ok(body)
+    Ok(Answered { body, doubts })
 }
 
 /// What is told of knowledge that is too old to say nothing about it.
@@ -278,8 +332,10 @@ impl Refusal {
             Self::Shed(_) => (StatusCode::SERVICE_UNAVAILABLE, "too much to do"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body took too long"),
-            Self::Broken => (StatusCode::BAD_REQUEST, "the body broke off"),
-            Self::WrongType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is no plain JSON"),
+            Self::Broken => (StatusCode::BAD_REQUEST, "the body is incomplete"),
+            Self::WrongType(_) => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is not plain JSON")
+            }
             Self::NotAReview(why) => (
                 StatusCode::BAD_REQUEST,
                 match why {
@@ -290,11 +346,11 @@ impl Refusal {
                     NotAReview::NoUid => "the request has no uid",
                 },
             ),
-            Self::Panic => (StatusCode::INTERNAL_SERVER_ERROR, "isthmus itself is at fault"),
+            Self::Panic => (StatusCode::INTERNAL_SERVER_ERROR, "a bug in isthmus"),
         };
         let text = match self {
             Self::NotReady(why) => format!("not ready: {why}"),
-            Self::TooLarge => format!("{told}: {} bytes are the most", body::LARGEST),
+            Self::TooLarge => format!("{told}: the limit is {} bytes", body::LARGEST),
             Self::WrongType(why) => (*why).to_owned(),
             Self::NotAReview(why) => why.to_string(),
             _ => told.to_owned(),
@@ -325,19 +381,22 @@ fn clipped(text: &str) -> &str {
     text.char_indices().nth(LONGEST_LOGGED).map_or(text, |(end, _)| &text[..end])
 }
 
+/// What there is, for those who ask for something else.
+const PATHS: &str = "there are POST /validate and POST /mutate on the webhook port, and GET /livez, GET /readyz and GET /metrics on the admin port\n";
+
 /// Answers for paths that are not there.
 pub(super) async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {
-    unrouted(&app, StatusCode::NOT_FOUND, "there is nothing here\n", request)
+    unrouted(&app, StatusCode::NOT_FOUND, PATHS, request)
 }
 
 /// Answers for methods that a path does not have.
 pub(super) async fn not_allowed(State(app): State<Arc<App>>, request: Request) -> Response {
-    unrouted(&app, StatusCode::METHOD_NOT_ALLOWED, "it is not done by this method\n", request)
+    unrouted(&app, StatusCode::METHOD_NOT_ALLOWED, PATHS, request)
 }
 
 /// Answers calls of a path that this replica may have yet to hear of.
 pub(super) fn come_again(app: &App, request: Request) -> Response {
-    let text = "this path is not known here, or not yet\n";
+    let text = "this path is not known to this replica, or not yet\n";
     let mut response = unrouted(app, StatusCode::SERVICE_UNAVAILABLE, text, request);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response

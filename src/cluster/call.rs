@@ -1,0 +1,103 @@
+//! One call of the API server: how long it may take, and what became of it.
+
+use std::fmt;
+use std::io;
+use std::iter::successors;
+use std::time::Duration;
+
+use kube::core::Status;
+use tokio::time::timeout;
+
+/// How long an answer may take, and a list to bring its next page.
+pub(super) const ANSWER: Duration = Duration::from_secs(15);
+/// What is told when it takes longer.
+pub(super) const SILENT: &str = "the API server does not answer";
+
+/// Why a call came to nothing.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The API server has answered so.
+    Status(Box<Status>),
+    /// It could not be asked, or did not answer; in words.
+    Other(String),
+}
+
+/// What the API server answers, if it does in time.
+pub(crate) async fn within<T, E: Into<Failure>>(
+    time: Duration,
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, Failure> {
+    let silent = |_| Failure::Other(SILENT.to_owned());
+    timeout(time, call).await.map_err(silent)?.map_err(Into::into)
+}
+
+/// What the API server answers, if it does in the usual time.
+pub(crate) async fn answer<T, E: Into<Failure>>(
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, Failure> {
+    within(ANSWER, call).await
+}
+
+impl Failure {
+    /// Whether what was asked about is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.is(404)
+    }
+
+    /// Whether it may not be asked about.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.is(403)
+    }
+
+    /// Whether somebody else has written meanwhile.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.is(409)
+    }
+
+    /// Whether the API server does not remember so far back.
+    pub(crate) fn is_expired(&self) -> bool {
+        self.is(410)
+    }
+
+    fn is(&self, code: u16) -> bool {
+        matches!(self, Self::Status(status) if status.code == code)
+    }
+}
+
+impl From<kube::Error> for Failure {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Status(status),
+            error => Self::Other(reason(&error)),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Status(status) => &status.message,
+            Self::Other(why) => why,
+        })
+    }
+}
+
+/// What went wrong, down to its cause.
+pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for error in successors(Some(error), |error| error.source()) {
+        let word = match error.downcast_ref::<kube::Error>() {
+            // Its own words repeat the whole status.
+            Some(kube::Error::Api(status)) => return status.message.clone(),
+            _ => error.to_string(),
+        };
+        let of_stream = error.downcast_ref::<io::Error>();
+        if of_stream.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return SILENT.to_owned();
+        }
+        if words.last().is_none_or(|last| !last.contains(&word)) {
+            words.push(word);
+        }
+    }
+    words.join(": ")
+}
