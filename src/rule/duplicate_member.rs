@@ -97,10 +97,8 @@ fn federated(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
             if let Federation::Endpoint(federated) = federation
                 && federated.identity() == endpoint.identity()
             {
-                let message = format!(
-                    "{endpoint} is also the metadata endpoint of {}, of which no member can be part",
-                    theirs.place.object
-                );
+                let message =
+                    format!("{endpoint} is also the metadata endpoint of {}", theirs.place.object);
                 let finding = RULE.warn(member, &ours.place, message, KEEP_ONE.to_owned());
                 findings.push(finding.against(&theirs.place));
             }
@@ -109,7 +107,7 @@ fn federated(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     findings
 }
 
-const KEEP_ONE: &str = "keep the IstioMulticluster or the IstioFederation, whichever is meant";
+const KEEP_ONE: &str = "a cluster is a member or a federated peer: keep one of the two";
 
 fn also_federated(
     local: &Member,
@@ -125,10 +123,9 @@ fn also_federated(
 
 fn skipped(local: &Member, ours: &Claim, trust: &ClusterDomain, theirs: &Claim) -> Finding {
     let message = format!(
-        "trust domain {trust} is the local cluster domain ({}), and Deckhouse silently skips such a federation",
-        theirs.place.object
+        "trust domain {trust} is the local cluster domain, so Deckhouse silently skips this federation"
     );
-    let remedy = "federated clusters need different cluster domains; with the same domain, use an IstioMulticluster";
+    let remedy = "give federated clusters different domains, or write an IstioMulticluster";
     RULE.warn(local, &ours.place, message, remedy.to_owned()).against(&theirs.place)
 }
 

@@ -87,7 +87,7 @@ fn read_config_map(object: &Object<'_>, settings: &Settings, reading: &mut Readi
     if !streams.iter().zip(&files).any(|(stream, file)| resembles(file, stream.as_ref().ok())) {
         let problem =
             "contains no cluster descriptor, so Pilot of Istio 0.8 finds no remote cluster in it";
-        let remedy = "if it is meant to: write descriptors under keys that end in .yaml";
+        let remedy = "to describe clusters, write descriptors under keys that end in .yaml";
         let why = Invalid::new(problem, remedy);
         return notes.doubt_at(About::ControlPlane, Path::of_field("data"), why);
     }
