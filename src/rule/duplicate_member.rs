@@ -7,7 +7,7 @@ use crate::value::{ClusterDomain, MetadataEndpoint};
 
 pub(super) static RULE: Rule = Rule {
     name: "DuplicateMember",
-    what: "Two members have the same metadata endpoint (after normalization; the hosts `istio.…` and `istio-metadata.…` count as one) or the same cluster UUID (which is only a warning, because it is not written by hand).",
+    what: "Two members have the same metadata endpoint (after normalization; the hosts `istio.…` and `istio-metadata.…` count as one) or the same cluster UUID (which is only a warning, because it is not written by hand); or two descriptors share a kubeconfig, or lead to the same API server. An IstioFederation with the endpoint of a member, or with the local cluster domain as its trust domain, is a warning.",
     why: "The same cluster joins the mesh twice: every endpoint appears twice, and removing one of the two members breaks the other.",
     remedy: "Delete one of the two members, or correct its endpoint.",
     example: "spec.metadataEndpoint: https://istio-metadata.k8s-b.example.com/metadata/ is also the metadata endpoint of member \"cluster-b\" (IstioMulticluster cluster-b); write this member's own endpoint, or delete one of the two [DuplicateMember]",

@@ -8,7 +8,7 @@ use crate::value::{ClusterDomain, MetadataEndpoint, Subnet};
 
 pub(super) static INVALID_DOCUMENT: Rule = Rule {
     name: "InvalidDocument",
-    what: "An object, or the YAML inside it, cannot be read as the document that it should be: invalid YAML, a second YAML document, a duplicate key, a wrong type, invalid base64, an alias bomb.",
+    what: "An object, or the YAML inside it, cannot be read as the document that it should be: invalid YAML, a second YAML document, a duplicate key, a wrong type, invalid base64, an alias bomb. Warnings are: unknown annotations, labels and fields that resemble known ones, annotations that have no effect, and a network that contradicts `enableIngressGateway: false`.",
     why: "Software that reads the document skips it or stops at it, and the member is judged only by what can still be read.",
     remedy: "Correct the document at the line and column in the message.",
     example: "data[cluster-configuration.yaml].podSubnetCIDR: line 3, column 16: must be a string, not a number; write \"10\", in quotes [InvalidDocument]",
@@ -19,7 +19,7 @@ pub(super) static INVALID_DOCUMENT: Rule = Rule {
 
 pub(super) static INVALID_SUBNET: Rule = Rule {
     name: "InvalidSubnet",
-    what: "A subnet is not a CIDR, is empty, is `/0`, has host bits set, or contains or is part of a loopback, link-local or multicast range; or the node prefix is shorter than the prefix of the pod subnet.",
+    what: "A subnet is not a CIDR, is empty, is `/0`, has host bits set, or contains or is part of a loopback, link-local or multicast range; or the node prefix (24 unless it is set) is shorter than the prefix of the pod subnet. A range outside of RFC 1918, RFC 6598 and ULA is a warning.",
     why: "Pods get no usable addresses from such a subnet, or it hides an overlap. The subnets of a cluster cannot be changed later without rebuilding it.",
     remedy: "Write a private range without host bits, such as `10.111.0.0/16`. A wrong value that another document of the member already contains is only a warning.",
     example: "metadata.annotations[isthmus.dev/pod-subnet-cidr]: 10.112.5.0/16 has host bits set; write 10.112.0.0/16 [InvalidSubnet]",
@@ -41,7 +41,7 @@ pub(super) static INVALID_CLUSTER_DOMAIN: Rule = Rule {
 
 pub(super) static INVALID_METADATA_ENDPOINT: Rule = Rule {
     name: "InvalidMetadataEndpoint",
-    what: "A metadata endpoint is not `https`, has no host or path, has user info, a query or a fragment, or its host is a loopback, unspecified or link-local address. A path that does not end in `/metadata/` is a warning.",
+    what: "A metadata endpoint is not `https`, has no host or path, has user info, a query or a fragment, or its host is `localhost`, a loopback, unspecified or link-local address, a name in the local cluster domain, or an address in the local subnets; or `spec.metadata.ca` is not a certificate in PEM. `insecureSkipVerify` is a warning. A path that does not end in `/metadata/` is a warning.",
     why: "Deckhouse's discovery fetches the peer's keys and gateways from this URL. If that fails, the peer silently stays out of the mesh.",
     remedy: "Write `https://`, the host under which other clusters reach the peer, and the path `/metadata/`.",
     example: "spec.metadataEndpoint: https://istio.k8s-b.example.com/ has no path; did you mean https://istio.k8s-b.example.com/metadata/? [InvalidMetadataEndpoint]",
