@@ -8,9 +8,10 @@ use std::time::Duration;
 use crate::budget::Budget;
 use crate::mesh::{
     Allow, Changed, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Origin, Place,
-    Reading, View, WriteId,
+    Reading, StatedDomain, View, WriteId,
 };
 use crate::rule::{self, Finding, Key, Severity};
+use crate::settings::Policy;
 use crate::syntax::Path;
 
 /// What is to be said of a change.
@@ -49,6 +50,12 @@ pub enum Reason {
     StoodBefore,
     /// An annotation of the document takes it as a warning.
     AllowedByAnnotation,
+    /// One of the two objects takes the place of the other, as its annotation says.
+    Replaces,
+    /// The object that it clashes with is being deleted.
+    Terminating,
+    /// The operator has set `enforcement` to `Warn`.
+    NotEnforced,
 }
 
 impl Verdict {
@@ -266,19 +273,65 @@ impl Change<'_> {
             }
         }
         let stood = Stood::new(&stood);
+        // For what a peer tells of itself it is to blame, unless the local member turns away from it.
+        if !self.changes_local_domain() {
+            findings.retain(|finding| !blames_local_for_status(&self.after, finding));
+        }
         for finding in told_once(findings, |of| self.written.contains_key(of)) {
-            let stood = is_unchanged || stood.holds(&finding);
+            let stood = is_unchanged || stood.holds(&finding) && !self.is_joining(&finding);
             // What stood before is told only to a write that speaks of its member.
-            if !stood || is_touched(&finding.member) {
-                let is_allowed = self.allows(&finding);
-                verdict.add(finding, stood, is_allowed);
+            if stood && !is_touched(&finding.member) {
+                continue;
+            }
+            match self.reason(&finding, stood) {
+                Some(because) => verdict.warnings.push(Warning { finding, because }),
+                None => verdict.denials.push(finding),
             }
         }
         verdict
     }
 
+    /// What makes a finding a warning, if anything does.
+    fn reason(&self, finding: &Finding, stood: bool) -> Option<Reason> {
+        if stood {
+            Some(Reason::StoodBefore)
+        } else if finding.severity == Severity::Warn {
+            Some(Reason::RuleWarns)
+        } else if self.allows(finding) {
+            Some(Reason::AllowedByAnnotation)
+        } else {
+            let not_enforced = || {
+                let is_warn = self.after.settings().enforcement == Policy::Warn;
+                is_warn.then_some(Reason::NotEnforced)
+            };
+            passes(&self.after, finding).or_else(not_enforced)
+        }
+    }
+
+    /// Whether a finding is of a member that joins the mesh by this change. That is held to all
+    /// that is known of it, however long it was described.
+    fn is_joining(&self, finding: &Finding) -> bool {
+        let is_joined = |view: &View<'_>, name: &MemberName| {
+            view.member(name).is_some_and(|member| view.is_joined(member))
+        };
+        let joins =
+            |name: &MemberName| is_joined(&self.after, name) && !is_joined(&self.before, name);
+        joins(&finding.member) || finding.other.as_ref().is_some_and(joins)
+    }
+
+    /// Whether the local member had a cluster domain in force, and has another one now.
+    fn changes_local_domain(&self) -> bool {
+        let domain = |view: &View<'_>| -> BTreeSet<StatedDomain> {
+            let domains = view.local().into_iter().flat_map(Member::domains);
+            domains.map(|(domain, _)| domain).collect()
+        };
+        let before = domain(&self.before);
+        !before.is_empty() && before != domain(&self.after)
+    }
+
     /// Whether an annotation takes a finding as a warning: of the written objects at its places,
-    /// or where there are none, of any that brought it about from elsewhere.
+    /// or where there are none, of any that brought it about from elsewhere. So does one of the
+    /// object that is found at fault.
     fn allows(&self, finding: &Finding) -> bool {
         let places = [Some(&finding.place), finding.against.as_ref(), finding.because.as_ref()];
         let objects = places.into_iter().flatten().map(|place| &*place.object);
@@ -286,9 +339,55 @@ impl Change<'_> {
         let allows = |it: &Written| it.allows.iter().any(|allow| allow.covers(finding.rule));
         match at_places.peek() {
             Some(_) => at_places.any(allows),
-            None => self.written.values().any(allows),
+            None => {
+                let at_fault = said_by(&self.after, &finding.member, &finding.place);
+                self.written.values().any(allows) || covers(at_fault, finding.rule)
+            }
         }
     }
+}
+
+/// Whether a finding is at the local member because of what a peer tells of itself.
+fn blames_local_for_status(mesh: &View<'_>, finding: &Finding) -> bool {
+    let is_against_status = finding.against.as_ref().is_some_and(Place::is_status);
+    let is_local = mesh.settings().is_local(&finding.member);
+    is_local && is_against_status && finding.severity == Severity::Deny
+}
+
+/// What lets a finding pass for now, whoever writes: one of the objects takes the place of the
+/// other, or the other one is being deleted.
+fn passes(mesh: &View<'_>, finding: &Finding) -> Option<Reason> {
+    let against = finding.against.as_ref()?;
+    let other = finding.other.as_ref().unwrap_or(&finding.member);
+    let (ours, theirs) =
+        (said_by(mesh, &finding.member, &finding.place), said_by(mesh, other, against));
+    let replaces = |claims: &[Claim], other: &ObjectRef| {
+        claims.iter().any(|claim| match &claim.fact {
+            Fact::Replaces(replaced) => {
+                replaced.kind.eq_ignore_ascii_case(&other.kind) && *replaced.name == *other.name
+            }
+            _ => false,
+        })
+    };
+    let is_terminating = |claims: &[Claim]| claims.iter().any(|it| it.fact == Fact::Terminating);
+    if *finding.place.object == *against.object {
+        None
+    } else if replaces(ours, &against.object) || replaces(theirs, &finding.place.object) {
+        Some(Reason::Replaces)
+    } else if is_terminating(ours) || is_terminating(theirs) {
+        Some(Reason::Terminating)
+    } else {
+        None
+    }
+}
+
+/// What the object at a place says of a member.
+fn said_by<'a>(mesh: &View<'a>, member: &MemberName, place: &Place) -> &'a [Claim] {
+    mesh.member(member).map_or(&[], |member| member.said_by(&place.object))
+}
+
+fn covers(claims: &[Claim], rule: &str) -> bool {
+    claims.iter().any(|claim| matches!(&claim.fact, Fact::Allow(allow) if allow.covers(rule)))
 }
 
 /// What is wrong with a member as it stands, and how bad that is once the annotations of both
@@ -302,29 +401,18 @@ pub fn standing_findings(mesh: &Mesh, name: &str) -> Vec<(Finding, Severity)> {
         let allowed = by_object.entry(object).or_insert_with_key(|it| allows(mesh.said_by(it)));
         allowed.iter().any(|allow| allow.covers(rule))
     };
-    let findings = rule::judge(&mesh.view(), member).into_iter();
+    let view = mesh.view();
+    let findings = rule::judge(&view, member).into_iter();
+    let findings = findings.filter(|finding| !blames_local_for_status(&view, finding));
     let with_severity = findings.map(|finding| {
         let is_mild = finding.severity == Severity::Warn
             || is_allowed(&finding.place, finding.rule)
-            || finding.against.as_ref().is_some_and(|side| is_allowed(side, finding.rule));
+            || finding.against.as_ref().is_some_and(|side| is_allowed(side, finding.rule))
+            || passes(&view, &finding).is_some()
+            || mesh.settings().enforcement == Policy::Warn;
         (finding, if is_mild { Severity::Warn } else { Severity::Deny })
     });
     with_severity.collect()
-}
-
-impl Verdict {
-    fn add(&mut self, finding: Finding, stood: bool, is_allowed: bool) {
-        let because = if stood {
-            Reason::StoodBefore
-        } else if finding.severity == Severity::Warn {
-            Reason::RuleWarns
-        } else if is_allowed {
-            Reason::AllowedByAnnotation
-        } else {
-            return self.denials.push(finding);
-        };
-        self.warnings.push(Warning { finding, because });
-    }
 }
 
 /// What an object states, to be taken member by member.
@@ -461,13 +549,22 @@ mod tests {
     }
 
     #[test]
-    fn what_status_tells_denies_whatever_the_member_is_called() {
+    fn what_status_tells_denies_only_another_local_domain_whatever_the_member_is_called() {
         for name in ["a", "z"] {
             let peer = format!(
                 "---\napiVersion: deckhouse.io/v1alpha1\nkind: IstioMulticluster\nmetadata: {{name: {name}}}\nspec: {{metadataEndpoint: 'https://{name}.example/metadata/'}}\nstatus: {{metadataCache: {{private: {{networkName: network-other-local-5}}}}}}\n"
             );
-            let written = readings(&(configuration("local", "", "cluster.local", "16") + &peer));
+            let local = |domain| configuration("local", "", domain, "16");
+            let written = readings(&(local("cluster.local") + &peer));
             let verdict = review_all(&mesh(&[]), &mesh(&written), &written);
+            assert_eq!(verdict.denials, [], "{name}");
+            let mismatch = |it: &&Warning| it.finding.rule == "ClusterDomainMismatch";
+            let places = verdict.warnings.iter().filter(mismatch).map(|it| &it.finding.place);
+            let objects: Vec<_> = places.map(|place| place.object.to_string()).collect();
+            assert_eq!(objects, [format!("IstioMulticluster {name}")]);
+
+            let before = readings(&(local("other.local") + &peer));
+            let verdict = review_all(&mesh(&before), &mesh(&written), &written[..1]);
             let rules: Vec<_> = verdict.denials.iter().map(|finding| finding.rule).collect();
             assert_eq!(rules, ["ClusterDomainMismatch"], "{name}");
         }

@@ -39,11 +39,28 @@ settings! {
     /// Namespaces in which ConfigMaps labelled isthmus.dev/member describe members.
     member_namespaces: Vec<String>, Form::Namespaces, vec!["isthmus".to_owned()];
     /// How to treat overlapping subnets of members on different networks.
-    multi_network_overlap: Policy, Form::Policy(&Policy::ALL), Policy::Warn;
+    multi_network_overlap: Policy,
+        Form::Policy(&[Policy::Deny, Policy::Warn, Policy::Ignore]), Policy::Warn;
     /// How to treat an IstioMulticluster that points back to the local member.
     self_reference: Policy, Form::Policy(&[Policy::Deny, Policy::Warn]), Policy::Deny;
+    /// How to treat an overlap of a cluster that no document joins to the mesh yet and whose network
+    /// is not stated; Auto warns where IstioMulticlusters are in use, and denies elsewhere.
+    described_overlap: Policy, Form::Policy(&[Policy::Auto, Policy::Deny, Policy::Warn]),
+        Policy::Auto;
+    /// How to treat overlapping service subnets of two members on one network; pod subnets are not
+    /// affected.
+    service_overlap: Policy, Form::Policy(&[Policy::Deny, Policy::Warn]), Policy::Deny;
+    /// Whether what breaks a rule is denied at all, or only warned of.
+    enforcement: Policy, Form::Policy(&[Policy::Deny, Policy::Warn]), Policy::Deny;
     /// Deny an Istio 0.8 descriptor whose spec is misplaced under metadata, instead of warning.
     strict_descriptors: bool, Form::Switch, false;
+}
+
+impl Settings {
+    /// Whether this is the name of the member that isthmus guards. A hub guards none.
+    pub fn is_local(&self, name: &str) -> bool {
+        !name.is_empty() && *name == *self.local_member
+    }
 }
 
 /// One setting.
@@ -150,11 +167,13 @@ pub enum Policy {
     Warn,
     /// Nothing is reported.
     Ignore,
+    /// What is in use decides between a denial and a warning.
+    Auto,
 }
 
 impl Policy {
-    /// Every policy, the strictest first.
-    pub const ALL: [Self; 3] = [Self::Deny, Self::Warn, Self::Ignore];
+    /// Every policy.
+    pub const ALL: [Self; 4] = [Self::Deny, Self::Warn, Self::Ignore, Self::Auto];
 
     /// The name operators write.
     pub fn as_str(self) -> &'static str {
@@ -162,6 +181,7 @@ impl Policy {
             Self::Deny => "Deny",
             Self::Warn => "Warn",
             Self::Ignore => "Ignore",
+            Self::Auto => "Auto",
         }
     }
 }

@@ -199,6 +199,15 @@ impl Snapshot {
         });
     }
 
+    /// Takes in whether the cluster knows IstioMulticlusters, though there may be none.
+    pub fn serve_peers(&self, serves: bool) {
+        if self.read(Mesh::serves_peers) != serves {
+            let mut state = self.state_mut();
+            state.revision += 1;
+            state.mesh.serve_peers(serves);
+        }
+    }
+
     /// Gives up what was admitted and not observed for too long: it was not stored after all.
     pub fn expire(&self, now: Instant) {
         if self.state().held.is_empty() {

@@ -88,6 +88,9 @@ impl Watching {
             Ok(served) => served,
             Err(failure) => return self.lost(&failure.to_string()),
         };
+        if self.watch.document.is_peer() {
+            self.snapshot.serve_peers(served.is_some());
+        }
         match served {
             Some(served) => self.follow(served).await,
             None => self.absent().await,

@@ -52,6 +52,13 @@ pub fn kept_in(document: &Document) -> Option<(ObjectRef, Path)> {
     carrier::kept_in(document)
 }
 
+impl Document {
+    /// Whether it declares a peer: an IstioMulticluster.
+    pub fn is_peer(&self) -> bool {
+        self.name == istio_multicluster::DOCUMENT.name
+    }
+}
+
 /// The kind of document an object carries, if it carries one.
 pub fn of(object: &Object<'_>, settings: &Settings) -> Option<&'static Document> {
     DOCUMENTS.iter().find(|document| document.matches(object, settings))
@@ -68,6 +75,9 @@ pub fn read(object: &Object<'_>, settings: &Settings) -> Reading {
         let is_completed = [istio_multicluster::DOCUMENT.kind, descriptors::OBJECT.kind];
         let is_completed = is_completed.contains(&document.kind);
         own_names(object, is_completed, &mut Notes::new(&mut reading, member));
+    }
+    if settings.local_member.is_empty() {
+        reading.keep_faults_alone("");
     }
     reading
 }

@@ -118,6 +118,12 @@ pub enum Fact {
     Peer,
     /// A descriptor of Istio 0.8 names the member as a cluster that another one's Pilot serves.
     Remote,
+    /// A custom resource holds the member's configuration.
+    Configured,
+    /// The object is being deleted.
+    Terminating,
+    /// The object takes the place of another one, which is to be deleted.
+    Replaces(Arc<Replaced>),
     /// Its cluster domain.
     ClusterDomain(ClusterDomain),
     /// Its network name as Deckhouse pinned it, which holds the cluster domain in lossy form.
@@ -130,6 +136,8 @@ pub enum Fact {
     Endpoint(MetadataEndpoint),
     /// Its identity.
     Uuid(ClusterUuid),
+    /// What Istio calls the cluster.
+    ClusterId(Arc<str>),
     /// The network its pods are on.
     Network(Network),
     /// The names of its public services.
@@ -216,6 +224,15 @@ pub enum EndpointSource {
     Cidr(Subnet),
     /// The cluster they are in, by the name Istio knows it by.
     Registry(Box<str>),
+}
+
+/// An object that another one takes the place of, as an annotation names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// The kind.
+    pub kind: Box<str>,
+    /// The name.
+    pub name: Box<str>,
 }
 
 /// The escape hatch of a document: rules whose denials it turns into warnings.

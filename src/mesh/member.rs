@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::claim::{Claim, Fact, MemberName, Network, Role};
+use super::domain::StatedDomain;
 use super::origin::{Basis, Configuration, ObjectRef};
-use crate::value::Subnet;
+use crate::value::{ClusterUuid, Subnet};
 
 /// An object, and what it says of one member.
 pub(super) type Said = (Arc<ObjectRef>, Vec<Claim>);
@@ -35,7 +36,7 @@ impl Member {
         &self.name
     }
 
-    /// All that is said of it, what a ModuleConfig supersedes included.
+    /// All that is said of it, what is not in force included.
     pub fn claims(&self) -> &[Claim] {
         &self.claims
     }
@@ -94,35 +95,60 @@ impl Member {
     }
 
     fn index(&mut self) {
-        let superseded = self.superseded();
-        let is_subnet = |claim: &Claim| {
-            matches!(claim.fact, Fact::Subnet(..)) && is_in_force(claim, superseded)
-        };
+        let force = self.force();
+        let is_subnet =
+            |claim: &Claim| matches!(claim.fact, Fact::Subnet(..)) && is_in_force(claim, force);
         let numbered = || (0..).zip(&self.claims);
         let subnets = numbered().filter(|(_, claim)| is_subnet(claim)).map(|(at, _)| at).collect();
         let networks = numbered().filter_map(|(at, claim)| match &claim.fact {
-            Fact::Network(network) => Some((at, network)),
+            Fact::Network(network) => Some((network_strength(network, claim.place.basis), at)),
             _ => None,
         });
-        let named = networks.clone().find(|(_, network)| matches!(network, Network::Named(_)));
-        let network = named.or_else(|| networks.clone().next()).map(|(at, _)| at);
+        let network = networks.min().map(|(_, at)| at);
         (self.subnets, self.network) = (subnets, network);
     }
 
-    /// Which aspects a ModuleConfig states in place of all others.
-    fn superseded(&self) -> [bool; ASPECTS] {
-        let superseding = self.claims.iter().filter(|claim| is_superseding(claim));
-        let mut superseded = [false; ASPECTS];
-        for aspect in superseding.filter_map(|claim| aspect(&claim.fact)) {
-            superseded[aspect] = true;
+    /// On what basis each aspect is stated that decides, if only that does.
+    fn force(&self) -> Force {
+        let mut force = Force::default();
+        for claim in &self.claims {
+            if let (Some(aspect), Basis::Own(of)) = (aspect(&claim.fact), claim.place.basis) {
+                force[aspect] = Some(force[aspect].map_or(of, |strongest| strongest.min(of)));
+            }
         }
-        superseded
+        force
     }
 
-    /// The claims in force: of subnets and node prefixes, a ModuleConfig's replace all others.
+    /// The claims in force: where the member's own configuration states something, nobody else's
+    /// statement counts, and of several configurations the strongest.
     pub fn in_force(&self) -> impl Iterator<Item = &Claim> {
-        let superseded = self.superseded();
-        self.claims.iter().filter(move |claim| is_in_force(claim, superseded))
+        let force = self.force();
+        self.claims.iter().filter(move |claim| is_in_force(claim, force))
+    }
+
+    /// The cluster domains in force, with the claims that state them.
+    pub fn domains(&self) -> impl Iterator<Item = (StatedDomain, &Claim)> {
+        self.in_force().filter_map(|claim| Some((StatedDomain::of(&claim.fact)?, claim)))
+    }
+
+    /// Whether a document joins it to the mesh, apart from being the local member. Otherwise it is
+    /// merely described.
+    pub fn is_joined(&self) -> bool {
+        let joins = |fact: &Fact| matches!(fact, Fact::Peer | Fact::Remote | Fact::Configured);
+        self.claims.iter().any(|claim| joins(&claim.fact))
+    }
+
+    /// Whether both are one cluster, whatever they are called: the strongest identity decides that
+    /// both have.
+    pub fn is_same_cluster(&self, other: &Self) -> bool {
+        let agree = |identity: fn(&Fact) -> Option<Identity<'_>>| {
+            let ours: Vec<_> = self.pick(identity).map(|(identity, _)| identity).collect();
+            let mut theirs = other.pick(identity).map(|(identity, _)| identity).peekable();
+            let both_tell = !ours.is_empty() && theirs.peek().is_some();
+            both_tell.then(|| theirs.any(|identity| ours.contains(&identity)))
+        };
+        let identities: [fn(&Fact) -> Option<Identity<'_>>; 2] = [uuid, cluster_id];
+        identities.into_iter().find_map(agree).unwrap_or(false)
     }
 
     /// The subnets in force, with the claims that state them.
@@ -152,16 +178,50 @@ impl Member {
     }
 }
 
-fn is_in_force(claim: &Claim, superseded: [bool; ASPECTS]) -> bool {
-    is_superseding(claim) || !aspect(&claim.fact).is_some_and(|aspect| superseded[aspect])
+/// What identifies a cluster wherever it is spoken of.
+#[derive(Debug, PartialEq, Eq)]
+enum Identity<'a> {
+    Uuid(ClusterUuid),
+    ClusterId(&'a str),
 }
 
-fn is_superseding(claim: &Claim) -> bool {
-    claim.place.basis == Basis::Own(Configuration::ModuleConfig)
+fn uuid(fact: &Fact) -> Option<Identity<'_>> {
+    match fact {
+        Fact::Uuid(uuid) => Some(Identity::Uuid(*uuid)),
+        _ => None,
+    }
 }
 
-/// How many aspects of a member a ModuleConfig can replace.
-const ASPECTS: usize = 3;
+/// Deckhouse calls the network as the cluster.
+fn cluster_id(fact: &Fact) -> Option<Identity<'_>> {
+    match fact {
+        Fact::ClusterId(id) => Some(Identity::ClusterId(id)),
+        Fact::NetworkName(name) => name.as_str().strip_prefix("network-").map(Identity::ClusterId),
+        _ => None,
+    }
+}
+
+/// For each aspect the strongest of the member's own configurations that state it.
+type Force = [Option<Configuration>; ASPECTS];
+
+fn is_in_force(claim: &Claim, force: Force) -> bool {
+    let decides = aspect(&claim.fact).and_then(|aspect| force[aspect]);
+    decides.is_none_or(|decides| claim.place.basis == Basis::Own(decides))
+}
+
+/// How strongly a claim states the network, the strongest first: an annotation, a gateway, what was
+/// observed; of those, the member's own configuration.
+fn network_strength(network: &Network, basis: Basis) -> (u8, Basis) {
+    let strength = match (network, basis) {
+        (_, Basis::Observed | Basis::Discovered) => 2,
+        (Network::Named(_), _) => 0,
+        _ => 1,
+    };
+    (strength, basis)
+}
+
+/// How many aspects of a member its own configuration decides.
+const ASPECTS: usize = 4;
 
 /// Which of them a fact is about.
 fn aspect(fact: &Fact) -> Option<usize> {
@@ -169,6 +229,7 @@ fn aspect(fact: &Fact) -> Option<usize> {
         Fact::Subnet(Role::Pod, _) => Some(0),
         Fact::Subnet(Role::Service, _) => Some(1),
         Fact::NodePrefix(_) => Some(2),
+        Fact::ClusterDomain(_) | Fact::NetworkName(_) => Some(3),
         _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! The mesh: its members, and indexes so that a review looks up instead of searching.
 
 mod claim;
+mod domain;
 mod member;
 mod origin;
 mod reading;
@@ -14,8 +15,9 @@ use std::sync::Arc;
 
 pub use claim::{
     About, Allow, Claim, EndpointSource, Fact, Fault, Federation, MemberName, Network,
-    NetworkEndpoints, Place, Role,
+    NetworkEndpoints, Place, Replaced, Role,
 };
+pub use domain::StatedDomain;
 pub use member::Member;
 pub use origin::{Basis, Configuration, ObjectRef, Origin, PendingWrite, WriteId};
 pub use reading::Reading;
@@ -24,7 +26,7 @@ pub use view::{Changed, View};
 pub use crate::syntax::Position;
 
 use crate::settings::Settings;
-use crate::value::{ClusterDomain, ClusterUuid, EndpointHost, NetworkName};
+use crate::value::{ClusterUuid, EndpointHost};
 use foldhash::{HashMap, HashMapExt};
 use member::Said;
 use small_set::SmallSet;
@@ -43,79 +45,10 @@ pub struct Mesh {
     endpoints: HashMap<EndpointHost, SmallSet<MemberName>>,
     uuids: HashMap<ClusterUuid, SmallSet<MemberName>>,
     domains: BTreeMap<StatedDomain, BTreeSet<MemberName>>,
-}
-
-/// A cluster domain as a document states it: written out, or in the lossy form of a network name.
-/// Network names of one domain state the same.
-#[derive(Clone, Debug)]
-pub enum StatedDomain {
-    /// Written out.
-    Exact(ClusterDomain),
-    /// As part of a network name, dots as dashes.
-    Dashed(NetworkName),
-}
-
-impl StatedDomain {
-    /// The domain a fact states, if it states one.
-    pub fn of(fact: &Fact) -> Option<Self> {
-        match fact {
-            Fact::ClusterDomain(domain) => Some(Self::Exact(domain.clone())),
-            Fact::NetworkName(name) => Some(Self::Dashed(name.clone())),
-            _ => None,
-        }
-    }
-
-    /// Whether both may be the same domain; a lossy form is compared in its own form.
-    pub fn agrees(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Exact(domain), Self::Dashed(name))
-            | (Self::Dashed(name), Self::Exact(domain)) => domain.dashed() == name.dashed_domain(),
-            (a, b) => a == b,
-        }
-    }
-
-    /// Whether it is lossy, and its text.
-    fn key(&self) -> (bool, &str) {
-        match self {
-            Self::Exact(domain) => (false, domain.as_str()),
-            Self::Dashed(name) => (true, name.dashed_domain()),
-        }
-    }
-}
-
-impl PartialEq for StatedDomain {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for StatedDomain {}
-
-impl PartialOrd for StatedDomain {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for StatedDomain {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
-impl std::fmt::Display for StatedDomain {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Exact(domain) => domain.fmt(f),
-            Self::Dashed(name) => {
-                write!(
-                    f,
-                    "{} (from its network name, in which dashes may stand for dots)",
-                    name.dashed_domain()
-                )
-            }
-        }
-    }
+    /// Who has an IstioMulticluster.
+    peers: BTreeSet<MemberName>,
+    /// Whether the cluster knows IstioMulticlusters, though there may be none.
+    serves_peers: bool,
 }
 
 impl Mesh {
@@ -130,6 +63,8 @@ impl Mesh {
             endpoints: HashMap::new(),
             uuids: HashMap::new(),
             domains: BTreeMap::new(),
+            peers: BTreeSet::new(),
+            serves_peers: false,
         }
     }
 
@@ -206,6 +141,16 @@ impl Mesh {
             && said.clone().all(|(name, claims)| {
                 self.member(name).is_some_and(|member| member.said_by(&reading.object) == *claims)
             })
+    }
+
+    /// Whether the cluster knows IstioMulticlusters, as far as was told.
+    pub fn serves_peers(&self) -> bool {
+        self.serves_peers
+    }
+
+    /// Notes whether the cluster knows IstioMulticlusters, though there may be none.
+    pub fn serve_peers(&mut self, serves: bool) {
+        self.serves_peers = serves;
     }
 
     /// Takes in what an object says now, in place of all it said before.
@@ -311,9 +256,12 @@ impl Mesh {
                 let names =
                     self.uuids.entry(*uuid).or_insert_with(|| SmallSet::One(Arc::clone(&name)));
                 names.insert(Arc::clone(&name));
-            } else if let Some(domain) = StatedDomain::of(fact) {
-                self.domains.entry(domain).or_default().insert(Arc::clone(&name));
+            } else if *fact == Fact::Peer {
+                self.peers.insert(Arc::clone(&name));
             }
+        }
+        for (domain, _) in member.domains() {
+            self.domains.entry(domain).or_default().insert(Arc::clone(&name));
         }
     }
 
@@ -333,9 +281,12 @@ impl Mesh {
                 if self.uuids.get_mut(uuid).is_some_and(|names| names.remove(&name)) {
                     self.uuids.remove(uuid);
                 }
-            } else if let Some(domain) = StatedDomain::of(fact)
-                && let Some(members) = self.domains.get_mut(&domain)
-            {
+            } else if *fact == Fact::Peer {
+                self.peers.remove(&name);
+            }
+        }
+        for (domain, _) in member.domains() {
+            if let Some(members) = self.domains.get_mut(&domain) {
                 members.remove(&name);
                 if members.is_empty() {
                     self.domains.remove(&domain);
@@ -346,7 +297,7 @@ impl Mesh {
 
     /// The network a member states, whatever the local member's is called.
     fn raw_network(&self, member: &Member) -> Network {
-        let is_local = **member.name() == *self.settings.local_member;
+        let is_local = self.settings.is_local(member.name());
         match member.network_claim() {
             // The local member is on the local network whatever gateway it has.
             Some((Network::Own, _)) if is_local => Network::Local,

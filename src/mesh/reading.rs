@@ -132,6 +132,18 @@ impl Reading {
         self
     }
 
+    /// Forgets the facts that it states of a member, but not what is wrong with them: a hub guards a
+    /// cluster that is no member.
+    pub fn keep_faults_alone(&mut self, member: &str) {
+        let of_member = self.statements.iter_mut().filter(|(name, _)| **name == *member);
+        for (_, claims) in of_member {
+            let is_kept =
+                |fact: &Fact| matches!(fact, Fact::Fault(_) | Fact::Allow(_) | Fact::Advice(_));
+            claims.retain(|claim| is_kept(&claim.fact));
+        }
+        self.statements.retain(|(_, claims)| !claims.is_empty());
+    }
+
     /// Takes away what it says in a field and those below, as if another object said that at its
     /// top.
     #[must_use]

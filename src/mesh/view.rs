@@ -1,6 +1,6 @@
 //! The mesh as it would be: a base that is shared, and the few members a change replaces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::small_set::SmallSet;
@@ -66,7 +66,8 @@ impl Changed {
 impl<'a> View<'a> {
     pub(super) fn new(mesh: &'a Mesh, changed: &'a Changed) -> Self {
         let view = Self { mesh, changed, local: None, budget: None };
-        Self { local: view.member(&mesh.settings.local_member), ..view }
+        let local = view.member(&mesh.settings.local_member);
+        Self { local: local.filter(|member| view.is_local(member)), ..view }
     }
 
     /// The same, for as long as the budget lasts: what is looked up after that is not found.
@@ -107,7 +108,29 @@ impl<'a> View<'a> {
 
     /// Whether this is the member that isthmus guards.
     pub fn is_local(&self, member: &Member) -> bool {
-        **member.name() == *self.mesh.settings.local_member
+        self.mesh.settings.is_local(member.name())
+    }
+
+    /// Whether the member takes part in the mesh, or is merely described.
+    pub fn is_joined(&self, member: &Member) -> bool {
+        self.is_local(member) || member.is_joined()
+    }
+
+    /// Whether members join by IstioMulticlusters here, so that a gateway is the default: there are
+    /// some, the cluster has the resource, or ModuleConfig `istio` enables multicluster; and no
+    /// ModuleConfig `istio` turns it off.
+    pub fn is_joined_by_peers(&self) -> bool {
+        let of_module = |wanted| {
+            let mut claims = self.local().into_iter().flat_map(Member::claims);
+            claims.any(|claim| claim.fact == Fact::Multicluster(wanted))
+        };
+        let is_peer = |member: &Member| member.claims().iter().any(|it| it.fact == Fact::Peer);
+        let has_peer = || {
+            let mut standing = self.mesh.peers.iter();
+            standing.any(|name| self.changed.find(name).is_none())
+                || self.changed.members.iter().any(is_peer)
+        };
+        !of_module(false) && (self.mesh.serves_peers || of_module(true) || has_peer())
     }
 
     /// The network a member's pods are on. A name of the local network is the local network.
@@ -150,6 +173,7 @@ impl<'a> View<'a> {
             let others = self.others(judged, |mesh| {
                 mesh.subnets.overlapping(subnet, Some(network)).map(|(_, name)| name)
             });
+            let others = others.filter(|other| !other.is_same_cluster(judged));
             found.extend(others.map(|member| (member.name(), member)));
         }
         found.into_values().collect()
@@ -224,11 +248,10 @@ impl<'a> View<'a> {
                 domains.insert(domain.clone(), members);
             }
         }
-        let changed = self.changed.members.iter();
-        for member in changed.filter(|member| member.name() != judged.name()) {
-            for (domain, _) in member.pick(StatedDomain::of) {
+        for member in self.changed.members.iter().filter(|it| it.name() != judged.name()) {
+            for (domain, _) in member.domains() {
                 if !skip(&domain) {
-                    let members = domains.entry(domain).or_default();
+                    let members: &mut Vec<_> = domains.entry(domain).or_default();
                     if members.len() < most {
                         members.push(member);
                     }
@@ -238,13 +261,36 @@ impl<'a> View<'a> {
         domains
     }
 
+    /// How many others than `judged` state each domain.
+    pub fn domain_counts(&self, judged: &Member) -> BTreeMap<StatedDomain, usize> {
+        let mut counts: BTreeMap<StatedDomain, usize> = BTreeMap::new();
+        for (domain, names) in &self.mesh.domains {
+            let changed = self.changed.members.iter().filter(|it| names.contains(it.name()));
+            let is_judged =
+                self.changed.find(judged.name()).is_none() && names.contains(judged.name());
+            let count = names.len() - changed.count() - usize::from(is_judged);
+            if !self.spend(1 + self.changed.members.len()) {
+                break;
+            }
+            counts.insert(domain.clone(), count);
+        }
+        for member in self.changed.members.iter().filter(|it| it.name() != judged.name()) {
+            let stated: BTreeSet<_> = member.domains().map(|(domain, _)| domain).collect();
+            for domain in stated {
+                *counts.entry(domain).or_default() += 1;
+            }
+        }
+        counts.retain(|_, count| *count > 0);
+        counts
+    }
+
     /// The members other than `judged` that have an IstioMulticluster, by name.
     pub fn peers(&self, judged: &Member) -> Vec<&'a Member> {
         let is_peer = |member: &&Member| {
             member.pick(|fact| matches!(fact, Fact::Peer).then_some(())).next().is_some()
         };
         let mut peers: Vec<_> =
-            self.others(judged, |mesh| mesh.members.keys()).filter(is_peer).collect();
+            self.others(judged, |mesh| mesh.peers.iter()).filter(is_peer).collect();
         peers.sort_unstable_by_key(|member| member.name());
         peers
     }

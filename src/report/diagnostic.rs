@@ -255,6 +255,11 @@ impl Diagnostic {
             Reason::RuleWarns => None,
             Reason::StoodBefore => Some("it existed before this change, so it is only a warning"),
             Reason::AllowedByAnnotation => Some("an annotation of the object allows it"),
+            Reason::Replaces => {
+                Some("isthmus.dev/replaces says that one object replaces the other")
+            }
+            Reason::Terminating => Some("one of the two objects is being deleted"),
+            Reason::NotEnforced => Some("it will be denied once `enforcement` is Deny"),
         }
     }
 }

@@ -78,6 +78,9 @@ fn because(reason: Reason) -> &'static str {
         Reason::RuleWarns => "mild",
         Reason::StoodBefore => "stood",
         Reason::AllowedByAnnotation => "allowed",
+        Reason::Replaces => "replaces",
+        Reason::Terminating => "terminating",
+        Reason::NotEnforced => "not enforced",
     }
 }
 

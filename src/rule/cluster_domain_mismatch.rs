@@ -1,12 +1,12 @@
 //! ClusterDomainMismatch: every member of a mesh has the same cluster domain.
 
-use super::finding::told;
+use super::finding::{both, told};
 use super::{Finding, Rule, Severity};
-use crate::mesh::{Member, StatedDomain, View};
+use crate::mesh::{Claim, Member, StatedDomain, View};
 
 pub(super) static RULE: Rule = Rule {
     name: "ClusterDomainMismatch",
-    what: "A member's cluster domain differs from that of the local member or, where that is unknown (a hub), from that of any other member.",
+    what: "A member's cluster domain differs from that of the local member or, where that is unknown (a hub), from the one that most other members state.",
     why: "Istio matches services across clusters by their fully qualified DNS names. In a different domain they do not resolve, and certificates carry identities that no peer expects.",
     remedy: "Give the member the cluster domain of the mesh. A running cluster has to be rebuilt for that.",
     example: "metadata.annotations[isthmus.dev/cluster-domain]: cluster domain k8s-b.local differs from cluster.local of member \"local\" (Secret kube-system/d8-cluster-configuration); all members of a mesh share one cluster domain: write cluster.local [ClusterDomainMismatch]",
@@ -21,26 +21,24 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     if mesh.is_local(member) {
         return against_all(mesh, member);
     }
-    let local_domains: Vec<_> = mesh
-        .local()
-        .into_iter()
-        .flat_map(|local| local.pick(exact).map(move |d| (local, d)))
-        .collect();
-    if local_domains.is_empty() {
+    let Some(local) = mesh.local().filter(|local| exact(local).next().is_some()) else {
         return within_hub(mesh, member);
-    }
+    };
+    let agrees = |domain: &StatedDomain| exact(local).any(|(ours, _)| ours.agrees(domain));
     let mut findings = Vec::new();
-    for (domain, ours) in member.pick(StatedDomain::of) {
-        for (local, (theirs, claim)) in &local_domains {
-            if !domain.agrees(theirs) {
-                let message = format!(
-                    "cluster domain {domain} differs from {theirs} of {}",
-                    told(local, &claim.place)
-                );
-                let remedy = remedy(theirs);
-                findings
-                    .push(RULE.deny(member, &ours.place, message, remedy).against(&claim.place));
-            }
+    for (domain, ours) in member.domains().filter(|(domain, _)| !agrees(domain)) {
+        for (theirs, claim) in exact(local).take(1) {
+            let message = format!(
+                "cluster domain {domain} differs from {theirs} of {}",
+                told(local, &claim.place)
+            );
+            let remedy = if ours.place.is_status() { rebuild(&theirs) } else { remedy(&theirs) };
+            findings.push(mismatch(
+                (member, &domain, ours),
+                (local, &theirs, claim),
+                message,
+                remedy,
+            ));
         }
     }
     findings
@@ -48,52 +46,87 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
 
 /// The local member against everybody: only domains that differ are looked at.
 fn against_all(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
+    let Some((domain, ours)) = exact(local).next() else { return Vec::new() };
+    let agrees = |theirs: &StatedDomain| exact(local).any(|(ours, _)| ours.agrees(theirs));
     let mut findings = Vec::new();
-    for (domain, ours) in local.pick(exact) {
-        let others = mesh.domains_of_others(local, |theirs| theirs.agrees(&domain), usize::MAX);
-        for (theirs, members) in others {
-            for member in members {
-                for (_, claim) in
-                    member.pick(StatedDomain::of).filter(|(stated, _)| *stated == theirs)
-                {
-                    let message = format!(
-                        "cluster domain {domain} differs from {theirs} of {}",
-                        told(member, &claim.place)
-                    );
-                    let remedy = remedy(&theirs);
-                    findings
-                        .push(RULE.deny(local, &ours.place, message, remedy).against(&claim.place));
-                }
+    for (theirs, members) in mesh.domains_of_others(local, agrees, usize::MAX) {
+        for member in members.into_iter().filter(|member| !member.is_same_cluster(local)) {
+            for (_, claim) in member.domains().filter(|(stated, _)| *stated == theirs) {
+                let message = format!(
+                    "cluster domain {domain} differs from {theirs} of {}",
+                    told(member, &claim.place)
+                );
+                let remedy = remedy(&theirs);
+                findings.push(mismatch(
+                    (local, &domain, ours),
+                    (member, &theirs, claim),
+                    message,
+                    remedy,
+                ));
             }
         }
     }
     findings
 }
 
-/// A hub has no domain of its own: its members are held against each other. Once they are split,
-/// everybody is at fault with somebody, and whoever joins can only be warned.
+/// A member, a domain, and the claim that states it.
+type Side<'a> = (&'a Member, &'a StatedDomain, &'a Claim);
+
+fn mismatch(ours: Side<'_>, theirs: Side<'_>, message: String, remedy: String) -> Finding {
+    let (member, domain, claim) = ours;
+    let (other, their_domain, their_claim) = theirs;
+    let finding = RULE.deny(member, &claim.place, message, remedy);
+    let sides = [(member, domain), (other, their_domain)]
+        .map(|(member, domain)| format!("{} {domain}", member.name()));
+    let value = Some(both(&sides[0], &sides[1]));
+    Finding { value, ..finding.against_member(other, &their_claim.place) }
+}
+
+/// A hub has no domain of its own: the mesh's is the one that most others state. Where several are
+/// stated equally often, nobody is at fault for one of them.
 fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    let counts = mesh.domain_counts(member);
+    let Some(most) = counts.values().max() else { return Vec::new() };
+    let leading: Vec<_> =
+        counts.iter().filter(|(_, count)| *count == most).map(|(domain, _)| domain).collect();
+    let is_split = |domain: &StatedDomain| leading.iter().any(|leading| !leading.agrees(domain));
     let mut findings = Vec::new();
-    for (domain, ours) in member.pick(StatedDomain::of) {
-        let others = mesh.domains_of_others(member, |_| false, NAMED + 1);
-        let Some((theirs, members)) = others.iter().find(|(theirs, _)| !theirs.agrees(&domain))
-        else {
+    for (domain, ours) in member.domains() {
+        let agrees = leading.iter().any(|leading| leading.agrees(&domain));
+        let Some(theirs) = leading.iter().find(|leading| !leading.agrees(&domain)) else {
             continue;
         };
-        let split = others.keys().any(|other| !other.agrees(theirs));
-        let severity = if split { Severity::Warn } else { Severity::Deny };
+        if agrees && !is_split(&domain) {
+            continue;
+        }
+        let all = mesh.domains_of_others(member, |stated| stated != *theirs, NAMED + 1);
+        let members = all.values().next().map(Vec::as_slice).unwrap_or_default();
         let mut names: Vec<_> =
             members.iter().take(NAMED).map(|member| format!("\"{}\"", member.name())).collect();
         if members.len() > NAMED {
             names.push("others".to_owned());
         }
-        let members = if names.len() == 1 { "member" } else { "members" };
+        let which = if members.len() == 1 { "member" } else { "members" };
         let message = format!(
-            "cluster domain {domain} differs from {theirs} of {members} {}",
+            "cluster domain {domain} differs from {theirs} of {which} {}",
             names.join(", ")
         );
-        let remedy = format!("all members of a mesh share one cluster domain: write {theirs}");
-        findings.push(RULE.find(severity, member, &ours.place, message, remedy));
+        let (severity, remedy) = if agrees {
+            let remedy = "as many members state either domain; all members of a mesh share one";
+            (Severity::Warn, remedy.to_owned())
+        } else if ours.place.is_status() {
+            (Severity::Warn, rebuild(theirs))
+        } else {
+            let write = match theirs {
+                StatedDomain::Exact(domain) => format!("write {domain}"),
+                StatedDomain::Dashed(_) => "write the one that is in use there".to_owned(),
+            };
+            let migrates = "to migrate the mesh, annotate isthmus.dev/allow: ClusterDomainMismatch";
+            (Severity::Deny, format!("{write}; {migrates}"))
+        };
+        let finding = RULE.find(severity, member, &ours.place, message, remedy);
+        let value = Some(format!("{} {domain} | {theirs}", member.name()));
+        findings.push(Finding { value, ..finding });
     }
     findings
 }
@@ -110,6 +143,12 @@ fn remedy(theirs: &StatedDomain) -> String {
     }
 }
 
-fn exact(fact: &crate::mesh::Fact) -> Option<StatedDomain> {
-    StatedDomain::of(fact).filter(|domain| matches!(domain, StatedDomain::Exact(_)))
+/// What to do about a domain that a cluster has told of itself.
+fn rebuild(theirs: &StatedDomain) -> String {
+    format!("the member cannot be used in this mesh until its cluster is rebuilt with {theirs}")
+}
+
+/// The domains in force that are written out.
+fn exact(member: &Member) -> impl Iterator<Item = (StatedDomain, &Claim)> {
+    member.domains().filter(|(domain, _)| matches!(domain, StatedDomain::Exact(_)))
 }

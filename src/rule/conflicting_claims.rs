@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{Finding, Rule};
-use crate::mesh::{Claim, Fact, Member, ObjectRef, Role, StatedDomain, View};
+use crate::mesh::{Basis, Claim, Fact, Member, ObjectRef, Role, StatedDomain, View};
 
 pub(super) static RULE: Rule = Rule {
     name: "ConflictingClaims",
     what: "Two documents state different facts about the same member. Always a warning. A ModuleConfig that overrides a ClusterConfiguration is not a conflict.",
-    why: "One of the two is out of date, and the values of both are compared with the other members.",
+    why: "One of the two is out of date. Where the local cluster's own configuration decides, other statements have no effect; else the values of both are compared with the other members.",
     remedy: "Correct the document that is wrong.",
     example: "data[cluster-configuration.yaml].podSubnetNodeCIDRPrefix: line 4, column 26: node prefix 26 of member \"c\" is 24 in ConfigMap isthmus/cm1; correct the document that is wrong [ConflictingClaims]",
     state: judge,
@@ -58,6 +58,7 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
     if objects.any(|object| Some(object) != first) {
         for (what, says) in ASPECTS {
             conflicts(member, what, *says, &mut findings);
+            overruled(member, what, *says, &mut findings);
         }
     }
     domain_unlike_pinned(member, &mut findings);
@@ -94,11 +95,52 @@ fn conflicts(
     }
 }
 
+/// Tells each document whose statement is not in force, because the member's own configuration
+/// decides, that it disagrees with that. A ModuleConfig supersedes other configurations by design.
+fn overruled(
+    member: &Member,
+    what: &str,
+    says: fn(&Fact) -> Option<String>,
+    findings: &mut Vec<Finding>,
+) {
+    let in_force = stated(member, says);
+    let Some(theirs) = in_force.first() else { return };
+    let Basis::Own(decides) = theirs.claim.place.basis else { return };
+    let is_weaker = |claim: &&Claim| match claim.place.basis {
+        // Nobody stated it.
+        _ if claim.place.is_default() => false,
+        Basis::Own(weaker) => weaker > decides && !decides.supersedes(weaker),
+        Basis::Stated | Basis::Observed => true,
+        Basis::Discovered => false,
+    };
+    let weaker = by_document(member.claims().iter().filter(is_weaker), says);
+    for ours in weaker.iter().filter(|ours| in_force.iter().all(|it| it.texts != ours.texts)) {
+        let message = format!(
+            "{what} {} of member \"{}\" is {} in {}, which takes precedence",
+            listed(&ours.texts),
+            member.name(),
+            listed(&theirs.texts),
+            theirs.claim.place.object
+        );
+        let remedy = format!("write {} here, or leave it out", listed(&theirs.texts));
+        let finding = RULE.warn(member, &ours.claim.place, message, remedy);
+        findings.push(finding.against(&theirs.claim.place));
+    }
+}
+
+/// What each document says of an aspect that is in force.
+fn stated(member: &Member, says: fn(&Fact) -> Option<String>) -> Vec<Stated<'_>> {
+    by_document(member.in_force(), says)
+}
+
 /// What each document says of an aspect, in the order of documents: its values in order, and the
 /// claim of the first.
-fn stated(member: &Member, says: fn(&Fact) -> Option<String>) -> Vec<Stated<'_>> {
+fn by_document<'a>(
+    claims: impl Iterator<Item = &'a Claim>,
+    says: fn(&Fact) -> Option<String>,
+) -> Vec<Stated<'a>> {
     let mut by_object: BTreeMap<&ObjectRef, Vec<(String, &Claim)>> = BTreeMap::new();
-    for claim in member.in_force() {
+    for claim in claims {
         if let Some(text) = says(&claim.fact) {
             by_object.entry(&claim.place.object).or_default().push((text, claim));
         }

@@ -35,7 +35,8 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                         let remedy =
                             "write this member's own endpoint, or delete one of the two".to_owned();
                         findings.push(
-                            RULE.deny(member, &ours.place, message, remedy).against(&theirs.place),
+                            RULE.deny(member, &ours.place, message, remedy)
+                                .against_member(other, &theirs.place),
                         );
                     }
                 }
@@ -54,7 +55,8 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                         );
                         let remedy = "both are the same cluster: delete one of the two".to_owned();
                         findings.push(
-                            RULE.warn(member, &ours.place, message, remedy).against(&theirs.place),
+                            RULE.warn(member, &ours.place, message, remedy)
+                                .against_member(other, &theirs.place),
                         );
                     }
                 }

@@ -40,6 +40,8 @@ pub struct Finding {
     pub place: Place,
     /// The claim it clashes with, where there are two sides.
     pub against: Option<Place>,
+    /// The other member, where it clashes with one.
+    pub other: Option<MemberName>,
     /// Another claim of the member without which there were no clash: its network.
     pub because: Option<Place>,
     /// The addresses both sides share.
@@ -91,6 +93,7 @@ impl Rule {
             member: member.name().clone(),
             place: place.clone(),
             against: None,
+            other: None,
             because: None,
             extent: None,
             value: None,
@@ -105,6 +108,12 @@ impl Finding {
     pub(super) fn against(mut self, place: &Place) -> Self {
         self.against = Some(place.clone());
         self
+    }
+
+    /// The other side of a clash, and whose it is.
+    pub(super) fn against_member(mut self, member: &Member, place: &Place) -> Self {
+        self.other = Some(member.name().clone());
+        self.against(place)
     }
 
     /// Whether this is the finding that stood before: the same rule at the same places, seen from
@@ -130,17 +139,19 @@ impl Finding {
         if before.severity < self.severity {
             return false;
         }
-        // A ModuleConfig's first value must equal the ClusterConfiguration's old one, and so repeats
-        // what is wrong with that at a new place.
+        // A standing wrong value may be repeated in another document of the member: a ModuleConfig's
+        // first value must equal the ClusterConfiguration's old one, and a generated ConfigMap has a
+        // new name for each content.
         let echoes = self.value.is_some()
             && self.rule == before.rule
             && self.member == before.member
             && self.value == before.value;
-        let grew = match (before.extent, self.extent) {
-            (Some(stood), Some(now)) => !stood.contains(now),
-            _ => false,
+        // In the same place a smaller overlap is half a repair; any other wrong value is a new one.
+        let is_no_worse = match (before.extent, self.extent) {
+            (Some(stood), Some(now)) => stood.contains(now),
+            _ => self.value == before.value,
         };
-        echoes || (self.is_at_places_of(before) && !grew)
+        echoes || (self.is_at_places_of(before) && is_no_worse)
     }
 
     /// Whether both tell of one clash, maybe from its two sides.

@@ -26,7 +26,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let severity = match mesh.settings().self_reference {
         Policy::Deny => Severity::Deny,
         Policy::Warn => Severity::Warn,
-        Policy::Ignore => return Vec::new(),
+        Policy::Ignore | Policy::Auto => return Vec::new(),
     };
     if mesh.is_local(member) {
         let mut findings = named_local(member, severity);

@@ -12,7 +12,7 @@ use crate::value::Subnet;
 
 pub(super) static RULE: Rule = Rule {
     name: "SubnetOverlap",
-    what: "Pod or service subnets of two members overlap. On the same network this is denied; on different networks the setting `multiNetworkOverlap` decides (default: a warning).",
+    what: "Pod or service subnets of two members overlap. On the same network this is denied; on different networks the setting `multiNetworkOverlap` decides (default: a warning). For clusters that are described and not joined see the setting `describedOverlap`, for service subnets `serviceOverlap`.",
     why: "On the same network pods reach each other by IP address, so traffic goes to whichever cluster the address is found in first. Behind gateways an overlap is harmless until the networks are joined.",
     remedy: "Use the next free subnet in the message, or put the member on a network of its own (`isthmus.dev/network`, `enableIngressGateway`). The subnets of a running cluster cannot be changed without rebuilding it.",
     example: "metadata.annotations[isthmus.dev/pod-subnet-cidr]: 10.111.0.0/16 overlaps pod subnet 10.111.0.0/16 of member \"local\" (Secret kube-system/d8-cluster-configuration) on the same network; next free /16: 10.112.0.0/16 [SubnetOverlap]",
@@ -39,7 +39,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         findings.extend(side.on_network());
         let (severity, most) = match mesh.settings().multi_network_overlap {
             Policy::Ignore => continue,
-            Policy::Warn => (Severity::Warn, MOST_WARNINGS),
+            Policy::Warn | Policy::Auto => (Severity::Warn, MOST_WARNINGS),
             Policy::Deny => (Severity::Deny, usize::MAX),
         };
         findings.extend(side.across_networks(severity, most));
@@ -64,7 +64,12 @@ impl Side<'_> {
         let mut findings = Vec::new();
         for other in self.mesh.others_on(self.member, self.network, self.subnet) {
             if self.mesh.network(other) == *self.network {
-                findings.extend(self.overlaps(other, Severity::Deny));
+                let severity = if self.described(other).is_some() && self.is_lenient() {
+                    Severity::Warn
+                } else {
+                    Severity::Deny
+                };
+                findings.extend(self.overlaps(other, severity));
             }
             if is_enough(&mut findings, MOST_DENIALS) {
                 // What is left out may grow with any address, so that counts as growth.
@@ -108,6 +113,11 @@ impl Side<'_> {
                     default(&claim.place),
                     told(other, &claim.place)
                 );
+                let is_service = (self.role, role) == (Role::Service, Role::Service);
+                let severity = match self.mesh.settings().service_overlap {
+                    Policy::Warn if is_service => Severity::Warn,
+                    _ => severity,
+                };
                 let mut finding = RULE.find(
                     severity,
                     self.member,
@@ -115,7 +125,7 @@ impl Side<'_> {
                     message,
                     self.remedy(other),
                 );
-                finding.against = Some(claim.place.clone());
+                finding = finding.against_member(other, &claim.place);
                 finding.because = self.member.network_claim().map(|(_, claim)| claim.place.clone());
                 finding.extent = Some(extent);
                 finding.value = Some(both(
@@ -146,6 +156,9 @@ impl Side<'_> {
                 )
             }
             None => free.clone(),
+            Some(stranger) if self.described(other).is_some() && self.is_lenient() => {
+                format!("denied if \"{}\" joins without a gateway; {free}", stranger.name())
+            }
             Some(stranger) => format!(
                 "{free}; or, if \"{}\" is on another network, set isthmus.dev/network or create its IstioMulticluster first",
                 stranger.name()
@@ -157,6 +170,21 @@ impl Side<'_> {
         let claim = self.member.network_claim();
         !self.mesh.is_local(self.member)
             && claim.is_some_and(|(network, _)| *network == Network::Local)
+    }
+
+    /// Whether an overlap of a member that is merely described is only warned of.
+    fn is_lenient(&self) -> bool {
+        match self.mesh.settings().described_overlap {
+            Policy::Deny => false,
+            Policy::Auto => self.mesh.is_joined_by_peers(),
+            Policy::Warn | Policy::Ignore => true,
+        }
+    }
+
+    /// The side that no document joins to the mesh and whose network nobody states.
+    fn described<'m>(&'m self, other: &'m Member) -> Option<&'m Member> {
+        let sides = [self.member, other].into_iter();
+        sides.filter(|member| member.network_claim().is_none()).find(|it| !self.mesh.is_joined(it))
     }
 
     /// The side that is on the local network only because nobody says where it is.

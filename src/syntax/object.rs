@@ -69,6 +69,8 @@ pub struct Metadata<'a> {
     pub namespace: Cow<'a, str>,
     /// `uid`; empty where the API server has given none yet.
     pub uid: Cow<'a, str>,
+    /// Whether it is being deleted: it has a `deletionTimestamp`.
+    pub is_terminating: bool,
     /// `resourceVersion`; empty for what is not stored.
     pub resource_version: Cow<'a, str>,
     /// A `spec` that stands here by mistake, where it is lost.
@@ -208,7 +210,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut metadata = Metadata::default();
                 let mut generate_name = Cow::default();
-                let mut seen = [false; 8];
+                let mut seen = [false; 9];
                 while let Some(BorrowedText(key)) = map.next_key()? {
                     match key.as_ref() {
                         "name" => {
@@ -230,6 +232,10 @@ impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
                         "uid" => {
                             once(&mut seen[7], "metadata.uid")?;
                             metadata.uid = optional_text(&mut map)?;
+                        }
+                        "deletionTimestamp" => {
+                            once(&mut seen[8], "metadata.deletionTimestamp")?;
+                            metadata.is_terminating = !optional_text(&mut map)?.is_empty();
                         }
                         "labels" => {
                             once(&mut seen[3], "metadata.labels")?;

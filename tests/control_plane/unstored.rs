@@ -82,10 +82,10 @@ fn a_generated_name_that_is_never_used_is_in_nobodys_way_for_long() {
     passes(&cluster, &|api| {
         let mut generated = peer("", CONTESTED);
         generated["metadata"] = json!({"generateName": "generated-"});
-        // Each try is of another name, and is held apart.
+        // Each try is of another name, and is held apart; it may have to wait for those before it.
         for _ in 0..3 {
             let answer = api.create(MEMBERS, &generated);
-            assert_eq!(answer.status, 422, "{}", answer.text());
+            assert!([422, 429].contains(&answer.status), "{}", answer.text());
         }
     });
 }

@@ -9,7 +9,7 @@ use crate::document::toolkit::{
 };
 use crate::mesh::{Basis, Configuration, Fact, MemberName, Reading, Role};
 use crate::settings::Settings;
-use crate::syntax::{Node, Object, Value};
+use crate::syntax::{Node, Object, Path, Value};
 use crate::value::{ClusterDomain, Subnet};
 
 pub(crate) const DOCUMENT: Document = Document {
@@ -70,6 +70,7 @@ fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
         reading.basis = Basis::Own(Configuration::Resource);
     }
     let mut notes = Notes::new(reading, member);
+    notes.claim_at(Path::NAME, Fact::Configured);
     read_object(object, Dialect::Deckhouse, &mut notes);
     common_annotations(object, &mut notes);
 }

@@ -111,6 +111,8 @@ fn status(object: &Object<'_>, notes: &mut Notes<'_>) {
     #[serde(rename_all = "camelCase", default)]
     struct Private {
         network_name: Option<String>,
+        #[serde(rename = "clusterID")]
+        cluster_id: Option<String>,
     }
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -122,7 +124,12 @@ fn status(object: &Object<'_>, notes: &mut Notes<'_>) {
     let Some(raw) = object.raw_field("status") else { return };
     let status: Status = serde_json::from_str(raw).unwrap_or_default();
     let cache = status.metadata_cache.unwrap_or_default();
-    let network = cache.private.and_then(|private| private.network_name);
+    let private = cache.private.unwrap_or_default();
+    if let Some(id) = private.cluster_id.filter(|id| !id.is_empty()) {
+        let path = &["status", "metadataCache", "private", "clusterID"];
+        notes.claim_at(path, Fact::ClusterId(id.into()));
+    }
+    let network = private.network_name;
     if let Some(name) = network.as_deref().and_then(NetworkName::parse) {
         let path = &["status", "metadataCache", "private", "networkName"];
         notes.claim_at(path, Fact::NetworkName(name));

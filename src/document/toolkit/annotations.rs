@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::cursor::Cursor;
 use super::notes::Notes;
 use super::values::{domain, subnets};
-use crate::mesh::{About, Allow, Fact, Network, Role};
+use crate::mesh::{About, Allow, Fact, Network, Replaced, Role};
 use crate::syntax::{ALLOW_UNSAFE, Object, Path};
 use crate::value::Invalid;
 
@@ -17,6 +17,7 @@ const POD_SUBNET: Annotation = &["metadata", "annotations", "isthmus.dev/pod-sub
 const SERVICE_SUBNET: Annotation = &["metadata", "annotations", "isthmus.dev/service-subnet-cidr"];
 const NETWORK: Annotation = &["metadata", "annotations", "isthmus.dev/network"];
 const ALLOW: Annotation = &["metadata", "annotations", "isthmus.dev/allow"];
+const REPLACES: Annotation = &["metadata", "annotations", "isthmus.dev/replaces"];
 const UNSAFE: Annotation = &["metadata", "annotations", ALLOW_UNSAFE];
 
 /// How many rules an annotation may allow: more than there are.
@@ -61,6 +62,10 @@ pub(crate) fn completing_annotations(annotations: Annotations<'_, '_>, notes: &m
 pub(crate) fn common_annotations(object: &Object<'_>, notes: &mut Notes<'_>) {
     network_annotation(Annotations::Object(object), notes);
     allow(object, notes);
+    replaces(object, notes);
+    if object.metadata.is_terminating {
+        notes.claim_at(&["metadata", "deletionTimestamp"], Fact::Terminating);
+    }
 }
 
 /// Reads the annotation that names the network of a member.
@@ -85,11 +90,28 @@ pub(crate) fn allow(object: &Object<'_>, notes: &mut Notes<'_>) {
     }
 }
 
-/// Reads Deckhouse's own escape hatch, which it honours on some kinds unless it is empty or null.
+/// Reads the annotation that names the object whose place this one takes.
+fn replaces(object: &Object<'_>, notes: &mut Notes<'_>) {
+    let annotations = Annotations::Object(object);
+    let Some((text, path)) = annotations.find(REPLACES) else { return };
+    match text.trim().split_once('/') {
+        Some((kind, name)) if !kind.is_empty() && !name.is_empty() => {
+            let replaced = Replaced { kind: kind.into(), name: name.into() };
+            notes.claim_at(path, Fact::Replaces(Arc::new(replaced)));
+        }
+        _ => {
+            let remedy = "write its kind and name, such as IstioMulticluster/cluster-b";
+            let why = Invalid::new(format!("{text:?} does not name an object"), remedy);
+            notes.fault_at(About::Document, path, text, why);
+        }
+    }
+}
+
+/// Reads Deckhouse's own escape hatch, which it honours on some kinds. Deckhouse takes an empty
+/// value and `null` as unset.
 pub(crate) fn allow_unsafe(object: &Object<'_>, notes: &mut Notes<'_>) {
-    if let Some((text, path)) = Annotations::Object(object).find(UNSAFE)
-        && !matches!(text, "" | "null")
-    {
+    let is_set = |(text, _): &(&str, Path)| !matches!(*text, "" | "null" | "false");
+    if let Some((_, path)) = Annotations::Object(object).find(UNSAFE).filter(is_set) {
         notes.claim_at(path, Fact::Allow(Arc::new(Allow::Every)));
     }
 }
