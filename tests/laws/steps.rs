@@ -404,7 +404,9 @@ proptest! {
     }
 
     #[test]
-    fn what_is_denied_as_an_update_is_denied_when_it_is_deleted_and_created_anew((mut cluster, new) in change()) {
+    fn what_is_denied_to_a_peer_is_denied_when_it_is_deleted_and_created_anew((mut cluster, new) in change()) {
+        // What another document of a member says goes on standing, and may be repeated.
+        prop_assume!(new["kind"] == "IstioMulticluster");
         let (_, update) = cluster.ask(&new);
         cluster.objects.remove(&Cluster::key(&new));
         let (_, creation) = cluster.ask(&new);
