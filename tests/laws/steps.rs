@@ -310,6 +310,10 @@ fn remedy(rule: &str, field: &str, message: &str) -> Option<Value> {
     if field == "spec.enableIngressGateway" {
         return message.contains("(spec.enableIngressGateway: true)").then(|| true.into());
     }
+    // What is to be changed is a field of another object.
+    if field == "metadata.name" {
+        return None;
+    }
     let value = match rule {
         "SubnetOverlap" | "SubnetSelfOverlap" => {
             message.split("next free /").nth(1)?.split_once(": ")?.1
