@@ -149,7 +149,7 @@ impl Inventory {
         let read = || read(&bytes, &path.to_string_lossy(), &self.settings);
         // A fault of ours costs one file, not the inventory.
         let read = catch_unwind(AssertUnwindSafe(read));
-        match read.unwrap_or_else(|_| Err("isthmus itself is at fault".to_owned())) {
+        match read.unwrap_or_else(|_| Err("a bug in isthmus".to_owned())) {
             Ok(readings) => {
                 // Lines move even where nothing else is said.
                 refresh.changed = true;
@@ -181,7 +181,7 @@ fn read(bytes: &[u8], file: &str, settings: &Settings) -> Result<Vec<Reading>, S
     for manifest in &manifests {
         let object = manifest.object().map_err(|_| {
             let line = manifest.node.span.line;
-            format!("the object at line {line} is not of the shape of a Kubernetes object")
+            format!("the object at line {line} is not a Kubernetes object")
         })?;
         if document::of(&object, settings).is_some() {
             readings.push(document::read(&object, settings));
@@ -194,7 +194,7 @@ fn read(bytes: &[u8], file: &str, settings: &Settings) -> Result<Vec<Reading>, S
 fn load(path: &Path) -> io::Result<Vec<u8>> {
     let length = fs::metadata(path)?.len();
     if length > LARGEST_FILE {
-        let error = format!("{length} bytes are more than the {LARGEST_FILE} that are read");
+        let error = format!("{length} bytes exceed the limit of {LARGEST_FILE}");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, error));
     }
     fs::read(path)

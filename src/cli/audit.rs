@@ -26,21 +26,22 @@ const WIDTH: usize = 100;
 /// How narrow and how wide one becomes on a terminal: longer lines are hard to read.
 const WIDTHS: (usize, usize) = (60, 120);
 
-/// Judge what a cluster has now as one mesh.
+/// Judge everything that a cluster has now as one mesh.
 ///
-/// Reads the cluster that the kubeconfig leads to, as for kubectl, or the one that isthmus runs in;
-/// with --inventory only files; with both, files for what the cluster does not have.
+/// Reads the cluster that the kubeconfig selects, as kubectl does, or the one that isthmus runs in.
+/// With --inventory, reads only files; with --inventory and --cluster, files add what the cluster
+/// does not have.
 ///
-/// Exit status: 0 if admission would deny nothing of it, 1 if it would (with --strict also if it
-/// would warn), 2 if something cannot be read or used.
+/// Exit status: 0 if the webhook would deny nothing, 1 if it would deny something (with --strict,
+/// also if it would warn), 2 if something cannot be read or used.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     mesh: MeshArgs,
-    /// How to print what is found.
+    /// The output format.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Exit with 1 also where something is only warned of.
+    /// Exit with 1 also if there are only warnings.
     #[arg(long)]
     strict: bool,
     #[command(flatten)]

@@ -49,7 +49,7 @@ pub(super) fn guarded(mesh: &Mesh, webhook: SocketAddr) -> String {
         let address = reachable(webhook);
         let _ = writeln!(
             text,
-            "see it refuse one:\n  curl -sk https://{address}/validate -H 'Content-Type: application/json' -d '{}'",
+            "see a denial:\n  curl -sk https://{address}/validate -H 'Content-Type: application/json' -d '{}'",
             review.replace('\'', r"'\''")
         );
     }

@@ -15,10 +15,10 @@ pub(super) struct Args {
     /// Where to write ca.pem, tls.pem and tls-key.pem.
     #[arg(long, env = "ISTHMUS_CERTS_DIR", default_value = "certs", value_name = "DIR")]
     certs_dir: PathBuf,
-    /// More names the certificate is for, such as isthmus.isthmus.svc; may be repeated.
+    /// Additional names for the certificate, such as isthmus.isthmus.svc; may be repeated.
     #[arg(long = "name", value_delimiter = ',', value_name = "DNS NAME OR IP")]
     names: Vec<String>,
-    /// How many days it is valid.
+    /// For how many days the certificate is valid.
     #[arg(
         long,
         default_value = "365",
@@ -30,7 +30,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let valid_for = Duration::from_secs(u64::from(args.days) * 24 * 3600);
-    let issued = issue(&args.names, valid_for).context("no certificate can be made")?;
+    let issued = issue(&args.names, valid_for).context("cannot create a certificate")?;
     let directory = &args.certs_dir;
     fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     let files = [

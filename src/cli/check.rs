@@ -25,46 +25,47 @@ use crate::report::sarif::sarif;
 
 /// Judge manifests as one mesh, offline, or as a change to what a cluster has.
 ///
-/// Reads YAML and JSON: files, directories (all .yaml, .yml and .json in them; hidden entries are
-/// skipped), and `-` for stdin. Objects that say nothing of the mesh are passed over, and so are
-/// files of a directory that are no YAML, such as Helm templates.
+/// Reads YAML and JSON: files, directories (all .yaml, .yml and .json files in them, except hidden
+/// ones), and `-` for standard input. Objects that do not describe the mesh are ignored, and so are
+/// files in a directory that are not YAML, such as Helm templates.
 ///
-/// Exit status: 0 if nothing is denied, 1 if something is (with --strict also if something is
-/// warned of), 2 if something cannot be read or used.
+/// Exit status: 0 if nothing is denied, 1 if something is denied (with --strict, also if there are
+/// warnings), 2 if something cannot be read or used.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Files and directories to judge; `-` is stdin.
+    /// Files and directories to judge; `-` is standard input.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Judge the set as a change to the mesh in this directory: what stood there before is only
-    /// warned of. Its files that are also in the set count as part of the set, and a document
-    /// without a name replaces the one in the file of the same name.
+    /// Judge the files as a change to the mesh in this directory: a problem that exists there
+    /// already is only a warning. Files of the directory that are also among the judged files count
+    /// as judged files only, and a document without a name replaces the one in the file with the
+    /// same name.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
-    /// Judge the set as a change to what a cluster has: the one that the kubeconfig leads to, as for
-    /// kubectl, or the one that isthmus runs in. With --against also to what those files say of
-    /// objects that the cluster does not have.
+    /// Judge the files as a change to what a cluster has: the cluster that the kubeconfig selects,
+    /// as for kubectl, or the one that isthmus runs in. With --against, files of that directory add
+    /// the objects that the cluster does not have.
     #[arg(long)]
     cluster: bool,
-    /// The kubeconfig that leads to the cluster.
+    /// The kubeconfig of the cluster.
     #[arg(long, requires = "cluster", value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig.
     #[arg(long, requires = "cluster", value_name = "NAME")]
     context: Option<String>,
-    /// Read the files as something that has no kind, each file as a whole.
+    /// Read the files as something that has no kind, each file on its own.
     #[arg(long = "as", value_enum, conflicts_with = "fix", value_name = "WHAT")]
     read_as: Option<ReadAs>,
-    /// How to print what is found.
+    /// The output format.
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     format: Format,
-    /// Exit with 1 also where something is only warned of.
+    /// Exit with 1 also if there are only warnings.
     #[arg(long)]
     strict: bool,
-    /// Write what admission would default or rewrite back into the files, and judge the result.
-    /// Everything else of a file stays as it is, byte for byte; where that cannot be had, the
-    /// object is left alone with a warning. The text of stdin is printed on stdout, fixed, and
-    /// the report on stderr.
+    /// Apply the defaults and normal forms of the mutating webhook to the files, and judge the
+    /// result. Everything else in a file is kept byte for byte; where that is impossible, the
+    /// object is left alone with a warning. For standard input, the fixed text goes to standard
+    /// output and the report to standard error.
     #[arg(long)]
     fix: bool,
     #[command(flatten)]
@@ -74,7 +75,7 @@ pub(super) struct Args {
 /// What files can be that have no kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ReadAs {
-    /// The values that Helm is given for the chart istio-remote.
+    /// Helm values for the chart istio-remote.
     IstioRemoteValues,
 }
 
@@ -89,7 +90,7 @@ impl ReadAs {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people: each finding beside the lines it is about.
+    /// For people: each finding next to the lines that it is about.
     Pretty,
     /// One JSON object.
     Json,

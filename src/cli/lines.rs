@@ -140,7 +140,7 @@ fn write_out(queue: &Receiver<Message>, mut stream: impl Write, shared: &Shared)
         }
         let lost = shared.lost.get();
         if lost > told {
-            tracing::warn!(lines = lost - told, "lines of the log were lost");
+            tracing::warn!(lines = lost - told, "log lines were lost");
             told = lost;
         }
         if next.is_none() && text.len() < AT_ONCE {

@@ -13,7 +13,7 @@ use super::lines::Lines;
 pub(super) enum LogFormat {
     /// For people.
     Human,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn init(format: Option<LogFormat>, filter: &str) -> anyhow::Result<Li
     std::panic::set_hook(Box::new(|panic| {
         // Not the message, which may repeat what a Secret contains.
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "a fault of isthmus itself");
+        tracing::error!(place, "a bug in isthmus");
     }));
     Ok(lines)
 }

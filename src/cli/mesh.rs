@@ -12,17 +12,17 @@ use crate::settings::Settings;
 /// Flags that every command takes that reads the mesh.
 #[derive(Debug, clap::Args)]
 pub(super) struct MeshArgs {
-    /// The directory of YAML and JSON files that describes the mesh. Without one, the cluster is
-    /// read that isthmus runs in, or that a kubeconfig names.
+    /// A directory of YAML and JSON files that describe the mesh. Without it, the cluster that
+    /// isthmus runs in, or that the kubeconfig selects, is read.
     #[arg(long, env = "ISTHMUS_INVENTORY", value_name = "DIR")]
     pub(super) inventory: Option<PathBuf>,
-    /// Read the cluster that this file leads to, and add what the inventory says, if there is one.
+    /// Read the cluster of this kubeconfig, and add the inventory, if there is one.
     #[arg(long, env = "ISTHMUS_KUBECONFIG", value_name = "FILE")]
     pub(super) kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig.
     #[arg(long, env = "ISTHMUS_CONTEXT", value_name = "NAME")]
     pub(super) context: Option<String>,
-    /// Read the cluster even though there is an inventory.
+    /// Read the cluster in addition to the inventory.
     #[arg(long, env = "ISTHMUS_CLUSTER")]
     cluster: bool,
 }

@@ -34,8 +34,8 @@ use crate::report::diagnostic::{CheckReport, Level};
 /// The exit status where something cannot be read or used.
 const FAILED: u8 = 2;
 
-/// Keeps Istio multicluster meshes sound: refuses writes that would break them, and says what to
-/// write instead.
+/// An admission webhook for Istio multicluster meshes: denies writes that would break the mesh, and
+/// says what to write instead.
 #[derive(Debug, Parser)]
 #[command(name = "isthmus", version, max_term_width = 100)]
 struct Cli {
@@ -55,11 +55,11 @@ enum Command {
     Rules(rules::Args),
     /// Explain one rule: what it denies, why, what to do about it, and an example.
     Explain(explain::Args),
-    /// Ask the API server whether isthmus guards it: create, as a dry run, what must be refused.
+    /// Check that the API server calls isthmus, with a dry run of an object that must be denied.
     Probe(probe::Args),
-    /// Print what isthmus must be allowed to do, as manifests.
+    /// Print the RBAC roles that isthmus needs, as manifests.
     Rbac(rbac::Args),
-    /// Print the registration of the webhooks, as manifests.
+    /// Print the webhook configurations, as manifests.
     Webhooks(webhooks::Args),
 }
 

@@ -19,8 +19,7 @@ const FIELDS: [&str; 10] = [
 /// The metadata that must stay as they are.
 const METADATA: [&str; 4] = ["annotations", "finalizers", "labels", "ownerReferences"];
 /// What is told to who is refused.
-const MESSAGE: &str =
-    "isthmus may change the caBundle and the path of its own webhooks, and nothing else of them";
+const MESSAGE: &str = "isthmus may change only the caBundle and the path of its own webhooks";
 
 /// The policy for an account that keeps the webhook configurations of one name.
 pub(super) fn spec(username: &str, webhooks: &str) -> Json {

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Ask the cluster that this file leads to. Without one, the cluster is asked that this runs in.
+    /// The kubeconfig of the cluster to probe. Without it, the cluster that this runs in.
     #[arg(long, env = "ISTHMUS_KUBECONFIG", value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig.
@@ -61,21 +61,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 async fn probe(args: &Args) -> anyhow::Result<ExitCode> {
     let config = cluster::as_kubectl(args.kubeconfig.as_deref(), args.context.as_deref()).await;
     let config = config.context(
-        "nobody can be asked; give --kubeconfig FILE or --context NAME, or run this in the cluster",
+        "no cluster is configured: set --kubeconfig FILE or --context NAME, or run this in the cluster",
     )?;
     let client = Client::try_from(config).context("cannot reach the cluster")?;
     let settings = args.settings.settings();
     for probe in Probe::all(&settings) {
         match probe.ask(&client).await? {
             Outcome::Refused(told) => {
-                anstream::println!(
-                    "guarded: the API server asked isthmus about {probe}, as a dry run, and refused it:\n  {told}"
-                );
+                anstream::println!("guarded: isthmus denied a dry run of {probe}:\n  {told}");
                 return Ok(ExitCode::SUCCESS);
             }
             Outcome::Admitted => {
                 anstream::println!(
-                    "NOT guarded: the API server admitted {probe}, as a dry run, which breaks {}.\n{LOOK_AT}",
+                    "NOT guarded: the API server admitted a dry run of {probe}, which breaks {}.\n{LOOK_AT}",
                     probe.rule
                 );
                 return Ok(ExitCode::from(1));
@@ -84,15 +82,15 @@ async fn probe(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     Err(anyhow!(
-        "nothing could be asked: the cluster has no IstioMulticluster, and no namespace of --member-namespaces"
+        "nothing to probe with: the cluster has neither the resource IstioMulticluster nor a namespace of --member-namespaces"
     ))
 }
 
 /// What to look at when what is bad is admitted.
-const LOOK_AT: &str = "Either isthmus is not asked, or it does not answer and the failure policy is Ignore. Look at:
-  kubectl get validatingwebhookconfigurations -o yaml          are webhooks of isthmus.dev there, has each a caBundle, does a selector leave this out?
-  kubectl get pods -A -l app.kubernetes.io/name=isthmus        is isthmus ready? If not, its log and /readyz say why
-  apiserver_admission_webhook_fail_open_count                  the API server's metric of writes that were admitted unasked";
+const LOOK_AT: &str = "Either isthmus is not called, or it does not answer and the failure policy is Ignore. Check:
+  kubectl get validatingwebhookconfigurations -o yaml          do webhooks of isthmus.dev exist, does each have a caBundle, does a selector exclude this object?
+  kubectl get pods -A -l app.kubernetes.io/name=isthmus        is isthmus ready? If not, see its log and /readyz
+  apiserver_admission_webhook_fail_open_count                  the API server's metric of writes that were admitted unchecked";
 
 impl Probe {
     /// What may be asked, the first choice first.
@@ -165,11 +163,11 @@ impl Probe {
         }
         Err(if failure.is_not_found() {
             anyhow!(
-                "cannot probe with {self}: {message}. Create the namespace, or name another with --member-namespaces"
+                "cannot probe with {self}: {message}. Create the namespace, or set another with --member-namespaces"
             )
         } else if failure.is_forbidden() {
             anyhow!(
-                "cannot probe with {self}: {message}. `isthmus rbac --probe` prints the required roles"
+                "cannot probe with {self}: {message}. `isthmus rbac --probe` prints the roles that are needed"
             )
         } else if message.contains("failed calling webhook") {
             anyhow!(

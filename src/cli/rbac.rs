@@ -17,7 +17,7 @@ const API: &str = "rbac.authorization.k8s.io";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The name of the roles. Those of a probe end in -probe, as does its service account.
+    /// The name of the roles. For a probe, the roles and the service account end in -probe.
     #[arg(long = "name", default_value = "isthmus", value_name = "NAME")]
     role: String,
     /// The service account that isthmus runs as.
@@ -26,13 +26,13 @@ pub(super) struct Args {
     /// The namespace of that service account.
     #[arg(long, short, default_value = "isthmus", value_name = "NAME")]
     namespace: String,
-    /// Grant what `isthmus serve --tls-secret` needs, too, make that Secret, and hold the account
-    /// to what it is meant to change of webhook configurations.
+    /// Also grant what `isthmus serve --tls-secret` needs, create that Secret, and restrict the
+    /// service account to the fields of the webhook configurations that it may change.
     #[arg(long, env = "ISTHMUS_TLS_SECRET", value_name = "NAMESPACE/NAME")]
     tls_secret: Option<SecretName>,
     #[command(flatten)]
     webhooks: WebhooksArg,
-    /// Grant what `isthmus probe` needs instead, to a service account of its own.
+    /// Grant what `isthmus probe` needs instead, to a separate service account.
     #[arg(long)]
     probe: bool,
     #[command(flatten)]

@@ -9,14 +9,14 @@ use crate::rule::{RULES, Rule};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// How to print them.
+    /// The output format.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
-    /// A paragraph for each.
+    /// One paragraph for each rule.
     Text,
     /// A list of objects with name, what, why, remedy and example.
     Json,

@@ -25,13 +25,13 @@ const MOST_WORKERS: usize = 8;
 const BLOCKING_THREADS: usize = 16;
 
 /// What to say to those who name no mesh.
-const NO_MESH: &str = "give the directory that describes the mesh, --inventory DIR, or the cluster to watch, --kubeconfig FILE or --context NAME";
+const NO_MESH: &str = "set the directory that describes the mesh (--inventory DIR) or the cluster to watch (--kubeconfig FILE or --context NAME)";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     mesh: MeshArgs,
-    /// How often the inventory is looked at.
+    /// How often the inventory is checked for changes.
     #[arg(
         long,
         env = "ISTHMUS_INVENTORY_POLL",
@@ -49,13 +49,13 @@ pub(super) struct Args {
         value_name = "DURATION"
     )]
     hold: Duration,
-    /// Where the webhook listens, in HTTPS.
+    /// The address of the webhook, over HTTPS.
     #[arg(long, env = "ISTHMUS_LISTEN", default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
     listen: String,
-    /// Where probes and metrics are served, in HTTP.
+    /// The address of probes and metrics, over HTTP.
     #[arg(long, env = "ISTHMUS_ADMIN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     admin: String,
-    /// How long to go on answering, no longer ready, before the process ends.
+    /// For how long to keep answering, while not ready, before the process shuts down.
     #[arg(
         long,
         env = "ISTHMUS_DRAIN_DELAY",
@@ -64,7 +64,8 @@ pub(super) struct Args {
         value_name = "DURATION"
     )]
     drain_delay: Duration,
-    /// How many connections may be open; beyond it whoever has most of them makes room.
+    /// The maximum number of open connections; beyond it, the source with the most connections
+    /// loses one.
     #[arg(
         long,
         env = "ISTHMUS_MAX_CONNECTIONS",
@@ -73,7 +74,8 @@ pub(super) struct Args {
         value_name = "NUMBER"
     )]
     max_connections: u32,
-    /// How many reviews may be under way, large ones aside; beyond it callers are asked to come back.
+    /// The maximum number of reviews in flight, except large ones; more are shed with 503, and
+    /// callers retry.
     #[arg(
         long,
         env = "ISTHMUS_MAX_REVIEWS",
@@ -82,7 +84,8 @@ pub(super) struct Args {
         value_name = "NUMBER"
     )]
     max_reviews: u32,
-    /// How many MiB all large bodies may take together; beyond it callers are asked to come back.
+    /// The maximum memory of all large bodies together, in MiB; more are shed with 503, and callers
+    /// retry.
     #[arg(
         long,
         env = "ISTHMUS_MAX_BODY_MEMORY",
@@ -91,7 +94,8 @@ pub(super) struct Args {
         value_name = "MIB"
     )]
     max_body_memory: u32,
-    /// How long a client may take for each of: a handshake, a request's head, its body.
+    /// How long a client may take for each of: the TLS handshake, the request head, the request
+    /// body.
     #[arg(
         long,
         env = "ISTHMUS_CLIENT_TIMEOUT",
@@ -100,10 +104,10 @@ pub(super) struct Args {
         value_name = "DURATION"
     )]
     client_timeout: Duration,
-    /// What log lines look like; by default human on a terminal and JSON elsewhere.
+    /// The log format; by default human on a terminal and JSON elsewhere.
     #[arg(long, env = "ISTHMUS_LOG_FORMAT", value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
-    /// What is logged: error, warn, info, debug, or a filter such as `isthmus=debug`.
+    /// The log level: error, warn, info, debug, or a filter such as `isthmus=debug`.
     #[arg(long, env = "ISTHMUS_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
     #[command(flatten)]

@@ -17,14 +17,14 @@ const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "TLS")]
 pub(super) struct TlsArgs {
-    /// The certificate in PEM, those that lead to its authority after it. Without one, that of
-    /// `isthmus certs` is used, or one is made for this run.
+    /// The certificate in PEM, followed by its intermediate certificates. Without it, the one of
+    /// `isthmus certs` is used, or a self-signed one for this run.
     #[arg(long, env = "ISTHMUS_TLS_CERT", requires = "tls_key", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
-    /// The certificate's private key in PEM.
+    /// The private key of the certificate, in PEM.
     #[arg(long, env = "ISTHMUS_TLS_KEY", requires = "tls_cert", value_name = "FILE")]
     tls_key: Option<PathBuf>,
-    /// How often the certificate's files, or its Secret, are looked at.
+    /// How often the certificate files, or the Secret, are checked for changes.
     #[arg(
         long,
         env = "ISTHMUS_TLS_POLL",
@@ -36,8 +36,8 @@ pub(super) struct TlsArgs {
     /// Where `isthmus certs` wrote certificates for development.
     #[arg(long, env = "ISTHMUS_CERTS_DIR", default_value = "certs", value_name = "DIR")]
     certs_dir: PathBuf,
-    /// Be the certificate's authority: make it, keep it in this Secret of the cluster with all
-    /// other replicas, and put the authority into the webhook configurations.
+    /// Be the certificate authority (CA): create the certificate, share it with all replicas in
+    /// this Secret of the cluster, and write the CA bundle into the webhook configurations.
     #[arg(
         long,
         env = "ISTHMUS_TLS_SECRET",
@@ -46,7 +46,7 @@ pub(super) struct TlsArgs {
         value_name = "NAMESPACE/NAME"
     )]
     tls_secret: Option<SecretName>,
-    /// The DNS names and IP addresses that the certificate is for, such as isthmus.isthmus.svc.
+    /// The DNS names and IP addresses of the certificate, such as isthmus.isthmus.svc.
     #[arg(
         long,
         env = "ISTHMUS_TLS_NAMES",
@@ -57,7 +57,7 @@ pub(super) struct TlsArgs {
     tls_names: Vec<String>,
     #[command(flatten)]
     webhooks: WebhooksArg,
-    /// How long an authority lives; the next one takes over at two thirds of it.
+    /// The lifetime of a CA; the next one takes over after two thirds of it.
     #[arg(
         long,
         env = "ISTHMUS_TLS_CA_LIFE",
@@ -66,7 +66,7 @@ pub(super) struct TlsArgs {
         value_name = "DURATION"
     )]
     tls_ca_life: Duration,
-    /// How long a certificate lives; it is renewed at two thirds of it.
+    /// The lifetime of a certificate; it is renewed after two thirds of it.
     #[arg(
         long,
         env = "ISTHMUS_TLS_LIFE",
@@ -75,8 +75,8 @@ pub(super) struct TlsArgs {
         value_name = "DURATION"
     )]
     tls_life: Duration,
-    /// How long an authority stands in the webhook configurations before a certificate of it is
-    /// shown, so that every API server has read it.
+    /// How long a CA is published in the webhook configurations before a certificate signed by it
+    /// is served, so that every API server has read it.
     #[arg(
         long,
         env = "ISTHMUS_TLS_SETTLE",
@@ -85,7 +85,7 @@ pub(super) struct TlsArgs {
         value_name = "DURATION"
     )]
     tls_settle: Duration,
-    /// How long a path is called before the next one takes over.
+    /// How long a secret path is used before the next one takes over.
     #[arg(
         long,
         env = "ISTHMUS_TLS_PATH_LIFE",
@@ -94,14 +94,14 @@ pub(super) struct TlsArgs {
         value_name = "DURATION"
     )]
     tls_path_life: Duration,
-    /// The secret path that the API server calls, 32 lower-case hexadecimal digits, in place of the
-    /// one that --tls-secret keeps. Further lines are honoured, too.
+    /// A file with the secret path that the API server calls, 32 lower-case hexadecimal digits,
+    /// instead of the one that --tls-secret manages. Further lines are honoured too.
     #[arg(long, env = "ISTHMUS_TLS_PATH_FILE", conflicts_with = "tls_secret", value_name = "FILE")]
     tls_path_file: Option<PathBuf>,
-    /// Let only those call whose certificate this authority has signed, in PEM.
+    /// Accept only callers with a client certificate that this CA has signed; a file in PEM.
     #[arg(long, env = "ISTHMUS_TLS_CLIENT_CA", value_name = "FILE")]
     tls_client_ca: Option<PathBuf>,
-    /// Of those, let only these call, by common name or DNS name.
+    /// Of these callers, accept only those with one of these common names or DNS names.
     #[arg(
         long,
         env = "ISTHMUS_TLS_CLIENT_NAMES",
@@ -110,8 +110,8 @@ pub(super) struct TlsArgs {
         value_name = "NAMES"
     )]
     tls_client_names: Vec<String>,
-    /// Answer those, too, who show no certificate, but remember nothing of what they say: for API
-    /// servers that show theirs to one kind of webhook only.
+    /// Also answer callers without a client certificate, but do not remember their writes: for API
+    /// servers that present theirs to only one kind of webhook.
     #[arg(long, env = "ISTHMUS_TLS_CLIENT_OPTIONAL", requires = "tls_client_ca")]
     tls_client_optional: bool,
 }
@@ -120,7 +120,7 @@ pub(super) struct TlsArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct WebhooksArg {
     /// The name of the ValidatingWebhookConfiguration and MutatingWebhookConfiguration whose
-    /// `caBundle` is kept.
+    /// `caBundle` isthmus manages.
     #[arg(
         long = "tls-webhooks",
         env = "ISTHMUS_TLS_WEBHOOKS",
@@ -164,7 +164,7 @@ impl TlsArgs {
         if let Some(certificate) = development(&self.certs_dir) {
             return Ok(certificate);
         }
-        tracing::info!("a certificate is made for this run");
+        tracing::info!("using a self-signed certificate for this run");
         Ok(Certificate::load(Source::SelfSigned)?)
     }
 
@@ -212,7 +212,7 @@ fn development(directory: &Path) -> Option<Arc<Certificate>> {
     let why = match Certificate::load(Source::Files { certificate, key }) {
         Ok(loaded) => match loaded.fault() {
             None => {
-                tracing::info!(directory = place, "the certificate of `isthmus certs` is used");
+                tracing::info!(directory = place, "using the certificate of `isthmus certs`");
                 return Some(loaded);
             }
             Some(fault) => fault,

@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// The name of both configurations.
     #[arg(long, default_value = "isthmus", value_name = "NAME")]
     name: String,
-    /// The authority that the webhook's certificate is checked by, in PEM.
+    /// The CA that verifies the webhook's certificate; a file in PEM.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// The service to call.
@@ -33,19 +33,19 @@ pub(super) struct Args {
     /// The namespace of that service.
     #[arg(long, short, default_value = "isthmus", value_name = "NAME")]
     namespace: String,
-    /// The address to call in place of a service, such as https://192.0.2.1:8443.
+    /// The URL to call instead of a service, such as https://192.0.2.1:8443.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// The secret path of `isthmus serve --tls-path-file`; its first line is called.
+    /// The file of `isthmus serve --tls-path-file`; the path in its first line is called.
     #[arg(long, value_name = "FILE", conflicts_with = "no_path")]
     path_file: Option<PathBuf>,
-    /// Leave out the path, for `isthmus serve --tls-secret`, which puts one in: so that applying
-    /// this again takes nothing away. An address that is called with --url has one always.
+    /// Leave out the path, which `isthmus serve --tls-secret` sets, so that applying this again
+    /// does not remove it. With --url, the address always has a path.
     #[arg(long)]
     no_path: bool,
-    /// What becomes of writes while isthmus does not answer: Fail, they are refused, or Ignore,
-    /// they are stored unseen. May be given for one group of them: mutating (Ignore unless stated),
-    /// customResources (Fail), configMaps (Fail), kubeSystem (Ignore), endpoints (Ignore).
+    /// The failure policy while isthmus does not answer: Fail rejects writes, Ignore stores them
+    /// unchecked. May be set for one group: mutating (default Ignore), customResources (Fail),
+    /// configMaps (Fail), kubeSystem (Ignore), endpoints (Ignore).
     #[arg(
         long,
         value_delimiter = ',',
@@ -53,7 +53,7 @@ pub(super) struct Args {
         value_name = "[GROUP=]POLICY"
     )]
     failure_policy: Vec<failure_policy::Choice>,
-    /// How many seconds the API server waits for an answer.
+    /// How many seconds the API server waits for a response.
     #[arg(
         long,
         default_value = "5",

@@ -4,7 +4,7 @@ use std::env;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
@@ -17,15 +17,17 @@ pub(super) const SILENCE: Duration = Duration::from_secs(CALL as u64 + 3);
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// What failed in a pod that connects to its own cluster.
+const AS_POD: &str = "cannot connect to the cluster that this pod runs in";
 /// What to say to those who name no cluster.
 const NO_CLUSTER: &str =
-    "no cluster is named: give --kubeconfig FILE or --context NAME, or set KUBECONFIG";
+    "no cluster is configured: set --kubeconfig FILE, --context NAME or KUBECONFIG";
 
 /// As a pod of it, unless a kubeconfig or a context is named.
 pub async fn as_pod(file: Option<&Path>, context: Option<&str>) -> anyhow::Result<Config> {
     let config = match named(file, context).await? {
         Some(config) => config,
-        None => Config::incluster().context("cannot reach the cluster as a pod of it")?,
+        None => Config::incluster().context(AS_POD)?,
     };
     Ok(impatient(config))
 }
@@ -52,7 +54,9 @@ pub async fn as_kubectl(file: Option<&Path>, context: Option<&str>) -> anyhow::R
     let place = match (&of_environment, &of_home) {
         (Some(paths), _) => format!("KUBECONFIG={}", paths.display()),
         (None, Some(path)) if path.exists() => path.display().to_string(),
-        (None, _) => return Config::incluster().context(NO_CLUSTER),
+        // Outside of a pod, what kube says of its environment would only distract.
+        (None, _) if env::var_os("KUBERNETES_SERVICE_HOST").is_none() => bail!(NO_CLUSTER),
+        (None, _) => return Config::incluster().context(AS_POD),
     };
     Config::from_kubeconfig(&KubeConfigOptions::default()).await.context(place)
 }

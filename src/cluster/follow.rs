@@ -31,7 +31,7 @@ const MANY: u32 = 8;
 /// once, and nobody waits long for the mesh meanwhile.
 const AT_ONCE: usize = 256;
 /// What is told of a fault of isthmus itself.
-const OUR_FAULT: &str = "isthmus itself is at fault";
+const OUR_FAULT: &str = "a bug in isthmus";
 
 impl Watch {
     /// A watch that has yet to begin.
@@ -149,7 +149,7 @@ impl Watching {
                     // Left to itself, kube may ask for the same past again and again.
                     failure if failure.is_expired() => {
                         let watch = &self.name;
-                        tracing::info!(watch, "the watch had expired; it begins anew with a list");
+                        tracing::info!(watch, "the watch expired; starting again with a list");
                         return listed;
                     }
                     failure
@@ -192,7 +192,7 @@ impl Watching {
                     watch,
                     name,
                     error,
-                    "an object cannot be read; what it said stands"
+                    "an object cannot be read; its last known content stays in use"
                 );
                 self.known_as(&name)
             }
@@ -229,7 +229,7 @@ impl Watching {
     fn back(&mut self) {
         self.refusals = 0;
         if self.sources.live(&self.name) {
-            tracing::info!("the API server is back; the mesh is as the cluster says");
+            tracing::info!("the API server is back; the mesh is up to date");
         }
     }
 
@@ -245,10 +245,14 @@ impl Watching {
             tracing::error!(
                 watch,
                 why,
-                "the API server refuses a watch; what was last known stands; `isthmus rbac` prints the roles that are needed"
+                "the API server refuses a watch; the last known state stays in use; `isthmus rbac` prints the roles that are needed"
             );
         } else if is_first {
-            tracing::error!(watch, why, "the API server is lost; what was last known stands");
+            tracing::error!(
+                watch,
+                why,
+                "the API server is lost; the last known state stays in use"
+            );
         } else {
             tracing::debug!(watch, why, "the API server is still lost");
         }

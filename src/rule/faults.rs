@@ -1,7 +1,7 @@
 //! Values that are wrong by themselves: InvalidDocument, InvalidSubnet, InvalidClusterDomain and
 //! InvalidMetadataEndpoint.
 
-use super::finding::told;
+use super::finding::{default, told};
 use super::{Finding, Rule, Severity};
 use crate::mesh::{About, Fact, Fault, Member, Role, View};
 use crate::value::Subnet;
@@ -92,7 +92,7 @@ fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
         let unfit = member.subnets().filter(of_pods).filter(|(_, subnet, _)| !fits(*subnet));
         for (_, subnet, pods) in unfit.take(MOST_UNFIT) {
             let how = if prefix > 32 { "too long for" } else { "shorter than the prefix of" };
-            let default = if claim.place.is_default() { "the default " } else { "" };
+            let default = default(&claim.place);
             let message = format!(
                 "{default}node prefix {prefix} is {how} pod subnet {subnet} ({}), so no node gets addresses",
                 pods.place.object

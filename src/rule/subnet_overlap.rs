@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
-use super::finding::{both, told};
+use super::finding::{both, default, told};
 use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Member, Network, Role, View};
 use crate::settings::Policy;
@@ -106,8 +106,10 @@ impl Side<'_> {
             .map(|(role, theirs, claim, extent)| {
                 let network = self.network_words(other);
                 let message = format!(
-                    "{} overlaps {role} {theirs} of {} on {network}",
+                    "{}{} overlaps {}{role} {theirs} of {} on {network}",
+                    default(&self.claim.place),
                     self.subnet,
+                    default(&claim.place),
                     told(other, &claim.place)
                 );
                 let is_service = (self.role, role) == (Role::Service, Role::Service);

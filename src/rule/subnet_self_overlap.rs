@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::finding::both;
+use super::finding::{both, default};
 use super::{Finding, Rule};
 use crate::mesh::{Claim, Member, Role, View};
 use crate::value::Subnet;
@@ -102,8 +102,10 @@ fn overlap(
 ) -> Finding {
     let ((role, ours, claim), (their_role, theirs, their_claim)) = (*ours, *theirs);
     let length = ours.prefix_len();
+    let is_default = if their_claim.place.is_default() { "default " } else { "" };
     let message = format!(
-        "{role} {ours} overlaps the member's own {their_role} {theirs} ({})",
+        "{}{role} {ours} overlaps the member's own {is_default}{their_role} {theirs} ({})",
+        default(&claim.place),
         their_claim.place.object
     );
     let remedy = free.map_or_else(

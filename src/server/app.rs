@@ -113,7 +113,7 @@ impl App {
     /// Why a review cannot be answered now; empty if it can.
     pub(super) fn faults(&self) -> Vec<String> {
         if !self.snapshot.is_sound() {
-            return vec!["a fault of isthmus itself has left the mesh half changed".to_owned()];
+            return vec!["a bug in isthmus has left the mesh half changed".to_owned()];
         }
         self.sources.missing().into_iter().chain(self.certificate.fault()).collect()
     }

@@ -40,7 +40,7 @@ pub(super) struct Metrics {
     refused: Family<StatusLabels, Counter>,
     shed: Family<ResourceLabels, Counter>,
     closed: Family<ReasonLabels, Counter>,
-    /// Reviews that are waited for or made now.
+    /// Reviews in flight.
     pub(super) in_flight: Gauge,
     /// Bytes that are set aside for large bodies now.
     pub(super) body_memory: Gauge,
@@ -162,13 +162,13 @@ impl Metrics {
 
     /// Tells also of the lines of the log that were lost.
     pub(super) fn add_lost_log_lines(&mut self, lost: Counter) {
-        let help = "Lines of the log that were not written: nobody read them in time, or it failed";
+        let help = "Log lines that were not written, because the log was not read in time or writing failed";
         self.registry.register("lost_log_lines", help, lost);
     }
 
     /// Tells also how often background tasks have ended.
     pub(super) fn add_tasks(&mut self, ended: &Family<TaskLabels, Counter>) {
-        let help = "Times that a background task panicked or returned, and was begun anew";
+        let help = "Times that a background task panicked or returned, and was restarted";
         self.registry.register("task_failures", help, ended.clone());
     }
 
@@ -223,51 +223,52 @@ impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
         let build = BuildLabels { version: env!("CARGO_PKG_VERSION") };
-        registry.register("build", "The version that runs", Info::new(build));
-        let help = "Reviews answered, by what was asked and what was decided";
+        registry.register("build", "The running version", Info::new(build));
+        let help = "Answered reviews, by request and verdict";
         registry.register("reviews", help, self.reviews.clone());
-        let help = "Reviews in which a rule fired, by the verdict they came to";
+        let help = "Reviews in which a rule reported something, by verdict";
         registry.register("findings", help, self.findings.clone());
         let help =
-            "What is wrong with the mesh as it stands, by the rule and what it would do to a write";
+            "Problems of the mesh as it is now, by rule and by what they would do to a write";
         registry.register("standing_findings", help, self.standing_findings.clone());
-        let help = "Time from a review's last byte to its answer";
+        let help = "Time from a review's last byte to its response";
         registry.register("review_duration_seconds", help, self.duration.clone());
-        let help = "Calls that were answered with an HTTP error, by its status";
+        let help = "Calls that were answered with an HTTP error, by status";
         registry.register("refused_requests", help, self.refused.clone());
-        let help = "Reviews that were put off with a 503, by what there was too much of";
+        let help = "Reviews that were shed with 503, by the exhausted resource";
         registry.register("shed_reviews", help, self.shed.clone());
-        let help = "Connections closed before their clients were done, by the reason";
+        let help = "Connections that were closed before their clients were done, by reason";
         registry.register("closed_connections", help, self.closed.clone());
-        let help = "Reviews that are waited for or made now";
+        let help = "Reviews in flight";
         registry.register("reviews_in_flight", help, self.in_flight.clone());
-        let help = "Memory that large bodies take now";
+        let help = "Memory that large bodies use";
         registry.register("body_memory_bytes", help, self.body_memory.clone());
-        let help = "Reviews that ended in a fault of isthmus itself";
+        let help = "Reviews that ended in a bug of isthmus";
         registry.register("panics", help, self.panics.clone());
-        let help = "Connections that are open to the webhook";
+        let help = "Open connections to the webhook";
         registry.register("connections", help, self.connections.clone());
         let help = "TLS handshakes that failed";
         registry.register("handshake_failures", help, self.handshake_failures.clone());
-        let help = "Times that the inventory was looked at";
+        let help = "Times that the inventory was checked";
         registry.register("inventory_polls", help, self.inventory_polls.clone());
         let help = "Members of the mesh";
         registry.register("inventory_members", help, self.inventory_members.clone());
-        let help = "Objects that say something of a member";
+        let help = "Objects that describe a member";
         registry.register("inventory_objects", help, self.inventory_objects.clone());
         let help = "Files of the inventory";
         registry.register("inventory_files", help, self.inventory_files.clone());
-        let help = "Files of the inventory that cannot be read now";
+        let help = "Files of the inventory that cannot be read";
         registry.register("inventory_bad_files", help, self.inventory_bad_files.clone());
-        let help = "Time since the inventory, or what is known of the cluster, was last known to be complete";
+        let help =
+            "Time since the inventory, or the state of the cluster, was last known to be complete";
         registry.register("inventory_age_seconds", help, self.inventory_age.clone());
-        let help = "Times that a file of the inventory turned bad";
+        let help = "Times that a file of the inventory became invalid";
         registry.register("inventory_errors", help, self.inventory_errors.clone());
-        let help = "Objects of the cluster that say something of a member";
+        let help = "Objects of the cluster that describe a member";
         registry.register("watched_objects", help, self.watched_objects.clone());
-        let help = "Watches of the cluster that are lost now";
+        let help = "Watches of the cluster that are lost";
         registry.register("lost_watches", help, self.lost_watches.clone());
-        let help = "Admitted writes that the cluster has not told of yet";
+        let help = "Admitted writes that the watch has not reported yet";
         registry.register("held_writes", help, self.held_writes.clone());
         let help = "When the certificate expires, in seconds since 1970";
         registry.register(
@@ -275,20 +276,20 @@ impl Metrics {
             help,
             self.certificate_expiry.clone(),
         );
-        let help = "Times that the certificate's files turned bad, or that it could not be kept";
+        let help = "Times that the certificate files became invalid, or that the certificate could not be kept";
         registry.register("certificate_errors", help, self.certificate_errors.clone());
         registry.register("ready", "Whether reviews are answered", self.ready.clone());
     }
 
     fn register_authority(&mut self) {
-        let help = "When the authority of the certificate expires, in seconds since 1970";
+        let help = "When the CA of the certificate expires, in seconds since 1970";
         self.registry.register(
             "certificate_authority_expiry_timestamp_seconds",
             help,
             self.authority_expiry.clone(),
         );
         let help =
-            "Time since the certificate and what the API server trusts were last seen to be right";
+            "Time since the certificate and its publication were last confirmed to be in order";
         self.registry.register("certificate_sync_age_seconds", help, self.certificate_age.clone());
     }
 }

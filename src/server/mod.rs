@@ -72,13 +72,12 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// File descriptors that are no connections of the webhook.
 const OTHER_DESCRIPTORS: usize = ADMIN_CONNECTIONS + 64;
 /// What is told where anybody may say that he is the API server.
-const UNVERIFIED: &str = "callers cannot be verified, so nothing that is admitted is remembered until the cluster tells of it: give --tls-client-ca, --tls-secret or --tls-path-file";
+const UNVERIFIED: &str = "callers cannot be verified, so admitted writes are not remembered until the watch reports them: set --tls-client-ca, --tls-secret or --tls-path-file";
 /// How often connections are looked at while they end.
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 
 /// Why a process ends that has lost its mesh.
-const HALF_CHANGED: &str =
-    "a fault of isthmus itself has left the mesh half changed; it is read anew from a new start";
+const HALF_CHANGED: &str = "a bug in isthmus has left the mesh half changed; the process exits and reads it afresh when it starts again";
 
 /// How a server is set up.
 #[derive(Debug)]
@@ -111,7 +110,7 @@ pub struct Config {
     pub drain_delay: Duration,
     /// How much is done at once.
     pub limits: Limits,
-    /// How many lines of the log were lost.
+    /// How many log lines were lost.
     pub lost_log_lines: Counter,
 }
 

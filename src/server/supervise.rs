@@ -69,7 +69,11 @@ impl Supervisor {
                 if begun.elapsed() >= SPAN {
                     wait = BACKOFF.0;
                 }
-                tracing::error!(task = name, panicked, "a task has ended, and begins anew");
+                tracing::error!(
+                    task = name,
+                    panicked,
+                    "a background task has ended and is restarted"
+                );
                 this.note(&name, weight, Instant::now());
                 sleep(wait).await;
                 wait = (wait * 2).min(BACKOFF.1);
@@ -87,7 +91,7 @@ impl Supervisor {
         let ends = self.ends();
         let failing =
             ends.iter().filter(|(_, ends)| ends.iter().filter(is_recent).count() >= TOO_MANY);
-        failing.map(|(name, _)| format!("task {name:?} fails again and again")).collect()
+        failing.map(|(name, _)| format!("task {name:?} keeps failing")).collect()
     }
 
     fn note(&self, name: &str, weight: Weight, now: Instant) {

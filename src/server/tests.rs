@@ -168,7 +168,7 @@ async fn a_task_that_panics_is_counted_and_begun_anew_and_readiness_falls_if_it_
     // All is as it was, but for readiness.
     assert!(ask(admin, "/livez").await.starts_with("HTTP/1.1 200"));
     let told = ask(admin, "/readyz").await;
-    assert!(told.starts_with("HTTP/1.1 503") && told.contains("fails again and again"), "{told}");
+    assert!(told.starts_with("HTTP/1.1 503") && told.contains("keeps failing"), "{told}");
     let failures = app.metrics.handshake_failures.get();
     let mut stream = TcpStream::connect(webhook).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
@@ -188,7 +188,7 @@ async fn a_mesh_that_is_half_changed_ends_the_process() {
     wait_for("the mesh to be read", async || app.faults().is_empty()).await;
     let breaking = Arc::clone(&app.snapshot);
     std::thread::spawn(move || breaking.break_off()).join().unwrap_err();
-    assert_eq!(app.faults(), ["a fault of isthmus itself has left the mesh half changed"]);
+    assert_eq!(app.faults(), ["a bug in isthmus has left the mesh half changed"]);
     let ended = timeout(PATIENCE, running.until_the_end(|_| ())).await.unwrap();
     assert_eq!(ended.unwrap_err().to_string(), HALF_CHANGED);
 }

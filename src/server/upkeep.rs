@@ -93,23 +93,23 @@ pub(super) async fn certificate(app: &Arc<App>, secured: &Arc<Secured>, every: D
             }
             Err(error) => {
                 app.metrics.certificate_errors.inc();
-                tracing::error!(%error, "the certificate's files are bad; the last good one stays");
+                tracing::error!(%error, "the certificate files are invalid; the last good certificate stays in use");
             }
         }
         match callers {
             Ok(false) => {}
-            Ok(true) => tracing::info!("the authority of callers is another from now on"),
+            Ok(true) => tracing::info!("the CA for client certificates has changed"),
             Err(error) => {
                 app.metrics.certificate_errors.inc();
-                tracing::error!(%error, "the authority of callers is bad; the last good one stays");
+                tracing::error!(%error, "the CA for client certificates is invalid; the last good one stays in use");
             }
         }
         match paths {
             Ok(false) => {}
-            Ok(true) => tracing::info!("the path that is called is another from now on"),
+            Ok(true) => tracing::info!("the secret path has changed"),
             Err(error) => {
                 app.metrics.certificate_errors.inc();
-                tracing::error!(%error, "the file of the path is bad; the last good one stays");
+                tracing::error!(%error, "the path file is invalid; the last good path stays in use");
             }
         }
     }
@@ -123,10 +123,10 @@ fn refresh(app: &App, kept: &mut Kept) {
     *is_news = was_news || refresh.changed;
     for error in &refresh.errors {
         app.metrics.inventory_errors.inc();
-        tracing::error!(%error, "the inventory has turned bad; what was last good of it stays");
+        tracing::error!(%error, "the inventory is invalid; its last valid content stays in use");
     }
     for path in &refresh.recovered {
-        tracing::info!(path = %path.display(), "the inventory is good again");
+        tracing::info!(path = %path.display(), "the inventory is valid again");
     }
     if *is_news {
         app.snapshot.replace(Source::Files, inventory.readings());
@@ -134,7 +134,7 @@ fn refresh(app: &App, kept: &mut Kept) {
         let (files, objects) = (inventory.files(), inventory.objects());
         tracing::info!(members, objects, files, "the inventory is read");
         for object in inventory.doubles() {
-            tracing::warn!(object, "more than one file holds it; the last one counts");
+            tracing::warn!(object, "more than one file defines this object; the last one counts");
         }
         app.metrics.inventory_objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
         app.metrics.inventory_files.set(i64::try_from(files).unwrap_or(i64::MAX));

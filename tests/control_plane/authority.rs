@@ -14,7 +14,7 @@ use crate::support::process::Server;
 use crate::support::replicas::{CONFIGURATIONS, Replicas, SECRET, certificates};
 use crate::support::{Done, TempDir, pem, wait_for};
 
-const MADE: &str = "a certificate authority is made";
+const MADE: &str = "a certificate authority (CA) and a certificate are created";
 /// A certificate is renewed when two thirds of its life are over: the rest is for a machine that is
 /// busy with other things.
 const FAST: [&str; 3] = ["--tls-life=24s", "--tls-ca-life=48s", "--tls-settle=300ms"];
@@ -186,7 +186,7 @@ fn a_changed_bundle_is_put_right() {
         api.delete(path);
     }
     for server in &replicas.servers {
-        server.wait_logged("there is no such configuration; it is waited for");
+        server.wait_logged("this webhook configuration does not exist; waiting for it");
         assert_eq!(server.admin("/readyz").status, 200);
     }
     assert_eq!(api.get(CONFIGURATIONS[0])["code"], 404);

@@ -144,7 +144,9 @@ fn what_cannot_be_read_is_told_with_what_to_do() {
     };
     let stranger = cluster.plane.kubeconfig("stranger", "nonsense");
     said(run(&["audit"], stranger.to_str()), "cannot be read: Unauthorized");
-    said(run(&["audit"], None), "no cluster is named: give --kubeconfig FILE");
+    let nowhere = run(&["audit"], None);
+    assert!(!nowhere.stderr.contains("environment variable"), "{nowhere:?}");
+    said(nowhere, "no cluster is configured: set --kubeconfig FILE");
     said(run(&["audit"], Some("absent")), "KUBECONFIG=absent: failed to read kubeconfig");
     said(run(&["audit", "--kubeconfig", "absent"], None), "--kubeconfig absent: ");
     said(run(&["audit", "--context", "x"], stranger.to_str()), "--context x: ");

@@ -114,7 +114,7 @@ fn a_watch_that_has_expired_begins_anew() {
         let revision = &put["header"]["revision"];
         cluster.plane.etcd("/v3/kv/compaction", &json!({"revision": revision, "physical": true}));
     });
-    cluster.isthmus.wait_logged("the watch had expired; it begins anew with a list");
+    cluster.isthmus.wait_logged("the watch expired; starting again with a list");
     cluster.wait_watched(1);
     let twin = |of: &str| member("twin", &format!("https://istio.{of}.example.com/metadata/"));
     let dry_run = ["create", "--dry-run=server", "-f", "-"];

@@ -29,7 +29,7 @@ fn status(server: &Server, path: &str) -> u16 {
 }
 
 /// What is logged of a path that follows another.
-const CHANGED: &str = "another path is made";
+const CHANGED: &str = "a new secret path is created";
 
 #[test]
 fn what_is_said_by_the_path_is_remembered_and_by_nobody_else() {

@@ -10,7 +10,7 @@ use crate::support::wait_for;
 
 const REGISTRATION: &str = "/apis/admissionregistration.k8s.io/v1";
 const BINDING: &str = "clusterrolebinding/isthmus-tests";
-const REFUSED: &str = "isthmus may change the caBundle and the path of its own webhooks";
+const REFUSED: &str = "isthmus may change only the caBundle and the path of its own webhooks";
 const SECRET: &str = "00112233445566778899aabbccddeeff";
 
 /// The account of isthmus, which may do anything as far as its roles go.

@@ -45,7 +45,7 @@ fn it_tells_whether_isthmus_is_asked() {
 
     cluster.kubectl(&["apply", "-f", "-"], &isthmus(&["rbac", "--probe"])).ok();
     let prober = account(&cluster, "isthmus-probe");
-    wait_told(&prober, &[], 0, "guarded: the API server asked isthmus about IstioMulticluster");
+    wait_told(&prober, &[], 0, "guarded: isthmus denied a dry run of IstioMulticluster");
     let (_, told) = probe(&prober, &[]);
     assert!(told.contains("did you mean https://isthmus-probe.invalid/metadata/"), "{told}");
 
@@ -53,26 +53,26 @@ fn it_tells_whether_isthmus_is_asked() {
     let kinds = "validatingwebhookconfiguration/isthmus";
     let registered = cluster.kubectl(&["get", kinds, "-o=yaml"], "").ok();
     cluster.kubectl(&["delete", kinds], "").ok();
-    wait_told(&prober, &[], 1, "NOT guarded: the API server admitted IstioMulticluster");
+    wait_told(
+        &prober,
+        &[],
+        1,
+        "NOT guarded: the API server admitted a dry run of IstioMulticluster",
+    );
     cluster.kubectl(&["apply", "-f", "-"], &registered).ok();
     wait_told(&prober, &[], 0, "guarded:");
 
     // Without the resource a ConfigMap is asked about.
     cluster.kubectl(&["delete", "crd", "--all"], "").ok();
-    wait_told(&prober, &[], 0, "guarded: the API server asked isthmus about ConfigMap isthmus/");
+    wait_told(&prober, &[], 0, "guarded: isthmus denied a dry run of ConfigMap isthmus/");
     let admin = cluster.plane.kubeconfig("admin-probe", crate::support::plane::ADMIN);
     let nowhere = ["--member-namespaces", "nowhere"];
-    wait_told(
-        &admin,
-        &nowhere,
-        2,
-        "Create the namespace, or name another with --member-namespaces",
-    );
+    wait_told(&admin, &nowhere, 2, "Create the namespace, or set another with --member-namespaces");
 
     // Nobody answers.
     cluster.kubectl(&["apply", "-f", "-"], CRDS).ok();
     cluster.wait_established();
-    wait_told(&prober, &[], 0, "guarded: the API server asked isthmus about IstioMulticluster");
+    wait_told(&prober, &[], 0, "guarded: isthmus denied a dry run of IstioMulticluster");
     cluster.isthmus.terminate();
     wait_told(&prober, &[], 2, "but isthmus did not deny it");
     let kinds = "validatingwebhookconfigurations,mutatingwebhookconfigurations";

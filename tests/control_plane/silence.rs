@@ -33,7 +33,7 @@ fn told(server: &Server, level: &str, message: &str) -> usize {
 fn notices(server: &Server) {
     server.wait_metric(LOST, all_watches());
     assert!(server.metric(AGE).unwrap() > 0.0);
-    let lost = "the API server is lost; what was last known stands";
+    let lost = "the API server is lost; the last known state stays in use";
     server.wait_logged(lost);
     server.wait_logged("the API server does not answer");
     assert_eq!(told(server, "ERROR", lost), 1, "{}", server.logged());
@@ -44,7 +44,7 @@ fn notices(server: &Server) {
 fn recovers(server: &Server) {
     server.wait_metric(LOST, 0.0);
     assert_eq!(server.metric(AGE), Some(0.0));
-    let back = "the API server is back; the mesh is as the cluster says";
+    let back = "the API server is back; the mesh is up to date";
     server.wait_logged(back);
     assert_eq!(told(server, "INFO", back), 1);
 }

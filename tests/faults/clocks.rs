@@ -70,7 +70,7 @@ fn a_replica_whose_clock_steps_harms_nobody() {
         calls.join().unwrap();
         assert!(made.load(Ordering::Relaxed) > 100);
     });
-    assert_eq!(replicas.logged("is put back"), 0, "nobody undid what another did");
+    assert_eq!(replicas.logged("is restored"), 0, "nobody undid what another did");
     let told = replicas.servers[1].logged();
     assert!(told.contains("\"timestamp\":\"19"), "its clock was in the last century: {told}");
 }

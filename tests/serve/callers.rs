@@ -83,7 +83,7 @@ fn another_authority_counts_from_when_it_is_written() {
     assert!(serves(&server, &TLS13, &first));
     authorities.write("ca.crt", "no PEM");
     server.wait_metric("isthmus_certificate_errors_total", 1.0);
-    server.wait_logged("there is no certificate in it");
+    server.wait_logged("it contains no certificate");
     assert!(serves(&server, &TLS13, &first), "the last good one stays");
     authorities.write("ca.crt", authority(&second));
     wait_for("the second authority", || serves(&server, &TLS13, &second).then_some(()));
@@ -95,7 +95,7 @@ fn what_cannot_be_used_is_told_at_start() {
     let directory = TempDir::with("empty.crt", "");
     let cases: &[(&[&str], &str)] = &[
         (&["--tls-client-ca", "none.crt"], "none.crt: No such file"),
-        (&["--tls-client-ca", "empty.crt"], "empty.crt: there is no certificate in it"),
+        (&["--tls-client-ca", "empty.crt"], "empty.crt: it contains no certificate"),
         (&["--tls-client-names", "x"], "--tls-client-ca"),
         (&["--tls-secret", "a/b"], "--tls-names"),
         (&["--tls-secret", "b", "--tls-names", "x"], "isthmus/isthmus-tls"),

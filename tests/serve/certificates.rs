@@ -85,7 +85,7 @@ fn a_new_pair_is_shown_and_a_bad_one_is_not() {
 
     let review = peer("peer", "https://istio.example.com/metadata/");
     assert_eq!(kept.post("/validate", review.to_string()).status, 200, "connections are kept");
-    server.wait_logged("the key is not the certificate's");
+    server.wait_logged("the key does not match the certificate");
     assert!(!server.logged().contains("PRIVATE KEY"));
 }
 
@@ -113,7 +113,7 @@ fn a_mounted_secret_swaps_a_symlink() {
 
 #[test]
 fn only_a_valid_certificate_is_ready() {
-    for (from, until, why) in [(-7200, -3600, "expired"), (3600, 7200, "valid in")] {
+    for (from, until, why) in [(-7200, -3600, "expired"), (3600, 7200, "not valid for another")] {
         let inventory = TempDir::new();
         let certificates = written(&pem::pair(from, until));
         let server = start(inventory.path(), certificates.path());
@@ -150,7 +150,10 @@ fn a_pair_that_cannot_be_used_is_told_at_start() {
     certificates.write("other.key", &pem::valid().key);
     let (code, told) = serve(&["--tls-cert", "tls.crt", "--tls-key", "other.key"]);
     assert_eq!(code, Some(2));
-    assert!(told.contains("tls.crt and other.key: the key is not the certificate's"), "{told}");
+    assert!(
+        told.contains("tls.crt and other.key: the key does not match the certificate"),
+        "{told}"
+    );
     let (code, told) = serve(&["--tls-cert", "tls.crt", "--tls-key", "none.key"]);
     assert_eq!(code, Some(2));
     assert!(told.contains("none.key: No such file"), "{told}");

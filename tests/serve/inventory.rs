@@ -71,7 +71,7 @@ fn a_bad_file_keeps_its_last_good_state() {
     inventory.write("local.yaml", configuration("10.3.0.0/16"));
     wait_allowed(&server, &flat("10.3.0.0/16"), false);
     server.wait_metric("isthmus_inventory_bad_files", 0.0);
-    server.wait_logged("good again");
+    server.wait_logged("valid again");
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn it_says_what_it_guards() {
          \x20 cluster-a behind a gateway, domain unknown, subnets unknown\n\
          \x20 cluster-b behind a gateway, domain unknown, subnets unknown\n\
          \x20 local (local), domain cluster.local, pod subnet 10.111.0.0/16, service subnet 10.222.0.0/16\n\
-         see it refuse one:\n",
+         see a denial:\n",
         server.webhook, server.admin
     );
     assert!(printed.starts_with(&expected), "{printed}");

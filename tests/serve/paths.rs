@@ -48,7 +48,7 @@ fn paths_of_the_file_are_served_and_others_may_come_yet() {
         assert_eq!(status(&server, &format!("/validate/{THIRD}")), 503);
         (server.metric("isthmus_certificate_errors_total")? > 0.0).then_some(())
     });
-    server.wait_logged("it must hold 32 lower-case hexadecimal digits a line");
+    server.wait_logged("it must contain 32 lower-case hexadecimal digits per line");
     assert_eq!(status(&server, &format!("/validate/{SECOND}")), 200);
     let told = server.logged() + &server.printed() + &server.admin("/metrics").text();
     for path in [FIRST, SECOND, THIRD] {
@@ -61,7 +61,7 @@ fn a_path_that_cannot_be_used_is_told_at_start() {
     let directory = TempDir::with("path", &FIRST.to_uppercase());
     let run = |args: &[&str]| -> Output { command(directory.path()).args(args).output().unwrap() };
     let serve = ["serve", "--inventory=.", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"];
-    for (file, why) in [("path", "path: it must hold 32"), ("none", "none: No such file")] {
+    for (file, why) in [("path", "path: it must contain 32"), ("none", "none: No such file")] {
         for command in [&serve[..], &["webhooks"]] {
             let flag = if command.len() == 1 { "--path-file" } else { "--tls-path-file" };
             let output = run(&[command, &[flag, file]].concat());

@@ -92,7 +92,7 @@ fn a_log_that_is_read_slowly_has_each_line_or_counts_it() {
     reader.join().unwrap();
     let log = read.lock().unwrap();
     assert!(log.ends_with('\n') && log.contains("\"message\":\"stopped\""), "its last words");
-    assert_eq!(lost > 0.0, log.contains("lines of the log were lost"));
+    assert_eq!(lost > 0.0, log.contains("log lines were lost"));
 }
 
 /// Whether the process would be told of a signal, instead of being ended by it.

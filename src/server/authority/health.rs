@@ -42,7 +42,8 @@ impl Health {
 
 impl Default for Health {
     fn default() -> Self {
-        let distrusted = Some("it is not known yet whether the API server trusts it".to_owned());
+        let distrusted =
+            Some("it is not yet known whether the API server trusts the certificate".to_owned());
         Self { state: Mutex::new(State { distrusted, until: None, seen: None }) }
     }
 }

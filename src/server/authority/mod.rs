@@ -282,7 +282,7 @@ impl Keeper {
     ) -> Result<(), Failure> {
         let kept = step
             .apply(kept, sight, &self.terms)
-            .map_err(|error| Failure::Other(format!("no certificate can be made: {error}")))?;
+            .map_err(|error| Failure::Other(format!("cannot create a certificate: {error}")))?;
         let Some(mut secret) = secret else { return Err(Failure::Other(self.secret.missing())) };
         kept.write(secret.data.get_or_insert_default());
         let params = PostParams::default();

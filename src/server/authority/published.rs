@@ -89,7 +89,7 @@ impl Configurations {
         }
         for kind in missing.iter().filter(|kind| !self.missing.contains(kind)) {
             let name = &self.name;
-            tracing::info!(kind, name, "there is no such configuration; it is waited for");
+            tracing::info!(kind, name, "this webhook configuration does not exist; waiting for it");
         }
         self.missing = missing;
         Ok(Published(found))
@@ -110,7 +110,11 @@ impl Configurations {
             let patched = answer(api.patch(&self.name, &params, &patch)).await?;
             *configuration = Configuration::of(configuration.kind, api, &patched);
             let (kind, name) = (configuration.kind, &self.name);
-            tracing::info!(kind, name, "the API server is told whom to trust and what to call");
+            tracing::info!(
+                kind,
+                name,
+                "the CA bundle and the path are published in the webhook configuration"
+            );
         }
         Ok(())
     }

@@ -191,14 +191,14 @@ impl Step {
     /// What is told of it in the log.
     pub(super) fn told(self) -> &'static str {
         match self {
-            Self::Begin => "a certificate authority is made, and a certificate by it",
-            Self::PutBack => "the Secret had lost its certificate; the one in use is put back",
-            Self::Vouch => "the Secret did not know the certificate in use; it stays trusted",
-            Self::Prepare => "the next certificate authority is made, to be trusted from now on",
+            Self::Begin => "a certificate authority (CA) and a certificate are created",
+            Self::PutBack => "the Secret had lost its certificate; the one in use is restored",
+            Self::Vouch => "the Secret did not contain the certificate in use; it stays trusted",
+            Self::Prepare => "the next certificate authority is created, and trusted from now on",
             Self::ChangeOver => "the next certificate authority signs from now on",
-            Self::Renew => "a new certificate is made",
-            Self::Forget => "a certificate authority of the past is trusted no more",
-            Self::ChangePath => "another path is made, to be called from now on",
+            Self::Renew => "a new certificate is created",
+            Self::Forget => "a previous certificate authority is no longer trusted",
+            Self::ChangePath => "a new secret path is created, to be called from now on",
         }
     }
 }

@@ -91,7 +91,7 @@ fn acceptable(headers: &HeaderMap, announced: Option<usize>) -> Result<(), Refus
     }
     match headers.get(CONTENT_ENCODING) {
         Some(encoding) if !is(encoding.as_bytes(), "identity") => {
-            Err(Refusal::WrongType("a Content-Encoding is not supported"))
+            Err(Refusal::WrongType("Content-Encoding is not supported"))
         }
         _ => Ok(()),
     }

@@ -85,11 +85,12 @@ impl Callers {
         let bad = |why: String| TlsError::Authority { file: self.authority.clone(), why };
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|error| bad(format!("it is no PEM: {error}")))?;
+            let certificate =
+                certificate.map_err(|error| bad(format!("it is not PEM: {error}")))?;
             roots.add(certificate).map_err(|error| bad(error.to_string()))?;
         }
         if roots.is_empty() {
-            return Err(bad("there is no certificate in it".to_owned()));
+            return Err(bad("it contains no certificate".to_owned()));
         }
         let builder =
             WebPkiClientVerifier::builder_with_provider(roots.into(), certificate::provider());

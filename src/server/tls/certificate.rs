@@ -66,13 +66,13 @@ pub enum TlsError {
         why: String,
     },
     /// A file of secret paths holds something else.
-    #[error("{}: it must hold 32 lower-case hexadecimal digits a line", .file.display())]
+    #[error("{}: it must contain 32 lower-case hexadecimal digits per line", .file.display())]
     NotAPath {
         /// The file.
         file: PathBuf,
     },
     /// None could be made.
-    #[error("no certificate can be made: {0}")]
+    #[error("cannot create a certificate: {0}")]
     NotMade(String),
 }
 
@@ -141,7 +141,9 @@ impl Certificate {
         };
         match self.now() {
             now if now > until => Some(format!("the certificate expired {} s ago", now - until)),
-            now if now < from => Some(format!("the certificate is valid in {} s only", from - now)),
+            now if now < from => {
+                Some(format!("the certificate is not valid for another {} s", from - now))
+            }
             _ => None,
         }
     }
@@ -208,7 +210,9 @@ pub(in crate::server) fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
     let unreadable = |why| TlsError::Unreadable { file: file.to_owned(), why };
     let metadata = fs::metadata(file).map_err(|error| unreadable(error.to_string()))?;
     if !metadata.is_file() || metadata.len() > LARGEST_FILE {
-        return Err(unreadable("no file of a certificate's size".to_owned()));
+        return Err(unreadable(
+            "it is not a regular file, or too large for a certificate".to_owned(),
+        ));
     }
     fs::read(file).map_err(|error| unreadable(error.to_string()))
 }
@@ -217,16 +221,16 @@ pub(in crate::server) fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
 pub(in crate::server) fn load(certificate: &[u8], key: &[u8]) -> Result<Loaded, String> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate)
         .collect::<Result<_, _>>()
-        .map_err(|error| format!("the certificate is no PEM: {error}"))?;
+        .map_err(|error| format!("the certificate is not PEM: {error}"))?;
     let Some(leaf) = chain.first() else {
-        return Err("there is no certificate in it".to_owned());
+        return Err("it contains no certificate".to_owned());
     };
     let validity = Validity::of(leaf)?;
     // The parser's errors might quote the key.
     let key = PrivateKeyDer::from_pem_slice(key)
-        .map_err(|_| "there is no private key in PEM in it".to_owned())?;
+        .map_err(|_| "it contains no PEM private key".to_owned())?;
     let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => "the key is not the certificate's".to_owned(),
+        rustls::Error::InconsistentKeys(_) => "the key does not match the certificate".to_owned(),
         error => error.to_string(),
     })?;
     Ok(Loaded { key: Arc::new(key), validity })

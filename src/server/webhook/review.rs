@@ -332,8 +332,10 @@ impl Refusal {
             Self::Shed(_) => (StatusCode::SERVICE_UNAVAILABLE, "too much to do"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body took too long"),
-            Self::Broken => (StatusCode::BAD_REQUEST, "the body broke off"),
-            Self::WrongType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is no plain JSON"),
+            Self::Broken => (StatusCode::BAD_REQUEST, "the body is incomplete"),
+            Self::WrongType(_) => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is not plain JSON")
+            }
             Self::NotAReview(why) => (
                 StatusCode::BAD_REQUEST,
                 match why {
@@ -344,11 +346,11 @@ impl Refusal {
                     NotAReview::NoUid => "the request has no uid",
                 },
             ),
-            Self::Panic => (StatusCode::INTERNAL_SERVER_ERROR, "isthmus itself is at fault"),
+            Self::Panic => (StatusCode::INTERNAL_SERVER_ERROR, "a bug in isthmus"),
         };
         let text = match self {
             Self::NotReady(why) => format!("not ready: {why}"),
-            Self::TooLarge => format!("{told}: {} bytes are the most", body::LARGEST),
+            Self::TooLarge => format!("{told}: the limit is {} bytes", body::LARGEST),
             Self::WrongType(why) => (*why).to_owned(),
             Self::NotAReview(why) => why.to_string(),
             _ => told.to_owned(),
@@ -379,19 +381,22 @@ fn clipped(text: &str) -> &str {
     text.char_indices().nth(LONGEST_LOGGED).map_or(text, |(end, _)| &text[..end])
 }
 
+/// What there is, for those who ask for something else.
+const PATHS: &str = "there are POST /validate and POST /mutate on the webhook port, and GET /livez, GET /readyz and GET /metrics on the admin port\n";
+
 /// Answers for paths that are not there.
 pub(super) async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {
-    unrouted(&app, StatusCode::NOT_FOUND, "there is nothing here\n", request)
+    unrouted(&app, StatusCode::NOT_FOUND, PATHS, request)
 }
 
 /// Answers for methods that a path does not have.
 pub(super) async fn not_allowed(State(app): State<Arc<App>>, request: Request) -> Response {
-    unrouted(&app, StatusCode::METHOD_NOT_ALLOWED, "it is not done by this method\n", request)
+    unrouted(&app, StatusCode::METHOD_NOT_ALLOWED, PATHS, request)
 }
 
 /// Answers calls of a path that this replica may have yet to hear of.
 pub(super) fn come_again(app: &App, request: Request) -> Response {
-    let text = "this path is not known here, or not yet\n";
+    let text = "this path is not known to this replica, or not yet\n";
     let mut response = unrouted(app, StatusCode::SERVICE_UNAVAILABLE, text, request);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
