@@ -271,7 +271,9 @@ impl<'a> View<'a> {
             standing.map(|(domain, names)| (domain.clone(), names.len())).collect();
         let mut count = |member: &Member, change: fn(&mut usize)| {
             let stated: BTreeSet<_> = member.domains().map(|(domain, _)| domain).collect();
-            stated.into_iter().for_each(|domain| change(counts.entry(domain).or_default()));
+            for domain in stated {
+                change(counts.entry(domain).or_default());
+            }
         };
         // Those of the change count as they would be, and the judged one does not.
         let changed = self.changed.members.iter().map(Member::name);
