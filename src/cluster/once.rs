@@ -69,7 +69,7 @@ impl fmt::Display for Unread {
             }
         }
         if let Some(forbidden) = forbidden {
-            write!(f, "\n{forbidden}\n`isthmus rbac` prints the roles that allow it")?;
+            write!(f, "\n{forbidden}\n`isthmus rbac` prints the required roles")?;
         }
         Ok(())
     }

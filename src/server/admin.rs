@@ -3,23 +3,51 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tower::ServiceExt;
 
 use super::app::App;
-use super::{metrics, review};
+use super::http::connections::Open;
+use super::http::listener::Answers;
+use super::metrics;
 
-/// The paths of the admin endpoint.
-pub(super) fn router(app: Arc<App>) -> Router {
+/// What a path that is not there is answered with.
+const NOT_FOUND: &str = "not found; the paths are /livez, /readyz and /metrics\n";
+/// What a method that a path does not have is answered with.
+const NOT_ALLOWED: &str = "method not allowed; use GET\n";
+
+/// What answers probes.
+#[derive(Clone)]
+pub(super) struct Admin(Router);
+
+impl Admin {
+    pub(super) fn new(app: &Arc<App>) -> Self {
+        Self(router(Arc::clone(app)))
+    }
+}
+
+impl Answers for Admin {
+    async fn answer(&self, request: Request, _: &Open) -> Response {
+        let Ok(response) = self.0.clone().oneshot(request).await;
+        response
+    }
+}
+
+fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(page))
-        .method_not_allowed_fallback(review::not_allowed)
-        .fallback(review::not_found)
+        .method_not_allowed_fallback(async |State(app): State<Arc<App>>, request| {
+            app.http.refuse(StatusCode::METHOD_NOT_ALLOWED, NOT_ALLOWED, request)
+        })
+        .fallback(async |State(app): State<Arc<App>>, request| {
+            app.http.refuse(StatusCode::NOT_FOUND, NOT_FOUND, request)
+        })
         .with_state(app)
 }
 

@@ -2,17 +2,22 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use super::authority;
-use super::backstage::Backstage;
-use super::caller::Verification;
-use super::metrics::Metrics;
-use super::room::{Room, Turns};
-use super::sample::Sample;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::authority::Health;
+use super::http::Http;
+use super::http::room::{Room, Turns};
+use super::metrics::{metrics, registry, render};
 use super::supervise::Supervisor;
 use super::tls::Certificate;
+use super::webhook::backstage::Backstage;
+use super::webhook::caller::Verification;
+use super::webhook::metrics::ReviewMetrics;
 use crate::cluster::Live;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
@@ -38,6 +43,31 @@ pub struct Limits {
     pub client_timeout: Duration,
 }
 
+metrics! {
+    /// How things stand, as of the moment they are asked about.
+    struct StateMetrics {
+        members: Gauge = "inventory_members", "Members of the mesh";
+        age: Gauge<f64, AtomicU64> = "inventory_age_seconds",
+            "Time since the inventory, or what is known of the cluster, was last known to be complete";
+        watched_objects: Gauge = "watched_objects", "Objects of the cluster that describe members";
+        lost_watches: Gauge = "lost_watches", "Watches of the cluster that are interrupted";
+        held_writes: Gauge = "held_writes", "Admitted writes that the watch has not reported yet";
+        certificate_expiry: Gauge = "certificate_expiry_timestamp_seconds",
+            "Expiry of the certificate, in seconds since 1970";
+        ready: Gauge = "ready", "Whether reviews are answered";
+    }
+}
+
+metrics! {
+    /// How the authority of the certificate stands, where isthmus is that itself.
+    struct AuthorityMetrics {
+        expiry: Gauge = "certificate_authority_expiry_timestamp_seconds",
+            "Expiry of the certificate authority (CA), in seconds since 1970";
+        age: Gauge<f64, AtomicU64> = "certificate_sync_age_seconds",
+            "Time since the certificate and the caBundles were last seen to match";
+    }
+}
+
 /// What all parts of the server share.
 pub(super) struct App {
     /// What an operator decides for the mesh.
@@ -53,10 +83,15 @@ pub(super) struct App {
     pub(super) live: Option<Arc<Live>>,
     /// How callers show who they are.
     pub(super) verification: Verification,
-    pub(super) metrics: Metrics,
+    pub(super) http: Arc<Http>,
+    pub(super) metrics: ReviewMetrics,
+    state: StateMetrics,
+    authority_metrics: Option<AuthorityMetrics>,
+    /// What shows the metrics of all parts.
+    pub(super) registry: Registry,
     pub(super) certificate: Arc<Certificate>,
     /// How the authority of the certificate stands, where isthmus is that itself.
-    authority: Option<Arc<authority::Standing>>,
+    authority: Option<Arc<Health>>,
     pub(super) limits: Limits,
     /// Room for large bodies, in bytes.
     pub(super) memory: Arc<Room>,
@@ -70,9 +105,6 @@ pub(super) struct App {
     pub(super) backstage: Backstage,
     /// Who watches over the background tasks.
     pub(super) supervisor: Arc<Supervisor>,
-    /// Which calls that are no reviews are logged.
-    pub(super) sample: Sample,
-    draining: AtomicBool,
 }
 
 impl App {
@@ -82,12 +114,11 @@ impl App {
         hold: Option<Duration>,
         verification: Verification,
         certificate: Arc<Certificate>,
-        authority: Option<Arc<authority::Standing>>,
+        authority: Option<Arc<Health>>,
         limits: Limits,
     ) -> io::Result<Self> {
-        let supervisor = Arc::<Supervisor>::default();
-        let mut metrics = Metrics::new(authority.is_some());
-        metrics.add_tasks(&supervisor.ended);
+        let mut registry = registry();
+        let supervisor = Arc::new(Supervisor::new(&mut registry));
         Ok(Self {
             snapshot: Arc::new(Snapshot::new(Mesh::new(Arc::clone(&settings)))),
             settings,
@@ -95,7 +126,13 @@ impl App {
             hold,
             live: None,
             verification,
-            metrics,
+            http: Arc::new(Http::new(limits.client_timeout, &mut registry)),
+            metrics: ReviewMetrics::shown_by(&mut registry),
+            state: StateMetrics::shown_by(&mut registry),
+            authority_metrics: authority
+                .as_ref()
+                .map(|_| AuthorityMetrics::shown_by(&mut registry)),
+            registry,
             certificate,
             authority,
             limits,
@@ -105,8 +142,6 @@ impl App {
             large_reviews: Turns::new(LARGE_REVIEWS),
             backstage: Backstage::new(LARGE_REVIEWS)?,
             supervisor,
-            sample: Sample::default(),
-            draining: AtomicBool::new(false),
         })
     }
 
@@ -120,41 +155,37 @@ impl App {
 
     /// Why no more reviews should be sent here; empty if they should.
     pub(super) fn unready(&self) -> Vec<String> {
-        let draining = self.is_draining().then(|| "it is shutting down".to_owned());
+        let draining = self.http.is_draining().then(|| "it is shutting down".to_owned());
         // One that calls nevertheless is answered.
         let distrusted = self.authority.as_ref().and_then(|authority| authority.distrusted());
         let failing = self.supervisor.failing();
         draining.into_iter().chain(self.faults()).chain(distrusted).chain(failing).collect()
     }
 
-    /// Whether this process is about to end.
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    /// Begins the end.
-    pub(super) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+    /// Shows also how many lines of the log were lost.
+    pub(super) fn show_lost_log_lines(&mut self, lost: Counter) {
+        let help = "Log lines that were not written: nobody read them in time, or writing failed";
+        self.registry.register("lost_log_lines", help, lost);
     }
 
     /// The metrics' page, as of now.
     pub(super) fn metrics_page(&self) -> String {
-        self.metrics.inventory_age.set(self.sources.age());
         let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
         let (watched, held) = self.snapshot.counts();
-        self.metrics.watched_objects.set(number(watched));
-        self.metrics.held_writes.set(number(held));
-        self.metrics.lost_watches.set(number(self.sources.lost()));
-        let members = self.snapshot.read(Mesh::len);
-        self.metrics.inventory_members.set(number(members));
-        self.metrics.body_memory.set(number(self.memory.taken()));
+        let state = &self.state;
+        state.age.set(self.sources.age());
+        state.watched_objects.set(number(watched));
+        state.held_writes.set(number(held));
+        state.lost_watches.set(number(self.sources.lost()));
+        state.members.set(number(self.snapshot.read(Mesh::len)));
+        self.metrics.body_memory(number(self.memory.taken()));
         let expiry = self.certificate.validity().map(|validity| validity.until);
-        self.metrics.certificate_expiry.set(expiry.unwrap_or_default());
-        if let Some(authority) = &self.authority {
-            self.metrics.authority_expiry.set(authority.authority_until());
-            self.metrics.certificate_age.set(authority.age());
+        state.certificate_expiry.set(expiry.unwrap_or_default());
+        if let (Some(authority), Some(metrics)) = (&self.authority, &self.authority_metrics) {
+            metrics.expiry.set(authority.authority_until());
+            metrics.age.set(authority.age());
         }
-        self.metrics.ready.set(self.unready().is_empty().into());
-        self.metrics.render()
+        state.ready.set(self.unready().is_empty().into());
+        render(&self.registry)
     }
 }

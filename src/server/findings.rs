@@ -6,10 +6,14 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::app::App;
+use super::metrics::metrics;
 use super::supervise::of_blocking;
 use crate::mesh::MemberName;
 use crate::review::standing_findings;
@@ -23,11 +27,25 @@ const REST: u32 = 20;
 /// How many members are judged while the mesh stands still: whoever changes it waits that long.
 const AT_ONCE: usize = 32;
 
+metrics! {
+    /// What stands.
+    struct FindingMetrics {
+        standing: Family<StandingLabels, Gauge> = "standing_findings",
+            "What is wrong with the mesh as it stands, by rule and by what it would do to a write";
+    }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct StandingLabels {
+    rule: &'static str,
+    severity: &'static str,
+}
+
 /// What findings are counted by: the rule, and how bad they are.
 type Counted = (&'static str, Severity);
 
 /// Counts the findings of the mesh as it stands whenever it has changed, for ever.
-pub(super) async fn count_standing(app: &App) {
+pub(super) async fn count_standing(app: &App, metrics: &FindingMetrics) {
     let mut judged = None;
     loop {
         sleep(TICK).await;
@@ -41,7 +59,12 @@ pub(super) async fn count_standing(app: &App) {
         for rule in RULES {
             for severity in [Severity::Warn, Severity::Deny] {
                 let count = counts.get(&(rule.name, severity)).copied().unwrap_or(0);
-                app.metrics.stands(rule.name, severity, count);
+                let severity = match severity {
+                    Severity::Warn => "warn",
+                    Severity::Deny => "deny",
+                };
+                let labels = StandingLabels { rule: rule.name, severity };
+                metrics.standing.get_or_create(&labels).set(count);
             }
         }
         judged = Some(revision);

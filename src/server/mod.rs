@@ -3,30 +3,16 @@
 mod admin;
 mod app;
 pub mod authority;
-#[path = "webhook/backstage.rs"]
-mod backstage;
-#[path = "http/body.rs"]
-mod body;
-#[path = "webhook/caller.rs"]
-mod caller;
-#[path = "http/connections.rs"]
-mod connections;
 pub mod duration;
 mod findings;
-#[path = "http/listener.rs"]
-mod listener;
+mod http;
 mod metrics;
-#[path = "webhook/review.rs"]
-mod review;
-#[path = "http/room.rs"]
-mod room;
-#[path = "http/sample.rs"]
-mod sample;
 mod supervise;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod upkeep;
+mod webhook;
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -53,13 +39,17 @@ use crate::inventory::Inventory;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
 use crate::sources::{Need, Sources};
+use admin::Admin;
 use app::App;
 use authority::Keeper;
-use caller::Verification;
-use connections::Connections;
-use listener::Endpoint;
-use supervise::Weight;
-use tls::Secured;
+use findings::FindingMetrics;
+use http::connections::Connections;
+use http::listener::{Answers, Endpoint};
+use supervise::{Supervisor, Weight};
+use tls::TlsSetup;
+use upkeep::UpkeepMetrics;
+use webhook::caller::Verification;
+use webhook::review::Webhook;
 
 /// How many connections may wait to be accepted, where the kernel allows so many
 /// (`net.core.somaxconn`): those of a second in which thousands are made.
@@ -186,7 +176,9 @@ impl Server {
             keeper.as_ref().map(Keeper::health),
             config.limits,
         )?;
-        app.metrics.add_lost_log_lines(config.lost_log_lines);
+        app.show_lost_log_lines(config.lost_log_lines);
+        let counted = FindingMetrics::shown_by(&mut app.registry);
+        let metrics = Arc::new(UpkeepMetrics::shown_by(&mut app.registry));
         let client = config.cluster.map(Client::try_from).transpose();
         let client = client.context("cannot reach the cluster")?;
         app.live = client.as_ref().map(|client| {
@@ -194,7 +186,7 @@ impl Server {
             Arc::new(Live::new(client.clone(), watches.clone(), settings, snapshot))
         });
         let app = Arc::new(app);
-        let secured = Arc::new(Secured::new(Arc::clone(&config.certificate), config.callers)?);
+        let secured = Arc::new(TlsSetup::new(Arc::clone(&config.certificate), config.callers)?);
         let (endpoint, admin_endpoint) = endpoints(&app, &secured);
         let connections = Arc::clone(&endpoint.connections);
 
@@ -205,7 +197,13 @@ impl Server {
             Some(directory) => {
                 let inventory = Inventory::new(directory, settings);
                 let every = config.inventory_poll;
-                let files = upkeep::Files::new(Arc::clone(&app), inventory, every, loaded);
+                let files = upkeep::Files::new(
+                    Arc::clone(&app),
+                    Arc::clone(&metrics),
+                    inventory,
+                    every,
+                    loaded,
+                );
                 supervisor.spawn("inventory", vital, files, |files| Box::pin(files.keep()));
             }
             None => drop(loaded),
@@ -220,33 +218,27 @@ impl Server {
             let app = Arc::clone(&app);
             supervisor.spawn("holds", vital, app, |app| Box::pin(upkeep::holds(app)));
         }
-        let counted = Arc::clone(&app);
-        supervisor.spawn("findings", Weight::Apart, counted, |app| {
-            Box::pin(findings::count_standing(app))
+        let counted = (Arc::clone(&app), counted);
+        supervisor.spawn("findings", Weight::Apart, counted, |(app, metrics)| {
+            Box::pin(findings::count_standing(app, metrics))
         });
         if let Some(keeper) = keeper {
-            let kept = (keeper, Arc::clone(&app));
-            supervisor.spawn("keeper", vital, kept, |(keeper, app)| {
+            let kept = (keeper, Arc::clone(&metrics));
+            supervisor.spawn("keeper", vital, kept, |(keeper, metrics)| {
                 Box::pin(keeper.run(|| {
-                    app.metrics.certificate_errors.inc();
+                    metrics.certificate_errors.inc();
                 }))
             });
         }
-        let files = (Arc::clone(&app), secured, config.tls_poll);
-        supervisor.spawn("certificate", vital, files, |(app, secured, every)| {
-            Box::pin(upkeep::certificate(app, secured, *every))
+        let files = (Arc::clone(&app), metrics, secured, config.tls_poll);
+        supervisor.spawn("certificate", vital, files, |(app, metrics, secured, every)| {
+            Box::pin(upkeep::certificate(app, metrics, secured, *every))
         });
-        let serve = |[accept, sweep]: [&str; 2], endpoint: Endpoint, listener: TcpListener| {
-            let swept = endpoint.clone();
-            supervisor.spawn(sweep, vital, swept, |endpoint| Box::pin(endpoint.sweep()));
-            supervisor.spawn(accept, vital, (endpoint, listener), |(endpoint, listener)| {
-                Box::pin(endpoint.accept(listener))
-            })
-        };
-        let accepting = serve(["accept", "sweep"], endpoint, webhook);
+        let accepting = serve(&supervisor, ["accept", "sweep"], endpoint, webhook);
         let (apart, admin) = (apart().context("cannot serve probes")?, admin.into_std()?);
         let within = apart.enter();
-        serve(["accept admin", "sweep admin"], admin_endpoint, TcpListener::from_std(admin)?);
+        let admin = TcpListener::from_std(admin)?;
+        serve(&supervisor, ["accept admin", "sweep admin"], admin_endpoint, admin);
         drop(within);
         let drain_delay = config.drain_delay;
         Ok(Running { app, signals, connections, first_load, accepting, drain_delay })
@@ -292,7 +284,7 @@ impl Running {
             () = signals.next() => {}
         }
         tracing::info!("shutting down");
-        app.drain();
+        app.http.drain();
         let drained = async {
             sleep(drain_delay).await;
             accepting.abort();
@@ -326,19 +318,33 @@ async fn listen(address: &str) -> std::io::Result<TcpListener> {
     listening
 }
 
+/// Accepts connections, and closes those whose clients take too long.
+fn serve<A: Answers>(
+    supervisor: &Arc<Supervisor>,
+    [accept, sweep]: [&str; 2],
+    endpoint: Endpoint<A>,
+    listener: TcpListener,
+) -> JoinHandle<()> {
+    let swept = endpoint.clone();
+    supervisor.spawn(sweep, Weight::Vital, swept, |endpoint| Box::pin(endpoint.sweep()));
+    supervisor.spawn(accept, Weight::Vital, (endpoint, listener), |(endpoint, listener)| {
+        Box::pin(endpoint.accept(listener))
+    })
+}
+
 /// The sockets of the webhook and of those who run it.
-fn endpoints(app: &Arc<App>, secured: &Arc<Secured>) -> (Endpoint, Endpoint) {
+fn endpoints(app: &Arc<App>, secured: &Arc<TlsSetup>) -> (Endpoint<Webhook>, Endpoint<Admin>) {
     let Limits { connections, client_timeout, .. } = app.limits;
     let webhook = Endpoint {
-        app: Arc::clone(app),
-        router: review::router(Arc::clone(app)),
+        http: Arc::clone(&app.http),
+        answers: Webhook::new(app),
         tls: Some(Arc::clone(secured)),
         connections: Connections::new(connections, client_timeout, app.verification.is_set_up()),
     };
     let timeout = client_timeout.min(ADMIN_TIMEOUT);
     let admin = Endpoint {
-        app: Arc::clone(app),
-        router: admin::router(Arc::clone(app)),
+        http: Arc::clone(&app.http),
+        answers: Admin::new(app),
         tls: None,
         connections: Connections::new(ADMIN_CONNECTIONS, timeout, false),
     };

@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::sleep;
 
-use super::metrics::TaskLabels;
+use super::metrics::metrics;
 
 /// How long to wait before a task is begun anew, the first time and after many.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -34,18 +36,35 @@ pub(super) enum Weight {
     Apart,
 }
 
+metrics! {
+    /// What is counted of tasks.
+    struct TaskMetrics {
+        failures: Family<TaskLabels, Counter> = "task_failures",
+            "Times that a background task panicked or returned, and was restarted";
+    }
+}
+
+/// A background task, by its name.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct TaskLabels {
+    task: String,
+}
+
 /// Watches over tasks.
 #[derive(Debug, Default)]
 pub(super) struct Supervisor {
     /// When the vital tasks ended of late.
     ends: Mutex<BTreeMap<String, VecDeque<Instant>>>,
-    /// How often each task has ended.
-    pub(super) ended: Family<TaskLabels, Counter>,
+    metrics: TaskMetrics,
     #[cfg(test)]
     faults: Mutex<BTreeMap<String, Arc<tokio::sync::Notify>>>,
 }
 
 impl Supervisor {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        Self { metrics: TaskMetrics::shown_by(registry), ..Self::default() }
+    }
+
     /// Begins a task that keeps its state whatever happens to its work.
     pub(super) fn spawn<T: Send + 'static>(
         self: &Arc<Self>,
@@ -57,7 +76,7 @@ impl Supervisor {
         let (this, name) = (Arc::clone(self), name.to_owned());
         #[cfg(test)]
         this.fault(&name);
-        drop(this.ended.get_or_create(&TaskLabels { task: name.clone() }));
+        drop(this.metrics.failures.get_or_create(&TaskLabels { task: name.clone() }));
         tokio::spawn(async move {
             let mut wait = BACKOFF.0;
             loop {
@@ -95,7 +114,7 @@ impl Supervisor {
     }
 
     fn note(&self, name: &str, weight: Weight, now: Instant) {
-        self.ended.get_or_create(&TaskLabels { task: name.to_owned() }).inc();
+        self.metrics.failures.get_or_create(&TaskLabels { task: name.to_owned() }).inc();
         if weight == Weight::Vital {
             let mut ends = self.ends();
             let ends = ends.entry(name.to_owned()).or_default();
@@ -194,7 +213,7 @@ mod tests {
             assert_eq!(tells.recv().await, Some(runs));
         }
         let counted = TaskLabels { task: "counts".into() };
-        assert_eq!(supervisor.ended.get_or_create(&counted).get(), 2);
+        assert_eq!(supervisor.metrics.failures.get_or_create(&counted).get(), 2);
         task.abort();
     }
 }

@@ -169,14 +169,20 @@ async fn a_task_that_panics_is_counted_and_begun_anew_and_readiness_falls_if_it_
     assert!(ask(admin, "/livez").await.starts_with("HTTP/1.1 200"));
     let told = ask(admin, "/readyz").await;
     assert!(told.starts_with("HTTP/1.1 503") && told.contains("keeps failing"), "{told}");
-    let failures = app.metrics.handshake_failures.get();
+    let failures = app.http.metrics.handshake_failures.get();
     let mut stream = TcpStream::connect(webhook).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    let is_met = async || app.metrics.handshake_failures.get() > failures;
+    let is_met = async || app.http.metrics.handshake_failures.get() > failures;
     wait_for("the webhook to accept", is_met).await;
     wait_for("the watches", async || app.sources.lost() == 0).await;
-    let polls = app.metrics.inventory_polls.get();
-    wait_for("the inventory", async || app.metrics.inventory_polls.get() > polls).await;
+    let polls = || {
+        let page = app.metrics_page();
+        let count =
+            page.lines().find_map(|line| line.strip_prefix("isthmus_inventory_polls_total "));
+        count.unwrap().parse::<u64>().unwrap()
+    };
+    let before = polls();
+    wait_for("the inventory", async || polls() > before).await;
     assert!(app.faults().is_empty(), "{:?}", app.faults());
     assert_eq!(app.snapshot.read(Mesh::len), members);
 }
@@ -213,7 +219,7 @@ async fn a_verdict_that_rests_on_old_knowledge_says_so() {
             "object": object(host), "oldObject": object("old"),
         }});
         let request = Request::post("/validate").body(Body::from(review.to_string())).unwrap();
-        let answer = review::call(&app, Hook::Validate, request, None).await;
+        let answer = webhook::review::call(&app, Hook::Validate, request, None).await;
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         serde_json::from_slice::<Json>(&body).unwrap()["response"]["warnings"].to_string()
     };

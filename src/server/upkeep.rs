@@ -3,13 +3,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::app::App;
+use super::metrics::metrics;
 use super::supervise::of_blocking;
-use super::tls::Secured;
+use super::tls::TlsSetup;
 use crate::inventory::Inventory;
 use crate::snapshot::Source;
 
@@ -34,9 +37,23 @@ pub(super) async fn half_changed(app: &App) {
     }
 }
 
+metrics! {
+    /// What is counted of files.
+    struct UpkeepMetrics {
+        polls: Counter = "inventory_polls", "Checks of the inventory";
+        objects: Gauge = "inventory_objects", "Objects that describe members";
+        files: Gauge = "inventory_files", "Files of the inventory";
+        bad_files: Gauge = "inventory_bad_files", "Files of the inventory that cannot be read";
+        errors: Counter = "inventory_errors", "Times that a file of the inventory became invalid";
+        certificate_errors: Counter = "certificate_errors",
+            "Times that the certificate's files became invalid or the certificate could not be maintained";
+    }
+}
+
 /// The inventory, and the mesh that is kept as it says.
 pub(super) struct Files {
     app: Arc<App>,
+    metrics: Arc<UpkeepMetrics>,
     kept: Arc<Mutex<Kept>>,
     every: Duration,
     /// Who is to be told of the first time.
@@ -52,20 +69,23 @@ struct Kept {
 impl Files {
     pub(super) fn new(
         app: Arc<App>,
+        metrics: Arc<UpkeepMetrics>,
         inventory: Inventory,
         every: Duration,
         loaded: oneshot::Sender<()>,
     ) -> Self {
         let kept = Arc::new(Mutex::new(Kept { inventory, is_news: false }));
-        Self { app, kept, every, loaded: Some(loaded) }
+        Self { app, metrics, kept, every, loaded: Some(loaded) }
     }
 
     /// Keeps the mesh as the inventory says, for ever.
     pub(super) async fn keep(&mut self) {
         loop {
-            let (app, kept) = (Arc::clone(&self.app), Arc::clone(&self.kept));
-            let look =
-                move || refresh(&app, &mut kept.lock().unwrap_or_else(PoisonError::into_inner));
+            let (app, metrics) = (Arc::clone(&self.app), Arc::clone(&self.metrics));
+            let kept = Arc::clone(&self.kept);
+            let look = move || {
+                refresh(&app, &metrics, &mut kept.lock().unwrap_or_else(PoisonError::into_inner));
+            };
             of_blocking(spawn_blocking(look).await).await;
             if let Some(loaded) = self.loaded.take() {
                 let _ = loaded.send(());
@@ -76,7 +96,12 @@ impl Files {
 }
 
 /// Keeps the certificate, the callers' authority and the paths as their files say, for ever.
-pub(super) async fn certificate(app: &Arc<App>, secured: &Arc<Secured>, every: Duration) {
+pub(super) async fn certificate(
+    app: &Arc<App>,
+    metrics: &UpkeepMetrics,
+    secured: &Arc<TlsSetup>,
+    every: Duration,
+) {
     loop {
         app.verification.rest(every).await;
         let (shared, secured) = (Arc::clone(app), Arc::clone(secured));
@@ -89,10 +114,10 @@ pub(super) async fn certificate(app: &Arc<App>, secured: &Arc<Secured>, every: D
             Ok(false) => {}
             Ok(true) => {
                 let until = app.certificate.validity().map(|validity| validity.until);
-                tracing::info!(valid_until = until, "the certificate is renewed");
+                tracing::info!(valid_until = until, "the certificate has been renewed");
             }
             Err(error) => {
-                app.metrics.certificate_errors.inc();
+                metrics.certificate_errors.inc();
                 tracing::error!(%error, "the certificate files are invalid; the last good certificate stays in use");
             }
         }
@@ -100,7 +125,7 @@ pub(super) async fn certificate(app: &Arc<App>, secured: &Arc<Secured>, every: D
             Ok(false) => {}
             Ok(true) => tracing::info!("the CA for client certificates has changed"),
             Err(error) => {
-                app.metrics.certificate_errors.inc();
+                metrics.certificate_errors.inc();
                 tracing::error!(%error, "the CA for client certificates is invalid; the last good one stays in use");
             }
         }
@@ -108,21 +133,21 @@ pub(super) async fn certificate(app: &Arc<App>, secured: &Arc<Secured>, every: D
             Ok(false) => {}
             Ok(true) => tracing::info!("the secret path has changed"),
             Err(error) => {
-                app.metrics.certificate_errors.inc();
+                metrics.certificate_errors.inc();
                 tracing::error!(%error, "the path file is invalid; the last good path stays in use");
             }
         }
     }
 }
 
-fn refresh(app: &App, kept: &mut Kept) {
+fn refresh(app: &App, metrics: &UpkeepMetrics, kept: &mut Kept) {
     let Kept { inventory, is_news } = kept;
     // What a fault leaves unsaid is taken for news.
     let was_news = std::mem::replace(is_news, true);
     let refresh = inventory.refresh();
     *is_news = was_news || refresh.changed;
     for error in &refresh.errors {
-        app.metrics.inventory_errors.inc();
+        metrics.errors.inc();
         tracing::error!(%error, "the inventory is invalid; its last valid content stays in use");
     }
     for path in &refresh.recovered {
@@ -132,16 +157,16 @@ fn refresh(app: &App, kept: &mut Kept) {
         app.snapshot.replace(Source::Files, inventory.readings());
         let members = app.snapshot.read(crate::mesh::Mesh::len);
         let (files, objects) = (inventory.files(), inventory.objects());
-        tracing::info!(members, objects, files, "the inventory is read");
+        tracing::info!(members, objects, files, "the inventory has been read");
         for object in inventory.doubles() {
             tracing::warn!(object, "more than one file defines this object; the last one counts");
         }
-        app.metrics.inventory_objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
-        app.metrics.inventory_files.set(i64::try_from(files).unwrap_or(i64::MAX));
+        metrics.objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
+        metrics.files.set(i64::try_from(files).unwrap_or(i64::MAX));
         *is_news = false;
     }
     let bad = inventory.errors().count();
-    app.metrics.inventory_bad_files.set(i64::try_from(bad).unwrap_or(i64::MAX));
+    metrics.bad_files.set(i64::try_from(bad).unwrap_or(i64::MAX));
     app.sources.looked_at(INVENTORY, inventory.missing(), bad == 0);
-    app.metrics.inventory_polls.inc();
+    metrics.polls.inc();
 }

@@ -289,7 +289,7 @@ fn rights_that_are_missing_are_told_with_what_grants_them() {
     ]);
     server.wait_logged("secrets \\\"isthmus-tls\\\" is forbidden");
     server.wait_logged(
-        "`isthmus rbac --tls-secret isthmus/isthmus-tls --tls-webhooks isthmus` prints the roles",
+        "`isthmus rbac --tls-secret isthmus/isthmus-tls --tls-webhooks isthmus` prints the required roles",
     );
     let told = server.admin("/readyz");
     assert_eq!(told.status, 503);

@@ -132,7 +132,7 @@ fn what_cannot_be_read_is_told_with_what_to_do() {
     forbidden.push_str(
         "istiomulticlusters.deckhouse.io is forbidden: User \"system:serviceaccount:isthmus:unbound\" \
          cannot list resource \"istiomulticlusters\" in API group \"deckhouse.io\" at the cluster scope\n\
-         `isthmus rbac` prints the roles that allow it\n",
+         `isthmus rbac` prints the required roles\n",
     );
     for args in [&["audit"][..], &["check", "--cluster", "b.yaml"]] {
         let ran = run(args, nobody.to_str());

@@ -30,7 +30,6 @@ use tokio::time::{sleep, timeout};
 use tower::util::MapResponseLayer;
 
 pub use health::Health;
-pub(super) use health::Health as Standing;
 pub use paths::SecretPath;
 pub use step::Terms;
 

@@ -24,7 +24,7 @@ const MOST_KNOWN: usize = 32;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(in crate::server) enum Phase {
     /// It is accepted, and has yet to agree on keys.
     Handshake,
     /// It has never sent a byte of a request.
@@ -43,19 +43,19 @@ pub(super) enum Phase {
 
 /// Which pool a connection is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum Group {
     Arriving,
     Stranger,
     Proven,
 }
 
-impl Standing {
+impl Group {
     const ALL: [Self; 3] = [Self::Arriving, Self::Stranger, Self::Proven];
 }
 
 /// What it took to let a connection into a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(in crate::server) enum Entry {
     /// Nothing.
     Free,
     /// Another one is closed.
@@ -66,7 +66,7 @@ pub(super) enum Room {
 
 /// All connections of one listener.
 #[derive(Debug)]
-pub(super) struct Connections {
+pub(in crate::server) struct Connections {
     client_timeout: Duration,
     verifies: bool,
     table: Mutex<Table>,
@@ -92,7 +92,7 @@ struct Pool {
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(in crate::server) struct Connection {
     source: IpAddr,
     progress: Mutex<Progress>,
     close: Notify,
@@ -108,7 +108,7 @@ struct Progress {
 
 /// An open connection; dropped when it ends.
 #[derive(Debug)]
-pub(super) struct Open {
+pub(in crate::server) struct Open {
     id: u64,
     connection: Arc<Connection>,
     connections: Arc<Connections>,
@@ -117,7 +117,11 @@ pub(super) struct Open {
 impl Connections {
     /// A table for so many, whose clients may take so long for each step. Where callers can be
     /// verified, half of the room is for those that are; otherwise all of them share it.
-    pub(super) fn new(capacity: usize, client_timeout: Duration, verifies: bool) -> Arc<Self> {
+    pub(in crate::server) fn new(
+        capacity: usize,
+        client_timeout: Duration,
+        verifies: bool,
+    ) -> Arc<Self> {
         let quarter = (capacity / 4).max(1);
         let strangers = if verifies { quarter } else { capacity - quarter };
         let proven = if verifies { capacity - 2 * quarter } else { 0 };
@@ -131,7 +135,7 @@ impl Connections {
     }
 
     /// Enters a new connection.
-    pub(super) fn open(self: &Arc<Self>, source: IpAddr) -> (Open, Room) {
+    pub(in crate::server) fn open(self: &Arc<Self>, source: IpAddr) -> (Open, Entry) {
         // One address in both notations is one source.
         let source = source.to_canonical();
         let progress = Progress { phase: Phase::Handshake, since: Instant::now() };
@@ -141,38 +145,38 @@ impl Connections {
         let mut table = self.table();
         let id = table.next;
         table.next += 1;
-        let room = table.enter(Standing::Arriving, id, &connection);
+        let room = table.enter(Group::Arriving, id, &connection);
         drop(table);
         (Open { id, connection, connections: Arc::clone(self) }, room)
     }
 
     /// Closes a connection so that there is room for another; false if there is none.
-    pub(super) fn evict(&self) -> bool {
+    pub(in crate::server) fn evict(&self) -> bool {
         let mut table = self.table();
         let Table { pools, known, .. } = &mut *table;
         pools.iter_mut().any(|pool| pool.evict(known))
     }
 
     /// Closes those whose clients take too long; says how many.
-    pub(super) fn sweep(&self) -> usize {
-        self.close_if(|standing, progress| {
-            let limit = self.limit(standing, progress.phase);
+    pub(in crate::server) fn sweep(&self) -> usize {
+        self.close_if(|group, progress| {
+            let limit = self.limit(group, progress.phase);
             limit.is_some_and(|limit| progress.since.elapsed() > limit)
         })
     }
 
     /// Closes those that have no request under way.
-    pub(super) fn close_quiet(&self) {
+    pub(in crate::server) fn close_quiet(&self) {
         self.close_if(|_, progress| !progress.is_under_way());
     }
 
     /// How many are open.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::server) fn len(&self) -> usize {
         self.table().pools.iter().map(|pool| pool.open).sum()
     }
 
     /// Returns once none is open.
-    pub(super) async fn none(&self) {
+    pub(in crate::server) async fn none(&self) {
         loop {
             let ended = self.ended.notified();
             if self.len() == 0 {
@@ -183,17 +187,15 @@ impl Connections {
     }
 
     /// How long a client may take for a step.
-    pub(super) fn client_timeout(&self) -> Duration {
+    pub(in crate::server) fn client_timeout(&self) -> Duration {
         self.client_timeout
     }
 
-    fn limit(&self, standing: Standing, phase: Phase) -> Option<Duration> {
+    fn limit(&self, group: Group, phase: Phase) -> Option<Duration> {
         match phase {
             Phase::Review => None,
             // Who might have proven itself and has not is not the API server.
-            Phase::Idle if self.verifies && standing == Standing::Stranger => {
-                Some(self.client_timeout)
-            }
+            Phase::Idle if self.verifies && group == Group::Stranger => Some(self.client_timeout),
             Phase::Idle => Some(IDLE.max(self.client_timeout)),
             // The request is told of its timeout first.
             Phase::Body => Some(self.client_timeout + Duration::from_secs(1)),
@@ -203,12 +205,12 @@ impl Connections {
         }
     }
 
-    fn close_if(&self, is_late: impl Fn(Standing, Progress) -> bool) -> usize {
+    fn close_if(&self, is_late: impl Fn(Group, Progress) -> bool) -> usize {
         let table = self.table();
         let mut closed = 0;
-        for standing in Standing::ALL {
-            let open = table.pools[standing as usize].sources.values().flat_map(BTreeMap::values);
-            for connection in open.filter(|open| is_late(standing, *open.progress())) {
+        for group in Group::ALL {
+            let open = table.pools[group as usize].sources.values().flat_map(BTreeMap::values);
+            for connection in open.filter(|open| is_late(group, *open.progress())) {
                 connection.close.notify_one();
                 closed += 1;
             }
@@ -222,26 +224,26 @@ impl Connections {
 }
 
 impl Table {
-    fn enter(&mut self, standing: Standing, id: u64, connection: &Arc<Connection>) -> Room {
-        let pool = &mut self.pools[standing as usize];
+    fn enter(&mut self, group: Group, id: u64, connection: &Arc<Connection>) -> Entry {
+        let pool = &mut self.pools[group as usize];
         let source = connection.source;
         // All API servers may come through one address.
         let has_its_share = !self.known.contains(&source) && pool.held(source) >= pool.share;
         let room = if has_its_share {
-            pool.evict_of(source).then_some(Room::Made)
+            pool.evict_of(source).then_some(Entry::Made)
         } else if pool.open >= pool.room {
-            pool.evict(&self.known).then_some(Room::Made)
+            pool.evict(&self.known).then_some(Entry::Made)
         } else {
-            Some(Room::Free)
+            Some(Entry::Free)
         };
-        let Some(room) = room else { return Room::None };
+        let Some(room) = room else { return Entry::None };
         pool.insert(id, connection);
         room
     }
 
-    fn leave(&mut self, open: &Open) -> Option<Standing> {
-        let mut all = Standing::ALL.into_iter();
-        all.find(|standing| self.pools[*standing as usize].remove(open.id, open.source()).is_some())
+    fn leave(&mut self, open: &Open) -> Option<Group> {
+        let mut all = Group::ALL.into_iter();
+        all.find(|group| self.pools[*group as usize].remove(open.id, open.source()).is_some())
     }
 
     fn remember(&mut self, source: IpAddr) {
@@ -318,17 +320,17 @@ impl Progress {
 
 impl Connection {
     /// Notes that its client has shown a certificate, and that it is good.
-    pub(super) fn certify(&self) {
+    pub(in crate::server) fn certify(&self) {
         self.certified.store(true, Ordering::Relaxed);
     }
 
     /// Whether it has.
-    pub(super) fn is_certified(&self) -> bool {
+    pub(in crate::server) fn is_certified(&self) -> bool {
         self.certified.load(Ordering::Relaxed)
     }
 
     /// Notes what it is doing now.
-    pub(super) fn enter(&self, phase: Phase) {
+    pub(in crate::server) fn enter(&self, phase: Phase) {
         let mut progress = self.progress();
         if progress.phase != phase {
             *progress = Progress { phase, since: Instant::now() };
@@ -336,26 +338,26 @@ impl Connection {
     }
 
     /// Notes that bytes of its client have come.
-    pub(super) fn received(&self) {
+    pub(in crate::server) fn received(&self) {
         if matches!(self.phase(), Phase::Fresh | Phase::Idle) {
             self.enter(Phase::Head);
         }
     }
 
     /// Notes that all written bytes are on their way.
-    pub(super) fn flushed(&self) {
+    pub(in crate::server) fn flushed(&self) {
         if self.phase() == Phase::Answer {
             self.enter(Phase::Idle);
         }
     }
 
     /// What it is doing.
-    pub(super) fn phase(&self) -> Phase {
+    pub(in crate::server) fn phase(&self) -> Phase {
         self.progress().phase
     }
 
     /// Returns once it is to be closed.
-    pub(super) async fn closed(&self) {
+    pub(in crate::server) async fn closed(&self) {
         self.close.notified().await;
     }
 
@@ -366,31 +368,31 @@ impl Connection {
 
 impl Open {
     /// Where it comes from.
-    pub(super) fn source(&self) -> IpAddr {
+    pub(in crate::server) fn source(&self) -> IpAddr {
         self.connection.source
     }
 
     /// Notes that it may send requests from now on.
-    pub(super) fn arrived(&self) -> Room {
+    pub(in crate::server) fn arrived(&self) -> Entry {
         self.enter(Phase::Fresh);
-        self.move_to(&mut self.connections.table(), Standing::Stranger)
+        self.move_to(&mut self.connections.table(), Group::Stranger)
     }
 
     /// Notes that a verified review has come by it.
-    pub(super) fn proven(&self) -> Room {
+    pub(in crate::server) fn proven(&self) -> Entry {
         let mut table = self.connections.table();
-        if table.pools[Standing::Proven as usize].has(self) {
-            return Room::Free;
+        if table.pools[Group::Proven as usize].has(self) {
+            return Entry::Free;
         }
         table.remember(self.source());
-        self.move_to(&mut table, Standing::Proven)
+        self.move_to(&mut table, Group::Proven)
     }
 
-    fn move_to(&self, table: &mut Table, standing: Standing) -> Room {
+    fn move_to(&self, table: &mut Table, group: Group) -> Entry {
         // One that has been closed meanwhile is in no pool.
-        let Some(before) = table.leave(self) else { return Room::None };
-        let room = table.enter(standing, self.id, &self.connection);
-        if room == Room::None {
+        let Some(before) = table.leave(self) else { return Entry::None };
+        let room = table.enter(group, self.id, &self.connection);
+        if room == Entry::None {
             table.pools[before as usize].insert(self.id, &self.connection);
         }
         room
@@ -413,5 +415,4 @@ impl Drop for Open {
 }
 
 #[cfg(test)]
-#[path = "connections/tests.rs"]
 mod tests;

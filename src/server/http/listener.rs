@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, Request, Response};
+use axum::http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,12 +17,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-use tower::ServiceExt;
 
-use super::app::App;
-use super::connections::{Connections, Open, Phase, Room};
-use super::review;
-use super::tls::Secured;
+use super::Http;
+use super::connections::{Connections, Entry, Open, Phase};
+use crate::server::tls::TlsSetup;
 
 /// The largest head of a request, in bytes: several times an API server's, with a token in it. As
 /// much of each connection is buffered.
@@ -38,25 +35,35 @@ const BREATHER: Duration = Duration::from_millis(50);
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 43\r\nConnection: close\r\n\r\nThis is HTTPS, and the request is in HTTP.\n";
 
-/// A socket that requests come in through.
-#[derive(Clone)]
-pub(super) struct Endpoint {
-    pub(super) app: Arc<App>,
-    pub(super) router: Router,
-    /// How connections are secured; nothing for plain HTTP.
-    pub(super) tls: Option<Arc<Secured>>,
-    pub(super) connections: Arc<Connections>,
+/// What answers requests.
+pub(in crate::server) trait Answers: Clone + Send + Sync + 'static {
+    /// Answers a request that has come by a connection.
+    fn answer(
+        &self,
+        request: Request<Body>,
+        open: &Open,
+    ) -> impl Future<Output = Response<Body>> + Send;
 }
 
-impl Endpoint {
+/// A socket that requests come in through.
+#[derive(Clone)]
+pub(in crate::server) struct Endpoint<A> {
+    pub(in crate::server) http: Arc<Http>,
+    pub(in crate::server) answers: A,
+    /// How connections are secured; nothing for plain HTTP.
+    pub(in crate::server) tls: Option<Arc<TlsSetup>>,
+    pub(in crate::server) connections: Arc<Connections>,
+}
+
+impl<A: Answers> Endpoint<A> {
     /// Accepts connections for ever.
-    pub(super) async fn accept(&self, listener: &TcpListener) {
+    pub(in crate::server) async fn accept(&self, listener: &TcpListener) {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     let (open, room) = self.connections.open(peer.ip());
                     self.note(room);
-                    let counted = self.tls.as_ref().map(|_| Counted::new(&self.app));
+                    let counted = self.tls.as_ref().map(|_| Counted::new(&self.http));
                     let endpoint = self.clone();
                     tokio::spawn(async move {
                         // Answers are small and wait for nothing.
@@ -70,7 +77,7 @@ impl Endpoint {
                     tracing::warn!(%error, "cannot accept a connection");
                     // Most likely there are no more file descriptors.
                     if self.connections.evict() {
-                        self.app.metrics.closed("evicted");
+                        self.http.metrics.closed("evicted");
                     }
                     sleep(BREATHER).await;
                 }
@@ -79,12 +86,12 @@ impl Endpoint {
     }
 
     /// Closes connections whose clients take too long, for ever.
-    pub(super) async fn sweep(&self) {
+    pub(in crate::server) async fn sweep(&self) {
         let often = (self.connections.client_timeout() / 4).min(Duration::from_secs(1));
         loop {
             sleep(often.max(Duration::from_millis(5))).await;
             for _ in 0..self.connections.sweep() {
-                self.app.metrics.closed("timeout");
+                self.http.metrics.closed("timeout");
             }
         }
     }
@@ -113,7 +120,7 @@ impl Endpoint {
                 self.http(stream, open).await;
             }
             Err(error) => {
-                self.app.metrics.handshake_failures.inc();
+                self.http.metrics.handshake_failures.inc();
                 tracing::debug!(%error, "handshake failed");
             }
         }
@@ -122,14 +129,14 @@ impl Endpoint {
     async fn http(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin, open: &Arc<Open>) {
         let room = open.arrived();
         self.note(room);
-        if room == Room::None {
+        if room == Entry::None {
             return;
         }
         let watched = Watched { stream: &mut stream, open: Arc::clone(open) };
         if self.requests(watched, open).await {
             return;
         }
-        self.app.metrics.refused(400);
+        self.http.metrics.refused(StatusCode::BAD_REQUEST);
         // Whoever was told so gets to read it: closing with bytes unread would take it away.
         let mut rest = stream.take(MOST_UNREAD);
         let _ = timeout(GOODBYE, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
@@ -166,14 +173,8 @@ impl Endpoint {
         open: &Arc<Open>,
     ) -> Result<Response<Body>, Infallible> {
         open.enter(Phase::Body);
-        let hook = self.tls.as_ref().and_then(|_| review::called(&request));
-        let request = request.map(Body::new);
-        let mut response = match hook {
-            Some(hook) => review::call(&self.app, hook, request, Some(&**open)).await,
-            // In a box: it would be moved about with every call, too.
-            None => Box::pin(self.router.clone().oneshot(request)).await?,
-        };
-        if self.app.is_draining() {
+        let mut response = self.answers.answer(request.map(Body::new), open).await;
+        if self.http.is_draining() {
             // Clients would keep calling a process that is about to end.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -181,20 +182,20 @@ impl Endpoint {
         Ok(response)
     }
 
-    fn note(&self, room: Room) {
-        if room != Room::Free {
-            self.app.metrics.closed("evicted");
+    fn note(&self, room: Entry) {
+        if room != Entry::Free {
+            self.http.metrics.closed("evicted");
         }
     }
 }
 
 /// A connection that is counted as open until this is dropped.
-struct Counted(Arc<App>);
+struct Counted(Arc<Http>);
 
 impl Counted {
-    fn new(app: &Arc<App>) -> Self {
-        app.metrics.connections.inc();
-        Self(Arc::clone(app))
+    fn new(http: &Arc<Http>) -> Self {
+        http.metrics.connections.inc();
+        Self(Arc::clone(http))
     }
 }
 

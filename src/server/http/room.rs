@@ -8,16 +8,25 @@ use foldhash::HashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
-use super::caller::Caller;
-
 /// Which part of what is shared is for strangers, where callers can be told from them.
 const STRANGERS: usize = 8;
 /// Which part of it one source may have that is not verified.
 const SOURCE: usize = 2;
 
+/// How far the caller of a review is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) enum Caller {
+    /// It has shown what only the API server has.
+    Verified,
+    /// It has not, and the API server could have.
+    Stranger,
+    /// Nobody can show anything: no way to verify callers is set up.
+    Anybody,
+}
+
 /// A number of places, or of bytes. Whoever finds none is sent away and does not wait.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(in crate::server) struct Room {
     size: usize,
     taken: Mutex<Taken>,
 }
@@ -31,26 +40,33 @@ struct Taken {
 
 /// A part of a room; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(in crate::server) struct Part {
     room: Arc<Room>,
     caller: Caller,
     source: IpAddr,
     size: usize,
 }
 
+impl Caller {
+    /// Whether what it says is remembered beyond its own review.
+    pub(in crate::server) fn is_remembered(self) -> bool {
+        self == Self::Verified
+    }
+}
+
 impl Room {
     /// A room of a size.
-    pub(super) fn new(size: usize) -> Arc<Self> {
+    pub(in crate::server) fn new(size: usize) -> Arc<Self> {
         Arc::new(Self { size, taken: Mutex::default() })
     }
 
     /// Takes nothing yet.
-    pub(super) fn part(self: &Arc<Self>, caller: Caller, source: IpAddr) -> Part {
+    pub(in crate::server) fn part(self: &Arc<Self>, caller: Caller, source: IpAddr) -> Part {
         Part { room: Arc::clone(self), caller, source, size: 0 }
     }
 
     /// How much of it is taken.
-    pub(super) fn taken(&self) -> usize {
+    pub(in crate::server) fn taken(&self) -> usize {
         self.lock().all
     }
 
@@ -61,7 +77,7 @@ impl Room {
 
 impl Part {
     /// Takes more, if there is so much left for its caller.
-    pub(super) fn grow(&mut self, by: usize) -> bool {
+    pub(in crate::server) fn grow(&mut self, by: usize) -> bool {
         let size = self.room.size;
         let mut taken = self.room.lock();
         let of_source = taken.sources.get(&self.source).copied().unwrap_or(0);
@@ -104,26 +120,26 @@ impl Drop for Part {
 /// How many pieces of work of a kind are done at once. Whoever finds no turn waits for one;
 /// strangers wait for each other, and take one at a time.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(in crate::server) struct Turns {
     all: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
 }
 
 /// A turn; over when it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(in crate::server) struct Turn {
     _turn: OwnedSemaphorePermit,
     _stranger: Option<OwnedSemaphorePermit>,
 }
 
 impl Turns {
-    pub(super) fn new(at_once: usize) -> Self {
+    pub(in crate::server) fn new(at_once: usize) -> Self {
         let (all, strangers) = (Semaphore::new(at_once), Semaphore::new(1));
         Self { all: Arc::new(all), strangers: Arc::new(strangers) }
     }
 
     /// Waits for a turn, until then at the latest.
-    pub(super) async fn next(&self, caller: Caller, deadline: Instant) -> Option<Turn> {
+    pub(in crate::server) async fn next(&self, caller: Caller, deadline: Instant) -> Option<Turn> {
         let turn = async {
             let stranger = match caller {
                 Caller::Stranger => Some(Arc::clone(&self.strangers).acquire_owned().await.ok()?),

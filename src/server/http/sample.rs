@@ -10,7 +10,7 @@ const SPAN: Duration = Duration::from_secs(1);
 
 /// What was logged of late, by its reason.
 #[derive(Debug, Default)]
-pub(super) struct Sample {
+pub(in crate::server) struct Sample {
     reasons: Mutex<BTreeMap<&'static str, Span>>,
 }
 
@@ -23,7 +23,7 @@ struct Span {
 
 impl Sample {
     /// Whether one more may be logged for this reason: if so, how many were not since the last one.
-    pub(super) fn take(&self, reason: &'static str) -> Option<u64> {
+    pub(in crate::server) fn take(&self, reason: &'static str) -> Option<u64> {
         self.take_at(reason, Instant::now())
     }
 

@@ -30,7 +30,7 @@ pub struct Callers {
 }
 
 /// How connections are secured: TLS 1.2 and 1.3, HTTP/1.1 within.
-pub(in crate::server) struct Secured {
+pub(in crate::server) struct TlsSetup {
     certificate: Arc<Certificate>,
     callers: Option<Callers>,
     config: RwLock<Arc<ServerConfig>>,
@@ -38,7 +38,7 @@ pub(in crate::server) struct Secured {
     tried: Mutex<Option<u64>>,
 }
 
-impl Secured {
+impl TlsSetup {
     pub(in crate::server) fn new(
         certificate: Arc<Certificate>,
         callers: Option<Callers>,

@@ -6,7 +6,7 @@ pub(super) mod issue;
 pub(super) mod validity;
 
 pub use callers::Callers;
-pub(super) use callers::Secured;
+pub(super) use callers::TlsSetup;
 pub use certificate::{Certificate, Source, TlsError};
 pub(super) use certificate::{Loaded, hash, load, provider, read};
 pub use issue::{Issued, issue};

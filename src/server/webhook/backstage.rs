@@ -11,14 +11,14 @@ use tokio::task::JoinHandle;
 const NICENESS: i32 = 10;
 
 /// Threads that give way. They come with the work and go with it.
-pub(super) struct Backstage {
+pub(in crate::server) struct Backstage {
     handle: Handle,
     runtime: Option<Runtime>,
 }
 
 impl Backstage {
     /// So many threads.
-    pub(super) fn new(threads: usize) -> io::Result<Self> {
+    pub(in crate::server) fn new(threads: usize) -> io::Result<Self> {
         let runtime = Builder::new_current_thread()
             .max_blocking_threads(threads)
             .thread_name("backstage")
@@ -31,7 +31,7 @@ impl Backstage {
     }
 
     /// Does something there.
-    pub(super) fn run<T: Send + 'static>(
+    pub(in crate::server) fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {

@@ -9,43 +9,24 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use tokio::time::{sleep, timeout};
 
-use super::app::App;
-use super::authority::paths::{Known, PathFile, Paths, REST, SecretPath};
-use super::review;
-use super::tls::TlsError;
-
-/// How far the caller of a review is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Caller {
-    /// It has shown what only the API server has.
-    Verified,
-    /// It has not, and the API server could have.
-    Stranger,
-    /// Nobody can show anything: no way to verify callers is set up.
-    Anybody,
-}
+use crate::server::authority::paths::{Known, PathFile, Paths, REST, SecretPath};
+use crate::server::http::room::Caller;
+use crate::server::tls::TlsError;
 
 /// How callers show who they are.
 #[derive(Debug)]
-pub(super) struct Verification {
+pub(in crate::server) struct Verification {
     /// Whether callers are asked for a certificate.
-    pub(super) by_certificate: bool,
+    pub(in crate::server) by_certificate: bool,
     /// The paths that only the API server knows.
-    pub(super) paths: Arc<Paths>,
+    pub(in crate::server) paths: Arc<Paths>,
     /// The file that they are in, if they are in one.
-    pub(super) file: Option<PathFile>,
-}
-
-impl Caller {
-    /// Whether what it says is remembered beyond its own review.
-    pub(super) fn is_remembered(self) -> bool {
-        self == Self::Verified
-    }
+    pub(in crate::server) file: Option<PathFile>,
 }
 
 impl Verification {
     /// By certificates, by paths that are kept in the cluster, or by those of a file.
-    pub(super) fn new(
+    pub(in crate::server) fn new(
         by_certificate: bool,
         are_kept: bool,
         file: Option<PathBuf>,
@@ -56,13 +37,13 @@ impl Verification {
     }
 
     /// Whether there is any.
-    pub(super) fn is_set_up(&self) -> bool {
+    pub(in crate::server) fn is_set_up(&self) -> bool {
         self.by_certificate || self.paths.are_set_up()
     }
 
     /// Waits until the file is to be looked at: so long at most, and shorter where somebody calls
     /// what is not in it.
-    pub(super) async fn rest(&self, wait: Duration) {
+    pub(in crate::server) async fn rest(&self, wait: Duration) {
         let asked = async {
             sleep(REST.min(wait)).await;
             self.paths.wanted().await;
@@ -75,7 +56,7 @@ impl Verification {
 
     /// Looks whether the file holds other paths, and says so. A bad one is told once and leaves
     /// the last good one in use.
-    pub(super) fn refresh(&self) -> Result<bool, TlsError> {
+    pub(in crate::server) fn refresh(&self) -> Result<bool, TlsError> {
         self.file.as_ref().map_or(Ok(false), |file| file.refresh(&self.paths))
     }
 
@@ -93,23 +74,23 @@ impl Verification {
     }
 }
 
-/// Finds out who calls, for those who answer. An unknown path may be one that this replica has yet
-/// to hear of, so its caller is asked to come again: of another answer the API server would refuse
-/// or admit the write at once.
-pub(super) async fn identify(
-    app: &App,
+/// Finds out who calls, for those who answer; nobody where the path is unknown. It may be one that
+/// this replica has yet to hear of, so its caller is to come again: after another answer the API
+/// server would refuse or admit the write at once.
+pub(in crate::server) async fn identify(
+    verification: &Verification,
     request: Request,
     is_certified: bool,
-    answer: impl AsyncFnOnce(Caller, Request) -> Response,
+    answer: impl AsyncFnOnce(Option<Caller>, Request) -> Response,
 ) -> Response {
-    let Some(caller) = app.verification.caller(request.uri().path(), is_certified) else {
-        app.verification.paths.want();
-        return review::come_again(app, request);
+    let Some(caller) = verification.caller(request.uri().path(), is_certified) else {
+        verification.paths.want();
+        return answer(None, request).await;
     };
-    let paths = &app.verification.paths;
+    let paths = &verification.paths;
     let is_by_path = caller == Caller::Verified && !is_certified;
     let mut call = Call { paths, path: paths.first().filter(|_| is_by_path) };
-    let response = answer(caller, request).await;
+    let response = answer(Some(caller), request).await;
     if response.status() == StatusCode::OK {
         call.path = None;
     }

@@ -14,17 +14,19 @@ use axum::routing::post;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
+use tower::ServiceExt;
 
-use super::app::App;
-use super::body::{self, MEDIUM, Received};
-use super::caller::{Caller, identify};
-use super::connections::{Open, Phase, Room};
-use super::duration;
+use super::caller::identify;
 use super::metrics::hook_name;
-use super::room::Part;
 use crate::admission::{Answer, Asked, Decision, Hook};
 use crate::mesh::ObjectRef;
 use crate::report;
+use crate::server::app::App;
+use crate::server::duration;
+use crate::server::http::body::{self, MEDIUM, Received, Unreceived};
+use crate::server::http::connections::{Entry, Open, Phase};
+use crate::server::http::listener::Answers;
+use crate::server::http::room::{Caller, Part};
 use crate::wire::NotAReview;
 
 /// How long a caller waits that does not say so: the API server's default.
@@ -42,8 +44,41 @@ const CONFIRMING: Duration = Duration::from_secs(1);
 /// The longest text of a request that a log line repeats, in characters.
 const LONGEST_LOGGED: usize = 256;
 
+/// What a path that is not there is answered with.
+const NOT_FOUND: &str = "not found; the paths are /validate and /mutate\n";
+/// What a method that a path does not have is answered with.
+const NOT_ALLOWED: &str = "method not allowed; use POST\n";
+/// What a call of a path is answered with that this replica may have yet to hear of.
+const UNKNOWN_PATH: &str = "unknown path, or one that this replica does not know yet\n";
+
+/// The webhook.
+#[derive(Clone)]
+pub(in crate::server) struct Webhook {
+    app: Arc<App>,
+    router: Router,
+}
+
+impl Webhook {
+    pub(in crate::server) fn new(app: &Arc<App>) -> Self {
+        Self { app: Arc::clone(app), router: router(Arc::clone(app)) }
+    }
+}
+
+impl Answers for Webhook {
+    async fn answer(&self, request: Request, open: &Open) -> Response {
+        match called(&request) {
+            Some(hook) => call(&self.app, hook, request, Some(open)).await,
+            // In a box: it would be moved about with every call, too.
+            None => {
+                let Ok(response) = Box::pin(self.router.clone().oneshot(request)).await;
+                response
+            }
+        }
+    }
+}
+
 /// Which webhook a request calls, if it calls one.
-pub(super) fn called<B>(request: &axum::http::Request<B>) -> Option<Hook> {
+fn called<B>(request: &axum::http::Request<B>) -> Option<Hook> {
     let path = request.uri().path().strip_prefix('/')?;
     let (name, secret) = path.split_once('/').map_or((path, None), |(name, s)| (name, Some(s)));
     let hook = match name {
@@ -55,19 +90,22 @@ pub(super) fn called<B>(request: &axum::http::Request<B>) -> Option<Hook> {
 }
 
 /// Answers a call of a webhook.
-pub(super) async fn call(
+pub(in crate::server) async fn call(
     app: &Arc<App>,
     hook: Hook,
     request: Request,
     open: Option<&Open>,
 ) -> Response {
     let is_certified = open.is_some_and(|open| open.is_certified());
-    let answer = async |caller, request| respond(app, hook, caller, request, open).await;
-    identify(app, request, is_certified, answer).await
+    let answer = async |caller, request| match caller {
+        Some(caller) => respond(app, hook, caller, request, open).await,
+        None => come_again(app, request),
+    };
+    identify(&app.verification, request, is_certified, answer).await
 }
 
 /// Answers what is no call of a webhook. Calls do not come by a router and its boxes.
-pub(super) fn router(app: Arc<App>) -> Router {
+fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/validate", post(not_allowed))
         .route("/validate/{*secret}", post(not_allowed))
@@ -82,19 +120,13 @@ pub(super) fn router(app: Arc<App>) -> Router {
 
 /// Why a call has no review for an answer.
 #[derive(Debug)]
-pub(super) enum Refusal {
+enum Refusal {
     /// Part of the mesh is unknown, or the certificate is not valid.
     NotReady(String),
     /// There is too much to do of this.
     Shed(&'static str),
-    /// The body is larger than [`body::LARGEST`].
-    TooLarge,
-    /// The body took too long.
-    TooSlow,
-    /// The connection broke within the body.
-    Broken,
-    /// The body is said to be no JSON.
-    WrongType(&'static str),
+    /// The body was not received.
+    Body(Unreceived),
     /// It is no review.
     NotAReview(NotAReview),
     /// isthmus itself is at fault.
@@ -110,8 +142,8 @@ async fn respond(
 ) -> Response {
     match review(app, hook, caller, request, open).await {
         Ok(body) => {
-            if caller == Caller::Verified && open.is_some_and(|open| open.proven() == Room::Made) {
-                app.metrics.closed("evicted");
+            if caller == Caller::Verified && open.is_some_and(|open| open.proven() == Entry::Made) {
+                app.http.metrics.closed("evicted");
             }
             let json = HeaderValue::from_static("application/json");
             ([(CONTENT_TYPE, json)], body).into_response()
@@ -133,9 +165,16 @@ async fn review(
     let faults = app.faults();
     let received = if faults.is_empty() {
         let room = app.memory.part(caller, source);
-        body::receive(app, &head.headers, body, room, deadline).await?
+        {
+            let client_timeout = app.http.client_timeout;
+            let received = body::receive(client_timeout, &head.headers, body, room, deadline);
+            received.await.map_err(|why| match why {
+                Unreceived::NoMemory => Refusal::Shed("memory"),
+                why => Refusal::Body(why),
+            })?
+        }
     } else {
-        body::linger(app, &head.headers, body);
+        body::linger(app.http.client_timeout, &head.headers, body);
         return Err(Refusal::NotReady(faults.join("; ")));
     };
     if let Some(open) = open {
@@ -289,35 +328,36 @@ struct UnderWay {
 
 impl UnderWay {
     fn begin(app: &Arc<App>) -> Self {
-        app.metrics.in_flight.inc();
+        app.metrics.counts.in_flight.inc();
         Self { app: Arc::clone(app) }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.app.metrics.in_flight.dec();
+        self.app.metrics.counts.in_flight.dec();
     }
 }
 
 fn refused(app: &App, hook: Hook, refusal: &Refusal) -> Response {
     let (status, text, told) = refusal.told();
-    app.metrics.refused(status.as_u16());
+    app.http.metrics.refused(status);
     match refusal {
         Refusal::Shed(what) => app.metrics.shed(what),
-        Refusal::Panic => drop(app.metrics.panics.inc()),
+        Refusal::Panic => drop(app.metrics.counts.panics.inc()),
         _ => {}
     }
-    if let Some(suppressed) = app.sample.take(told) {
+    if let Some(suppressed) = app.http.sample.take(told) {
         let (hook, status) = (hook_name(hook), status.as_u16());
-        tracing::warn!(hook, status, reason = told, suppressed, "call refused");
+        tracing::warn!(hook, status, reason = told, suppressed, "request refused");
     }
     let mut response = (status, text + "\n").into_response();
     let headers = response.headers_mut();
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    if matches!(refusal, Refusal::TooLarge | Refusal::TooSlow | Refusal::Broken) {
+    let is_body = |why| matches!(refusal, Refusal::Body(is) if *is == why);
+    if [Unreceived::TooLarge, Unreceived::TooSlow, Unreceived::Broken].into_iter().any(is_body) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -329,11 +369,17 @@ impl Refusal {
     fn told(&self) -> (StatusCode, String, &'static str) {
         let (status, told) = match self {
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
-            Self::Shed(_) => (StatusCode::SERVICE_UNAVAILABLE, "too much to do"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
-            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the body took too long"),
-            Self::Broken => (StatusCode::BAD_REQUEST, "the body is incomplete"),
-            Self::WrongType(_) => {
+            Self::Shed(_) | Self::Body(Unreceived::NoMemory) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "overloaded")
+            }
+            Self::Body(Unreceived::TooLarge) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
+            }
+            Self::Body(Unreceived::TooSlow) => {
+                (StatusCode::REQUEST_TIMEOUT, "timed out reading the body")
+            }
+            Self::Body(Unreceived::Broken) => (StatusCode::BAD_REQUEST, "the body is incomplete"),
+            Self::Body(Unreceived::WrongType(_)) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is not plain JSON")
             }
             Self::NotAReview(why) => (
@@ -350,8 +396,10 @@ impl Refusal {
         };
         let text = match self {
             Self::NotReady(why) => format!("not ready: {why}"),
-            Self::TooLarge => format!("{told}: the limit is {} bytes", body::LARGEST),
-            Self::WrongType(why) => (*why).to_owned(),
+            Self::Body(Unreceived::TooLarge) => {
+                format!("{told}: the limit is {} bytes", body::LARGEST)
+            }
+            Self::Body(Unreceived::WrongType(why)) => (*why).to_owned(),
             Self::NotAReview(why) => why.to_string(),
             _ => told.to_owned(),
         };
@@ -381,43 +429,24 @@ fn clipped(text: &str) -> &str {
     text.char_indices().nth(LONGEST_LOGGED).map_or(text, |(end, _)| &text[..end])
 }
 
-/// What there is, for those who ask for something else.
-const PATHS: &str = "there are POST /validate and POST /mutate on the webhook port, and GET /livez, GET /readyz and GET /metrics on the admin port\n";
-
-/// Answers for paths that are not there.
-pub(super) async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {
-    unrouted(&app, StatusCode::NOT_FOUND, PATHS, request)
+async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {
+    app.http.refuse(StatusCode::NOT_FOUND, NOT_FOUND, request)
 }
 
-/// Answers for methods that a path does not have.
-pub(super) async fn not_allowed(State(app): State<Arc<App>>, request: Request) -> Response {
-    unrouted(&app, StatusCode::METHOD_NOT_ALLOWED, PATHS, request)
+async fn not_allowed(State(app): State<Arc<App>>, request: Request) -> Response {
+    app.http.refuse(StatusCode::METHOD_NOT_ALLOWED, NOT_ALLOWED, request)
 }
 
-/// Answers calls of a path that this replica may have yet to hear of.
-pub(super) fn come_again(app: &App, request: Request) -> Response {
-    let text = "this path is not known to this replica, or not yet\n";
-    let mut response = unrouted(app, StatusCode::SERVICE_UNAVAILABLE, text, request);
+fn come_again(app: &App, request: Request) -> Response {
+    let mut response = app.http.refuse(StatusCode::SERVICE_UNAVAILABLE, UNKNOWN_PATH, request);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
-}
-
-fn unrouted(app: &App, status: StatusCode, text: &'static str, request: Request) -> Response {
-    app.metrics.refused(status.as_u16());
-    if let Some(suppressed) = app.sample.take(text) {
-        // Not the path, which may be one that is kept secret.
-        let reason = text.trim_end();
-        tracing::warn!(status = status.as_u16(), reason, suppressed, "call refused");
-    }
-    let (head, body) = request.into_parts();
-    body::linger(app, &head.headers, body);
-    (status, text).into_response()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::caller::Verification;
+    use crate::server::webhook::caller::Verification;
     use crate::server::{Certificate, Limits, Source};
     use crate::sources::Sources;
 

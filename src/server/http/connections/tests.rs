@@ -40,8 +40,8 @@ fn who_kept_us_waiting_the_longest_makes_room() {
         open.enter(Phase::Review);
     }
     let (last, room) = connections.open(address(5));
-    assert_eq!(room, Room::Free);
-    assert_eq!(last.arrived(), Room::None, "what is under review is never closed");
+    assert_eq!(room, Entry::Free);
+    assert_eq!(last.arrived(), Entry::None, "what is under review is never closed");
     drop((idle, reviewed, slow, newer, last));
     assert_eq!(connections.len(), 0);
 }
@@ -51,7 +51,7 @@ fn a_source_makes_room_for_itself() {
     let connections = Connections::new(16, Duration::from_secs(10), false);
     let other = arrived(&connections, 1);
     let many: Vec<_> = (0..100).map(|_| arrived(&connections, 2)).collect();
-    let room = connections.table().pools[Standing::Stranger as usize].share;
+    let room = connections.table().pools[Group::Stranger as usize].share;
     assert_eq!(are_open(&many).into_iter().filter(|open| *open).count(), room);
     assert!(is_open(&other) && is_open(&many[99]) && !is_open(&many[0]));
     // Of many sources, those make room that have most.
@@ -91,7 +91,7 @@ fn newcomers_from_where_verified_reviews_come_stay() {
     let mut flood: Vec<_> = (2..=255).map(|last| connections.open(address(last)).0).collect();
     assert_eq!(are_open(&newcomers), [true; 4]);
     for open in &newcomers {
-        assert_eq!(open.arrived(), Room::Free);
+        assert_eq!(open.arrived(), Entry::Free);
     }
     flood.extend((2..=255).map(|last| arrived(&connections, last)));
     assert_eq!(are_open(&newcomers), [true; 4]);
