@@ -179,7 +179,14 @@ impl World<'_> {
         let mut verdict = Change { before, after, written }.verdict();
         if let (Some(end), Some(member)) = (budget.end(), first) {
             let place = Place::new(object, Path::NAME);
-            verdict.denials.push(rule::too_complicated(member, &place, end));
+            let finding = rule::too_complicated(member, &place, end);
+            match mesh.settings().enforcement {
+                Policy::Warn => {
+                    let because = Reason::NotEnforced;
+                    verdict.warnings.push(Warning { finding, because });
+                }
+                _ => verdict.denials.push(finding),
+            }
         }
         verdict
     }
@@ -273,12 +280,16 @@ impl Change<'_> {
             }
         }
         let stood = Stood::new(&stood);
+        let joining: Vec<_> = touched.iter().copied().filter(|name| self.joins(name)).collect();
         // For what a peer tells of itself it is to blame, unless the local member turns away from it.
         if !self.changes_local_domain() {
             findings.retain(|finding| !blames_local_for_status(&self.after, finding));
         }
         for finding in told_once(findings, |of| self.written.contains_key(of)) {
-            let stood = is_unchanged || stood.holds(&finding) && !self.is_joining(&finding);
+            let is_joining = |name: &MemberName| joining.binary_search(&name).is_ok();
+            let joins =
+                is_joining(&finding.member) || finding.other.as_ref().is_some_and(is_joining);
+            let stood = is_unchanged || !joins && stood.holds(&finding);
             // What stood before is told only to a write that speaks of its member.
             if stood && !is_touched(&finding.member) {
                 continue;
@@ -308,19 +319,16 @@ impl Change<'_> {
         }
     }
 
-    /// Whether a finding is of a member that joins the mesh by this change, or that joins as a peer
-    /// though its configuration was there. That is held to all that is known of it, however long it
-    /// was described: to delete and create a peer is no way round a denial.
-    fn is_joining(&self, finding: &Finding) -> bool {
-        let ways = |view: &View<'_>, name: &MemberName| {
+    /// Whether a member joins the mesh by this change, or joins as a peer though its configuration
+    /// was there: to delete and create a peer is no way round a denial. Then it is held to all that
+    /// is known of it, however long it was described.
+    fn joins(&self, name: &MemberName) -> bool {
+        let ways = |view: &View<'_>| {
             view.member(name).map(|member| (view.is_joined(member), member.is_peer()))
         };
-        let joins = |name: &MemberName| {
-            let (was_joined, was_peer) = ways(&self.before, name).unwrap_or_default();
-            let (is_joined, is_peer) = ways(&self.after, name).unwrap_or_default();
-            is_joined && !was_joined || is_peer && !was_peer
-        };
-        joins(&finding.member) || finding.other.as_ref().is_some_and(joins)
+        let (was_joined, was_peer) = ways(&self.before).unwrap_or_default();
+        let (is_joined, is_peer) = ways(&self.after).unwrap_or_default();
+        is_joined && !was_joined || is_peer && !was_peer
     }
 
     /// Whether the local member had a cluster domain in force, and has another one now.
