@@ -12,7 +12,7 @@ use crate::mesh::{Mesh, ObjectRef, WriteId};
 use crate::pending::retry_after;
 use crate::report;
 use crate::review::{MOST_LOOKS, Reason, Verdict, Write, review};
-use crate::settings::Settings;
+use crate::settings::{Policy, Settings};
 use crate::syntax::{self, Object};
 use crate::value::clipped;
 use crate::wire::{Cause, Details, Kind, NotAReview, Request, Response, Status};
@@ -167,7 +167,7 @@ fn question<'a>(
     }
     let object = match written(request) {
         Ok(object) => object,
-        Err(why) => return Ok(Question::Settled(unreadable(request, &why))),
+        Err(why) => return Ok(Question::Settled(unreadable(request, &why, settings))),
     };
     if hook == Hook::Mutate {
         return mutate(settings, request, object, body).map(Question::Settled);
@@ -189,7 +189,7 @@ fn question<'a>(
     };
     // A call that times out would pass unseen where failures are ignored.
     if let Some(end) = clock.filter(|is_up| is_up()).map(|_| Exhausted::Time) {
-        return Ok(Question::Settled(unreadable(request, &end.to_string())));
+        return Ok(Question::Settled(unreadable(request, &end.to_string(), settings)));
     }
     Ok(Question::Open(Box::new(write)))
 }
@@ -231,7 +231,7 @@ fn mutate(
     let raw = Request::raw_object(body)?.unwrap_or("null");
     let before = match syntax::outline(raw) {
         Ok(object) => object,
-        Err(error) => return Ok(unreadable(request, &error.to_string())),
+        Err(error) => return Ok(unreadable(request, &error.to_string(), settings)),
     };
     let mut after = before.clone();
     document.canonicalize(&mut after);
@@ -263,15 +263,21 @@ fn allow(request: &Request<'_>) -> Settled {
     Settled { body, outcome: Outcome::Allowed, rules: Vec::new() }
 }
 
-fn unreadable(request: &Request<'_>, why: &str) -> Settled {
+fn unreadable(request: &Request<'_>, why: &str, settings: &Settings) -> Settled {
     let rule = "InvalidDocument";
     let why = report::printable(&clipped(why));
     let message = format!("{why}; write an object of its kind [{rule}]");
     let cause = Cause { reason: rule, message, field: "metadata.name".to_owned() };
     let mut response = Response::allow(&request.uid);
     response.audit_annotations.insert("rules", rule.to_owned());
-    deny(&mut response, request, "", vec![cause]);
-    Settled { body: response.to_body(), outcome: Outcome::Denied, rules: vec![rule] }
+    let outcome = if settings.enforcement == Policy::Warn {
+        response.warnings = vec![report::not_enforced(&cause.message)];
+        Outcome::Warned
+    } else {
+        deny(&mut response, request, "", vec![cause]);
+        Outcome::Denied
+    };
+    Settled { body: response.to_body(), outcome, rules: vec![rule] }
 }
 
 fn deny<'a>(
@@ -355,5 +361,25 @@ fn decision<'a>(request: Request<'a>, outcome: Outcome, rules: Vec<&'static str>
         dry_run: request.dry_run,
         outcome,
         rules,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_only_warned_of_while_nothing_is_enforced() {
+        const BODY: &[u8] = br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","operation":"CREATE","kind":{"group":"","version":"v1","kind":"ConfigMap"},"object":null}}"#;
+        for (enforcement, outcome) in
+            [(Policy::Deny, Outcome::Denied), (Policy::Warn, Outcome::Warned)]
+        {
+            let settings = Settings { enforcement, ..Settings::default() };
+            let mesh = Mesh::new(Arc::new(settings));
+            let answer = answer(&mesh, Hook::Validate, BODY).unwrap();
+            assert_eq!(answer.decision.outcome, outcome);
+            let text = String::from_utf8(answer.body).unwrap();
+            assert_eq!(text.contains("denied once enforced"), outcome == Outcome::Warned, "{text}");
+        }
     }
 }

@@ -179,7 +179,14 @@ impl World<'_> {
         let mut verdict = Change { before, after, written }.verdict();
         if let (Some(end), Some(member)) = (budget.end(), first) {
             let place = Place::new(object, Path::NAME);
-            verdict.denials.push(rule::too_complicated(member, &place, end));
+            let finding = rule::too_complicated(member, &place, end);
+            match mesh.settings().enforcement {
+                Policy::Warn => {
+                    let because = Reason::NotEnforced;
+                    verdict.warnings.push(Warning { finding, because });
+                }
+                _ => verdict.denials.push(finding),
+            }
         }
         verdict
     }
@@ -273,12 +280,16 @@ impl Change<'_> {
             }
         }
         let stood = Stood::new(&stood);
+        let joining: Vec<_> = touched.iter().copied().filter(|name| self.joins(name)).collect();
         // For what a peer tells of itself it is to blame, unless the local member turns away from it.
         if !self.changes_local_domain() {
             findings.retain(|finding| !blames_local_for_status(&self.after, finding));
         }
         for finding in told_once(findings, |of| self.written.contains_key(of)) {
-            let stood = is_unchanged || stood.holds(&finding) && !self.is_joining(&finding);
+            let is_joining = |name: &MemberName| joining.binary_search(&name).is_ok();
+            let joins =
+                is_joining(&finding.member) || finding.other.as_ref().is_some_and(is_joining);
+            let stood = is_unchanged || !joins && stood.holds(&finding);
             // What stood before is told only to a write that speaks of its member.
             if stood && !is_touched(&finding.member) {
                 continue;
@@ -308,15 +319,12 @@ impl Change<'_> {
         }
     }
 
-    /// Whether a finding is of a member that joins the mesh by this change. That is held to all
-    /// that is known of it, however long it was described.
-    fn is_joining(&self, finding: &Finding) -> bool {
-        let is_joined = |view: &View<'_>, name: &MemberName| {
-            view.member(name).is_some_and(|member| view.is_joined(member))
-        };
-        let joins =
-            |name: &MemberName| is_joined(&self.after, name) && !is_joined(&self.before, name);
-        joins(&finding.member) || finding.other.as_ref().is_some_and(joins)
+    /// Whether a member joins the mesh by this change. Then it is held to all that is known of it,
+    /// however long it was described.
+    fn joins(&self, name: &MemberName) -> bool {
+        let is_joined =
+            |view: &View<'_>| view.member(name).is_some_and(|member| view.is_joined(member));
+        is_joined(&self.after) && !is_joined(&self.before)
     }
 
     /// Whether the local member had a cluster domain in force, and has another one now.

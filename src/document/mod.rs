@@ -9,13 +9,15 @@ mod toolkit;
 
 use std::borrow::Cow;
 
+use entry::local;
 pub use entry::{Document, Label, Select};
 pub use kind::istio_remote::VALUES_KIND;
 use kind::{
-    carrier, cluster_configuration, cluster_uuid, descriptors, endpoints, istio_multicluster,
-    istio_remote, mesh_config, module_config,
+    carrier, cluster_configuration, cluster_uuid, descriptors, endpoints, istio_federation,
+    istio_multicluster, istio_remote, mesh_config, module_config,
 };
 pub use toolkit::{Beside, Canonical, Rewrite, Written};
+use toolkit::{Notes, own_names};
 
 use crate::mesh::{ObjectRef, Reading};
 use crate::settings::Settings;
@@ -24,6 +26,7 @@ use crate::syntax::{Object, Path};
 /// Every kind of document, those that are found by name before those that are found by label.
 pub static DOCUMENTS: &[Document] = &[
     istio_multicluster::DOCUMENT,
+    istio_federation::DOCUMENT,
     cluster_configuration::DOCUMENT,
     carrier::DECKHOUSE_SECRET,
     carrier::KUBEADM_CONFIG,
@@ -68,6 +71,10 @@ pub fn read(object: &Object<'_>, settings: &Settings) -> Reading {
     reading.uid = object.metadata.uid.as_ref().into();
     if let Some(document) = of(object, settings) {
         (document.read)(object, settings, &mut reading);
+        let member = reading.members().next().cloned().unwrap_or_else(|| local(settings));
+        let is_completed = [istio_multicluster::DOCUMENT.kind, descriptors::OBJECT.kind];
+        let is_completed = is_completed.contains(&document.kind);
+        own_names(object, is_completed, &mut Notes::new(&mut reading, member));
     }
     if settings.local_member.is_empty() {
         reading.keep_faults_alone("");

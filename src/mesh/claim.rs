@@ -152,12 +152,25 @@ pub enum Fact {
     NetworkEndpoints(Arc<NetworkEndpoints>),
     /// The trust domain of Istio's mesh config.
     TrustDomain(ClusterDomain),
+    /// Another trust domain whose identities it accepts as its own.
+    TrustDomainAlias(ClusterDomain),
+    /// A peer of another mesh that it is federated with.
+    Federation(Arc<Federation>),
     /// Rules that its document takes as warnings.
     Allow(Arc<Allow>),
     /// How it would better be written, where isthmus rewrites nothing.
     Advice(Arc<str>),
     /// Something that cannot be read as what it should be.
     Fault(Arc<Fault>),
+}
+
+/// What is said of a federated peer, which is a member of no mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Federation {
+    /// Where it publishes its metadata.
+    Endpoint(MetadataEndpoint),
+    /// Its trust domain.
+    TrustDomain(ClusterDomain),
 }
 
 /// Whose addresses a subnet holds.
@@ -284,6 +297,8 @@ pub enum About {
     ControlPlane,
     /// A kubeconfig by which Istio 0.8 reaches a cluster.
     AccessConfig,
+    /// A cluster that Istio 0.8 reaches by no other descriptor.
+    SecurityContext,
     /// An address of a remote control plane.
     RemoteEndpoint,
     /// Istio's mesh networks, or its mesh config.
@@ -292,7 +307,7 @@ pub enum About {
 
 impl About {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Document,
         Self::Subnet(Role::Pod),
         Self::Subnet(Role::Service),
@@ -302,6 +317,7 @@ impl About {
         Self::Descriptor,
         Self::ControlPlane,
         Self::AccessConfig,
+        Self::SecurityContext,
         Self::RemoteEndpoint,
         Self::MeshConfig,
     ];
@@ -318,6 +334,7 @@ impl fmt::Display for About {
             Self::Descriptor => f.write_str("descriptor"),
             Self::ControlPlane => f.write_str("control plane"),
             Self::AccessConfig => f.write_str("access config"),
+            Self::SecurityContext => f.write_str("security context"),
             Self::RemoteEndpoint => f.write_str("remote endpoint"),
             Self::MeshConfig => f.write_str("mesh networks"),
         }

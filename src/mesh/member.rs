@@ -23,12 +23,15 @@ pub struct Member {
     subnets: Box<[u32]>,
     /// Which of them states the network.
     network: Option<u32>,
+    /// Whether any of them tells an identity beside its name.
+    is_identified: bool,
 }
 
 impl Member {
     /// A member of which nothing is said yet.
     pub fn new(name: MemberName) -> Self {
-        Self { name, claims: Vec::new(), subnets: Box::default(), network: None }
+        let (claims, subnets) = (Vec::new(), Box::default());
+        Self { name, claims, subnets, network: None, is_identified: false }
     }
 
     /// The member's name.
@@ -105,6 +108,8 @@ impl Member {
             _ => None,
         });
         let network = networks.min().map(|(_, at)| at);
+        let tells = |claim: &Claim| uuid(&claim.fact).or(cluster_id(&claim.fact)).is_some();
+        self.is_identified = self.claims.iter().any(tells);
         (self.subnets, self.network) = (subnets, network);
     }
 
@@ -141,6 +146,9 @@ impl Member {
     /// Whether both are one cluster, whatever they are called: the strongest identity decides that
     /// both have.
     pub fn is_same_cluster(&self, other: &Self) -> bool {
+        if !self.is_identified || !other.is_identified {
+            return false;
+        }
         let agree = |identity: fn(&Fact) -> Option<Identity<'_>>| {
             let ours: Vec<_> = self.pick(identity).map(|(identity, _)| identity).collect();
             let mut theirs = other.pick(identity).map(|(identity, _)| identity).peekable();

@@ -14,8 +14,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 pub use claim::{
-    About, Allow, Claim, EndpointSource, Fact, Fault, MemberName, Network, NetworkEndpoints, Place,
-    Replaced, Role,
+    About, Allow, Claim, EndpointSource, Fact, Fault, Federation, MemberName, Network,
+    NetworkEndpoints, Place, Replaced, Role,
 };
 pub use domain::StatedDomain;
 pub use member::Member;

@@ -31,6 +31,8 @@ pub struct Reading {
 
 /// How many claims one object may make: twice as many as a full ConfigMap of descriptors does.
 const MOST_CLAIMS: usize = 10_000;
+/// Among how many of the claims before it a fault is looked for that would be told twice.
+const LOOKED_BACK: usize = 64;
 /// How many faults of one object are noted, which is more than any answer tells.
 const MOST_FAULTS: usize = 400;
 
@@ -98,10 +100,10 @@ impl Reading {
             return;
         }
         let (path, fact) = (path.into(), Fact::Fault(Arc::new(fault)));
-        // A field that is read for two facts would tell its fault twice.
+        // A field that is read for two facts would tell its fault twice, the one soon after the other.
         let told = |claim: &Claim| claim.fact == fact && *claim.place.path() == path;
         let said = self.statements.iter().rev().find(|(name, _)| name == member);
-        if !said.is_some_and(|(_, claims)| claims.iter().rev().any(told)) {
+        if !said.is_some_and(|(_, claims)| claims.iter().rev().take(LOOKED_BACK).any(told)) {
             self.claim(member, path, fact);
         }
     }

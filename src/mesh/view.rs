@@ -263,22 +263,27 @@ impl<'a> View<'a> {
 
     /// How many others than `judged` state each domain.
     pub fn domain_counts(&self, judged: &Member) -> BTreeMap<StatedDomain, usize> {
-        let mut counts: BTreeMap<StatedDomain, usize> = BTreeMap::new();
-        for (domain, names) in &self.mesh.domains {
-            let changed = self.changed.members.iter().filter(|it| names.contains(it.name()));
-            let is_judged =
-                self.changed.find(judged.name()).is_none() && names.contains(judged.name());
-            let count = names.len() - changed.count() - usize::from(is_judged);
-            if !self.spend(1 + self.changed.members.len()) {
-                break;
-            }
-            counts.insert(domain.clone(), count);
+        if !self.spend(self.mesh.domains.len() + self.changed.members.len()) {
+            return BTreeMap::new();
         }
-        for member in self.changed.members.iter().filter(|it| it.name() != judged.name()) {
+        let standing = self.mesh.domains.iter();
+        let mut counts: BTreeMap<_, _> =
+            standing.map(|(domain, names)| (domain.clone(), names.len())).collect();
+        let mut count = |member: &Member, change: fn(&mut usize)| {
             let stated: BTreeSet<_> = member.domains().map(|(domain, _)| domain).collect();
             for domain in stated {
-                *counts.entry(domain).or_default() += 1;
+                change(counts.entry(domain).or_default());
             }
+        };
+        // Those of the change count as they would be, and the judged one does not.
+        let changed = self.changed.members.iter().map(Member::name);
+        let is_changed = self.changed.find(judged.name()).is_some();
+        let replaced = changed.chain(Some(judged.name()).filter(|_| !is_changed));
+        for member in replaced.filter_map(|name| self.mesh.member(name)) {
+            count(member, |count| *count = count.saturating_sub(1));
+        }
+        for member in self.changed.members.iter().filter(|it| it.name() != judged.name()) {
+            count(member, |count| *count += 1);
         }
         counts.retain(|_, count| *count > 0);
         counts

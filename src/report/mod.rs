@@ -130,6 +130,11 @@ fn full_kind(kind: &str, group: &str) -> String {
     if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") }
 }
 
+/// A denial that is only warned of, because nothing is enforced.
+pub fn not_enforced(denial: &str) -> String {
+    shortened(denial, " (denied once enforced)")
+}
+
 fn told_warning(warning: &Warning, written: &ObjectRef) -> String {
     let finding = &warning.finding;
     let (field, elsewhere) = field(finding, written);

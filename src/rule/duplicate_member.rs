@@ -2,20 +2,22 @@
 
 use super::finding::told;
 use super::{Finding, Rule};
-use crate::mesh::{Fact, Member, View};
+use crate::mesh::{About, Claim, Fact, Federation, Member, View};
+use crate::value::{ClusterDomain, MetadataEndpoint};
 
 pub(super) static RULE: Rule = Rule {
     name: "DuplicateMember",
-    what: "Two members have the same metadata endpoint (after normalization; the hosts `istio.…` and `istio-metadata.…` count as one) or the same cluster UUID (which is only a warning, because it is not written by hand).",
+    what: "Two members have the same metadata endpoint (after normalization; the hosts `istio.…` and `istio-metadata.…` count as one) or the same cluster UUID (which is only a warning, because it is not written by hand); or two descriptors share a kubeconfig, or lead to the same API server. An IstioFederation with the endpoint of a member, or with the local cluster domain as its trust domain, is a warning.",
     why: "The same cluster joins the mesh twice: every endpoint appears twice, and removing one of the two members breaks the other.",
     remedy: "Delete one of the two members, or correct its endpoint.",
     example: "spec.metadataEndpoint: https://istio-metadata.k8s-b.example.com/metadata/ is also the metadata endpoint of member \"cluster-b\" (IstioMulticluster cluster-b); write this member's own endpoint, or delete one of the two [DuplicateMember]",
+    faults: |about| about == About::SecurityContext,
     state: judge,
     ..Rule::IDLE
 };
 
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = federated(mesh, member);
     for ours in member.claims() {
         match &ours.fact {
             Fact::Endpoint(endpoint) => {
@@ -63,4 +65,89 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Federated peers, which the local member's documents declare: none of them is a member of the
+/// mesh, so that one which leads to a member is one too many.
+fn federated(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if mesh.is_local(member) {
+        for (federation, ours) in member.pick(federation) {
+            match federation {
+                Federation::Endpoint(endpoint) => {
+                    for other in mesh.others_at_host(member, &endpoint.host_identity()) {
+                        let theirs = other.pick(self::endpoint);
+                        let same = theirs.filter(|(it, _)| it.identity() == endpoint.identity());
+                        let told =
+                            |(_, theirs)| also_federated(member, ours, endpoint, other, theirs);
+                        findings.extend(same.map(told));
+                    }
+                }
+                Federation::TrustDomain(trust) => {
+                    let domains =
+                        member.pick(cluster_domain).filter(|(domain, _)| *domain == trust);
+                    findings
+                        .extend(domains.map(|(_, theirs)| skipped(member, ours, trust, theirs)));
+                }
+            }
+        }
+        return findings;
+    }
+    let Some(local) = mesh.local() else { return findings };
+    for (endpoint, ours) in member.pick(endpoint) {
+        for (federation, theirs) in local.pick(federation) {
+            if let Federation::Endpoint(federated) = federation
+                && federated.identity() == endpoint.identity()
+            {
+                let message =
+                    format!("{endpoint} is also the metadata endpoint of {}", theirs.place.object);
+                let finding = RULE.warn(member, &ours.place, message, KEEP_ONE.to_owned());
+                findings.push(finding.against(&theirs.place));
+            }
+        }
+    }
+    findings
+}
+
+const KEEP_ONE: &str = "a cluster is a member or a federated peer: keep one of the two";
+
+fn also_federated(
+    local: &Member,
+    ours: &Claim,
+    endpoint: &MetadataEndpoint,
+    other: &Member,
+    theirs: &Claim,
+) -> Finding {
+    let message =
+        format!("{endpoint} is also the metadata endpoint of {}", told(other, &theirs.place));
+    RULE.warn(local, &ours.place, message, KEEP_ONE.to_owned()).against(&theirs.place)
+}
+
+fn skipped(local: &Member, ours: &Claim, trust: &ClusterDomain, theirs: &Claim) -> Finding {
+    let message = format!(
+        "trust domain {trust} is the local cluster domain, so Deckhouse silently skips this federation"
+    );
+    let remedy = "give federated clusters different domains, or write an IstioMulticluster";
+    RULE.warn(local, &ours.place, message, remedy.to_owned()).against(&theirs.place)
+}
+
+fn federation(fact: &Fact) -> Option<&Federation> {
+    match fact {
+        Fact::Federation(federation) => Some(federation),
+        _ => None,
+    }
+}
+
+fn endpoint(fact: &Fact) -> Option<&MetadataEndpoint> {
+    match fact {
+        Fact::Endpoint(endpoint) => Some(endpoint),
+        _ => None,
+    }
+}
+
+fn cluster_domain(fact: &Fact) -> Option<&ClusterDomain> {
+    match fact {
+        Fact::ClusterDomain(domain) => Some(domain),
+        _ => None,
+    }
 }

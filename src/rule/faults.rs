@@ -2,23 +2,24 @@
 //! InvalidMetadataEndpoint.
 
 use super::finding::{default, told};
-use super::{Finding, Rule, Severity};
-use crate::mesh::{About, Fact, Fault, Member, Role, View};
-use crate::value::Subnet;
+use super::{Finding, Rule, Severity, misnamed};
+use crate::mesh::{About, Claim, Fact, Fault, Member, Role, View};
+use crate::value::{ClusterDomain, MetadataEndpoint, Subnet};
 
 pub(super) static INVALID_DOCUMENT: Rule = Rule {
     name: "InvalidDocument",
-    what: "An object, or the YAML inside it, cannot be read as the document that it should be: invalid YAML, a second YAML document, a duplicate key, a wrong type, invalid base64, an alias bomb.",
+    what: "An object, or the YAML inside it, cannot be read as the document that it should be: invalid YAML, a second YAML document, a duplicate key, a wrong type, invalid base64, an alias bomb. Warnings are: unknown annotations, labels and fields that resemble known ones, annotations that have no effect, and a network that contradicts `enableIngressGateway: false`.",
     why: "Software that reads the document skips it or stops at it, and the member is judged only by what can still be read.",
     remedy: "Correct the document at the line and column in the message.",
     example: "data[cluster-configuration.yaml].podSubnetCIDR: line 3, column 16: must be a string, not a number; write \"10\", in quotes [InvalidDocument]",
     faults: |about| about == About::Document,
+    state: |mesh, member| misnamed::judge(&INVALID_DOCUMENT, mesh, member),
     ..Rule::IDLE
 };
 
 pub(super) static INVALID_SUBNET: Rule = Rule {
     name: "InvalidSubnet",
-    what: "A subnet is not a CIDR, is empty, is `/0`, has host bits set, or contains or is part of a loopback, link-local or multicast range; or the node prefix is shorter than the prefix of the pod subnet.",
+    what: "A subnet is not a CIDR, is empty, is `/0`, has host bits set, or contains or is part of a loopback, link-local or multicast range; or the node prefix (24 unless it is set) is shorter than the prefix of the pod subnet. A range outside of RFC 1918, RFC 6598 and ULA is a warning.",
     why: "Pods get no usable addresses from such a subnet, or it hides an overlap. The subnets of a cluster cannot be changed later without rebuilding it.",
     remedy: "Write a private range without host bits, such as `10.111.0.0/16`. A wrong value that another document of the member already contains is only a warning.",
     example: "metadata.annotations[isthmus.dev/pod-subnet-cidr]: 10.112.5.0/16 has host bits set; write 10.112.0.0/16 [InvalidSubnet]",
@@ -40,7 +41,7 @@ pub(super) static INVALID_CLUSTER_DOMAIN: Rule = Rule {
 
 pub(super) static INVALID_METADATA_ENDPOINT: Rule = Rule {
     name: "InvalidMetadataEndpoint",
-    what: "A metadata endpoint is not `https`, has no host or path, has user info, a query or a fragment, or its host is a loopback, unspecified or link-local address. A path that does not end in `/metadata/` is a warning.",
+    what: "A metadata endpoint is not `https`, has no host or path, has user info, a query or a fragment, or its host is `localhost`, a loopback, unspecified or link-local address, a name in the local cluster domain, or an address in the local subnets; or `spec.metadata.ca` is not a certificate in PEM. `insecureSkipVerify` is a warning. A path that does not end in `/metadata/` is a warning.",
     why: "Deckhouse's discovery fetches the peer's keys and gateways from this URL. If that fails, the peer silently stays out of the mesh.",
     remedy: "Write `https://`, the host under which other clusters reach the peer, and the path `/metadata/`.",
     example: "spec.metadataEndpoint: https://istio.k8s-b.example.com/ has no path; did you mean https://istio.k8s-b.example.com/metadata/? [InvalidMetadataEndpoint]",
@@ -78,6 +79,14 @@ fn is_fact(about: About) -> bool {
 fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
     let rule = &INVALID_SUBNET;
     let mut findings = Vec::new();
+    for (role, subnet, claim) in member.subnets().filter(|(_, subnet, _)| !subnet.is_private()) {
+        let message = format!(
+            "{role} {subnet} is not a private range, so public hosts with its addresses become unreachable"
+        );
+        let remedy = "write a range of RFC 1918 or RFC 6598, or an IPv6 ULA".to_owned();
+        let finding = rule.warn(member, &claim.place, message, remedy);
+        findings.push(Finding { extent: Some(subnet), ..finding });
+    }
     let prefixes = member.in_force().filter_map(|claim| match claim.fact {
         Fact::NodePrefix(prefix) => Some((prefix, claim)),
         _ => None,
@@ -146,9 +155,57 @@ fn invalid_cluster_domain(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     findings
 }
 
-fn invalid_metadata_endpoint(_: &View<'_>, member: &Member) -> Vec<Finding> {
-    let rule = &INVALID_METADATA_ENDPOINT;
+/// Where an endpoint leads to the cluster that reads it, whichever that is.
+fn leads_home(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let Some(local) = mesh.local().filter(|_| !mesh.is_local(member)) else { return findings };
+    for (endpoint, ours) in member.pick(endpoint) {
+        let domains =
+            local.pick(cluster_domain).filter(|(domain, _)| domain.holds(endpoint.host()));
+        for (domain, theirs) in domains {
+            let message = format!(
+                "host {} is under the local cluster domain {domain} ({}), so it leads to the local cluster",
+                endpoint.host(),
+                theirs.place.object
+            );
+            findings.push(home(member, ours, theirs, message));
+        }
+        let Some(address) = endpoint.address() else { continue };
+        let subnets = local.subnets().filter(|(_, subnet, _)| subnet.holds(address));
+        for (role, subnet, theirs) in subnets {
+            let message = format!(
+                "{address} is in the local {role} {subnet} ({}), so it leads to the local cluster",
+                theirs.place.object
+            );
+            findings.push(home(member, ours, theirs, message));
+        }
+    }
+    findings
+}
+
+fn home(member: &Member, ours: &Claim, theirs: &Claim, message: String) -> Finding {
+    let remedy = "write the host under which other clusters reach the peer".to_owned();
+    let rule = &INVALID_METADATA_ENDPOINT;
+    rule.deny(member, &ours.place, message, remedy).against(&theirs.place)
+}
+
+fn endpoint(fact: &Fact) -> Option<&MetadataEndpoint> {
+    match fact {
+        Fact::Endpoint(endpoint) => Some(endpoint),
+        _ => None,
+    }
+}
+
+fn cluster_domain(fact: &Fact) -> Option<&ClusterDomain> {
+    match fact {
+        Fact::ClusterDomain(domain) => Some(domain),
+        _ => None,
+    }
+}
+
+fn invalid_metadata_endpoint(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    let rule = &INVALID_METADATA_ENDPOINT;
+    let mut findings = leads_home(mesh, member);
     for claim in member.claims() {
         if let Fact::Endpoint(endpoint) = &claim.fact
             && !endpoint.has_standard_path()

@@ -10,14 +10,17 @@ mod descriptors;
 mod duplicate_member;
 mod faults;
 mod finding;
+mod free;
 mod invalid_mesh_config;
 mod invalid_remote_endpoint;
+mod misnamed;
 mod multicluster_disabled;
 mod network_subnet_overlap;
 mod pinned_member_moved;
 mod self_reference;
 mod subnet_overlap;
 mod subnet_self_overlap;
+mod trust_domain_mismatch;
 mod unknown_facts;
 
 pub(crate) use finding::Key;
@@ -83,6 +86,7 @@ pub static RULES: &[&Rule] = &[
     &invalid_remote_endpoint::RULE,
     &invalid_mesh_config::RULE,
     &network_subnet_overlap::RULE,
+    &trust_domain_mismatch::RULE,
 ];
 
 /// The rule of a name.

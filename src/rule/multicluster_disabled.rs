@@ -5,7 +5,7 @@ use crate::mesh::{Claim, Fact, Member, View};
 
 pub(super) static RULE: Rule = Rule {
     name: "MulticlusterDisabled",
-    what: "An IstioMulticluster is created while ModuleConfig `istio` exists and does not enable multicluster. Disabling multicluster while members exist is a warning.",
+    what: "An IstioMulticluster is created while ModuleConfig `istio` exists and does not enable multicluster or is itself disabled. Disabling multicluster while members exist is a warning.",
     why: "Deckhouse then ignores every IstioMulticluster: the member is created, but never joins the mesh.",
     remedy: "Set `spec.settings.multicluster.enabled: true` in ModuleConfig `istio` first.",
     example: "metadata.name: multicluster is not enabled in ModuleConfig istio, so this member never joins the mesh; set spec.settings.multicluster.enabled: true in ModuleConfig istio first [MulticlusterDisabled]",

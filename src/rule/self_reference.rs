@@ -10,7 +10,7 @@ use crate::value::{ClusterUuid, MetadataEndpoint, PublicDomainTemplate, host_ide
 
 pub(super) static RULE: Rule = Rule {
     name: "SelfReference",
-    what: "An IstioMulticluster has the name of the local member, the local metadata endpoint, or the local cluster UUID (which is only a warning, because it is not written by hand). The setting `selfReference` can turn the rule into a warning.",
+    what: "An IstioMulticluster has the name of the local member, the local metadata endpoint (host and port), or the local cluster UUID (which is only a warning, because it is not written by hand). The setting `selfReference` can turn the rule into a warning.",
     why: "The cluster would discover itself as a remote cluster, and every endpoint would appear twice: once directly and once through the cluster's own gateway. Deckhouse does not check this.",
     remedy: "Apply the IstioMulticluster in the other clusters, not in the cluster that it describes.",
     example: "spec.metadataEndpoint: https://istio-metadata.kube.example.com/metadata/ is the local cluster's own metadata endpoint, by publicDomainTemplate %s.kube.example.com of ModuleConfig global; apply this IstioMulticluster in the other clusters only [SelfReference]",
@@ -116,6 +116,9 @@ fn same_uuid(member: &Member, ours: &Claim, theirs: &Claim, uuid: ClusterUuid) -
 }
 
 fn leads_to(endpoint: &MetadataEndpoint, template: &PublicDomainTemplate) -> bool {
+    if !endpoint.has_standard_port() {
+        return false;
+    }
     let host = endpoint.host_identity();
     METADATA_SERVICES.iter().any(|service| host_identity(&template.host(service)) == host)
 }

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use super::finding::{both, default, told};
+use super::free::offer;
 use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Member, Network, Role, View};
 use crate::settings::Policy;
@@ -145,13 +146,8 @@ impl Side<'_> {
     }
 
     fn remedy(&self, other: &Member) -> String {
-        let free = self.free.get_or_init(|| {
-            let length = self.subnet.prefix_len();
-            match self.mesh.next_free(self.subnet, self.member) {
-                Some(free) => format!("next free /{length}: {free}"),
-                None => format!("no /{length} is free in {}", self.subnet.private_range()),
-            }
-        });
+        let offer = || offer(self.mesh, self.member, self.subnet);
+        let free = self.free.get_or_init(offer);
         let together = self.network_words(other) == "the same network";
         match self.stranger(other).filter(|_| together) {
             None if together && self.is_flat_by_gateway() => {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{both, default};
+use super::free::offer;
 use super::{Finding, Rule};
 use crate::mesh::{Claim, Member, Role, View};
 use crate::value::Subnet;
@@ -80,37 +81,30 @@ impl<'a> Ranges<'a> {
 /// The next free subnets that were looked for. A look costs as much as the member has subnets, so
 /// that after a few of them another subnet of the same length is told the same.
 #[derive(Default)]
-struct Free(BTreeMap<Subnet, Option<Subnet>>);
+struct Free(BTreeMap<Subnet, String>);
 
 impl Free {
-    fn of(&mut self, mesh: &View<'_>, member: &Member, subnet: Subnet) -> Option<Subnet> {
+    fn of(&mut self, mesh: &View<'_>, member: &Member, subnet: Subnet) -> String {
         let length = |of: Subnet| (of.is_ipv4(), of.prefix_len());
         let alike = || self.0.iter().find(|(known, _)| length(**known) == length(subnet));
         let known = self.0.get_key_value(&subnet);
         match known.or_else(|| alike().filter(|_| self.0.len() >= MOST_TOLD)) {
-            Some((_, free)) => *free,
-            None => *self.0.entry(subnet).or_insert_with(|| mesh.next_free(subnet, member)),
+            Some((_, free)) => free.clone(),
+            None => {
+                let free = offer(mesh, member, subnet);
+                self.0.entry(subnet).or_insert(free).clone()
+            }
         }
     }
 }
 
-fn overlap(
-    member: &Member,
-    ours: &Stated<'_>,
-    theirs: &Stated<'_>,
-    free: Option<Subnet>,
-) -> Finding {
+fn overlap(member: &Member, ours: &Stated<'_>, theirs: &Stated<'_>, remedy: String) -> Finding {
     let ((role, ours, claim), (their_role, theirs, their_claim)) = (*ours, *theirs);
-    let length = ours.prefix_len();
     let is_default = if their_claim.place.is_default() { "default " } else { "" };
     let message = format!(
         "{}{role} {ours} overlaps the member's own {is_default}{their_role} {theirs} ({})",
         default(&claim.place),
         their_claim.place.object
-    );
-    let remedy = free.map_or_else(
-        || format!("no /{length} is free in {}", ours.private_range()),
-        |free| format!("next free /{length}: {free}"),
     );
     let value = both(&format!("{role} {ours}"), &format!("{their_role} {theirs}"));
     Finding {

@@ -13,5 +13,6 @@ pub use object::{Metadata, Object};
 pub use outline::outline;
 pub use path::{Path, Segment};
 pub(crate) use yaml::document as yaml_document;
+pub(crate) use yaml::integer as yaml_integer;
 pub(crate) use yaml::texts as yaml_texts;
 pub use yaml::{YamlError, documents as yaml_documents};

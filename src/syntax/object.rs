@@ -118,6 +118,11 @@ impl<'a> Object<'a> {
         self.metadata.annotations.iter().map(|(key, text)| (key.as_ref(), text.as_ref()))
     }
 
+    /// The labels that mean something here.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.metadata.labels.iter().map(|(key, text)| (key.as_ref(), text.as_ref()))
+    }
+
     /// An annotation of our own, of Istio 0.8, or Deckhouse's `deckhouse.io/allow-unsafe`.
     pub fn annotation(&self, key: &str) -> Option<&str> {
         find(&self.metadata.annotations, key)

@@ -200,6 +200,23 @@ impl<'a, 'b> Reader<'a, 'b> {
     }
 }
 
+/// The integer that Kubernetes' YAML library reads a plain scalar as: with underscores, and in the
+/// bases that Go writes.
+pub(crate) fn integer(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if !digits.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
+    }
+    let digits = digits.replace('_', "").to_ascii_lowercase();
+    let prefixed = [("0x", 16), ("0o", 8), ("0b", 2), ("0", 8)];
+    let mut prefixed = prefixed.iter().filter(|_| digits != "0");
+    let (digits, base) = prefixed
+        .find_map(|(prefix, base)| Some((digits.strip_prefix(prefix)?, *base)))
+        .unwrap_or((&digits, 10));
+    let number = i64::from_str_radix(digits, base).ok()?;
+    Some(if text.starts_with('-') { -number } else { number })
+}
+
 /// Whether a key is YAML's `<<`, which takes in the entries of other mappings.
 fn is_merge_key(event: &Event<'_>) -> bool {
     matches!(event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<")
@@ -256,6 +273,9 @@ fn scalar<'a>(text: std::borrow::Cow<'a, str>, style: ScalarStyle, tag: Option<&
 }
 
 fn is_number(text: &str) -> bool {
+    if integer(text).is_some() {
+        return true;
+    }
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     digits.starts_with(|first: char| first.is_ascii_digit() || first == '.')
         && digits.parse::<f64>().is_ok()

@@ -50,6 +50,12 @@ impl ClusterDomain {
         self.0.replace('.', "-")
     }
 
+    /// Whether a host is a name in this domain, or the domain itself.
+    pub fn holds(&self, host: &str) -> bool {
+        let rest = host.strip_suffix(self.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+
     /// The domain as text.
     pub fn as_str(&self) -> &str {
         &self.0

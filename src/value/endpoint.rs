@@ -44,9 +44,14 @@ impl MetadataEndpoint {
         self.path().ends_with(STANDARD_PATH)
     }
 
-    /// The same endpoint with that path behind its own.
+    /// The same endpoint with that path behind its own, or with what follows that path cut off, as
+    /// of a document behind it that was pasted.
     pub fn with_standard_path(&self) -> String {
-        format!("{}{}", self.0.trim_end_matches('/'), STANDARD_PATH)
+        let own = self.0.len() - self.path().len();
+        match self.path().find(STANDARD_PATH) {
+            Some(at) => self.0[..own + at + STANDARD_PATH.len()].to_owned(),
+            None => format!("{}{}", self.0.trim_end_matches('/'), STANDARD_PATH),
+        }
     }
 
     /// The host as discovery resolves it.
@@ -68,9 +73,20 @@ impl MetadataEndpoint {
         fold_label(self.host())
     }
 
-    /// All by which two endpoints are the same: host, port and path.
+    /// All by which two endpoints are the same: host and port.
     pub fn identity(&self) -> Cow<'_, str> {
-        fold_label(self.without_scheme())
+        let authority = self.without_scheme();
+        fold_label(&authority[..authority.find('/').unwrap_or(authority.len())])
+    }
+
+    /// Whether it is at the port that Deckhouse serves metadata at.
+    pub fn has_standard_port(&self) -> bool {
+        self.identity() == self.host_identity()
+    }
+
+    /// The address that the host is, if it is one.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.host().trim_matches(['[', ']']).parse().ok()
     }
 
     fn without_scheme(&self) -> &str {
@@ -140,7 +156,7 @@ impl EndpointHost {
     pub(crate) fn of(endpoint: &MetadataEndpoint) -> Self {
         match endpoint.identity() {
             Cow::Borrowed(_) => Self(endpoint.clone()),
-            Cow::Owned(identity) => Self(MetadataEndpoint(format!("https://{identity}").into())),
+            Cow::Owned(identity) => Self(MetadataEndpoint(format!("https://{identity}/").into())),
         }
     }
 }
@@ -172,8 +188,14 @@ pub(crate) fn host_identity(host: &str) -> String {
 
 fn fold_label(host: &str) -> Cow<'_, str> {
     let (moved, label) = METADATA_LABELS;
-    match host.strip_prefix(moved).filter(|rest| rest.starts_with('.')) {
-        Some(rest) => Cow::Owned(format!("{label}{rest}")),
+    let first = &host[..host.find(['.', ':']).unwrap_or(host.len())];
+    // The template of public names may have more in the label: `%s-kube.example.com`.
+    let is_word = |at: &usize| {
+        let (before, after) = (&first[..*at], &first[at + moved.len()..]);
+        (before.is_empty() || before.ends_with('-')) && (after.is_empty() || after.starts_with('-'))
+    };
+    match first.match_indices(moved).map(|(at, _)| at).find(is_word) {
+        Some(at) => Cow::Owned(format!("{}{label}{}", &host[..at], &host[at + moved.len()..])),
         None => Cow::Borrowed(host),
     }
 }
@@ -192,7 +214,8 @@ fn is_plainly_canonical(text: &str) -> bool {
     // A last label without letters makes an IPv4 address, and `xn--` has rules of its own.
     let mut labels = host.as_bytes().split(|byte| *byte == b'.');
     let top = labels.clone().next_back();
-    top.is_some_and(|top| top.iter().all(u8::is_ascii_lowercase)) && labels.all(plain_label)
+    let is_name = |top: &[u8]| top.iter().all(u8::is_ascii_lowercase) && top != b"localhost";
+    top.is_some_and(is_name) && labels.all(plain_label)
 }
 
 fn https_url(written: &str) -> Result<Url, Invalid> {
@@ -275,7 +298,11 @@ fn without_password(written: &str) -> String {
 
 fn unusable(host: &Host<&str>) -> Option<&'static str> {
     match host {
-        Host::Domain(_) => None,
+        Host::Domain(name) => {
+            let name = name.trim_end_matches('.');
+            let is_loopback = name == "localhost" || name.ends_with(".localhost");
+            is_loopback.then_some("a loopback name")
+        }
         Host::Ipv4(address) => address::unusable(IpAddr::V4(*address)),
         Host::Ipv6(address) => address::unusable(IpAddr::V6(*address)),
     }
@@ -406,7 +433,7 @@ mod tests {
             ),
             (
                 "http://localhost.:80/#x",
-                r#""http://localhost.:80/#x" is not an https URL; write https://localhost/metadata/"#,
+                r#""http://localhost.:80/#x" is not an https URL; write one such as https://istio.k8s-a.example.com/metadata/"#,
             ),
             (
                 "http://127.0.0.1/metadata/",
@@ -463,6 +490,29 @@ mod tests {
         }
     }
 
+    fn identity_of(host: &str) -> String {
+        let endpoint = MetadataEndpoint::parse(&format!("https://{host}/metadata/")).unwrap();
+        endpoint.identity().into_owned()
+    }
+
+    #[test]
+    fn localhost_is_nobody_else() {
+        for host in ["localhost", "a.localhost", "LOCALHOST.", "a.localhost:8443"] {
+            let why = MetadataEndpoint::parse(&format!("https://{host}/metadata/")).unwrap_err();
+            assert!(why.problem.contains("is a loopback name"), "{why}");
+        }
+        assert!(MetadataEndpoint::parse("https://localhost.example/metadata/").is_ok());
+    }
+
+    #[test]
+    fn advises_the_endpoint_that_a_document_behind_it_tells() {
+        for path in ["private/federation.json", "public/", "metadata/"] {
+            let text = format!("https://a.example/metadata/{path}");
+            let endpoint = MetadataEndpoint::parse(&text).unwrap();
+            assert_eq!(endpoint.with_standard_path(), "https://a.example/metadata/", "{path}");
+        }
+    }
+
     #[test]
     fn sees_through_the_two_host_labels() {
         let identity = |text| MetadataEndpoint::parse(text).unwrap().identity().into_owned();
@@ -470,6 +520,15 @@ mod tests {
         assert_eq!(identity("https://istio-metadata.k8s-a.example.com/metadata/"), old);
         assert_ne!(identity("https://istio.k8s-a.example.com:8443/metadata/"), old);
         assert_ne!(identity("https://istio-api.k8s-a.example.com/metadata/"), old);
+        assert_eq!(identity("https://istio.k8s-a.example.com/other/metadata/"), old);
+        for (one, other) in [
+            ("istio-kube.example.com", "istio-metadata-kube.example.com"),
+            ("prod-istio.example.com", "prod-istio-metadata.example.com"),
+        ] {
+            let [one, other] = [one, other].map(identity_of);
+            assert_eq!(one, other);
+        }
+        assert_ne!(identity_of("istio-metadatas.example.com"), identity_of("istios.example.com"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod address;
 mod domain;
 mod endpoint;
 mod host_port;
+mod pem;
 mod similar;
 mod subnet;
 
@@ -19,6 +20,7 @@ pub use domain::{ClusterDomain, NetworkName, PublicDomainTemplate};
 pub use endpoint::MetadataEndpoint;
 pub(crate) use endpoint::{EndpointHost, host_identity};
 pub use host_port::{check_host, check_host_and_port};
+pub use pem::check_certificates;
 pub use similar::similar;
 pub use subnet::Subnet;
 pub use uuid::Uuid as ClusterUuid;

@@ -142,11 +142,40 @@ impl Subnet {
         self.intersection(other).is_some()
     }
 
+    /// Whether it is of a range that nobody reaches from elsewhere: of RFC 1918, RFC 6598 or a ULA.
+    pub fn is_private(self) -> bool {
+        self.private_ranges().iter().any(|range| range.contains(self))
+    }
+
+    /// The private ranges of its family, the largest first.
+    fn private_ranges(self) -> &'static [Self] {
+        if self.is_ipv4() { PRIVATE_V4 } else { PRIVATE_V6 }
+    }
+
+    /// The subnets of this one's size at the end of each private range other than its own, above
+    /// which a search for a free one begins there.
+    pub fn in_other_ranges(self) -> impl Iterator<Item = Self> {
+        let own = self.private_range();
+        let ranges = self.private_ranges().iter().filter(move |range| **range != own);
+        let ranges = ranges.filter(move |range| range.prefix_len() <= self.prefix_len());
+        ranges.filter_map(move |range| {
+            let (first, last) = self.bounds();
+            self.sibling_at(range.bounds().1 - (last - first))
+        })
+    }
+
+    /// The first half of this subnet; nothing where it is one address.
+    pub fn half(self) -> Option<Self> {
+        let longest = if self.is_ipv4() { 32 } else { 128 };
+        let length = self.prefix_len() + 1;
+        (length <= longest).then(|| IpNet::new(self.0.addr(), length).ok().map(Self)).flatten()
+    }
+
     /// The private range a replacement is looked for in: the one that holds this subnet, else the
     /// largest one of its family.
     #[must_use]
     pub fn private_range(self) -> Self {
-        let ranges = if self.is_ipv4() { PRIVATE_V4 } else { PRIVATE_V6 };
+        let ranges = self.private_ranges();
         *ranges.iter().find(|range| range.contains(self)).unwrap_or(&ranges[0])
     }
 

@@ -103,6 +103,19 @@ pub static PARTS: &[Part] = &[
             json!({"metadataCache": {"public": many(n, |at| (format!("k{at}"), value.clone()))}});
         object
     }),
+    part("IstioFederation", "spec", |n, kind| {
+        let fields = many(n, |at| (format!("trustDomain{at}"), kind.pick(json!("x"), json!([]))));
+        let mut object = json!({
+            "apiVersion": "deckhouse.io/v1alpha1", "kind": "IstioFederation",
+            "metadata": {"name": "partner"},
+            "spec": {
+                "trustDomain": "partner.local",
+                "metadataEndpoint": "https://istio.partner.example.com/metadata/",
+            },
+        });
+        object["spec"].as_object_mut().unwrap().extend(fields);
+        object
+    }),
     part("ClusterConfiguration", "fields", |n, kind| {
         let mut object = configuration();
         let fields = object.as_object_mut().unwrap();
@@ -241,8 +254,11 @@ pub static PARTS: &[Part] = &[
         )
     }),
     part("multicluster", "keys with a descriptor", |n, kind| {
-        let mut data = many(n, |at| (format!("c{at}.yaml"), descriptor(at, kind).into()));
-        data.insert("c.kube".to_owned(), kubeconfig("").into());
+        let own = |at: usize| descriptor(at, kind).replace("c.kube", &format!("c{at}.kube"));
+        let mut data = many(n, |at| (format!("c{at}.yaml"), own(at).into()));
+        let user = objects::kubeconfig("{client-certificate-data: QQ==}");
+        let server = |at: usize| user.replace("10.0.0.1:6443", &format!("10.0.0.1:{}", 1024 + at));
+        data.extend(many(n, |at| (format!("c{at}.kube"), server(at).into())));
         config_map("istio-system", "multicluster", data)
     }),
     part("multicluster", "descriptors of one name", |n, kind| {

@@ -115,7 +115,7 @@ fn of_many(count: usize, pods: impl Fn(usize) -> String) -> Value {
                 ("pilotEndpoint", "192.168.1.1:9080"),
                 ("platform", "Kubernetes"),
                 ("pilotCfgStore", if index == 0 { "True" } else { "False" }),
-                ("accessConfigFile", "a.conf"),
+                ("accessConfigFile", &format!("{index}.conf")),
             ],
         );
         let services = format!("11.{}.{}.0/24", index / 250, index % 250);
@@ -124,7 +124,13 @@ fn of_many(count: usize, pods: impl Fn(usize) -> String) -> Value {
         let descriptor = annotated(descriptor, "isthmus.dev/service-subnet-cidr", &services);
         write!(texts, "---\n{}", yaml(&descriptor)).unwrap();
     }
-    judged(&config_map(&json!({"a.yaml": texts, "a.conf": kubeconfig("x")})))
+    let server = |index| format!("https://10.0.0.1:{}", 1024 + index);
+    let config = objects::kubeconfig("{client-certificate-data: QQ==}");
+    let own = |index| config.replace("https://10.0.0.1:6443", &server(index));
+    let mut data: serde_json::Map<_, _> =
+        (0..count).map(|index| (format!("{index}.conf"), own(index).into())).collect();
+    data.insert("a.yaml".to_owned(), texts.into());
+    judged(&config_map(&data.into()))
 }
 
 #[test]

@@ -5,11 +5,11 @@ use serde_json::Value as Json;
 use crate::document::entry::{Document, Select};
 use crate::document::toolkit::{
     Beside, Canonical, Cursor, Notes, Written, advise, common_annotations, domain, fields,
-    node_prefix, subnets,
+    near_misses, node_prefix, subnets,
 };
 use crate::mesh::{Basis, Configuration, Fact, MemberName, Reading, Role};
 use crate::settings::Settings;
-use crate::syntax::{Object, Path};
+use crate::syntax::{Node, Object, Path, Value};
 use crate::value::{ClusterDomain, Subnet};
 
 pub(crate) const DOCUMENT: Document = Document {
@@ -32,6 +32,9 @@ const KUBEADM_SERVICE_SUBNET: &str = "10.96.0.0/12";
 /// What each node gets of an IPv4 pod subnet unless the configuration states it.
 const DEFAULT_NODE_PREFIX: u8 = 24;
 
+const DECKHOUSE_FIELDS: &[&str] =
+    &["clusterDomain", "podSubnetCIDR", "podSubnetNodeCIDRPrefix", "serviceSubnetCIDR"];
+const KUBEADM_FIELDS: &[&str] = &["dnsDomain", "podSubnet", "serviceSubnet"];
 const NODE_PREFIX: &[&str] = &["podSubnetNodeCIDRPrefix"];
 
 /// The fields of Deckhouse that have a canonical form or a default.
@@ -75,10 +78,8 @@ fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
 /// Reads a configuration that is an object itself.
 pub(super) fn read_object(object: &Object<'_>, dialect: Dialect, notes: &mut Notes<'_>) {
     let wanted: &[&'static str] = match dialect {
-        Dialect::Deckhouse => {
-            &["clusterDomain", "podSubnetCIDR", "podSubnetNodeCIDRPrefix", "serviceSubnetCIDR"]
-        }
-        Dialect::Kubeadm => &["networking"],
+        Dialect::Deckhouse => DECKHOUSE_FIELDS,
+        Dialect::Kubeadm => &["networking", "apiServer", "controllerManager"],
     };
     let root = fields(object, wanted.iter().copied(), notes);
     read_fields(&root.top(), dialect, notes);
@@ -88,6 +89,7 @@ pub(super) fn read_object(object: &Object<'_>, dialect: Dialect, notes: &mut Not
 pub(super) fn read_fields(root: &Cursor<'_, '_>, dialect: Dialect, notes: &mut Notes<'_>) {
     match dialect {
         Dialect::Deckhouse => {
+            near_misses(root, DECKHOUSE_FIELDS, notes);
             read_domain(root, &["clusterDomain"], notes);
             let pods = read_subnets(root, &["podSubnetCIDR"], Role::Pod, notes);
             let prefix = notes.get(root, NODE_PREFIX);
@@ -98,23 +100,83 @@ pub(super) fn read_fields(root: &Cursor<'_, '_>, dialect: Dialect, notes: &mut N
             read_subnets(root, &["serviceSubnetCIDR"], Role::Service, notes);
             advise(notes, root, DECKHOUSE);
         }
-        Dialect::Kubeadm => {
-            read_domain(root, &["networking", "dnsDomain"], notes);
-            read_subnets(root, &["networking", "podSubnet"], Role::Pod, notes);
-            let services = &["networking", "serviceSubnet"];
-            read_subnets(root, services, Role::Service, notes);
-            let services = notes.get(root, services);
-            if services.is_absent()
-                && let Ok(subnet) = Subnet::parse(KUBEADM_SERVICE_SUBNET)
-            {
-                notes.claim_default(&services, Fact::Subnet(Role::Service, subnet));
-            }
-            advise(notes, root, KUBEADM);
-        }
+        Dialect::Kubeadm => read_kubeadm(root, notes),
     }
 }
 
-/// Reads subnets; gives back their text. kubeadm splits at commas, and forgives no blanks.
+/// A mapping or list of flags, and one of them.
+type Flag = (&'static [&'static str], &'static str);
+
+/// Where kubeadm is told subnets: flags of the control plane override `networking`.
+const KUBEADM_SUBNETS: [(Role, &[&str], &[Flag]); 2] = [
+    (Role::Pod, &["networking", "podSubnet"], &[(CONTROLLER_ARGS, "cluster-cidr")]),
+    (
+        Role::Service,
+        &["networking", "serviceSubnet"],
+        &[(SERVER_ARGS, SERVICE_RANGE), (CONTROLLER_ARGS, SERVICE_RANGE)],
+    ),
+];
+const SERVER_ARGS: &[&str] = &["apiServer", "extraArgs"];
+const CONTROLLER_ARGS: &[&str] = &["controllerManager", "extraArgs"];
+const SERVICE_RANGE: &str = "service-cluster-ip-range";
+
+fn read_kubeadm(root: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
+    near_misses(&notes.get(root, &["networking"]), KUBEADM_FIELDS, notes);
+    read_domain(root, &["networking", "dnsDomain"], notes);
+    for (role, keys, flags) in KUBEADM_SUBNETS {
+        let mut is_overridden = false;
+        for (args, flag) in flags {
+            let args = notes.get(root, args);
+            // Of two flags that say the same the first counts.
+            is_overridden = is_overridden || read_flag(&args, flag, role, notes);
+        }
+        let at = notes.get(root, keys);
+        match notes.text(&at).filter(|text| !text.is_empty()) {
+            _ if is_overridden => {}
+            Some(text) => subnets(notes, &at.path(), role, text.split(',')),
+            None if role == Role::Service && (at.is_absent() || at.text() == Some("")) => {
+                if let Ok(subnet) = Subnet::parse(KUBEADM_SERVICE_SUBNET) {
+                    notes.claim_default(&at, Fact::Subnet(role, subnet));
+                }
+            }
+            None => {}
+        }
+    }
+    advise(notes, root, KUBEADM);
+}
+
+/// Reads a flag of the control plane, in a mapping (v1beta3) or in a list of names and values
+/// (v1beta4), of which the last one counts; gives back whether it is there.
+fn read_flag(args: &Cursor<'_, '_>, flag: &str, role: Role, notes: &mut Notes<'_>) -> bool {
+    let mut read = |at: &Cursor<'_, '_>| {
+        if let Some(text) = notes.text(at) {
+            subnets(notes, &at.path(), role, text.split(','));
+        }
+    };
+    match args.node.map(|node| &node.value) {
+        Some(Value::Map(entries)) => {
+            let found = entries.iter().find(|(key, _)| key.text == flag);
+            if let Some((key, node)) = found {
+                read(&args.entry(&key.text, &key.text, node));
+            }
+            found.is_some()
+        }
+        Some(Value::List(items)) => {
+            let is_flag = |item: &Node<'_>| item.get("name").and_then(Node::text) == Some(flag);
+            let found = items.iter().enumerate().rev().find(|(_, item)| is_flag(item));
+            if let Some((index, node)) = found
+                && let Some((key, value)) = node.entry("value")
+            {
+                let item = args.item(index, node);
+                read(&item.entry(&key.text, &key.text, value));
+            }
+            found.is_some()
+        }
+        _ => false,
+    }
+}
+
+/// Reads the one subnet that Deckhouse takes for each role; gives back its text.
 fn read_subnets<'n>(
     root: &Cursor<'_, 'n>,
     keys: &'static [&'static str],
@@ -123,17 +185,18 @@ fn read_subnets<'n>(
 ) -> Option<&'n str> {
     let at = notes.get(root, keys);
     let text = notes.text(&at)?;
-    // Deckhouse takes one subnet for each role.
-    let is_list = keys.len() > 1;
-    subnets(notes, &at.path(), role, text.split(|c| is_list && c == ','));
+    subnets(notes, &at.path(), role, std::iter::once(text));
     Some(text)
 }
 
 fn read_domain(root: &Cursor<'_, '_>, keys: &'static [&'static str], notes: &mut Notes<'_>) {
     let at = notes.get(root, keys);
-    match notes.text(&at) {
+    match notes.text(&at).filter(|text| !(text.is_empty() && keys.len() > 1)) {
         Some(text) => domain(notes, at.path(), text),
-        None if at.is_absent() => domain(notes, at.path().by_default(), DEFAULT_DOMAIN),
+        // To kubeadm, unlike to Deckhouse, what is empty is unset.
+        None if at.is_absent() || at.text() == Some("") => {
+            domain(notes, at.path().by_default(), DEFAULT_DOMAIN);
+        }
         None => {}
     }
 }

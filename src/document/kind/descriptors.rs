@@ -12,7 +12,8 @@ mod stream;
 use std::collections::BTreeMap;
 
 use self::descriptor::{
-    API_VERSION, Descriptor, KIND, PILOT_CFG_STORE, PREFIX, Surroundings, is_empty, looks_like_one,
+    ACCESS_CONFIG_FILE, API_VERSION, Descriptor, KIND, PILOT_CFG_STORE, PREFIX, Surroundings,
+    is_empty, looks_like_one,
 };
 use self::directory::{Directory, File};
 use self::stream::Stream;
@@ -83,12 +84,26 @@ fn read_config_map(object: &Object<'_>, settings: &Settings, reading: &mut Readi
             Err(_) => Err(None),
         });
     }
+    if !streams.iter().zip(&files).any(|(stream, file)| resembles(file, stream.as_ref().ok())) {
+        let problem =
+            "contains no cluster descriptor, so Pilot of Istio 0.8 finds no remote cluster in it";
+        let remedy = "to describe clusters, write descriptors under keys that end in .yaml";
+        let why = Invalid::new(problem, remedy);
+        return notes.doubt_at(About::ControlPlane, Path::of_field("data"), why);
+    }
     let notes = notes.in_dialect(&PILOT);
     let mut registry = Registry { notes, found: Vec::new(), is_whole: true };
     for (file, stream) in files.iter().zip(&streams) {
         registry.take_in(file, stream);
     }
     registry.read(&Directory::new(&files, &streams), settings);
+}
+
+/// Whether a file resembles a descriptor, or part of what belongs to one.
+fn resembles(file: &File<'_>, stream: Option<&Stream<'_>>) -> bool {
+    let is_named = |text: &str| text.contains("clusterregistry.k8s.io") || text.contains(PREFIX);
+    file.text.as_ref().is_ok_and(|text| is_named(text) || text.contains("current-context"))
+        || stream.is_some_and(|stream| stream.documents.iter().any(looks_like_one))
 }
 
 /// All descriptors that Pilot reads together.
@@ -252,6 +267,14 @@ impl<'n> Registry<'_, 'n> {
             [one] => Some(*one),
             _ => None,
         };
+        let own = |descriptor: &Descriptor<'_>| directory.contexts(descriptor.access_config_file());
+        let own: Vec<_> = found.iter().map(own).collect();
+        let mut contexts: BTreeMap<&str, Vec<&Descriptor<'_>>> = BTreeMap::new();
+        for (descriptor, context) in
+            found.iter().zip(&own).flat_map(|(d, own)| own.iter().map(move |it| (d, it)))
+        {
+            contexts.entry(context).or_default().push(descriptor);
+        }
         let access = found.iter().filter_map(Descriptor::access_config_file).collect();
         let around = Surroundings {
             control_plane,
@@ -260,7 +283,7 @@ impl<'n> Registry<'_, 'n> {
             strict: settings.strict_descriptors,
             is_istio: true,
         };
-        for (descriptor, store) in found.iter().zip(&stores) {
+        for ((descriptor, store), own) in found.iter().zip(&stores).zip(&own) {
             let is_local = control_plane.is_some_and(|local| std::ptr::eq(local, descriptor));
             let dialect = if descriptor.is_json { &PILOT_JSON } else { &PILOT };
             let notes = &mut self.notes.in_dialect(dialect);
@@ -275,6 +298,10 @@ impl<'n> Registry<'_, 'n> {
                 descriptor.name().and_then(|name| names.get(name)).map_or(&[][..], Vec::as_slice);
             if same.len() > 1 {
                 same_name(descriptor, same, notes);
+            }
+            let mut shared = own.iter().filter_map(|it| Some((it, contexts.get(it.as_str())?)));
+            if let Some((what, all)) = shared.find(|(_, all)| all.len() > 1) {
+                same_context(descriptor, what, all, notes);
             }
             descriptor.read(&around, notes);
         }
@@ -327,6 +354,20 @@ fn same_name(descriptor: &Descriptor<'_>, same: &[&Descriptor<'_>], notes: &mut 
     let top = descriptor.top();
     let at = notes.get(&top, &["metadata", "name"]);
     notes.fault(&at, "", Invalid::new(problem, "give each cluster a unique name"));
+}
+
+/// Notes what leads Pilot to a cluster by two descriptors.
+fn same_context(
+    descriptor: &Descriptor<'_>,
+    what: &str,
+    all: &[&Descriptor<'_>],
+    notes: &mut Notes<'_>,
+) {
+    let problem = format!("{what} is also that of {}", others(descriptor, all));
+    let remedy = "give each cluster a kubeconfig of its own, which leads to its own API server";
+    let top = descriptor.top();
+    let at = notes.get(&top, ACCESS_CONFIG_FILE);
+    notes.fault_of(About::SecurityContext, &at, "", Invalid::new(problem, remedy));
 }
 
 /// Those of some descriptors that are not this one, as messages name them.

@@ -4,12 +4,13 @@ use serde::Deserialize;
 
 use crate::document::entry::{Document, Select};
 use crate::document::toolkit::{
-    Annotations, Canonical, Notes, Written, common_annotations, completing_annotations, fields,
+    Annotations, Canonical, Cursor, Notes, Written, common_annotations, completing_annotations,
+    fields, near_misses,
 };
 use crate::mesh::{About, Basis, Fact, MemberName, Network, Reading};
 use crate::settings::Settings;
 use crate::syntax::{Object, Path};
-use crate::value::{ClusterUuid, Invalid, MetadataEndpoint, NetworkName};
+use crate::value::{ClusterUuid, Invalid, MetadataEndpoint, NetworkName, check_certificates};
 
 pub(crate) const DOCUMENT: Document = Document {
     name: "IstioMulticluster",
@@ -37,6 +38,8 @@ pub(crate) const DOCUMENT: Document = Document {
 };
 
 const ENDPOINT: &[&str] = &["spec", "metadataEndpoint"];
+const FIELDS: &[&str] = &["metadataEndpoint", "enableIngressGateway", "metadata"];
+const METADATA_FIELDS: &[&str] = &["ca", "insecureSkipVerify"];
 const GATEWAY: &[&str] = &["spec", "enableIngressGateway"];
 
 fn read(object: &Object<'_>, _: &Settings, reading: &mut Reading) {
@@ -58,6 +61,8 @@ fn spec(object: &Object<'_>, notes: &mut Notes<'_>) {
         Some(true) | None => Network::Own,
     };
     notes.claim(&gateway, Fact::Network(network));
+    near_misses(&notes.get(&top, &["spec"]), FIELDS, notes);
+    metadata(&top, notes);
     let endpoint = notes.get(&top, ENDPOINT);
     match notes.text(&endpoint).map(|text| (text, MetadataEndpoint::parse(text))) {
         Some((_, Ok(parsed))) => notes.claim(&endpoint, Fact::Endpoint(parsed)),
@@ -68,6 +73,23 @@ fn spec(object: &Object<'_>, notes: &mut Notes<'_>) {
             notes.fault_of(About::Endpoint, &endpoint, "", why);
         }
         None => {}
+    }
+}
+
+/// By what the metadata is fetched.
+fn metadata(top: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
+    near_misses(&notes.get(top, &["spec", "metadata"]), METADATA_FIELDS, notes);
+    let ca = notes.get(top, &["spec", "metadata", "ca"]);
+    if let Some(text) = notes.text(&ca).filter(|text| !text.is_empty())
+        && let Err(why) = check_certificates(text)
+    {
+        notes.fault_of(About::Endpoint, &ca, "", why);
+    }
+    let skip = notes.get(top, &["spec", "metadata", "insecureSkipVerify"]);
+    if notes.boolean(&skip) == Some(true) {
+        let problem = "anybody on the way can pose as this cluster and join the mesh in its place";
+        let why = Invalid::new(problem, "write its certificate authority (CA) as spec.metadata.ca");
+        notes.doubt_of(About::Endpoint, &skip, "", why);
     }
 }
 

@@ -5,6 +5,7 @@ pub(super) mod cluster_configuration;
 pub(super) mod cluster_uuid;
 pub(super) mod descriptors;
 pub(super) mod endpoints;
+pub(super) mod istio_federation;
 pub(super) mod istio_multicluster;
 pub(super) mod istio_remote;
 pub(super) mod mesh_config;

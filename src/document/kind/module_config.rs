@@ -41,9 +41,13 @@ pub(crate) const ISTIO: Document = Document {
     says: "whether the local member may have remote members at all",
     read: |object, settings, reading| {
         read(object, settings, reading, |top, notes| {
+            let module = notes.get(top, &["spec", "enabled"]);
             let enabled = notes.get(top, &["spec", "settings", "multicluster", "enabled"]);
             let is_on = notes.boolean(&enabled).unwrap_or(false);
-            notes.claim(&enabled, Fact::Multicluster(is_on));
+            // A module that is off does nothing, whatever its settings say.
+            let is_off = notes.boolean(&module) == Some(false);
+            let at = if is_off { &module } else { &enabled };
+            notes.claim(at, Fact::Multicluster(is_on && !is_off));
         });
     },
     ..MODULE_CONFIG

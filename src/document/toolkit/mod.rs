@@ -4,6 +4,7 @@
 mod annotations;
 mod canonical;
 mod cursor;
+mod misspelt;
 mod notes;
 mod text;
 mod values;
@@ -15,6 +16,7 @@ pub(super) use annotations::{
 pub(super) use canonical::advise;
 pub use canonical::{Beside, Canonical, Rewrite, Written};
 pub(super) use cursor::{Cursor, shortened};
+pub(super) use misspelt::{near_misses, own_names};
 pub(super) use notes::{EXITS, Notes, PILOT, PILOT_JSON, PROTOBUF};
 pub(super) use text::{decoded, fields, text_of, tree_of};
 pub(super) use values::{domain, node_prefix, subnets};

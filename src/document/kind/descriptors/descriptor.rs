@@ -27,7 +27,7 @@ macro_rules! annotation {
 const PILOT_ENDPOINT: &[&str] = annotation!("pilotEndpoint");
 const PLATFORM: &[&str] = annotation!("platform");
 pub(super) const PILOT_CFG_STORE: &[&str] = annotation!("pilotCfgStore");
-const ACCESS_CONFIG_FILE: &[&str] = annotation!("accessConfigFile");
+pub(super) const ACCESS_CONFIG_FILE: &[&str] = annotation!("accessConfigFile");
 /// A Pilot's endpoint, as messages show one.
 const PILOT: &str = "192.168.1.1:9080";
 const KNOWN: &[&str] = &["pilotEndpoint", "platform", "pilotCfgStore", "accessConfigFile"];
@@ -325,6 +325,11 @@ impl<'n> Descriptor<'n> {
         };
         match directory.access(text, &around.unnamed) {
             Err(why) => notes.fault_of(About::AccessConfig, &at, "", why),
+            Ok(_) if directory.runs_a_program(text) => {
+                let problem = "its kubeconfig gets credentials from a program (exec), which Pilot's image does not contain";
+                let why = Invalid::new(problem, "write a token or a client certificate");
+                notes.doubt_of(About::AccessConfig, &at, "", why);
+            }
             Ok(absent) if absent.is_empty() => {}
             Ok(absent) => {
                 let problem = format!(

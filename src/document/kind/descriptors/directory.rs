@@ -81,6 +81,28 @@ impl<'f> Directory<'f> {
         others.map(|(key, _)| *key).take(MOST_COMPARED).collect()
     }
 
+    /// What of a cluster nobody else may have, as messages name it: its kubeconfig, and the API
+    /// server that this leads to.
+    pub(super) fn contexts(&self, key: Option<&str>) -> Vec<String> {
+        let Some((key, (file, _))) = key.and_then(|key| self.files.get_key_value(key)) else {
+            return Vec::new();
+        };
+        let server = self.usable(key).and_then(|access| access.server());
+        let server = server.map(|server| format!("API server {server}"));
+        std::iter::once(format!("kubeconfig {}", file.path())).chain(server).collect()
+    }
+
+    /// Whether the kubeconfig that an `accessConfigFile` names is of use with a program only.
+    pub(super) fn runs_a_program(&self, text: &str) -> bool {
+        let access = file_name(text).ok().and_then(|key| self.usable(key));
+        access.is_some_and(|access| access.runs_a_program())
+    }
+
+    fn usable(&self, key: &str) -> Option<Access<'_, '_>> {
+        let (_, stream) = self.files.get(key)?;
+        Access::of((*stream)?.documents.first()?).ok()
+    }
+
     /// Finds the kubeconfig that an `accessConfigFile` names; gives back the fields of it that name
     /// files which are not beside it.
     /// `unnamed` are the files that no descriptor names.

@@ -9,6 +9,9 @@ use crate::value::{Invalid, unusable_address};
 
 /// The fields of a user that hold a credential.
 const CREDENTIALS: &[&str] = &["token", "password", "client-key-data", "auth-provider"];
+/// The fields by which it may have credentials that it does not hold.
+const OTHER_CREDENTIALS: &[&str] =
+    &["tokenFile", "client-certificate", "client-certificate-data", "username", "exec"];
 /// The fields that name a file, where it stands, and what takes its place if it is there.
 const FILES: &[(Part, &str, &str)] = &[
     (Part::Cluster, "certificate-authority", "certificate-authority-data"),
@@ -59,7 +62,24 @@ impl<'n, 'a> Access<'n, 'a> {
         let cluster = named(root, "clusters", leads_to("cluster")?, "cluster")?;
         let user = named(root, "users", leads_to("user")?, "user")?;
         check_server(cluster)?;
+        if !CREDENTIALS.iter().chain(OTHER_CREDENTIALS).any(|field| is_set(user, field)) {
+            let name = leads_to("user")?;
+            let problem = format!("user {name:?} has no credentials");
+            return Err(invalid(problem, "write its token or its client certificate and key"));
+        }
         Ok(Self { cluster, user })
+    }
+
+    /// The API server, as far as it is the same.
+    pub(super) fn server(&self) -> Option<String> {
+        let url = Url::parse(self.cluster.get("server")?.text()?).ok()?;
+        let host = url.host_str()?.trim_end_matches('.').to_ascii_lowercase();
+        Some(format!("{host}:{}", url.port_or_known_default()?))
+    }
+
+    /// Whether a program must be run to get the credentials.
+    pub(super) fn runs_a_program(&self) -> bool {
+        is_set(self.user, "exec")
     }
 
     /// The files that it needs beside itself, each with the field that names it.
@@ -72,6 +92,11 @@ impl<'n, 'a> Access<'n, 'a> {
             (!is_replaced).then_some((*field, file))
         })
     }
+}
+
+fn is_set(user: &Node<'_>, field: &str) -> bool {
+    let value = user.get(field).map(|node| &node.value);
+    !matches!(value, None | Some(Value::Null)) && user.get(field).and_then(Node::text) != Some("")
 }
 
 /// Which credentials its users have, in the words of its fields.

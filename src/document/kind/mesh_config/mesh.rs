@@ -93,6 +93,15 @@ pub(super) fn read(root: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
                 notes.doubt(&at, "", Invalid::new(problem, remedy));
             }
             Some("trustDomain") => read_trust_domain(&at, notes),
+            Some("trustDomainAliases") => {
+                for (index, item) in notes.items(&at).iter().enumerate() {
+                    let at = at.item(index, item);
+                    // Istio compares them as they are, and drops nothing for them.
+                    if let Some(Ok(alias)) = notes.text(&at).map(ClusterDomain::parse) {
+                        notes.claim(&at, Fact::TrustDomainAlias(alias));
+                    }
+                }
+            }
             Some("defaultConfig") if key.text == "defaultConfig" => {
                 read_proxy_config(&at, &mut near_misses, notes);
             }

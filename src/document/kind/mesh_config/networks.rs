@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::protobuf::Message;
 use crate::document::toolkit::{Cursor, Notes, shortened};
 use crate::mesh::{EndpointSource, Fact, NetworkEndpoints};
-use crate::syntax::{Key, Node, Value};
+use crate::syntax::{Key, Node, Value, yaml_integer};
 use crate::value::{ClusterDomain, Invalid, Subnet, unusable_address};
 
 /// Gateways of the networks before, by address and port.
@@ -168,6 +168,13 @@ fn read_gateway(
     }
 }
 
+/// The integer that a number with a point or an exponent is all the same.
+fn whole(number: &str) -> Option<i64> {
+    let number: f64 = number.parse().ok()?;
+    let is_port = number.fract() == 0.0 && (0.0..=65535.0).contains(&number);
+    is_port.then(|| format!("{number:.0}").parse().ok()).flatten()
+}
+
 /// The port of a gateway, which protobuf's JSON takes as a string too.
 fn read_port(
     gateway: &Cursor<'_, '_>,
@@ -186,10 +193,20 @@ fn read_port(
         notes.wrong_kind(&at, "a number");
         return None;
     };
-    // YAML takes what begins with 0 for octal, JSON for nothing.
+    // A number may be written in any way that YAML writes them, a string in one.
     let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
-    match text.parse() {
-        Ok(port @ 1..) if is_decimal => return Some(port),
+    let number = match &at.node?.value {
+        Value::Number(number) => yaml_integer(number).or_else(|| whole(number)),
+        _ => text.parse().ok().filter(|_| is_decimal),
+    };
+    match number.and_then(|number| u16::try_from(number).ok()) {
+        Some(port @ 1..) => {
+            if text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()) {
+                let problem = format!("{} is octal, and read as port {port}", shortened(text));
+                notes.doubt(&at, text, Invalid::new(problem, "write the port in decimal"));
+            }
+            return Some(port);
+        }
         _ => {
             let told = shortened(text);
             let told = if at.text().is_some() { format!("{told:?}") } else { told };

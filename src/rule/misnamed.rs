@@ -1,0 +1,51 @@
+//! What a document says of itself that nobody acts on as it is written.
+
+use super::{Finding, Rule};
+use crate::mesh::{Claim, Fact, Member, Network, Place, View};
+use crate::syntax::Path;
+
+const LABEL: &[&str] = &["metadata", "labels", "isthmus.dev/member"];
+/// What people write who mean the network of the local member.
+const LOCAL: &str = "local";
+
+/// What is misnamed, or contradicts itself.
+pub(super) fn judge(rule: &Rule, mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(nearly_named(rule, mesh, member));
+    let Some((Network::Named(name), claim)) = member.network_claim() else { return findings };
+    if mesh.network(member) == Network::Local {
+        return findings;
+    }
+    if name.eq_ignore_ascii_case(LOCAL) {
+        let message = format!(
+            "this names a network called {name:?}, which is not the network of the local member"
+        );
+        let remedy = "write the name of that network, or remove the annotation".to_owned();
+        findings.push(rule.warn(member, &claim.place, message, remedy));
+    }
+    let is_flat = |other: &&Claim| {
+        other.place.object == claim.place.object && other.fact == Fact::Network(Network::Local)
+    };
+    if let Some(flat) = member.claims().iter().find(is_flat) {
+        let message = format!(
+            "network {name:?} contradicts spec.enableIngressGateway: false, on which Deckhouse acts: it reaches the pods directly"
+        );
+        let remedy = "write enableIngressGateway: true, or remove the annotation".to_owned();
+        let finding = rule.warn(member, &claim.place, message, remedy);
+        findings.push(finding.against(&flat.place));
+    }
+    findings
+}
+
+/// A label that names a member as no object can be named, where one of nearly that name is known.
+fn nearly_named(rule: &Rule, mesh: &View<'_>, member: &Member) -> Option<Finding> {
+    let meant = member.name().to_lowercase().replace('_', "-");
+    if meant == **member.name() || mesh.member(&meant).is_none() {
+        return None;
+    }
+    let claim = member.claims().iter().find(|claim| claim.place.object.kind == "ConfigMap")?;
+    let place = Place::new(claim.place.object.clone(), Path::fixed(LABEL));
+    let message = format!("no other document describes a member {:?}", &**member.name());
+    let remedy = format!("did you mean {meant}?");
+    Some(rule.warn(member, &place, message, remedy))
+}
