@@ -41,7 +41,7 @@ fn it_tells_whether_isthmus_is_asked() {
     let (status, told) = probe(&nobody, &[]);
     assert_eq!(status, 2, "{told}");
     assert!(told.contains("cannot create resource \"istiomulticlusters\""), "{told}");
-    assert!(told.contains("`isthmus rbac --probe` prints the required roles"), "{told}");
+    assert!(told.contains("`isthmus rbac --probe` prints the roles that are needed"), "{told}");
 
     cluster.kubectl(&["apply", "-f", "-"], &isthmus(&["rbac", "--probe"])).ok();
     let prober = account(&cluster, "isthmus-probe");

@@ -35,7 +35,9 @@ fn what_another_webhook_refuses_is_in_nobodys_way_for_long() {
 
 #[test]
 fn what_a_quota_refuses_is_in_nobodys_way_for_long() {
-    let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", HOLD]);
+    // A member that is only described denies nobody else by its subnets otherwise.
+    let args = ["--hold", HOLD, "--described-overlap=Deny"];
+    let cluster = Guarded::start_by(CRDS, "Fail", &args);
     let quota = Quota::of_no_config_map(&cluster);
     let text = yaml(&bare(configuration("quota", "10.155.0.0/16", "10.156.0.0/16")));
     let member = config_map("isthmus", "quota", json!({"cluster-configuration.yaml": text}));
