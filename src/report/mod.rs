@@ -149,21 +149,21 @@ fn told_warning(warning: &Warning, written: &ObjectRef) -> String {
     };
     let field = field.map_or_else(String::new, |field| format!("{field}: "));
     let message = format!("{elsewhere}{position}{}", finding.message);
-    fitted(&field, &message, &format!("; {}{end}", finding.remedy))
+    fitted(&field, &message, &format!("; {}", finding.remedy), &end)
 }
 
 /// A warning that is short enough to be passed on. What to write is kept: the middle of a long path
-/// goes first, then the end of what is wrong.
-fn fitted(field: &str, message: &str, remedy: &str) -> String {
+/// goes first, then the end of what is wrong. The `end`, with the rule, is always there.
+fn fitted(field: &str, message: &str, remedy: &str, end: &str) -> String {
     let beyond = |texts: [&str; 3]| {
-        let length: usize = texts.iter().map(|text| text.chars().count()).sum();
+        let length: usize = texts.iter().chain([&end]).map(|text| text.chars().count()).sum();
         length.saturating_sub(LONGEST_WARNING)
     };
     let field = without_middle(field, beyond([field, message, remedy]));
     let cut = beyond([&field, message, remedy]);
     let kept = message.chars().count().saturating_sub(cut + 1).max(SHORTEST_PART);
     let message = if cut == 0 { message.to_owned() } else { clipped_to(message, kept) };
-    shortened(&format!("{field}{message}{remedy}"), "")
+    shortened(&format!("{field}{message}{remedy}"), end)
 }
 
 /// A text without as many characters of its middle, as far as both ends stay recognizable.
@@ -230,19 +230,19 @@ mod tests {
 
     #[test]
     fn a_warning_that_is_too_long_keeps_what_to_write() {
-        let remedy = format!("; write {} [SubnetOverlap, existed before]", "x".repeat(80));
+        const END: &str = " [SubnetOverlap, existed before]";
+        let remedy = format!("; write {}", "x".repeat(80));
         for (field, message) in [(20, 60), (20, 300), (300, 60), (300, 300), (5000, 5000)] {
             let (field, message) = (format!("{}: ", "f".repeat(field)), "m".repeat(message));
-            let told = fitted(&field, &message, &remedy);
+            let told = fitted(&field, &message, &remedy, END);
             assert!(told.chars().count() <= LONGEST_WARNING, "{told}");
-            assert!(told.ends_with(&remedy), "{told}");
-            let is_whole = told == format!("{field}{message}{remedy}");
-            let fits = field.len() + message.len() + remedy.len() <= LONGEST_WARNING;
-            assert_eq!(is_whole, fits, "{told}");
+            assert!(told.ends_with(&format!("{remedy}{END}")), "{told}");
+            let whole = format!("{field}{message}{remedy}{END}");
+            assert_eq!(told == whole, whole.len() <= LONGEST_WARNING, "{told}");
         }
-        // Where even that is too long, the warning is cut at its end.
-        let told = fitted("f: ", "m", &"r".repeat(1000));
+        // Where even that is too long, the remedy is cut, and the rule stays.
+        let told = fitted("f: ", "m", &"r".repeat(1000), END);
         assert_eq!(told.chars().count(), LONGEST_WARNING);
-        assert!(told.ends_with('\u{2026}'), "{told}");
+        assert!(told.ends_with(&format!("\u{2026}{END}")), "{told}");
     }
 }

@@ -1,7 +1,7 @@
 //! How the local cluster's own documents change under members, and what never is in the way.
 
 use crate::support::data;
-use crate::support::guarded::{Guarded, described, local};
+use crate::support::guarded::{CRDS, Guarded, described, local};
 use crate::support::transcript::Transcript;
 
 const CREATE: &[&str] = &["create", "-f", "-"];
@@ -47,7 +47,8 @@ fn the_local_cluster_does_not_change_under_its_members() {
 
 #[test]
 fn members_are_described_by_config_maps_in_their_namespace_only() {
-    let cluster = Guarded::start();
+    // A member that is only described would be warned of where IstioMulticlusters are served.
+    let cluster = Guarded::start_by(CRDS, "Fail", &["--described-overlap=Deny"]);
     let mut told = Transcript::new("config-maps");
     let kubeadm = data("seed/kubeadm-config.yaml");
     told.kubectl(&cluster, CREATE, &kubeadm);
