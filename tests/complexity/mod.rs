@@ -21,9 +21,9 @@ use parts::{Kind, PARTS, Part, Works, cpu};
 
 /// The size of the shortest object, in bytes; the others are twice and four times as long.
 const SHORTEST: usize = 8 << 10;
-/// How much dearer an object of four times the length may be: 2.5 times for each doubling, where
-/// linear cost is 2 and quadratic cost 4.
-const DEAREST: f64 = 2.5 * 2.5;
+/// How much dearer an object of four times the length may be: half way between linear cost, 4, and
+/// quadratic cost, 16, for a machine that is busy with other things.
+const DEAREST: f64 = 8.0;
 /// How often the figures are taken again before they count. The lowest of each is the one with the
 /// least of other work in it.
 const TRIES: usize = 6;
