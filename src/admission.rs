@@ -86,7 +86,7 @@ impl Outcome {
     }
 }
 
-/// Answers the body of a call, held against a mesh. Only what is no review at all is an error;
+/// Answers the body of a call, held against a mesh. Only what is not a review at all is an error;
 /// everything else has an answer with the request's uid.
 pub fn answer<'a>(mesh: &Mesh, hook: Hook, body: &'a [u8]) -> Result<Answer<'a>, NotAReview> {
     let asked = Asked::read(hook, body, mesh.settings(), None)?;

@@ -226,7 +226,7 @@ fn list_into(
             continue;
         }
         let path = within.join(&name);
-        // Follows symlinks; one that leads nowhere is no file.
+        // Follows symlinks; one that leads nowhere is not a file.
         let Ok(metadata) = fs::metadata(root.join(&path)) else { continue };
         if metadata.is_dir() && depth < DEEPEST {
             list_into(root, &path, depth + 1, paths)?;

@@ -20,7 +20,7 @@ const API_VERSION: &str = "admission.k8s.io/v1";
 /// The size of an answer that allows, in bytes, rounded up.
 const USUAL_BODY: usize = 256;
 
-/// Why a body is no review that can be answered; HTTP says 400 then.
+/// Why a body is not a review that can be answered; HTTP says 400 then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAReview {
     /// Not UTF-8, so not JSON.

@@ -1,11 +1,11 @@
-//! Files of which some documents are no YAML: what can be read of them all the same.
+//! Files of which some documents are not YAML: what can be read of them all the same.
 
 use std::ops::Range;
 
 use crate::document::{DOCUMENTS, Select};
 use crate::syntax::{YamlError, yaml_documents};
 
-/// A document of a file that is no YAML.
+/// A document of a file that is not YAML.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokenDocument {
     /// Why, with its place in the whole text.

@@ -164,6 +164,24 @@ pub enum Fact {
     Fault(Arc<Fault>),
 }
 
+impl Fact {
+    /// The metadata endpoint, if it states one.
+    pub fn endpoint(&self) -> Option<&MetadataEndpoint> {
+        match self {
+            Self::Endpoint(endpoint) => Some(endpoint),
+            _ => None,
+        }
+    }
+
+    /// The cluster domain, if it states one.
+    pub fn cluster_domain(&self) -> Option<&ClusterDomain> {
+        match self {
+            Self::ClusterDomain(domain) => Some(domain),
+            _ => None,
+        }
+    }
+}
+
 /// What is said of a federated peer, which is a member of no mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Federation {

@@ -135,7 +135,7 @@ impl Reading {
     }
 
     /// Forgets the facts that it states of a member, but not what is wrong with them: a hub guards a
-    /// cluster that is no member.
+    /// cluster that is not a member.
     pub fn keep_faults_alone(&mut self, member: &str) {
         let of_member = self.statements.iter_mut().filter(|(name, _)| **name == *member);
         for (_, claims) in of_member {

@@ -18,7 +18,7 @@ pub struct CheckReport {
     pub diagnostics: Vec<Diagnostic>,
     /// What was written back into files.
     pub changes: Vec<FileChange>,
-    /// Documents that were passed over because they are no YAML.
+    /// Documents that were passed over because they are not YAML.
     pub passed_over: Vec<PassedOver>,
     /// How much was looked at.
     pub counts: Counts,

@@ -76,7 +76,7 @@ fn federated(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
             match federation {
                 Federation::Endpoint(endpoint) => {
                     for other in mesh.others_at_host(member, &endpoint.host_identity()) {
-                        let theirs = other.pick(self::endpoint);
+                        let theirs = other.pick(Fact::endpoint);
                         let same = theirs.filter(|(it, _)| it.identity() == endpoint.identity());
                         let told =
                             |(_, theirs)| also_federated(member, ours, endpoint, other, theirs);
@@ -85,7 +85,7 @@ fn federated(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                 }
                 Federation::TrustDomain(trust) => {
                     let domains =
-                        member.pick(cluster_domain).filter(|(domain, _)| *domain == trust);
+                        member.pick(Fact::cluster_domain).filter(|(domain, _)| *domain == trust);
                     findings
                         .extend(domains.map(|(_, theirs)| skipped(member, ours, trust, theirs)));
                 }
@@ -94,7 +94,7 @@ fn federated(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         return findings;
     }
     let Some(local) = mesh.local() else { return findings };
-    for (endpoint, ours) in member.pick(endpoint) {
+    for (endpoint, ours) in member.pick(Fact::endpoint) {
         for (federation, theirs) in local.pick(federation) {
             if let Federation::Endpoint(federated) = federation
                 && federated.identity() == endpoint.identity()
@@ -134,20 +134,6 @@ fn skipped(local: &Member, ours: &Claim, trust: &ClusterDomain, theirs: &Claim) 
 fn federation(fact: &Fact) -> Option<&Federation> {
     match fact {
         Fact::Federation(federation) => Some(federation),
-        _ => None,
-    }
-}
-
-fn endpoint(fact: &Fact) -> Option<&MetadataEndpoint> {
-    match fact {
-        Fact::Endpoint(endpoint) => Some(endpoint),
-        _ => None,
-    }
-}
-
-fn cluster_domain(fact: &Fact) -> Option<&ClusterDomain> {
-    match fact {
-        Fact::ClusterDomain(domain) => Some(domain),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@
 use super::finding::{default, told};
 use super::{Finding, Rule, Severity, misnamed};
 use crate::mesh::{About, Claim, Fact, Fault, Member, Role, View};
-use crate::value::{ClusterDomain, MetadataEndpoint, Subnet};
+use crate::value::Subnet;
 
 pub(super) static INVALID_DOCUMENT: Rule = Rule {
     name: "InvalidDocument",
@@ -159,9 +159,9 @@ fn invalid_cluster_domain(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
 fn leads_home(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
     let Some(local) = mesh.local().filter(|_| !mesh.is_local(member)) else { return findings };
-    for (endpoint, ours) in member.pick(endpoint) {
+    for (endpoint, ours) in member.pick(Fact::endpoint) {
         let domains =
-            local.pick(cluster_domain).filter(|(domain, _)| domain.holds(endpoint.host()));
+            local.pick(Fact::cluster_domain).filter(|(domain, _)| domain.holds(endpoint.host()));
         for (domain, theirs) in domains {
             let message = format!(
                 "host {} is under the local cluster domain {domain} ({}), so it leads to the local cluster",
@@ -187,20 +187,6 @@ fn home(member: &Member, ours: &Claim, theirs: &Claim, message: String) -> Findi
     let remedy = "write the host under which other clusters reach the peer".to_owned();
     let rule = &INVALID_METADATA_ENDPOINT;
     rule.deny(member, &ours.place, message, remedy).against(&theirs.place)
-}
-
-fn endpoint(fact: &Fact) -> Option<&MetadataEndpoint> {
-    match fact {
-        Fact::Endpoint(endpoint) => Some(endpoint),
-        _ => None,
-    }
-}
-
-fn cluster_domain(fact: &Fact) -> Option<&ClusterDomain> {
-    match fact {
-        Fact::ClusterDomain(domain) => Some(domain),
-        _ => None,
-    }
 }
 
 fn invalid_metadata_endpoint(mesh: &View<'_>, member: &Member) -> Vec<Finding> {

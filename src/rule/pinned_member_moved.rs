@@ -1,8 +1,7 @@
 //! PinnedMemberMoved: discovery has pinned a peer, and its endpoint moves away.
 
 use super::{Finding, Rule};
-use crate::mesh::{Claim, Fact, Member};
-use crate::value::MetadataEndpoint;
+use crate::mesh::{Fact, Member};
 
 pub(super) static RULE: Rule = Rule {
     name: "PinnedMemberMoved",
@@ -17,9 +16,9 @@ pub(super) static RULE: Rule = Rule {
 fn judge(before: &Member, after: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
     for claim in after.claims() {
-        let Some(now) = endpoint(claim) else { continue };
+        let Some(now) = claim.fact.endpoint() else { continue };
         let object = &claim.place.object;
-        let was = before.said_by(object).iter().find_map(endpoint);
+        let was = before.said_by(object).iter().find_map(|claim| claim.fact.endpoint());
         let said = after.said_by(object);
         let pinned = said.iter().find(|claim| matches!(claim.fact, Fact::Uuid(_)));
         if let (Some(was), Some(pinned)) = (was, pinned)
@@ -36,11 +35,4 @@ fn judge(before: &Member, after: &Member) -> Vec<Finding> {
         }
     }
     findings
-}
-
-fn endpoint(claim: &Claim) -> Option<&MetadataEndpoint> {
-    match &claim.fact {
-        Fact::Endpoint(endpoint) => Some(endpoint),
-        _ => None,
-    }
 }

@@ -35,7 +35,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     }
     let Some(local) = mesh.local() else { return Vec::new() };
     let mut findings = Vec::new();
-    for (endpoint, ours) in member.pick(endpoint) {
+    for (endpoint, ours) in member.pick(Fact::endpoint) {
         for (template, theirs) in local.pick(template) {
             if leads_to(endpoint, template) {
                 let message = format!(
@@ -81,7 +81,7 @@ fn local_against_peers(mesh: &View<'_>, local: &Member, severity: Severity) -> V
         let others = hosts.iter().flat_map(|host| mesh.others_at_host(local, host));
         let others: BTreeMap<_, _> = others.map(|other| (other.name(), other)).collect();
         for other in others.into_values() {
-            for (endpoint, theirs) in other.pick(endpoint) {
+            for (endpoint, theirs) in other.pick(Fact::endpoint) {
                 if leads_to(endpoint, template) {
                     let message = format!(
                         "publicDomainTemplate {template} makes {endpoint} of {} the local cluster's own metadata endpoint",
@@ -121,13 +121,6 @@ fn leads_to(endpoint: &MetadataEndpoint, template: &PublicDomainTemplate) -> boo
     }
     let host = endpoint.host_identity();
     METADATA_SERVICES.iter().any(|service| host_identity(&template.host(service)) == host)
-}
-
-fn endpoint(fact: &Fact) -> Option<&MetadataEndpoint> {
-    match fact {
-        Fact::Endpoint(endpoint) => Some(endpoint),
-        _ => None,
-    }
 }
 
 fn template(fact: &Fact) -> Option<&PublicDomainTemplate> {

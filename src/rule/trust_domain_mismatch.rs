@@ -24,8 +24,8 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         let of_object = member.claims().iter().filter(|it| it.place.object == claim.place.object);
         let aliases: Vec<_> = of_object.filter_map(|claim| alias(&claim.fact)).collect();
         let is_accepted = |domain: &ClusterDomain| domain == trust || aliases.contains(&domain);
-        let known = member.pick(cluster_domain).next().is_some();
-        let ours = member.pick(cluster_domain).map(|(domain, claim)| (member, domain, claim));
+        let known = member.pick(Fact::cluster_domain).next().is_some();
+        let ours = member.pick(Fact::cluster_domain).map(|(domain, claim)| (member, domain, claim));
         let unlike = ours.chain(if known { None } else { domain_of_another(mesh, member, trust) });
         for (of, domain, theirs) in unlike.filter(|(_, domain, _)| !is_accepted(domain)) {
             let message = format!(
@@ -51,20 +51,13 @@ fn domain_of_another<'a>(
     };
     let others = mesh.domains_of_others(local, |domain| !is_other(domain), 1);
     let member = *others.values().flatten().next()?;
-    let mut unlike = member.pick(cluster_domain).filter(|(domain, _)| *domain != trust);
+    let mut unlike = member.pick(Fact::cluster_domain).filter(|(domain, _)| *domain != trust);
     unlike.next().map(|(domain, claim)| (member, domain, claim))
 }
 
 fn trust_domain(fact: &Fact) -> Option<&ClusterDomain> {
     match fact {
         Fact::TrustDomain(domain) => Some(domain),
-        _ => None,
-    }
-}
-
-fn cluster_domain(fact: &Fact) -> Option<&ClusterDomain> {
-    match fact {
-        Fact::ClusterDomain(domain) => Some(domain),
         _ => None,
     }
 }

@@ -277,7 +277,7 @@ fn extra_part(url: &Url) -> Option<&'static str> {
     }
 }
 
-/// The text without user name and password. A text that is no URL may hold them anywhere before an
+/// The text without user name and password. A text that is not a URL may hold them anywhere before an
 /// `@`.
 fn without_password(written: &str) -> String {
     let in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);

@@ -22,7 +22,7 @@ use crate::syntax::{Path, YamlError};
 /// The rule of what cannot be read.
 const INVALID_DOCUMENT: &str = "InvalidDocument";
 
-/// What makes files unusable: a named one that is no YAML, or one of the mesh that it is held
+/// What makes files unusable: a named one that is not YAML, or one of the mesh that it is held
 /// against.
 ///
 /// Where there is a `kind`, those of the set have none of their own and are read as that.
@@ -165,7 +165,7 @@ impl<'a> Judge<'a> {
         Self { settings, sources, count, cluster, objects, counts, told }
     }
 
-    /// Tells of documents that are no YAML, and gives back those that are passed over.
+    /// Tells of documents that are not YAML, and gives back those that are passed over.
     fn broken(&mut self, source: usize, broken: &[BrokenDocument]) -> Vec<PassedOver> {
         let (told, passed): (Vec<_>, Vec<_>) = broken.iter().partition(|b| is_finding(b));
         for broken in told {

@@ -127,7 +127,7 @@ enum Refusal {
     Shed(&'static str),
     /// The body was not received.
     Body(Unreceived),
-    /// It is no review.
+    /// It is not a review.
     NotAReview(NotAReview),
     /// isthmus itself is at fault.
     Panic,
