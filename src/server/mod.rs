@@ -32,7 +32,7 @@ use tokio::time::{sleep, timeout};
 
 pub use app::Limits;
 pub use authority::SecretPath;
-pub use tls::{Callers, Certificate, Issued, Source, TlsError, Validity, issue};
+pub use tls::{Callers, Certificate, CertificateSource, Issued, TlsError, Validity, issue};
 
 use crate::cluster::{self, Live};
 use crate::inventory::Inventory;

@@ -85,7 +85,7 @@ async fn start() -> (Running, SocketAddr, SocketAddr) {
         hold: seconds(1),
         listen: "127.0.0.1:0".to_owned(),
         admin: "127.0.0.1:0".to_owned(),
-        certificate: Certificate::load(Source::SelfSigned).unwrap(),
+        certificate: Certificate::load(CertificateSource::SelfSigned).unwrap(),
         tls_poll: seconds(1),
         authority: Some(authority),
         callers: None,

@@ -340,16 +340,16 @@ impl Drop for UnderWay {
 }
 
 fn refused(app: &App, hook: Hook, refusal: &Refusal) -> Response {
-    let (status, text, told) = refusal.told();
+    let (status, text, reason) = refusal.answer();
     app.http.metrics.refused(status);
     match refusal {
         Refusal::Shed(what) => app.metrics.shed(what),
         Refusal::Panic => drop(app.metrics.counts.panics.inc()),
         _ => {}
     }
-    if let Some(suppressed) = app.http.sample.take(told) {
+    if let Some(suppressed) = app.http.sample.take(reason) {
         let (hook, status) = (hook_name(hook), status.as_u16());
-        tracing::warn!(hook, status, reason = told, suppressed, "request refused");
+        tracing::warn!(hook, status, reason, suppressed, "request refused");
     }
     let mut response = (status, text + "\n").into_response();
     let headers = response.headers_mut();
@@ -366,8 +366,8 @@ fn refused(app: &App, hook: Hook, refusal: &Refusal) -> Response {
 impl Refusal {
     /// The status, the text of the answer, and the text for the log, which repeats nothing of the
     /// body.
-    fn told(&self) -> (StatusCode, String, &'static str) {
-        let (status, told) = match self {
+    fn answer(&self) -> (StatusCode, String, &'static str) {
+        let (status, reason) = match self {
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
             Self::Shed(_) | Self::Body(Unreceived::NoMemory) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "overloaded")
@@ -397,13 +397,13 @@ impl Refusal {
         let text = match self {
             Self::NotReady(why) => format!("not ready: {why}"),
             Self::Body(Unreceived::TooLarge) => {
-                format!("{told}: the limit is {} bytes", body::LARGEST)
+                format!("{reason}: the limit is {} bytes", body::LARGEST)
             }
             Self::Body(Unreceived::WrongType(why)) => (*why).to_owned(),
             Self::NotAReview(why) => why.to_string(),
-            _ => told.to_owned(),
+            _ => reason.to_owned(),
         };
-        (status, text, told)
+        (status, text, reason)
     }
 }
 
@@ -447,7 +447,7 @@ fn come_again(app: &App, request: Request) -> Response {
 mod tests {
     use super::*;
     use crate::server::webhook::caller::Verification;
-    use crate::server::{Certificate, Limits, Source};
+    use crate::server::{Certificate, CertificateSource, Limits};
     use crate::sources::Sources;
 
     #[test]
@@ -461,7 +461,7 @@ mod tests {
     fn what_takes_long_leaves_the_thread_that_answers() {
         let (settings, sources) = (Arc::default(), Arc::new(Sources::new([])));
         let verification = Verification::new(false, false, None).unwrap();
-        let certificate = Certificate::load(Source::SelfSigned).unwrap();
+        let certificate = Certificate::load(CertificateSource::SelfSigned).unwrap();
         let limits = Limits {
             connections: 4,
             reviews: 4,
