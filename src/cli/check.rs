@@ -3,7 +3,7 @@
 mod disagreements;
 mod files;
 mod git;
-mod judge;
+mod report;
 mod repository;
 mod views;
 mod write;
@@ -130,7 +130,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let errors = set.errors.iter().chain(&against.errors).cloned();
     let kind = args.read_as.map(ReadAs::kind);
     let unusable: Vec<_> =
-        errors.chain(judge::unusable(&set.files, &against.files, kind)).collect();
+        errors.chain(report::unusable(&set.files, &against.files, kind)).collect();
     if !unusable.is_empty() {
         for why in unusable {
             anstream::eprintln!("isthmus: {}", printable(&why));
@@ -149,7 +149,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let not_fixed = fixed.as_ref().map(|fixed| &fixed.not_fixed);
     let told = repository.told_of(&args.paths, &set)?;
     let reference = args.against_ref.as_deref();
-    let mut report = views::judge(set, against, cluster, &views, kind, not_fixed, reference);
+    let mut report = views::report(set, against, cluster, &views, kind, not_fixed, reference);
     report.changes = fixed.map(|fixed| fixed.changes).unwrap_or_default();
     report.grade(&repository.severities);
     if let Some(told) = told {

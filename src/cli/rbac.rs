@@ -80,7 +80,7 @@ pub(super) fn watched(settings: &Settings) -> Grants {
         let resource = (watch.document.group, watch.document.resource);
         let names = resources.entry(watch.namespace).or_default();
         let names = names.entry(resource).or_insert_with(|| Some(BTreeSet::new()));
-        match (watch.name, &mut *names) {
+        match (watch.document.select.only_name(), &mut *names) {
             (Some(name), Some(names)) => drop(names.insert(name)),
             _ => *names = None,
         }

@@ -1,5 +1,6 @@
 //! `isthmus webhooks`: how the API server is told to ask isthmus, folded from the documents.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::settings::SettingsArgs;
 use super::{failure_policy, yaml};
-use crate::document::{DOCUMENTS, Document, Label, Select};
+use crate::document::{DOCUMENTS, Document, Label};
 use crate::server::SecretPath;
 use crate::settings::Settings;
 
@@ -72,7 +73,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let client = client_config(args, path)?;
         for webhook in &mut webhooks {
             webhook["clientConfig"] = client.clone();
-            webhook["timeoutSeconds"] = args.timeout.into();
+            if webhook["timeoutSeconds"].is_null() {
+                webhook["timeoutSeconds"] = args.timeout.into();
+            }
         }
         anyhow::Ok(json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
@@ -94,9 +97,10 @@ pub(super) fn validating<'a>(
     settings: &Settings,
     policy: impl Fn(&'static str) -> &'a str,
 ) -> Vec<Json> {
-    let webhook = |document: &'static Document| {
+    let webhook = |document: &Document| {
+        let group = document.webhook?.group;
         let mut webhook = webhook(document, settings)?;
-        webhook["failurePolicy"] = policy(failure_policy::group(document)).into();
+        webhook["failurePolicy"] = policy(group).into();
         // What was admitted is held, which a dry run is not.
         webhook["sideEffects"] = "NoneOnDryRun".into();
         Some(webhook)
@@ -109,7 +113,7 @@ pub(super) fn mutating<'a>(
     settings: &Settings,
     policy: impl Fn(&'static str) -> &'a str,
 ) -> Vec<Json> {
-    let webhook = |document: &'static Document| {
+    let webhook = |document: &Document| {
         let mut webhook = webhook(document, settings)?;
         webhook["failurePolicy"] = policy(failure_policy::MUTATING).into();
         webhook["sideEffects"] = "None".into();
@@ -144,32 +148,16 @@ fn client_config(args: &Args, hook: &str) -> anyhow::Result<Json> {
     Ok(config)
 }
 
-/// One kind of document; nothing for what no API server stores, or nobody is asked about.
+/// The webhook of a document; nothing if it has none, or there is no namespace to ask about.
 fn webhook(document: &Document, settings: &Settings) -> Option<Json> {
-    let of_name = |name: &str| format!("request.name == {name:?}");
-    let within = |namespaces: &[String]| Some(namespaces.to_vec());
-    let (condition, namespaces) = match document.select {
-        Select::All => (None, None),
-        Select::Name(name) => (Some(of_name(name)), None),
-        Select::Namespaced(namespace, name) => {
-            (Some(of_name(name)), within(&[namespace.to_owned()]))
-        }
-        Select::Istio(names) => {
-            let condition = (!names.contains(&"*")).then(|| is_named(names));
-            (condition, within(&settings.istio_namespaces))
-        }
-        Select::Label(label) => {
-            let namespaces: Vec<_> =
-                label.namespaces(settings).into_iter().map(str::to_owned).collect();
-            (Some(bears(label)), within(&namespaces))
-        }
-        Select::BareFile | Select::File => return None,
-    };
-    // A selector that names none would be refused.
-    if namespaces.as_ref().is_some_and(Vec::is_empty) {
+    let registration = document.webhook?;
+    let select = &document.select;
+    let namespaces = select.namespaces(settings);
+    // A selector without values would be rejected.
+    if namespaces.as_ref().is_some_and(BTreeSet::is_empty) {
         return None;
     }
-    let scope = if namespaces.is_some() { "Namespaced" } else { "Cluster" };
+    let scope = if select.is_namespaced() { "Namespaced" } else { "Cluster" };
     let mut webhook = json!({
         "name": format!("{}.{DOMAIN}", document.name.to_lowercase().replace(' ', "-")),
         "admissionReviewVersions": ["v1"],
@@ -182,16 +170,23 @@ fn webhook(document: &Document, settings: &Settings) -> Option<Json> {
             "scope": scope,
         }],
     });
-    let keys = (!document.keys.is_empty()).then(|| holds_a_key(document.keys));
-    let conditions = [("carries-the-document", condition), ("holds-a-key", keys)];
+    let conditions = [
+        ("has-the-name", (!select.names.is_empty()).then(|| is_named(select.names))),
+        ("has-the-label", select.label.map(has_label)),
+        ("has-a-key", (!document.keys.is_empty()).then(|| has_a_key(document.keys))),
+    ];
     let conditions: Vec<_> = conditions
         .into_iter()
         .filter_map(|(name, expression)| Some(json!({"name": name, "expression": expression?})))
         .collect();
+    if let Some(seconds) = registration.timeout_seconds {
+        webhook["timeoutSeconds"] = seconds.into();
+    }
     if !conditions.is_empty() {
         webhook["matchConditions"] = conditions.into();
     }
     if let Some(namespaces) = namespaces {
+        let namespaces: Vec<_> = namespaces.into_iter().collect();
         let is_one = json!({"key": NAMESPACE_NAME, "operator": "In", "values": namespaces});
         webhook["namespaceSelector"] = json!({"matchExpressions": [is_one]});
     }
@@ -208,18 +203,18 @@ fn is_named(names: &[&str]) -> String {
 }
 
 /// The object before or after, so that it is known when the label goes.
-fn bears(label: Label) -> String {
+fn has_label(label: Label) -> String {
     let Label { key, value, .. } = label;
-    let bears = |object: &str| {
+    let has = |object: &str| {
         let labels = format!("{object}.metadata.labels");
         let is = value.map(|value| format!(" && {labels}[{key:?}] == {value:?}"));
         let is = is.unwrap_or_default();
         format!("({object} != null && has({labels}) && {key:?} in {labels}{is})")
     };
-    format!("{} || {}", bears("object"), bears("oldObject"))
+    format!("{} || {}", has("object"), has("oldObject"))
 }
 
-fn holds_a_key(keys: &[&str]) -> String {
+fn has_a_key(keys: &[&str]) -> String {
     let one = |key: &&str| format!("{key:?} in object.data");
     let any = keys.iter().map(one).collect::<Vec<_>>().join(" || ");
     format!("has(object.data) && ({any})")

@@ -60,7 +60,9 @@ impl Live {
     /// What an object says now, where there is one; nothing if that cannot be told.
     async fn read(&self, object: &ObjectRef) -> Option<Option<Reading>> {
         let watches: Vec<_> = self.watches.iter().filter(|watch| watch.covers(object)).collect();
-        let served = answer(watches.first()?.served(&self.client)).await.ok()?;
+        let served = answer(watches.first()?.served_in(&self.client, object.namespace.as_deref()))
+            .await
+            .ok()?;
         let Some(served) = served else { return Some(None) };
         let Some(found) = answer(served.api.get_opt(&object.name)).await.ok()? else {
             return Some(None);

@@ -2,7 +2,6 @@
 //!
 //! A custom resource may be absent, come, go and be served in another version; each is normal.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -11,7 +10,7 @@ use kube::api::{Api, DynamicObject, TypeMeta};
 use kube::core::ApiResource;
 
 use super::call::{Failure, answer};
-use crate::document::{self, DOCUMENTS, Document, Label, Select};
+use crate::document::{self, DOCUMENTS, Document, Label};
 use crate::mesh::{ObjectRef, Reading};
 use crate::settings::Settings;
 use crate::syntax::Object;
@@ -21,40 +20,21 @@ use crate::syntax::Object;
 pub struct Watch {
     /// The kind of document.
     pub document: &'static Document,
-    /// The namespace; nothing for what is cluster-scoped.
+    /// The namespace; nothing for what is cluster-scoped, or in any namespace.
     pub namespace: Option<String>,
-    /// The only name, if there is one.
-    pub name: Option<&'static str>,
-    /// The label that the objects bear, if they must.
-    pub label: Option<Label>,
 }
 
 /// Every watch that the registry asks for.
 pub fn watches(settings: &Settings) -> Vec<Watch> {
-    let watch = |document, namespace, name, label| Watch { document, namespace, name, label };
-    let of_document = |document: &'static Document| match document.select {
-        Select::All => vec![watch(document, None, None, None)],
-        Select::Name(name) => vec![watch(document, None, Some(name), None)],
-        Select::Namespaced(namespace, name) => {
-            vec![watch(document, Some(namespace.to_owned()), Some(name), None)]
+    let served = DOCUMENTS.iter().filter(|document| !document.resource.is_empty());
+    let of_document = |document: &'static Document| match document.select.namespaces(settings) {
+        Some(namespaces) => {
+            let namespaces = namespaces.into_iter().map(str::to_owned).map(Some);
+            namespaces.map(|namespace| Watch { document, namespace }).collect()
         }
-        Select::Istio(names) => {
-            let only = match names {
-                [name] if !name.ends_with('*') => Some(*name),
-                _ => None,
-            };
-            let namespaces: BTreeSet<_> = settings.istio_namespaces.iter().cloned().collect();
-            let watch = |namespace| watch(document, Some(namespace), only, None);
-            namespaces.into_iter().map(watch).collect()
-        }
-        Select::Label(label) => {
-            let watch =
-                |namespace: &str| watch(document, Some(namespace.to_owned()), None, Some(label));
-            label.namespaces(settings).into_iter().map(watch).collect()
-        }
-        Select::BareFile | Select::File => Vec::new(),
+        None => vec![Watch { document, namespace: None }],
     };
-    DOCUMENTS.iter().flat_map(of_document).collect()
+    served.flat_map(of_document).collect()
 }
 
 impl fmt::Display for Watch {
@@ -63,23 +43,28 @@ impl fmt::Display for Watch {
         if !self.document.group.is_empty() {
             write!(f, ".{}", self.document.group)?;
         }
-        match (&self.namespace, self.name) {
+        match (&self.namespace, self.document.select.only_name()) {
             (Some(namespace), Some(name)) => write!(f, " {namespace}/{name}"),
             (Some(namespace), None) => write!(f, " in {namespace}"),
             (None, Some(name)) => write!(f, " {name}"),
             (None, None) => Ok(()),
         }?;
-        match &self.label {
-            Some(Label { key, value: Some(value), .. }) => write!(f, " with {key}={value}"),
-            Some(label) => write!(f, " with {}", label.key),
-            None => Ok(()),
-        }
+        self.labels().map_or(Ok(()), |labels| write!(f, " with {labels}"))
     }
 }
 
 impl Watch {
     /// The resource in the newest version that is served; nothing if none is.
     pub(super) async fn served(&self, client: &Client) -> Result<Option<Served>, Failure> {
+        self.served_in(client, self.namespace.as_deref()).await
+    }
+
+    /// The same of one namespace, which is needed to read a single object.
+    pub(super) async fn served_in(
+        &self,
+        client: &Client,
+        namespace: Option<&str>,
+    ) -> Result<Option<Served>, Failure> {
         let Document { group, versions, kind, resource, .. } = *self.document;
         for version in versions {
             let api_version =
@@ -100,7 +85,7 @@ impl Watch {
                 kind: kind.to_owned(),
                 plural: resource.to_owned(),
             };
-            let api = match &self.namespace {
+            let api = match namespace {
                 Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
                 None => Api::all_with(client.clone(), &resource),
             };
@@ -112,18 +97,21 @@ impl Watch {
     /// Whether an object may be one of this watch.
     pub(super) fn covers(&self, object: &ObjectRef) -> bool {
         self.document.kind == object.kind
-            && self.namespace.as_deref() == object.namespace.as_deref()
-            && self.name.is_none_or(|name| *name == *object.name)
+            && match &self.namespace {
+                Some(namespace) => object.namespace.as_deref() == Some(namespace),
+                None => object.namespace.is_some() == self.document.select.is_namespaced(),
+            }
+            && self.document.select.is_named(&object.name)
     }
 
     /// What selects its objects by their fields.
     pub(super) fn fields(&self) -> Option<String> {
-        self.name.map(|name| format!("metadata.name={name}"))
+        self.document.select.only_name().map(|name| format!("metadata.name={name}"))
     }
 
     /// What selects its objects by their labels.
     pub(super) fn labels(&self) -> Option<String> {
-        self.label.map(|Label { key, value, .. }| match value {
+        self.document.select.label.map(|Label { key, value }| match value {
             Some(value) => format!("{key}={value}"),
             None => key.to_owned(),
         })

@@ -10,7 +10,7 @@ mod toolkit;
 use std::borrow::Cow;
 
 use entry::local;
-pub use entry::{Document, Label, Select};
+pub use entry::{Document, Label, Registration, Scope, Select};
 pub use kind::istio_remote::VALUES_KIND;
 use kind::{
     carrier, cluster_configuration, cluster_uuid, descriptors, endpoints, istio_federation,

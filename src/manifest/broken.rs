@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::document::{DOCUMENTS, Select};
+use crate::document::DOCUMENTS;
 use crate::syntax::{YamlError, yaml_documents};
 
 /// A document of a file that is not YAML.
@@ -44,21 +44,16 @@ pub fn set_broken_aside(text: &str) -> (String, Vec<BrokenDocument>) {
 pub fn is_of_mesh(text: &str) -> bool {
     let squeezed: String =
         text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '"' | '\'')).collect();
+    let is_named = |name: &&str| {
+        let start = name.strip_suffix('*').unwrap_or(name);
+        squeezed.contains(&format!("name:{start}"))
+    };
     DOCUMENTS.iter().any(|document| {
-        let group = document.group;
+        let (group, select) = (document.group, &document.select);
         squeezed.contains(&format!("kind:{}", document.kind))
             && (group.is_empty() || squeezed.contains(&format!("apiVersion:{group}/")))
-            && match document.select {
-                Select::All | Select::BareFile | Select::File => true,
-                Select::Name(name) | Select::Namespaced(_, name) => {
-                    squeezed.contains(&format!("name:{name}"))
-                }
-                Select::Istio(names) => names.iter().any(|name| {
-                    let name = name.strip_suffix('*').unwrap_or(name);
-                    squeezed.contains(&format!("name:{name}"))
-                }),
-                Select::Label(label) => squeezed.contains(label.key),
-            }
+            && (select.names.is_empty() || select.names.iter().any(is_named))
+            && select.label.is_none_or(|label| squeezed.contains(label.key))
     })
 }
 

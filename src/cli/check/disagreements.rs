@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::judge::{Judge, Judged, diagnostic_at};
+use super::report::{Checking, Judged, diagnostic_at};
 use crate::mesh::{Fact, Network, ObjectRef};
 use crate::report::diagnostic::{Diagnostic, Level, NOT_MUTUAL, OTHER_SIDE, VIEWS_DIFFER};
 use crate::report::locate::{CarriedTexts, Location};
@@ -12,25 +12,25 @@ use crate::value::{MetadataEndpoint, PublicDomainTemplate};
 
 /// What an IstioMulticluster in one cluster says of another one.
 struct Listing<'j, 'a> {
-    by: &'j Judge<'a>,
+    by: &'j Checking<'a>,
     judged: &'j Judged<'a>,
     endpoint: Option<(&'j MetadataEndpoint, &'j Path)>,
     network: Option<(&'j Network, &'j Path)>,
 }
 
 /// Tells where two clusters do not see each other alike.
-pub(super) fn disagreements(judges: &[Judge<'_>]) -> Vec<Diagnostic> {
-    if judges.len() < 2 {
+pub(super) fn disagreements(checked: &[Checking<'_>]) -> Vec<Diagnostic> {
+    if checked.len() < 2 {
         return Vec::new();
     }
-    let listings = listings(judges);
-    let templates = templates(judges);
-    let mut told = Vec::new();
+    let listings = listings(checked);
+    let templates = templates(checked);
+    let mut diagnostics = Vec::new();
     let mut endpoints: BTreeMap<&str, (&str, &MetadataEndpoint)> = BTreeMap::new();
     for ((here, there), listing) in &listings {
         let back = listings.get(&(*there, *here));
         if back.is_none() {
-            told.push(Diagnostic {
+            diagnostics.push(Diagnostic {
                 message: format!("{here} lists {there}, but {there} does not list {here}"),
                 remedy: format!(
                     "apply an IstioMulticluster for {here} in {there} too: a mesh needs both directions"
@@ -54,7 +54,7 @@ pub(super) fn disagreements(judges: &[Judge<'_>]) -> Vec<Diagnostic> {
                 )),
                 None => None,
             };
-            told.extend(message.map(|(message, remedy)| Diagnostic {
+            diagnostics.extend(message.map(|(message, remedy)| Diagnostic {
                 message,
                 remedy,
                 ..listing.diagnostic(VIEWS_DIFFER, path)
@@ -68,7 +68,7 @@ pub(super) fn disagreements(judges: &[Judge<'_>]) -> Vec<Diagnostic> {
             let (_, theirs) = back.network.unzip();
             let at = theirs.map(|path| (OTHER_SIDE, back.locate(path)));
             diagnostic.related.extend(at);
-            told.push(Diagnostic {
+            diagnostics.push(Diagnostic {
                 message: format!(
                     "{here} expects to reach {there} directly, but {there} reaches {here} through a gateway"
                 ),
@@ -77,7 +77,7 @@ pub(super) fn disagreements(judges: &[Judge<'_>]) -> Vec<Diagnostic> {
             });
         }
     }
-    told
+    diagnostics
 }
 
 impl Listing<'_, '_> {
@@ -95,13 +95,13 @@ impl Listing<'_, '_> {
 }
 
 /// Which member lists which other one of those whose files are known.
-fn listings<'j, 'a>(judges: &'j [Judge<'a>]) -> BTreeMap<(&'j str, &'j str), Listing<'j, 'a>> {
+fn listings<'j, 'a>(checked: &'j [Checking<'a>]) -> BTreeMap<(&'j str, &'j str), Listing<'j, 'a>> {
     let mut listings = BTreeMap::new();
-    for by in judges {
+    for by in checked {
         for judged in by.objects.iter().filter(|judged| by.is_counted(judged)) {
             for (member, claims) in &judged.reading.statements {
                 let is_peer = claims.iter().any(|claim| claim.fact == Fact::Peer);
-                let is_known = judges.iter().any(|other| other.settings.is_local(member));
+                let is_known = checked.iter().any(|other| other.settings.is_local(member));
                 if !is_peer || !is_known || by.settings.is_local(member) {
                     continue;
                 }
@@ -121,9 +121,9 @@ fn listings<'j, 'a>(judges: &'j [Judge<'a>]) -> BTreeMap<(&'j str, &'j str), Lis
 }
 
 /// The names of the public services of each cluster, as its own files tell.
-fn templates<'j>(judges: &'j [Judge<'_>]) -> BTreeMap<&'j str, &'j PublicDomainTemplate> {
+fn templates<'j>(checked: &'j [Checking<'_>]) -> BTreeMap<&'j str, &'j PublicDomainTemplate> {
     let mut templates = BTreeMap::new();
-    for by in judges {
+    for by in checked {
         let own = by.objects.iter().filter(|judged| by.is_counted(judged));
         for claim in own.flat_map(|judged| judged.reading.claims_of(&by.settings.local_member)) {
             if let Fact::PublicDomain(template) = &claim.fact {

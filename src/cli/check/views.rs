@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use super::disagreements::disagreements;
 use super::files::{Inputs, readable};
-use super::judge::{Files, Judge};
+use super::report::{Checking, Files};
 use super::write::NotFixed;
 use crate::document;
 use crate::manifest::{read, read_as};
 use crate::mesh::{MemberName, Reading};
 use crate::report::diagnostic::{CheckReport, Counts, Diagnostic, OTHER_SIDE};
-use crate::report::locate::{Location, Source};
+use crate::report::locate::{Location, SourceFile};
 use crate::settings::Settings;
 
 /// How many members a message proposes by name.
@@ -25,7 +25,7 @@ const MOST_PROPOSED: usize = 4;
 ///
 /// Each of the `views` guards one cluster. Files that belong to a member are that cluster's own in
 /// its view, and in any other view they tell what that cluster is.
-pub(super) fn judge(
+pub(super) fn report(
     set: Inputs,
     against: Inputs,
     mut cluster: Option<Vec<Reading>>,
@@ -44,7 +44,7 @@ pub(super) fn judge(
     let mut passed_over = set.passed_over;
     let (mut sources, mut owners, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
     for input in set.files.into_iter().chain(against.files) {
-        sources.push(Source::new(input.name, input.text));
+        sources.push(SourceFile::new(input.name, input.text));
         owners.push(input.owner);
         replaced.push(input.is_replaced);
     }
@@ -60,36 +60,36 @@ pub(super) fn judge(
     let manifests: Vec<_> = manifests.collect();
 
     let files = Files { sources: &sources, owners: &owners, replaced: &replaced, count, views };
-    let mut judges = Vec::with_capacity(views.len());
+    let mut checked = Vec::with_capacity(views.len());
     for settings in views {
-        let mut judge = Judge::new(settings, files, cluster.take());
+        let mut checking = Checking::new(settings, files, cluster.take());
         for (source, ((_, broken), manifests)) in texts.iter().zip(&manifests).enumerate() {
-            let is_counted = source < count && judge.is_own(source);
+            let is_counted = source < count && checking.is_own(source);
             if is_counted {
                 counts.files_passed_over += usize::from(!broken.is_empty() && manifests.is_empty());
-                passed_over.extend(judge.broken(source, broken));
+                passed_over.extend(checking.broken(source, broken));
             }
             for (index, manifest) in manifests.iter().enumerate() {
-                let is_judged = judge.object(source, index, manifest);
+                let is_judged = checking.object(source, index, manifest);
                 if is_counted {
                     counts.objects += usize::from(is_judged);
                     counts.objects_passed_over += usize::from(!is_judged);
                 }
             }
         }
-        judge.stand_for_bare_files();
-        judge.defined_twice();
-        judge.verdict();
-        judge.rewrites(not_fixed);
-        judges.push(judge);
+        checking.stand_for_bare_files();
+        checking.defined_twice();
+        checking.verdict();
+        checking.rewrites(not_fixed);
+        checked.push(checking);
     }
     let unclear = if views.len() > 1 {
         None
     } else {
-        judges.first().and_then(|judge| unclear(judge, reference))
+        checked.first().and_then(|checking| unclear(checking, reference))
     };
-    let mut diagnostics = disagreements(&judges);
-    diagnostics.extend(merged(judges, &sources));
+    let mut diagnostics = disagreements(&checked);
+    diagnostics.extend(merged(checked, &sources));
     diagnostics.sort_by_key(|diagnostic| {
         let at = diagnostic.at.as_ref();
         (at.is_none(), at.map(|at| (at.source, at.start.line, at.start.column)), diagnostic.level)
@@ -99,9 +99,9 @@ pub(super) fn judge(
 
 /// The names by which documents without a name are known: their files', and in the mesh that the
 /// set is held against that of the one file of the set that has the same name and owner.
-fn names(sources: &[Source], owners: &[Option<MemberName>], count: usize) -> Vec<String> {
-    let base = |source: &Source| Path::new(&source.name).file_name().map(ToOwned::to_owned);
-    let mut set: HashMap<_, Vec<&Source>> = HashMap::new();
+fn names(sources: &[SourceFile], owners: &[Option<MemberName>], count: usize) -> Vec<String> {
+    let base = |source: &SourceFile| Path::new(&source.name).file_name().map(ToOwned::to_owned);
+    let mut set: HashMap<_, Vec<&SourceFile>> = HashMap::new();
     for (source, owner) in sources.iter().zip(owners).take(count) {
         set.entry((base(source), owner)).or_default().push(source);
     }
@@ -115,13 +115,13 @@ fn names(sources: &[Source], owners: &[Option<MemberName>], count: usize) -> Vec
 }
 
 /// Joins what all views tell: what several of them do is told once, as the strictest does.
-fn merged(judges: Vec<Judge<'_>>, sources: &[Source]) -> Vec<Diagnostic> {
-    let several = judges.len() > 1;
+fn merged(checked: Vec<Checking<'_>>, sources: &[SourceFile]) -> Vec<Diagnostic> {
+    let several = checked.len() > 1;
     let mut merged: Vec<Diagnostic> = Vec::new();
     let mut known = HashMap::new();
-    for judge in judges {
-        let view: MemberName = judge.settings.local_member.as_str().into();
-        for mut diagnostic in judge.told {
+    for checking in checked {
+        let view: MemberName = checking.settings.local_member.as_str().into();
+        for mut diagnostic in checking.diagnostics {
             if !several {
                 merged.push(diagnostic);
                 continue;
@@ -151,7 +151,7 @@ fn merged(judges: Vec<Judge<'_>>, sources: &[Source]) -> Vec<Diagnostic> {
 /// has one place only may be told for several reasons.
 fn cause(
     diagnostic: &Diagnostic,
-    sources: &[Source],
+    sources: &[SourceFile],
 ) -> (&'static str, Vec<(String, usize)>, String) {
     let related = diagnostic.related.iter().filter(|(what, _)| *what == OTHER_SIDE);
     let related = related.map(|(_, at)| at);
@@ -166,18 +166,18 @@ fn cause(
 /// object in several directories, or several configurations of the cluster itself.
 ///
 /// A set that is held against a revision has left there what it does not change.
-fn unclear(judge: &Judge<'_>, reference: Option<&str>) -> Option<String> {
+fn unclear(checking: &Checking<'_>, reference: Option<&str>) -> Option<String> {
     let mut files: BTreeMap<String, BTreeSet<&Path>> = BTreeMap::new();
-    for judged in &judge.objects {
-        let name = &*judge.source(judged.source).name;
+    for judged in &checking.objects {
+        let name = &*checking.source(judged.source).name;
         let within = |reference| name.strip_prefix(reference)?.strip_prefix(':');
         let name = match reference.and_then(within) {
-            Some(name) if !judge.is_of_set(judged) => name,
-            _ if judge.is_of_set(judged) => name,
+            Some(name) if !checking.is_of_set(judged) => name,
+            _ if checking.is_of_set(judged) => name,
             _ => continue,
         };
         let file = Path::new(name);
-        let document = judged.manifest.document(judge.settings);
+        let document = judged.manifest.document(checking.settings);
         let (what, place) = match document.and_then(document::kept_in) {
             Some((kept_in, _)) => {
                 (format!("the configuration of a cluster (as {kept_in} holds it)"), file)

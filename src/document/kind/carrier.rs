@@ -1,7 +1,7 @@
 //! ClusterConfigurations that a Secret, a ConfigMap or a bare file carries.
 
 use super::cluster_configuration::{Dialect, read_fields, read_object};
-use crate::document::entry::{Document, Label, Select, local};
+use crate::document::entry::{CONFIG_MAPS, Document, KUBE_SYSTEM, Label, Scope, Select, local};
 use crate::document::toolkit::{
     Cursor, Notes, allow_unsafe, common_annotations, fields, text_of, tree_of,
 };
@@ -12,6 +12,8 @@ use crate::value::Invalid;
 
 /// The label that makes a ConfigMap speak for a member.
 const MEMBER_LABEL: &str = "isthmus.dev/member";
+/// Where Deckhouse and kubeadm keep the configuration.
+const NAMESPACE: &str = "kube-system";
 /// Where Deckhouse keeps the configuration.
 const DECKHOUSE_KEY: &[&str] = &["data", "cluster-configuration.yaml"];
 /// Where kubeadm keeps it.
@@ -23,8 +25,9 @@ pub(crate) const DECKHOUSE_SECRET: Document = Document {
     group: "",
     versions: &["v1"],
     resource: "secrets",
-    select: Select::Namespaced("kube-system", "d8-cluster-configuration"),
+    select: Select::named(Scope::Namespace(NAMESPACE), &["d8-cluster-configuration"]),
     keys: &[],
+    webhook: Some(KUBE_SYSTEM),
     says: "the local member: its cluster domain and subnets, where Deckhouse stores them",
     read: |object, settings, reading| {
         reading.basis = Basis::Own(Configuration::Deckhouse);
@@ -41,8 +44,9 @@ pub(crate) const KUBEADM_CONFIG: Document = Document {
     group: "",
     versions: &["v1"],
     resource: "configmaps",
-    select: Select::Namespaced("kube-system", "kubeadm-config"),
+    select: Select::named(Scope::Namespace(NAMESPACE), &["kubeadm-config"]),
     keys: &[],
+    webhook: Some(KUBE_SYSTEM),
     says: "the local member: its cluster domain and subnets, where kubeadm stores them",
     read: |object, settings, reading| {
         reading.basis = Basis::Own(Configuration::Kubeadm);
@@ -57,8 +61,9 @@ pub(crate) const LABELLED: Document = Document {
     group: "",
     versions: &["v1"],
     resource: "configmaps",
-    select: Select::Label(Label { key: MEMBER_LABEL, value: None, in_istio: false }),
+    select: Select::labelled(Scope::Members, Label { key: MEMBER_LABEL, value: None }),
     keys: &[],
+    webhook: Some(CONFIG_MAPS),
     says: "the member named by the label `isthmus.dev/member`: its cluster domain and subnets, as Deckhouse or kubeadm writes them",
     read: read_labelled,
     canonical: &[],
@@ -70,8 +75,9 @@ pub(crate) const BARE_DECKHOUSE: Document = Document {
     group: "deckhouse.io",
     versions: &["v1", "v1alpha1"],
     resource: "",
-    select: Select::BareFile,
+    select: Select::all(Scope::BareFile),
     keys: &[],
+    webhook: None,
     says: "the local member, as configured in the file given to dhctl",
     read: |object, settings, reading| {
         reading.basis = Basis::Own(Configuration::File);
@@ -87,8 +93,9 @@ pub(crate) const BARE_KUBEADM: Document = Document {
     group: "kubeadm.k8s.io",
     versions: &["v1beta4", "v1beta3"],
     resource: "",
-    select: Select::BareFile,
+    select: Select::all(Scope::BareFile),
     keys: &[],
+    webhook: None,
     says: "the local member, as configured in the file given to kubeadm",
     read: |object, settings, reading| {
         reading.basis = Basis::Own(Configuration::File);
@@ -105,8 +112,7 @@ pub(crate) fn kept_in(document: &Document) -> Option<(ObjectRef, Path)> {
         (BARE_KUBEADM, KUBEADM_CONFIG, KUBEADM_KEY),
     ];
     let (_, carrier, path) = kept.into_iter().find(|(bare, ..)| bare.name == document.name)?;
-    let Select::Namespaced(namespace, name) = carrier.select else { return None };
-    let object = ObjectRef::new(carrier.kind, Some(namespace), name);
+    let object = ObjectRef::new(carrier.kind, Some(NAMESPACE), carrier.name);
     Some((object, Path::fixed(path)))
 }
 

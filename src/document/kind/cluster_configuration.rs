@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::document::entry::{Document, Select};
+use crate::document::entry::{CUSTOM_RESOURCES, Document, Scope, Select};
 use crate::document::toolkit::{
     Beside, Canonical, Cursor, Notes, Written, advise, common_annotations, domain, fields,
     near_misses, node_prefix, subnets,
@@ -18,8 +18,9 @@ pub(crate) const DOCUMENT: Document = Document {
     group: "deckhouse.io",
     versions: &["v1", "v1alpha1"],
     resource: "clusterconfigurations",
-    select: Select::All,
+    select: Select::all(Scope::Cluster),
     keys: &[],
+    webhook: Some(CUSTOM_RESOURCES),
     says: "the member named `metadata.name`: its cluster domain and subnets",
     read,
     canonical: DECKHOUSE,

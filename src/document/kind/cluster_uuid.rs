@@ -1,6 +1,6 @@
 //! ConfigMap `d8-cluster-uuid`: who the local member is.
 
-use crate::document::entry::{Document, Select, local};
+use crate::document::entry::{Document, KUBE_SYSTEM, Scope, Select, local};
 use crate::document::toolkit::{Notes, common_annotations, fields};
 use crate::mesh::{Basis, Configuration, Fact};
 use crate::syntax::Node;
@@ -12,8 +12,9 @@ pub(crate) const DOCUMENT: Document = Document {
     group: "",
     versions: &["v1"],
     resource: "configmaps",
-    select: Select::Namespaced("kube-system", "d8-cluster-uuid"),
+    select: Select::named(Scope::Namespace("kube-system"), &["d8-cluster-uuid"]),
     keys: &[],
+    webhook: Some(KUBE_SYSTEM),
     says: "the local member's identity",
     read: |object, settings, reading| {
         reading.basis = Basis::Own(Configuration::Deckhouse);

@@ -17,7 +17,7 @@ use self::descriptor::{
 };
 use self::directory::{Directory, File};
 use self::stream::Stream;
-use crate::document::entry::{Document, Select, local};
+use crate::document::entry::{CONFIG_MAPS, CUSTOM_RESOURCES, Document, Scope, Select, local};
 use crate::document::toolkit::{EXITS, Notes, PILOT, PILOT_JSON, allow, fields};
 use crate::mesh::{About, Reading};
 use crate::settings::Settings;
@@ -30,8 +30,9 @@ pub(crate) const CONFIG_MAP: Document = Document {
     group: "",
     versions: &["v1"],
     resource: "configmaps",
-    select: Select::Istio(&["multicluster"]),
+    select: Select::named(Scope::Istio, &["multicluster"]),
     keys: &[],
+    webhook: Some(CONFIG_MAPS),
     says: "the members named by its descriptors, read as Pilot of Istio 0.8 does; the descriptor with `pilotCfgStore` true describes the local member",
     read: read_config_map,
     canonical: &[],
@@ -43,8 +44,9 @@ pub(crate) const OBJECT: Document = Document {
     group: "clusterregistry.k8s.io",
     versions: &["v1alpha1"],
     resource: "clusters",
-    select: Select::Istio(&["*"]),
+    select: Select::all(Scope::Istio),
     keys: &[],
+    webhook: Some(CUSTOM_RESOURCES),
     says: "the member named `metadata.name`, or the local member if `pilotCfgStore` is true",
     read: object::read,
     canonical: &[],
@@ -53,7 +55,8 @@ pub(crate) const OBJECT: Document = Document {
 pub(crate) const FILE: Document = Document {
     name: "descriptor file",
     resource: "",
-    select: Select::File,
+    select: Select::all(Scope::File),
+    webhook: None,
     says: "the member named by the descriptor, before it is put into ConfigMap `multicluster`",
     ..OBJECT
 };

@@ -1,7 +1,7 @@
 //! Endpoints of a remote control plane, as the chart `istio-remote` renders them and as operators
 //! write them: `Endpoints` and `EndpointSlice` of Istio's own Services.
 
-use crate::document::entry::{Document, Select, local};
+use crate::document::entry::{Document, Registration, Scope, Select, local};
 use crate::document::toolkit::{Cursor, Notes, common_annotations, fields};
 use crate::mesh::{About, Fact, Reading};
 use crate::settings::Settings;
@@ -14,14 +14,12 @@ pub(crate) const ENDPOINTS: Document = Document {
     group: "",
     versions: &["v1"],
     resource: "endpoints",
-    select: Select::Istio(&[
-        "istio-pilot",
-        "istio-policy",
-        "istio-telemetry",
-        "istio-mixer",
-        "istiod*",
-    ]),
+    select: Select::named(
+        Scope::Istio,
+        &["istio-pilot", "istio-policy", "istio-telemetry", "istio-mixer", "istiod*"],
+    ),
     keys: &[],
+    webhook: Some(Registration::of("endpoints", "Ignore")),
     says: "the addresses at which the local member's proxies find the control plane of another cluster",
     read: |object, settings, reading| {
         read(object, settings, reading, &["subsets"], |subset, notes| {
@@ -45,17 +43,20 @@ pub(crate) const ENDPOINT_SLICE: Document = Document {
     versions: &["v1"],
     resource: "endpointslices",
     // Those of a controller end in letters of its own.
-    select: Select::Istio(&[
-        "istio-pilot",
-        "istio-pilot-*",
-        "istio-policy",
-        "istio-policy-*",
-        "istio-telemetry",
-        "istio-telemetry-*",
-        "istio-mixer",
-        "istio-mixer-*",
-        "istiod*",
-    ]),
+    select: Select::named(
+        Scope::Istio,
+        &[
+            "istio-pilot",
+            "istio-pilot-*",
+            "istio-policy",
+            "istio-policy-*",
+            "istio-telemetry",
+            "istio-telemetry-*",
+            "istio-mixer",
+            "istio-mixer-*",
+            "istiod*",
+        ],
+    ),
     read: |object, settings, reading| {
         read(object, settings, reading, &["endpoints"], |endpoint, notes| {
             let list = notes.get(endpoint, &["addresses"]);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::document::entry::{Document, Select, local};
+use crate::document::entry::{CUSTOM_RESOURCES, Document, Scope, Select, local};
 use crate::document::toolkit::{Notes, common_annotations, fields};
 use crate::mesh::{About, Fact, Federation};
 use crate::value::{ClusterDomain, MetadataEndpoint};
@@ -13,8 +13,9 @@ pub(crate) const DOCUMENT: Document = Document {
     group: "deckhouse.io",
     versions: &["v1alpha1"],
     resource: "istiofederations",
-    select: Select::All,
+    select: Select::all(Scope::Cluster),
     keys: &[],
+    webhook: Some(CUSTOM_RESOURCES),
     says: "a federated peer, which is a member of no mesh: its metadata endpoint and trust domain",
     read: |object, settings, reading| {
         let mut notes = Notes::new(reading, local(settings));

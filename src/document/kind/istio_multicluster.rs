@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::document::entry::{Document, Select};
+use crate::document::entry::{CUSTOM_RESOURCES, Document, Scope, Select};
 use crate::document::toolkit::{
     Annotations, Canonical, Cursor, Notes, Written, common_annotations, completing_annotations,
     fields, near_misses,
@@ -18,8 +18,9 @@ pub(crate) const DOCUMENT: Document = Document {
     group: "deckhouse.io",
     versions: &["v1alpha1"],
     resource: "istiomulticlusters",
-    select: Select::All,
+    select: Select::all(Scope::Cluster),
     keys: &[],
+    webhook: Some(CUSTOM_RESOURCES),
     says: "the remote member named `metadata.name`: its metadata endpoint, its network, and in annotations its cluster domain and subnets",
     read,
     canonical: &[

@@ -1,7 +1,7 @@
 //! Values of the chart `istio-remote`, by which a cluster finds its control plane in another one:
 //! a ConfigMap that holds them, or the values file itself.
 
-use crate::document::entry::{Document, Label, Select, local};
+use crate::document::entry::{CONFIG_MAPS, Document, Label, Scope, Select, local};
 use crate::document::toolkit::{Cursor, Notes, common_annotations, fields, text_of, tree_of};
 use crate::mesh::{About, Fact, Reading};
 use crate::settings::Settings;
@@ -19,12 +19,12 @@ pub(crate) const CONFIG_MAP: Document = Document {
     group: "",
     versions: &["v1"],
     resource: "configmaps",
-    select: Select::Label(Label {
-        key: "isthmus.dev/helm-values",
-        value: Some("istio-remote"),
-        in_istio: true,
-    }),
+    select: Select::labelled(
+        Scope::IstioAndMembers,
+        Label { key: "isthmus.dev/helm-values", value: Some("istio-remote") },
+    ),
     keys: &[],
+    webhook: Some(CONFIG_MAPS),
     says: "the addresses of the control plane in another cluster that the local member uses",
     read: read_config_map,
     canonical: &[],
@@ -34,7 +34,8 @@ pub(crate) const FILE: Document = Document {
     name: "istio-remote values file",
     kind: VALUES_KIND,
     resource: "",
-    select: Select::BareFile,
+    select: Select::all(Scope::BareFile),
+    webhook: None,
     says: "the addresses of the control plane in another cluster that the local member uses, as given to Helm",
     read: read_file,
     ..CONFIG_MAP

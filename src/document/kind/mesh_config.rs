@@ -7,7 +7,7 @@ mod mesh;
 mod networks;
 mod protobuf;
 
-use crate::document::entry::{Document, Select, local};
+use crate::document::entry::{CONFIG_MAPS, Document, Scope, Select, local};
 use crate::document::toolkit::{
     Cursor, Notes, PROTOBUF, common_annotations, fields, text_of, tree_of,
 };
@@ -26,8 +26,9 @@ pub(crate) const DOCUMENT: Document = Document {
     group: "",
     versions: &["v1"],
     resource: "configmaps",
-    select: Select::Istio(&["istio", "istio-*"]),
+    select: Select::named(Scope::Istio, &["istio", "istio-*"]),
     keys: &["mesh", "meshNetworks"],
+    webhook: Some(CONFIG_MAPS),
     says: "Istio's networks with their endpoints and gateways, and the trust domain; both are compared with the members",
     read,
     canonical: &[],

@@ -1,6 +1,6 @@
 //! `ModuleConfig`: the settings of Deckhouse's modules that say something of the local member.
 
-use crate::document::entry::{Document, Select, local};
+use crate::document::entry::{CUSTOM_RESOURCES, Document, Scope, Select, local};
 use crate::document::toolkit::{
     Cursor, Notes, allow_unsafe, common_annotations, fields, node_prefix, subnets,
 };
@@ -11,7 +11,7 @@ use crate::value::{Invalid, PublicDomainTemplate};
 
 pub(crate) const CONTROL_PLANE_MANAGER: Document = Document {
     name: "ModuleConfig control-plane-manager",
-    select: Select::Name("control-plane-manager"),
+    select: Select::named(Scope::Cluster, &["control-plane-manager"]),
     says: "the local member: its subnets, overriding those of its ClusterConfiguration",
     read: |object, settings, reading| {
         read(object, settings, reading, |top, notes| {
@@ -37,7 +37,7 @@ pub(crate) const CONTROL_PLANE_MANAGER: Document = Document {
 
 pub(crate) const ISTIO: Document = Document {
     name: "ModuleConfig istio",
-    select: Select::Name("istio"),
+    select: Select::named(Scope::Cluster, &["istio"]),
     says: "whether the local member may have remote members at all",
     read: |object, settings, reading| {
         read(object, settings, reading, |top, notes| {
@@ -55,7 +55,7 @@ pub(crate) const ISTIO: Document = Document {
 
 pub(crate) const GLOBAL: Document = Document {
     name: "ModuleConfig global",
-    select: Select::Name("global"),
+    select: Select::named(Scope::Cluster, &["global"]),
     says: "the host names under which the local member serves its own metadata",
     read: |object, settings, reading| {
         read(object, settings, reading, |top, notes| {
@@ -80,8 +80,9 @@ const MODULE_CONFIG: Document = Document {
     group: "deckhouse.io",
     versions: &["v1alpha1"],
     resource: "moduleconfigs",
-    select: Select::All,
+    select: Select::all(Scope::Cluster),
     keys: &[],
+    webhook: Some(CUSTOM_RESOURCES),
     says: "",
     read: |_, _, _| {},
     canonical: &[],

@@ -12,7 +12,7 @@ use crate::mesh::{MemberName, Mesh, ObjectRef, Place, Reading};
 use crate::report::diagnostic::{
     DEFINED_TWICE, Diagnostic, Level, NOT_FIXED, OTHER_SIDE, PassedOver, REWRITTEN,
 };
-use crate::report::locate::{CarriedTexts, Location, Source};
+use crate::report::locate::{CarriedTexts, Location, SourceFile};
 use crate::review::{Reason, review_all};
 use crate::rule::Finding;
 use crate::settings::Settings;
@@ -54,7 +54,7 @@ pub(super) fn unusable(
     unusable
 }
 
-/// Whether a broken document is told as a finding: somebody meant it to be YAML of the mesh.
+/// Whether a broken document is reported as a finding: somebody meant it to be YAML of the mesh.
 fn is_finding(broken: &BrokenDocument) -> bool {
     broken.is_of_mesh && !broken.is_template
 }
@@ -62,7 +62,7 @@ fn is_finding(broken: &BrokenDocument) -> bool {
 /// The files of all views.
 #[derive(Clone, Copy)]
 pub(super) struct Files<'a> {
-    pub(super) sources: &'a [Source],
+    pub(super) sources: &'a [SourceFile],
     /// Whose each of them is; nobody's where no members are named.
     pub(super) owners: &'a [Option<MemberName>],
     /// Which of them only stood before: the set has them in another form, or no longer.
@@ -82,7 +82,7 @@ pub(super) struct Judged<'a> {
 }
 
 /// The mesh as one cluster sees it.
-pub(super) struct Judge<'a> {
+pub(super) struct Checking<'a> {
     pub(super) settings: &'a Arc<Settings>,
     files: Files<'a>,
     /// What a cluster has, if the set is held against one.
@@ -91,10 +91,10 @@ pub(super) struct Judge<'a> {
     /// For each object the last definition, which counts, as it does for kubectl; one of the set
     /// before any other.
     counts: HashMap<ObjectRef, usize>,
-    pub(super) told: Vec<Diagnostic>,
+    pub(super) diagnostics: Vec<Diagnostic>,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> Checking<'a> {
     pub(super) fn new(
         settings: &'a Arc<Settings>,
         files: Files<'a>,
@@ -102,8 +102,8 @@ impl<'a> Judge<'a> {
     ) -> Self {
         let by_object = |reading: Reading| (Arc::clone(&reading.object), reading);
         let cluster = cluster.map(|readings| readings.into_iter().map(by_object).collect());
-        let (objects, counts, told) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { settings, files, cluster, objects, counts, told }
+        let (objects, counts, diagnostics) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { settings, files, cluster, objects, counts, diagnostics }
     }
 
     /// The member whose cluster a file describes, if that is not the one of this view.
@@ -145,11 +145,11 @@ impl<'a> Judge<'a> {
 
     /// Tells of documents that are not YAML, and gives back those that are passed over.
     pub(super) fn broken(&mut self, source: usize, broken: &[BrokenDocument]) -> Vec<PassedOver> {
-        let (told, passed): (Vec<_>, Vec<_>) = broken.iter().partition(|b| is_finding(b));
-        for broken in told {
+        let (diagnostics, passed): (Vec<_>, Vec<_>) = broken.iter().partition(|b| is_finding(b));
+        for broken in diagnostics {
             let at = self.source(source).location(source, broken.error.span.bytes.clone());
             let base = diagnostic_at(Level::Denial, INVALID_DOCUMENT, at);
-            self.told.push(Diagnostic {
+            self.diagnostics.push(Diagnostic {
                 message: broken.error.what.clone(),
                 remedy: "write the document as YAML".to_owned(),
                 ..base
@@ -208,7 +208,7 @@ impl<'a> Judge<'a> {
         // Its place is one in the JSON that was made of the object.
         let why = why.split(" at line ").next().unwrap_or_default();
         let base = diagnostic_at(Level::Denial, INVALID_DOCUMENT, at);
-        self.told.push(Diagnostic {
+        self.diagnostics.push(Diagnostic {
             message: format!("the object cannot be read: {why}"),
             remedy: "write it as its kind requires".to_owned(),
             ..base
@@ -230,7 +230,7 @@ impl<'a> Judge<'a> {
 
     /// Tells of objects that stand more than once in the set.
     pub(super) fn defined_twice(&mut self) {
-        let (mut told, mut carried) = (Vec::new(), CarriedTexts::default());
+        let (mut diagnostics, mut carried) = (Vec::new(), CarriedTexts::default());
         for (index, judged) in self.objects.iter().enumerate() {
             let object = &judged.reading.object;
             let Some(counting) = self.counts.get(&**object).filter(|counts| **counts != index)
@@ -246,7 +246,7 @@ impl<'a> Judge<'a> {
             let file = &self.source(counting.source).name;
             let here = &self.source(judged.source).name;
             let base = diagnostic_at(Level::Warning, DEFINED_TWICE, at);
-            told.push(Diagnostic {
+            diagnostics.push(Diagnostic {
                 object: Some(ObjectRef::clone(object)),
                 field: "metadata.name".to_owned(),
                 message: format!(
@@ -258,7 +258,7 @@ impl<'a> Judge<'a> {
                 ..base
             });
         }
-        self.told.append(&mut told);
+        self.diagnostics.append(&mut diagnostics);
     }
 
     /// Tells what the set brings.
@@ -291,12 +291,12 @@ impl<'a> Judge<'a> {
         let kept = stands(|is_replaced| !is_replaced);
         let after = Mesh::of(Arc::clone(self.settings), kept.chain(written.iter().cloned()));
         let verdict = review_all(&before, &after, &written);
-        let (mut told, mut carried) = (Vec::new(), CarriedTexts::default());
+        let (mut diagnostics, mut carried) = (Vec::new(), CarriedTexts::default());
         for finding in &verdict.denials {
-            told.push(self.finding(&mut carried, finding, None));
+            diagnostics.push(self.finding(&mut carried, finding, None));
         }
         for warning in &verdict.warnings {
-            told.push(self.finding(&mut carried, &warning.finding, Some(warning.because)));
+            diagnostics.push(self.finding(&mut carried, &warning.finding, Some(warning.because)));
         }
         for (place, note) in &verdict.notes {
             let (at, is_inside) = self.place(&mut carried, place);
@@ -304,9 +304,9 @@ impl<'a> Judge<'a> {
             if is_inside {
                 advice.message.clone_from(note);
             }
-            told.push(advice);
+            diagnostics.push(advice);
         }
-        self.told.append(&mut told);
+        self.diagnostics.append(&mut diagnostics);
     }
 
     fn finding<'n>(
@@ -315,11 +315,11 @@ impl<'a> Judge<'a> {
         finding: &Finding,
         because: Option<Reason>,
     ) -> Diagnostic {
-        let mut told = Diagnostic::of(finding, because);
+        let mut diagnostic = Diagnostic::of(finding, because);
         let (at, is_inside) = self.place(carried, &finding.place);
         if is_inside {
             // A place in the file makes the position inside the text superfluous.
-            told.message.clone_from(&finding.message);
+            diagnostic.message.clone_from(&finding.message);
         }
         let others = [
             (OTHER_SIDE, finding.against.as_ref()),
@@ -331,24 +331,24 @@ impl<'a> Judge<'a> {
             .collect();
         // A reader of the set looks for what the set can change.
         let in_set = |at: &Location| at.source < self.files.count;
-        told.at = match (at, related.iter().position(|(_, place)| in_set(place))) {
+        diagnostic.at = match (at, related.iter().position(|(_, place)| in_set(place))) {
             (Some(at), Some(other)) if !in_set(&at) => {
-                told.is_elsewhere = true;
+                diagnostic.is_elsewhere = true;
                 Some(std::mem::replace(&mut related[other].1, at))
             }
             (None, Some(other)) => {
-                told.is_elsewhere = true;
+                diagnostic.is_elsewhere = true;
                 Some(related.remove(other).1)
             }
             (at, _) => at,
         };
-        related.retain(|(_, place)| told.at.as_ref() != Some(place));
-        Diagnostic { related, ..told }
+        related.retain(|(_, place)| diagnostic.at.as_ref() != Some(place));
+        Diagnostic { related, ..diagnostic }
     }
 
     /// Tells what admission would write otherwise.
     pub(super) fn rewrites(&mut self, not_fixed: Option<&NotFixed>) {
-        let (mut told, mut carried) = (Vec::new(), CarriedTexts::default());
+        let (mut diagnostics, mut carried) = (Vec::new(), CarriedTexts::default());
         let set = self.objects.iter().filter(|judged| judged.source < self.files.count);
         for judged in set.filter(|judged| self.is_own(judged.source)) {
             for rewrite in fix::rewrites(judged.manifest, self.settings) {
@@ -367,7 +367,7 @@ impl<'a> Judge<'a> {
                         (Level::Warning, NOT_FIXED, format!("edit it by hand: {why}"))
                     }
                 };
-                told.push(Diagnostic {
+                diagnostics.push(Diagnostic {
                     object: Some(ObjectRef::clone(&judged.reading.object)),
                     field: path.to_string(),
                     message: what,
@@ -376,7 +376,7 @@ impl<'a> Judge<'a> {
                 });
             }
         }
-        self.told.append(&mut told);
+        self.diagnostics.append(&mut diagnostics);
     }
 
     /// Where a place is, and whether that is its line inside a carried text.
@@ -408,7 +408,7 @@ impl<'a> Judge<'a> {
         (at, found.is_inside)
     }
 
-    pub(super) fn source(&self, source: usize) -> &'a Source {
+    pub(super) fn source(&self, source: usize) -> &'a SourceFile {
         &self.files.sources[source]
     }
 }
