@@ -39,6 +39,7 @@ pub mod budget;
 pub mod document;
 pub mod manifest;
 pub mod mesh;
+pub mod meshmember;
 pub mod pending;
 pub mod report;
 pub mod review;
