@@ -192,9 +192,14 @@ fn field<'a>(finding: &'a Finding, written: &ObjectRef) -> (Option<&'a Path>, St
         return (Some(finding.place.path()), String::new());
     }
     let elsewhere = match finding.place.path() {
-        path if *path == Path::NAME => format!("{}: ", finding.place.object),
-        path => format!("{path} of {}: ", finding.place.object),
+        path if *path == Path::NAME => finding.place.object.to_string(),
+        path => format!("{path} of {}", finding.place.object),
     };
+    if let Some(emptied) = finding.emptied.as_ref().filter(here) {
+        let elsewhere = format!("emptying this field puts {elsewhere} into effect: ");
+        return (Some(emptied.path()), elsewhere);
+    }
+    let elsewhere = format!("{elsewhere}: ");
     let blamed = finding.because.as_ref().filter(here).or(finding.against.as_ref().filter(here));
     (blamed.map(Place::path), elsewhere)
 }

@@ -44,6 +44,8 @@ pub struct Finding {
     pub other: Option<MemberName>,
     /// Another claim of the member without which there were no clash: its network.
     pub because: Option<Place>,
+    /// The field of a written object that overrode one of these claims until it was emptied.
+    pub emptied: Option<Place>,
     /// The addresses both sides share.
     pub extent: Option<Subnet>,
     /// What is wrong, whatever field states it: a member's other document may state it already.
@@ -95,6 +97,7 @@ impl Rule {
             against: None,
             other: None,
             because: None,
+            emptied: None,
             extent: None,
             value: None,
             message,
