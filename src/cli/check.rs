@@ -1,7 +1,7 @@
 //! `isthmus check`: a set of manifests judged as one mesh, offline, or as a change to a cluster.
 
 mod files;
-mod judge;
+mod report;
 mod write;
 
 use std::path::PathBuf;
@@ -108,7 +108,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let errors = set.errors.iter().chain(&against.errors).cloned();
     let kind = args.read_as.map(ReadAs::kind);
     let unusable: Vec<_> =
-        errors.chain(judge::unusable(&set.files, &against.files, kind)).collect();
+        errors.chain(report::unusable(&set.files, &against.files, kind)).collect();
     if !unusable.is_empty() {
         for why in unusable {
             anstream::eprintln!("isthmus: {}", printable(&why));
@@ -125,7 +125,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let stdin = set.files.iter().find(|file| file.real.is_none() && file.name == files::STDIN);
     let stdin = stdin.map(Input::whole_text);
     let not_fixed = fixed.as_ref().map(|fixed| &fixed.not_fixed);
-    let mut report = judge::judge(set, against, cluster, &settings, kind, not_fixed);
+    let mut report = report::report(set, against, cluster, &settings, kind, not_fixed);
     report.changes = fixed.map(|fixed| fixed.changes).unwrap_or_default();
     show(args, &report, stdin.as_deref().filter(|_| args.fix))?;
     Ok(exit_code(&report, args.strict))

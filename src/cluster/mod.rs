@@ -4,12 +4,14 @@ mod call;
 mod config;
 mod follow;
 mod live;
+mod objects;
 mod once;
 mod watch;
 
-pub(crate) use call::{Failure, answer, within};
+pub(crate) use call::Failure;
 pub use config::{as_kubectl, as_pod};
 pub use follow::Watching;
 pub(crate) use live::Live;
+pub(crate) use objects::Objects;
 pub use once::{Unread, read};
 pub use watch::{Watch, watches};

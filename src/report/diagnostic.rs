@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-use super::locate::{Location, Source};
+use super::locate::{Location, SourceFile};
 use super::position_words;
 use crate::mesh::{MemberName, ObjectRef, Place};
 use crate::review::Reason;
@@ -13,7 +13,7 @@ use crate::rule::Finding;
 #[derive(Debug, Default)]
 pub struct CheckReport {
     /// The texts that locations point into.
-    pub sources: Vec<Source>,
+    pub sources: Vec<SourceFile>,
     /// What is told, by file and line.
     pub diagnostics: Vec<Diagnostic>,
     /// What was written back into files.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::finding::told;
+use super::finding::side;
 use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Fact, Member, View};
 use crate::settings::Policy;
@@ -85,7 +85,7 @@ fn local_against_peers(mesh: &View<'_>, local: &Member, severity: Severity) -> V
                 if leads_to(endpoint, template) {
                     let message = format!(
                         "publicDomainTemplate {template} makes {endpoint} of {} the local cluster's own metadata endpoint",
-                        told(other, &theirs.place)
+                        side(other, &theirs.place)
                     );
                     let remedy =
                         "write a different template, or delete that IstioMulticluster first";

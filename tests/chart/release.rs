@@ -27,6 +27,9 @@ const LEFT: &[(&str, &[&str])] = &[
     ("apis/monitoring.coreos.com/v1", &["servicemonitors", "prometheusrules"]),
 ];
 
+/// How to create what is on standard input.
+pub(crate) const CREATE: &[&str] = &["create", "-o=name", "-f", "-"];
+
 /// A cluster for one test alone, in which a release may be.
 pub(crate) struct Release {
     pub(crate) plane: &'static Plane,

@@ -13,7 +13,7 @@ use crate::mesh::{Mesh, ObjectRef, Place, Reading};
 use crate::report::diagnostic::{
     CheckReport, Counts, DEFINED_TWICE, Diagnostic, Level, NOT_FIXED, PassedOver, REWRITTEN,
 };
-use crate::report::locate::{CarriedTexts, Location, Source};
+use crate::report::locate::{CarriedTexts, Location, SourceFile};
 use crate::review::{Reason, review_all};
 use crate::rule::Finding;
 use crate::settings::Settings;
@@ -55,7 +55,7 @@ pub(super) fn unusable(
     unusable
 }
 
-/// Whether a broken document is told as a finding: somebody meant it to be YAML of the mesh.
+/// Whether a broken document is reported as a finding: somebody meant it to be YAML of the mesh.
 fn is_finding(broken: &BrokenDocument) -> bool {
     broken.is_of_mesh && !broken.is_template
 }
@@ -63,7 +63,7 @@ fn is_finding(broken: &BrokenDocument) -> bool {
 /// Judges a set of files as a change to those it is held against, and to what a cluster has, which
 /// counts before what those files say of the same object. `not_fixed` tells which objects could not
 /// be written back, if that was tried. With a `kind` the set's files are each one object of it.
-pub(super) fn judge(
+pub(super) fn report(
     set: Inputs,
     against: Inputs,
     cluster: Option<Vec<Reading>>,
@@ -80,10 +80,10 @@ pub(super) fn judge(
     };
     let mut passed_over = set.passed_over;
     let inputs = set.files.into_iter().chain(against.files);
-    let sources: Vec<_> = inputs.map(|input| Source::new(input.name, input.text)).collect();
+    let sources: Vec<_> = inputs.map(|input| SourceFile::new(input.name, input.text)).collect();
     let texts: Vec<_> = sources.iter().map(|source| readable(source.text())).collect();
 
-    let mut judge = Judge::new(settings, &sources, count, cluster);
+    let mut checking = Checking::new(settings, &sources, count, cluster);
     for (((text, broken), name), source) in texts.iter().zip(names(&sources, count)).zip(0..) {
         let manifests = match kind.filter(|_| source < count) {
             Some(kind) => read_as(text, &name, kind).map(|manifest| vec![manifest]),
@@ -92,21 +92,21 @@ pub(super) fn judge(
         let manifests = manifests.unwrap_or_default();
         if source < count {
             counts.files_passed_over += usize::from(!broken.is_empty() && manifests.is_empty());
-            passed_over.extend(judge.broken(source, broken));
+            passed_over.extend(checking.broken(source, broken));
         }
         for (index, manifest) in manifests.into_iter().enumerate() {
-            let is_judged = judge.object(source, index, manifest);
+            let is_judged = checking.object(source, index, manifest);
             if source < count {
                 counts.objects += usize::from(is_judged);
                 counts.objects_passed_over += usize::from(!is_judged);
             }
         }
     }
-    judge.stand_for_bare_files();
-    judge.defined_twice();
-    judge.verdict();
-    judge.rewrites(not_fixed);
-    let mut diagnostics = judge.told;
+    checking.stand_for_bare_files();
+    checking.defined_twice();
+    checking.verdict();
+    checking.rewrites(not_fixed);
+    let mut diagnostics = checking.diagnostics;
     diagnostics.sort_by_key(|diagnostic| {
         let at = diagnostic.at.as_ref();
         (at.is_none(), at.map(|at| (at.source, at.start.line, at.start.column)), diagnostic.level)
@@ -116,8 +116,9 @@ pub(super) fn judge(
 
 /// The names by which documents without a name are known: their files', and in the mesh that the
 /// set is held against that of the one file of the set that has the same name.
-fn names(sources: &[Source], count: usize) -> Vec<String> {
-    let base = |source: &Source| path::Path::new(&source.name).file_name().map(ToOwned::to_owned);
+fn names(sources: &[SourceFile], count: usize) -> Vec<String> {
+    let base =
+        |source: &SourceFile| path::Path::new(&source.name).file_name().map(ToOwned::to_owned);
     let (set, against) = sources.split_at(count);
     let against = against.iter().map(|source| {
         let mut same = set.iter().filter(|other| base(other) == base(source));
@@ -138,9 +139,9 @@ struct Judged<'a> {
     reading: Reading,
 }
 
-struct Judge<'a> {
+struct Checking<'a> {
     settings: &'a Arc<Settings>,
-    sources: &'a [Source],
+    sources: &'a [SourceFile],
     /// How many of the sources are the set; those after them are what it is held against.
     count: usize,
     /// What a cluster has, if the set is held against one.
@@ -149,29 +150,29 @@ struct Judge<'a> {
     /// For each object the last definition, which counts, as it does for kubectl; one of the set
     /// before any other.
     counts: HashMap<ObjectRef, usize>,
-    told: Vec<Diagnostic>,
+    diagnostics: Vec<Diagnostic>,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> Checking<'a> {
     fn new(
         settings: &'a Arc<Settings>,
-        sources: &'a [Source],
+        sources: &'a [SourceFile],
         count: usize,
         cluster: Option<Vec<Reading>>,
     ) -> Self {
         let by_object = |reading: Reading| (Arc::clone(&reading.object), reading);
         let cluster = cluster.map(|readings| readings.into_iter().map(by_object).collect());
-        let (objects, counts, told) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { settings, sources, count, cluster, objects, counts, told }
+        let (objects, counts, diagnostics) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { settings, sources, count, cluster, objects, counts, diagnostics }
     }
 
     /// Tells of documents that are not YAML, and gives back those that are passed over.
     fn broken(&mut self, source: usize, broken: &[BrokenDocument]) -> Vec<PassedOver> {
-        let (told, passed): (Vec<_>, Vec<_>) = broken.iter().partition(|b| is_finding(b));
-        for broken in told {
+        let (findings, passed): (Vec<_>, Vec<_>) = broken.iter().partition(|b| is_finding(b));
+        for broken in findings {
             let at = self.source(source).location(source, broken.error.span.bytes.clone());
             let base = diagnostic_at(Level::Denial, INVALID_DOCUMENT, at);
-            self.told.push(Diagnostic {
+            self.diagnostics.push(Diagnostic {
                 message: broken.error.what.clone(),
                 remedy: "write the document as YAML".to_owned(),
                 ..base
@@ -218,7 +219,7 @@ impl<'a> Judge<'a> {
         // Its place is one in the JSON that was made of the object.
         let why = why.split(" at line ").next().unwrap_or_default();
         let base = diagnostic_at(Level::Denial, INVALID_DOCUMENT, at);
-        self.told.push(Diagnostic {
+        self.diagnostics.push(Diagnostic {
             message: format!("the object cannot be read: {why}"),
             remedy: "write it as its kind requires".to_owned(),
             ..base
@@ -240,7 +241,7 @@ impl<'a> Judge<'a> {
 
     /// Tells of objects that stand more than once in the set.
     fn defined_twice(&mut self) {
-        let (mut told, mut carried) = (Vec::new(), CarriedTexts::default());
+        let (mut diagnostics, mut carried) = (Vec::new(), CarriedTexts::default());
         for (index, judged) in self.objects.iter().enumerate() {
             let object = &judged.reading.object;
             let Some(counting) = self.counts.get(&**object).filter(|counts| **counts != index)
@@ -256,7 +257,7 @@ impl<'a> Judge<'a> {
             let file = &self.source(counting.source).name;
             let here = &self.source(judged.source).name;
             let base = diagnostic_at(Level::Warning, DEFINED_TWICE, at);
-            told.push(Diagnostic {
+            diagnostics.push(Diagnostic {
                 object: Some(ObjectRef::clone(object)),
                 field: "metadata.name".to_owned(),
                 message: format!(
@@ -268,7 +269,7 @@ impl<'a> Judge<'a> {
                 ..base
             });
         }
-        self.told.append(&mut told);
+        self.diagnostics.append(&mut diagnostics);
     }
 
     /// Tells what the set brings.
@@ -297,12 +298,12 @@ impl<'a> Judge<'a> {
         let before = Mesh::of(Arc::clone(self.settings), stands());
         let after = Mesh::of(Arc::clone(self.settings), stands().chain(written.iter().cloned()));
         let verdict = review_all(&before, &after, &written);
-        let (mut told, mut carried) = (Vec::new(), CarriedTexts::default());
+        let (mut diagnostics, mut carried) = (Vec::new(), CarriedTexts::default());
         for finding in &verdict.denials {
-            told.push(self.finding(&mut carried, finding, None));
+            diagnostics.push(self.finding(&mut carried, finding, None));
         }
         for warning in &verdict.warnings {
-            told.push(self.finding(&mut carried, &warning.finding, Some(warning.because)));
+            diagnostics.push(self.finding(&mut carried, &warning.finding, Some(warning.because)));
         }
         for (place, note) in &verdict.notes {
             let (at, is_inside) = self.place(&mut carried, place);
@@ -310,9 +311,9 @@ impl<'a> Judge<'a> {
             if is_inside {
                 advice.message.clone_from(note);
             }
-            told.push(advice);
+            diagnostics.push(advice);
         }
-        self.told.append(&mut told);
+        self.diagnostics.append(&mut diagnostics);
     }
 
     fn finding<'n>(
@@ -321,11 +322,11 @@ impl<'a> Judge<'a> {
         finding: &Finding,
         because: Option<Reason>,
     ) -> Diagnostic {
-        let mut told = Diagnostic::of(finding, because);
+        let mut diagnostic = Diagnostic::of(finding, because);
         let (at, is_inside) = self.place(carried, &finding.place);
         if is_inside {
             // A place in the file makes the position inside the text superfluous.
-            told.message.clone_from(&finding.message);
+            diagnostic.message.clone_from(&finding.message);
         }
         let others = [
             ("the other side", finding.against.as_ref()),
@@ -337,24 +338,24 @@ impl<'a> Judge<'a> {
             .collect();
         // A reader of the set looks for what the set can change.
         let in_set = |at: &Location| at.source < self.count;
-        told.at = match (at, related.iter().position(|(_, place)| in_set(place))) {
+        diagnostic.at = match (at, related.iter().position(|(_, place)| in_set(place))) {
             (Some(at), Some(other)) if !in_set(&at) => {
-                told.is_elsewhere = true;
+                diagnostic.is_elsewhere = true;
                 Some(std::mem::replace(&mut related[other].1, at))
             }
             (None, Some(other)) => {
-                told.is_elsewhere = true;
+                diagnostic.is_elsewhere = true;
                 Some(related.remove(other).1)
             }
             (at, _) => at,
         };
-        related.retain(|(_, place)| told.at.as_ref() != Some(place));
-        Diagnostic { related, ..told }
+        related.retain(|(_, place)| diagnostic.at.as_ref() != Some(place));
+        Diagnostic { related, ..diagnostic }
     }
 
     /// Tells what admission would write otherwise.
     fn rewrites(&mut self, not_fixed: Option<&NotFixed>) {
-        let (mut told, mut carried) = (Vec::new(), CarriedTexts::default());
+        let (mut diagnostics, mut carried) = (Vec::new(), CarriedTexts::default());
         for judged in self.objects.iter().filter(|judged| judged.source < self.count) {
             for rewrite in fix::rewrites(&judged.manifest, self.settings) {
                 let path = Path::fixed(rewrite.keys);
@@ -372,7 +373,7 @@ impl<'a> Judge<'a> {
                         (Level::Warning, NOT_FIXED, format!("edit it by hand: {why}"))
                     }
                 };
-                told.push(Diagnostic {
+                diagnostics.push(Diagnostic {
                     object: Some(ObjectRef::clone(&judged.reading.object)),
                     field: path.to_string(),
                     message: what,
@@ -381,7 +382,7 @@ impl<'a> Judge<'a> {
                 });
             }
         }
-        self.told.append(&mut told);
+        self.diagnostics.append(&mut diagnostics);
     }
 
     /// Where a place is, and whether that is its line inside a carried text.
@@ -413,7 +414,7 @@ impl<'a> Judge<'a> {
         (at, found.is_inside)
     }
 
-    fn source(&self, source: usize) -> &'a Source {
+    fn source(&self, source: usize) -> &'a SourceFile {
         &self.sources[source]
     }
 }
