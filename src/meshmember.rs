@@ -292,7 +292,7 @@ mod tests {
         let long = "x".repeat(300);
         let made = ["gke_project_zone_b", "gke-project_zone_b", "B", "_", "", "a..b", &long];
         let names = made.map(object_name);
-        assert_eq!(names[0], "gke-project-zone-b-c5c21aa5");
+        assert_eq!(names[0], "gke-project-zone-b-39d0e4be");
         for (id, name) in made.iter().zip(&names) {
             assert_ne!(id, name);
             assert_eq!(object_name(name), *name, "a valid name");

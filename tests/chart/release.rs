@@ -53,6 +53,9 @@ impl Release {
         let (plane, turn) = exclusive();
         clear(plane, CRDS);
         plane.kubectl(&["apply", "-f", "-"], OTHERS).ok();
+        // The definition that an earlier release has left.
+        let left = ["delete", "crd", "meshmembers.isthmus.dev", "--ignore-not-found"];
+        plane.kubectl(&left, "").ok();
         wait_established(plane);
         for namespace in ["d8-istio", "a-istio", "b-istio"] {
             let made = plane

@@ -1,6 +1,6 @@
 //! `MeshMember`: our own document for the facts of a member.
 
-use crate::document::entry::{Document, Select};
+use crate::document::entry::{CUSTOM_RESOURCES, Document, Scope, Select};
 use crate::document::toolkit::{
     Canonical, Cursor, Notes, Written, common_annotations, domain, fields, near_misses, subnets,
 };
@@ -16,8 +16,9 @@ pub(crate) const DOCUMENT: Document = Document {
     group: GROUP,
     versions: &[VERSION],
     resource: RESOURCE,
-    select: Select::All,
+    select: Select::all(Scope::Cluster),
     keys: &[],
+    webhook: Some(CUSTOM_RESOURCES),
     says: "the member named `metadata.name`: its cluster domain, subnets, network, trust domain and cluster ID, as people state them",
     read,
     canonical: &[
@@ -83,7 +84,7 @@ fn name(at: &Cursor<'_, '_>, notes: &mut Notes<'_>, fact: fn(MemberName) -> Fact
     match notes.text(at) {
         None => {}
         Some("") => {
-            notes.fault(at, "", Invalid::new("is empty", "write a name, or remove the field"))
+            notes.fault(at, "", Invalid::new("is empty", "write a name, or remove the field"));
         }
         Some(text) => notes.claim(at, fact(text.into())),
     }
