@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Bytes;
 use hyper::http::header::ACCEPT;
 use hyper::{Request, StatusCode};
 use jiff::Timestamp;
@@ -97,7 +98,7 @@ impl Reader<'_> {
             Err(error) if error.is::<LengthLimitError>() => None,
             Err(error) => return Err(Unreached::of(&*error)),
         };
-        let cost = read.as_ref().map_or(most, |read| read.len());
+        let cost = read.as_ref().map_or(most, Bytes::len);
         match self.left.get().checked_sub(cost).filter(|left| *left > 0) {
             Some(left) => self.left.set(left),
             None => return Err(Unreached::TooMuch),

@@ -118,7 +118,7 @@ impl Dial {
         let is = |text: &&str| text.parse() == Ok(address);
         let is_this_network = matches!(address, IpAddr::V4(it) if it.octets()[0] == 0);
         unusable_address(address)
-            .or_else(|| METADATA.iter().any(|text| is(&text)).then_some("a metadata address"))
+            .or_else(|| METADATA.iter().any(is).then_some("a metadata address"))
             .or_else(|| is_this_network.then_some("an address of this machine"))
     }
 }

@@ -136,9 +136,7 @@ impl Pod {
 
     /// The value of a flag, written as one argument or as two; the last one counts.
     pub(super) fn flag(&self, name: &str) -> Option<&str> {
-        let containers = self.spec.containers.iter();
-        let flag = |container| flag_of(container, name);
-        containers.filter_map(flag).next()
+        self.spec.containers.iter().find_map(|container| flag_of(container, name))
     }
 
     /// The value of an environment variable, where it is written in the Pod.

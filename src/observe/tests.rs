@@ -137,7 +137,7 @@ fn kubeadm(networking: &str) -> Json {
 }
 
 /// A Pod with an app, these words of its command and this variable.
-fn pod(namespace: &str, name: &str, labels: Json, words: &[&str], env: &[(&str, &str)]) -> Json {
+fn pod(namespace: &str, name: &str, labels: &Json, words: &[&str], env: &[(&str, &str)]) -> Json {
     let env: Vec<_> =
         env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
     json!({
@@ -149,7 +149,7 @@ fn pod(namespace: &str, name: &str, labels: Json, words: &[&str], env: &[(&str, 
 
 /// A Pod as a kubelet shows it of the control plane.
 fn mirror(component: &str, words: &[&str]) -> Json {
-    let mut pod = pod("kube-system", component, json!({"component": component}), &[], &[]);
+    let mut pod = pod("kube-system", component, &json!({"component": component}), &[], &[]);
     pod["spec"] = json!({"hostNetwork": true, "containers": [{"command": words}]});
     pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
     pod["metadata"]["ownerReferences"] = json!([{"kind": "Node", "name": "m"}]);
@@ -157,7 +157,7 @@ fn mirror(component: &str, words: &[&str]) -> Json {
 }
 
 fn running(name: &str, ip: &str) -> Json {
-    let mut pod = pod("default", name, json!({}), &[], &[]);
+    let mut pod = pod("default", name, &json!({}), &[], &[]);
     pod["status"] = json!({"phase": "Running", "podIPs": [{"ip": ip}]});
     pod
 }
@@ -166,7 +166,7 @@ fn node(name: &str, cidrs: &[&str]) -> Json {
     json!({"kind": "Node", "metadata": {"name": name}, "spec": {"podCIDRs": cidrs}})
 }
 
-fn service(name: &str, ip: &str, labels: Json) -> Json {
+fn service(name: &str, ip: &str, labels: &Json) -> Json {
     json!({
         "kind": "Service",
         "metadata": {"namespace": "default", "name": name, "labels": labels},
@@ -347,7 +347,7 @@ fn else_they_are_those_of_kubeadm_then_those_of_the_api_server() {
 #[test]
 fn else_the_services_addresses_are_at_least_in_use() {
     let services = ["10.222.0.1", "10.222.0.10", "10.222.0.11", "None", ""];
-    let services = services.map(|ip| service(ip, ip, json!({})));
+    let services = services.map(|ip| service(ip, ip, &json!({})));
     let expected = ">= 10.222.0.1/32 10.222.0.10/31 <- Services (spec.clusterIPs)";
     assert_eq!(services_of(services), expected);
 }
@@ -385,10 +385,10 @@ fn long_lists_are_asked_for_only_where_nothing_better_tells() {
 #[test]
 fn the_cluster_domain_is_that_of_deckhouse_then_of_istiod_then_of_kubeadm() {
     let deckhouse = |domain| {
-        pod("d8-istio", "proxy", json!({"app": "api-proxy"}), &[], &[("CLUSTER_DOMAIN", domain)])
+        pod("d8-istio", "proxy", &json!({"app": "api-proxy"}), &[], &[("CLUSTER_DOMAIN", domain)])
     };
     let istiod = |namespace, words: &[&str]| {
-        pod(namespace, "istiod-1", json!({"app": "istiod"}), words, &[])
+        pod(namespace, "istiod-1", &json!({"app": "istiod"}), words, &[])
     };
     let domain = |objects: Vec<Json>| told(cluster(objects).facts().cluster_domain);
     let all = vec![
@@ -403,7 +403,7 @@ fn the_cluster_domain_is_that_of_deckhouse_then_of_istiod_then_of_kubeadm() {
     assert_eq!(domain(vec![joined]), "= c.local <- Pod istio-system/istiod-1 (--domain)");
     // Somebody else's Pod, and a gateway's own flag of that name.
     let gateway = ["proxy", "router", "--domain", "istio-system.svc.cluster.local"];
-    let gateway = pod("istio-system", "gateway", json!({"app": "gateway"}), &gateway, &[]);
+    let gateway = pod("istio-system", "gateway", &json!({"app": "gateway"}), &gateway, &[]);
     let foreign = istiod("tenant", &["discovery", "--domain", "evil.local"]);
     let labelled = istiod("istio-system", &["proxy", "--domain", "$(POD_NAMESPACE).svc.local"]);
     assert_eq!(domain(vec![gateway, foreign, labelled]), "");
@@ -419,7 +419,7 @@ fn deckhouse_tells_its_uuid() {
     let uuid = "0B9D1C80-8a46-11ee-b9d1-0242ac120002";
     let told_by = |namespace, value| {
         let api_proxy = json!({"app": "api-proxy"});
-        let pod = pod(namespace, "proxy", api_proxy, &[], &[("CLUSTER_UUID", value)]);
+        let pod = pod(namespace, "proxy", &api_proxy, &[], &[("CLUSTER_UUID", value)]);
         told(cluster([pod]).facts().cluster_uuid)
     };
     let expected = format!("= {} <- Pod d8-istio/proxy (CLUSTER_UUID)", uuid.to_lowercase());
@@ -430,14 +430,14 @@ fn deckhouse_tells_its_uuid() {
 #[test]
 fn istio_s_own_pods_tell_ids_and_domains_and_nobody_else_s() {
     let istiod =
-        |id| pod("istio-system", "istiod", json!({"app": "istiod"}), &[], &[("CLUSTER_ID", id)]);
+        |id| pod("istio-system", "istiod", &json!({"app": "istiod"}), &[], &[("CLUSTER_ID", id)]);
     let env = [
         ("ISTIO_META_CLUSTER_ID", "b"),
         ("ISTIO_META_NETWORK", "vpc-2"),
         ("ISTIO_META_MESH_ID", "mesh1"),
         ("TRUST_DOMAIN", "td.local"),
     ];
-    let gateway = |namespace| pod(namespace, "gw", json!({"app": "gateway"}), &[], &env);
+    let gateway = |namespace| pod(namespace, "gw", &json!({"app": "gateway"}), &[], &env);
     let facts = |objects: &[Json]| {
         let facts = cluster(objects.iter().cloned()).facts();
         [told(facts.cluster_id), told(facts.network), told(facts.mesh_id), told(facts.trust_domain)]
@@ -466,7 +466,8 @@ fn the_network_is_the_label_of_istio_s_namespace_first() {
         "kind": "Namespace",
         "metadata": {"name": "d8-istio", "labels": {"topology.istio.io/network": "vpc-1"}},
     });
-    let ztunnel = pod("istio-system", "z", json!({"app": "ztunnel"}), &[], &[("NETWORK", "vpc-3")]);
+    let ztunnel =
+        pod("istio-system", "z", &json!({"app": "ztunnel"}), &[], &[("NETWORK", "vpc-3")]);
     let tenant = json!({
         "kind": "Namespace",
         "metadata": {"name": "tenant", "labels": {"topology.istio.io/network": "evil"}},
@@ -484,8 +485,8 @@ fn the_network_is_the_label_of_istio_s_namespace_first() {
 fn services_with_the_label_are_gateways() {
     let label = |network: &str| json!({"topology.istio.io/network": network});
     let services = [("a", "vpc-1"), ("b", "vpc-1"), ("c", ""), ("d", "vpc-0")];
-    let services = services.map(|(name, network)| service(name, "None", label(network)));
-    let facts = cluster(services.into_iter().chain([service("x", "None", json!({}))])).facts();
+    let services = services.map(|(name, network)| service(name, "None", &label(network)));
+    let facts = cluster(services.into_iter().chain([service("x", "None", &json!({}))])).facts();
     assert_eq!(told(facts.gateways), "= vpc-0 vpc-1 <- Services (topology.istio.io/network)");
     assert_eq!(cluster([]).without("/api/v1/services").facts().gateways, None);
 }
