@@ -588,7 +588,7 @@ mod tests {
     }
 
     #[test]
-    fn what_status_tells_denies_only_another_local_domain_whatever_the_member_is_called() {
+    fn a_status_only_denies_another_local_domain_whatever_the_name_of_the_member() {
         for name in ["a", "z"] {
             let peer = format!(
                 "---\napiVersion: deckhouse.io/v1alpha1\nkind: IstioMulticluster\nmetadata: {{name: {name}}}\nspec: {{metadataEndpoint: 'https://{name}.example/metadata/'}}\nstatus: {{metadataCache: {{private: {{networkName: network-other-local-5}}}}}}\n"
@@ -610,7 +610,7 @@ mod tests {
     }
 
     #[test]
-    fn naming_the_local_network_tells_of_the_pairs_it_joins() {
+    fn naming_the_local_network_reports_the_pairs_it_joins() {
         let named = configuration("b", "isthmus.dev/network: vpc", "cluster.local", "17");
         let unstated = configuration("c", "", "cluster.local", "17");
         let local = |annotation| configuration("local", annotation, "cluster.local", "16");

@@ -25,7 +25,7 @@ const SHORTEST_PART: usize = 60;
 /// How many characters all warnings of one answer may have; the API server drops what is beyond.
 const MOST_WARNING_TEXT: usize = 4096;
 
-/// How many causes a denial lists: nobody reads more, and an answer must not grow with their number.
+/// How many causes a denial lists: nobody reads more, and the response must stay small.
 const MOST_CAUSES: usize = 256;
 
 /// What is wrong and what to write instead, as one sentence without its place.
@@ -236,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_warning_that_is_too_long_keeps_what_to_write() {
+    fn a_long_warning_keeps_its_remedy() {
         const END: &str = " [SubnetOverlap, existed before]";
         let remedy = format!("; write {}", "x".repeat(80));
         for (field, message) in [(20, 60), (20, 300), (300, 60), (300, 300), (5000, 5000)] {

@@ -168,12 +168,12 @@ pub(super) fn both(ours: &str, theirs: &str) -> String {
     if ours <= theirs { format!("{ours} | {theirs}") } else { format!("{theirs} | {ours}") }
 }
 
-/// What a message calls a value: one that nobody wrote is a default.
+/// What a message calls a value: one that is not written is a default.
 pub(super) fn default(place: &Place) -> &'static str {
     if place.is_default() { "the default " } else { "" }
 }
 
-/// A member and the object that speaks of it, as messages name them.
+/// One side of a clash, as messages name it: a member and the object that describes it.
 pub(super) fn side(member: &Member, place: &Place) -> String {
     format!("member \"{}\" ({})", member.name(), place.object)
 }
