@@ -628,7 +628,7 @@ impl Works {
         let Ok(object) = Object::parse(&self.object) else { return Mesh::new(settings) };
         let mesh = Mesh::of(Arc::clone(&settings), [document::read(&object, &settings)]);
         for member in mesh.members() {
-            standing_findings(&mesh, member.name());
+            standing_findings(&mesh, member.name(), None);
         }
         mesh
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::files::{Input, Inputs, readable};
 use super::write::NotFixed;
@@ -297,7 +298,7 @@ impl<'a> Checking<'a> {
         };
         let before = Mesh::of(Arc::clone(self.settings), stands());
         let after = Mesh::of(Arc::clone(self.settings), stands().chain(written.iter().cloned()));
-        let verdict = review_all(&before, &after, &written);
+        let verdict = review_all(&before, &after, &written, Some(SystemTime::now().into()));
         let (mut diagnostics, mut carried) = (Vec::new(), CarriedTexts::default());
         for finding in &verdict.denials {
             diagnostics.push(self.finding(&mut carried, finding, None));
