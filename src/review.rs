@@ -51,6 +51,8 @@ pub enum Reason {
     StoodBefore,
     /// An annotation of the document takes it as a warning.
     AllowedByAnnotation,
+    /// An operator renders the object, so nobody could correct it there.
+    Rendered,
     /// One of the two objects takes the place of the other, as its annotation says.
     Replaces,
     /// The object that it clashes with is being deleted.
@@ -318,8 +320,10 @@ impl Change<'_> {
             Some(Reason::StoodBefore)
         } else if finding.severity == Severity::Warn {
             Some(Reason::RuleWarns)
-        } else if self.allows(finding) {
+        } else if self.allows(finding, |allow| *allow != Allow::Rendered) {
             Some(Reason::AllowedByAnnotation)
+        } else if self.allows(finding, |allow| *allow == Allow::Rendered) {
+            Some(Reason::Rendered)
         } else {
             let not_enforced = || {
                 let is_warn = self.after.settings().enforcement == Policy::Warn;
@@ -354,18 +358,34 @@ impl Change<'_> {
     /// Whether an annotation takes a finding as a warning: of the written objects at its places,
     /// or where there are none, of any that brought it about from elsewhere. So does one of the
     /// object that is found at fault.
-    fn allows(&self, finding: &Finding) -> bool {
+    fn allows(&self, finding: &Finding, is_such: fn(&Allow) -> bool) -> bool {
         let places = [Some(&finding.place), finding.against.as_ref(), finding.because.as_ref()];
         let objects = places.into_iter().flatten().map(|place| &*place.object);
         let mut at_places = objects.filter_map(|object| self.written.get(object)).peekable();
-        let allows = |it: &Written| it.allows.iter().any(|allow| allow.covers(finding.rule));
-        match at_places.peek() {
+        let covers = |allow: &Allow| is_such(allow) && allow.covers(finding.rule);
+        let allows = |it: &Written| it.allows.iter().any(|allow| covers(allow));
+        let said = |claims: &[Claim]| {
+            claims.iter().any(|it| matches!(&it.fact, Fact::Allow(allow) if covers(allow)))
+        };
+        let is_allowed = match at_places.peek() {
             Some(_) => at_places.any(allows),
             None => {
                 let at_fault = said_by(&self.after, &finding.member, &finding.place);
-                self.written.values().any(allows) || covers(at_fault, finding.rule)
+                self.written.values().any(allows) || said(at_fault)
             }
-        }
+        };
+        is_allowed || self.joined_by_written(&finding.member).is_some_and(|it| said(it.claims()))
+    }
+
+    /// A member that a written Secret joins: what people allow in any of its documents covers that
+    /// too, for `istioctl` prints it without annotations.
+    fn joined_by_written(&self, member: &MemberName) -> Option<&Member> {
+        let member = self.after.member(member)?;
+        let joins = |claim: &Claim| {
+            matches!(claim.fact, Fact::RemoteSecret(_))
+                && self.written.contains_key(&claim.place.object)
+        };
+        member.claims().iter().any(joins).then_some(member)
     }
 }
 
@@ -406,10 +426,6 @@ fn passes(mesh: &View<'_>, finding: &Finding) -> Option<Reason> {
 /// What the object at a place says of a member.
 fn said_by<'a>(mesh: &View<'a>, member: &MemberName, place: &Place) -> &'a [Claim] {
     mesh.member(member).map_or(&[], |member| member.said_by(&place.object))
-}
-
-fn covers(claims: &[Claim], rule: &str) -> bool {
-    claims.iter().any(|claim| matches!(&claim.fact, Fact::Allow(allow) if allow.covers(rule)))
 }
 
 /// What is wrong with a member as it stands, and how bad that is once the annotations of both
@@ -539,7 +555,7 @@ fn notes(old: Option<&Reading>, new: &Reading) -> Vec<(Place, String)> {
 
 fn unknown_rules(allow: &Allow) -> impl Iterator<Item = String> {
     let rules = match allow {
-        Allow::Every => &[][..],
+        Allow::Every | Allow::Rendered => &[][..],
         Allow::Rules(rules) => rules,
     };
     rules

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 pub use claim::{
     About, Allow, Claim, EndpointSource, Fact, Fault, Federation, MemberName, Network,
-    NetworkEndpoints, Place, Replaced, Role,
+    NetworkEndpoints, Place, Replaced, Role, SecretKey,
 };
 pub use domain::StatedDomain;
 pub use member::Member;

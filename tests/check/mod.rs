@@ -5,6 +5,7 @@ mod files;
 mod fix;
 mod formats;
 mod sarif;
+mod secrets;
 
 use std::fmt::Write as _;
 use std::fs;

@@ -171,7 +171,8 @@ impl<'a> Checking<'a> {
     fn broken(&mut self, source: usize, broken: &[BrokenDocument]) -> Vec<PassedOver> {
         let (findings, passed): (Vec<_>, Vec<_>) = broken.iter().partition(|b| is_finding(b));
         for broken in findings {
-            let at = self.source(source).location(source, broken.error.span.bytes.clone());
+            let mut at = self.source(source).location(source, broken.error.span.bytes.clone());
+            at.is_hidden = broken.is_secret;
             let base = diagnostic_at(Level::Denial, INVALID_DOCUMENT, at);
             self.diagnostics.push(Diagnostic {
                 message: broken.error.what.clone(),
