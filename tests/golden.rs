@@ -102,8 +102,9 @@ fn a_call_and_a_set_of_files_agree_on_every_case() {
                 before.remove(&write.new.object);
             }
             after.apply(write.new.clone());
-            let of_files = review_all(&before, &after, std::slice::from_ref(&write.new), now());
-            let of_call = judge(&mesh(), Written { now: now(), ..write });
+            let of_files =
+                review_all(&before, &after, std::slice::from_ref(&write.new), Some(now()));
+            let of_call = judge(&mesh(), Written { now: Some(now()), ..write });
             assert!(told(&of_call) == told(&of_files), "{}", file.display());
             judged += 1;
             of_call
@@ -113,8 +114,8 @@ fn a_call_and_a_set_of_files_agree_on_every_case() {
 }
 
 /// When all cases are judged.
-fn now() -> Option<Moment> {
-    Some("2026-11-01T12:00:00Z".parse::<jiff::Timestamp>().unwrap().into())
+fn now() -> Moment {
+    "2026-11-01T12:00:00Z".parse::<jiff::Timestamp>().unwrap().into()
 }
 
 /// A verdict without its proposals.
@@ -216,7 +217,7 @@ pub(crate) fn call(mesh: &Mesh, hook: Hook, old: Option<&Value>, new: &Value) ->
     let review = review(old, new);
     let body = review.to_string();
     let asked = Asked::read(hook, body.as_bytes(), mesh.settings(), None).unwrap();
-    let answer = asked.answer(|write| judge(mesh, Written { now: now(), ..write }));
+    let answer = asked.answer(|write| judge(mesh, Written { now: Some(now()), ..write }));
     let answer: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(answer["response"]["uid"], review["request"]["uid"]);
     answer

@@ -115,7 +115,8 @@ fn same_uuid(member: &Member, ours: &Claim, theirs: &Claim, uuid: ClusterUuid) -
     RULE.warn(member, &ours.place, message, remedy).against(&theirs.place)
 }
 
-fn leads_to(endpoint: &MetadataEndpoint, template: &PublicDomainTemplate) -> bool {
+/// Whether an endpoint is one at which a cluster with this template publishes its metadata.
+pub fn leads_to(endpoint: &MetadataEndpoint, template: &PublicDomainTemplate) -> bool {
     if !endpoint.has_standard_port() {
         return false;
     }

@@ -68,7 +68,8 @@ fn no_report_shows_what_a_broken_file_with_a_secret_holds() {
     for (number, _) in lines.iter().enumerate() {
         for (at, broken) in breaks.iter().enumerate() {
             let mut lines: Vec<_> = lines.iter().map(|line| (*line).to_owned()).collect();
-            lines[number].push_str(broken);
+            // Without its indentation a line is not part of the text that the Secret carries.
+            lines[number] = format!("{}{broken}", lines[number].trim_start());
             fs::write(directory.join(format!("{number}-{at}.yaml")), lines.join("\n")).unwrap();
         }
     }
