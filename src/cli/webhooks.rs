@@ -46,7 +46,7 @@ pub(super) struct Args {
     no_path: bool,
     /// The failure policy while isthmus does not answer: Fail rejects writes, Ignore stores them
     /// unchecked. May be set for one group: mutating (default Ignore), customResources (Fail),
-    /// configMaps (Fail), kubeSystem (Ignore), endpoints (Ignore).
+    /// configMaps (Fail), kubeSystem (Ignore), endpoints (Ignore), remoteSecrets (Ignore).
     #[arg(
         long,
         value_delimiter = ',',
