@@ -23,8 +23,8 @@ mod subnet_self_overlap;
 mod trust_domain_mismatch;
 mod unknown_facts;
 
-pub(crate) use finding::Key;
 pub use finding::{Finding, Severity};
+pub(crate) use finding::{Key, Sides};
 
 use crate::budget::Exhausted;
 use crate::mesh::{About, Fact, Member, Place, View};
