@@ -19,6 +19,7 @@
 //! - [`document`]: one file for each kind of object that says something; `DOCUMENTS`.
 //! - [`rule`]: one file for each rule; `RULES`.
 //! - [`review`]: the only place that compares before and after.
+//! - [`observe`]: what was read of a cluster into facts about it.
 //! - [`pending`]: writes that may never be stored, and those that wait for them.
 //! - [`budget`]: what a piece of work may cost.
 //! - [`wire`], [`admission`]: AdmissionReview in and out.
@@ -39,6 +40,8 @@ pub mod budget;
 pub mod document;
 pub mod manifest;
 pub mod mesh;
+pub mod meshmember;
+pub mod observe;
 pub mod pending;
 pub mod report;
 pub mod review;

@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let (file, context) = (args.mesh.kubeconfig.as_deref(), args.mesh.context.as_deref());
         readings.extend(of_cluster(cluster::as_kubectl(file, context), &settings)?);
     }
-    let report = judge(readings, settings);
+    let report = report(readings, settings);
     let text = match args.format {
         Format::Table => table(&report, width()),
         Format::Json => json(&report),
@@ -91,7 +91,7 @@ fn of_files(directory: &Path, settings: &Arc<Settings>) -> anyhow::Result<Vec<Re
 
 /// Judges a mesh as if all of it were written now. Of an object that comes twice, the last one
 /// counts.
-fn judge(readings: Vec<Reading>, settings: Arc<Settings>) -> CheckReport {
+fn report(readings: Vec<Reading>, settings: Arc<Settings>) -> CheckReport {
     let by_object: BTreeMap<_, _> =
         readings.into_iter().map(|reading| (Arc::clone(&reading.object), reading)).collect();
     let readings: Vec<_> = by_object.into_values().collect();

@@ -5,6 +5,7 @@ mod banner;
 mod certs;
 mod chart;
 mod check;
+mod crd;
 mod explain;
 mod failure_policy;
 mod json;
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use chart::documents as chart_documents;
+pub use crd::chart_file as chart_crd;
 pub use rules::markdown as rules_page;
 
 use crate::report::diagnostic::{CheckReport, Level};
@@ -61,6 +63,8 @@ enum Command {
     Rbac(rbac::Args),
     /// Print the webhook configurations, as manifests.
     Webhooks(webhooks::Args),
+    /// Print the CustomResourceDefinition of MeshMember, as a manifest.
+    Crd,
 }
 
 /// Runs the command of the process's arguments.
@@ -77,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Rbac(args) => Ok(rbac::run(&args)),
         Command::Webhooks(args) => webhooks::run(&args),
+        Command::Crd => Ok(crd::run()),
     };
     result.unwrap_or_else(|error| {
         anstream::eprintln!("isthmus: {}", told(&error));

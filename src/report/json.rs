@@ -63,6 +63,7 @@ fn finding(report: &CheckReport, diagnostic: &Diagnostic) -> Json {
         "level": diagnostic.level.as_str(),
         "rule": diagnostic.code,
         "because": diagnostic.because.map(because),
+        "views": diagnostic.views.iter().map(|view| &**view).collect::<Vec<_>>(),
         "member": diagnostic.member.as_deref(),
         "object": diagnostic.object.as_ref().map(object),
         "field": diagnostic.field,

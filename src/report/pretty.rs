@@ -57,8 +57,8 @@ fn group<'a>(report: &'a CheckReport, diagnostic: &'a Diagnostic) -> Group<'a> {
     if !diagnostic.remedy.is_empty() {
         group = group.element(Style::HELP.message(printable(&diagnostic.remedy)));
     }
-    if let Some(why) = diagnostic.why_warning() {
-        group = group.element(Style::NOTE.message(why));
+    for note in diagnostic.notes() {
+        group = group.element(Style::NOTE.message(printable(&note)));
     }
     group
 }

@@ -1,6 +1,6 @@
 //! DuplicateMember: each cluster is one member.
 
-use super::finding::told;
+use super::finding::side;
 use super::{Finding, Rule};
 use crate::mesh::{About, Claim, Fact, Federation, Identity, Member, View};
 use crate::value::{ClusterDomain, MetadataEndpoint};
@@ -30,7 +30,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                         }
                         let message = format!(
                             "{endpoint} is also the metadata endpoint of {}",
-                            told(other, &theirs.place)
+                            side(other, &theirs.place)
                         );
                         let remedy =
                             "write this member's own endpoint, or delete one of the two".to_owned();
@@ -55,7 +55,7 @@ fn identified(mesh: &View<'_>, member: &Member, ours: &Claim) -> Vec<Finding> {
     for other in mesh.others_with(member, &identity) {
         let same = |claim: &&Claim| claim.identity().as_ref() == Some(&identity);
         for theirs in other.claims().iter().filter(same).filter(|_| !mesh.is_local(other)) {
-            let message = format!("{identity} is also that of {}", told(other, &theirs.place));
+            let message = format!("{identity} is also that of {}", side(other, &theirs.place));
             let remedy = match identity {
                 Identity::ClusterId(_) => "write this member's own, or delete one of the two",
                 _ => "both are the same cluster: delete one of the two",
@@ -119,7 +119,7 @@ fn also_federated(
     theirs: &Claim,
 ) -> Finding {
     let message =
-        format!("{endpoint} is also the metadata endpoint of {}", told(other, &theirs.place));
+        format!("{endpoint} is also the metadata endpoint of {}", side(other, &theirs.place));
     RULE.warn(local, &ours.place, message, KEEP_ONE.to_owned()).against(&theirs.place)
 }
 

@@ -1,5 +1,6 @@
 //! `isthmus check` as a whole: the built program run on files.
 
+mod clusters;
 mod examples;
 mod files;
 mod fix;

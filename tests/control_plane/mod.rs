@@ -9,6 +9,7 @@ mod istio_remote;
 mod joining;
 mod judged;
 mod killed;
+mod mesh_members;
 mod mesh_networks;
 mod outages;
 mod paths;
