@@ -3,8 +3,11 @@
 mod disagreements;
 mod files;
 mod git;
+mod kustomize;
+mod output;
 mod report;
 mod repository;
+mod unjudged;
 mod views;
 mod write;
 
@@ -17,18 +20,14 @@ use clap::ValueEnum;
 
 use self::files::{Input, Inputs};
 use self::git::Branch;
+use self::output::OutputArgs;
 use self::repository::{Named, Repository};
 use super::mesh::of_cluster;
 use super::settings::SettingsArgs;
-use super::{FAILED, exit_code, print};
+use super::{FAILED, exit_code};
 use crate::cluster;
 use crate::document::VALUES_KIND;
-use crate::report::diagnostic::CheckReport;
-use crate::report::github::github;
-use crate::report::json::json;
-use crate::report::pretty::pretty;
 use crate::report::printable;
-use crate::report::sarif::sarif;
 
 /// Judge manifests as one mesh, offline, or as a change to what a cluster has.
 ///
@@ -74,12 +73,15 @@ pub(super) struct Args {
     /// The context of the kubeconfig.
     #[arg(long, requires = "cluster", value_name = "NAME")]
     context: Option<String>,
+    /// Judge what `kustomize build`, or `kubectl kustomize`, makes of this directory; may be
+    /// repeated.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["members", "fix", "read_as", "against_ref"])]
+    kustomize: Vec<PathBuf>,
     /// Read the files as something that has no kind, each file on its own.
     #[arg(long = "as", value_enum, conflicts_with = "fix", value_name = "WHAT")]
     read_as: Option<ReadAs>,
-    /// The output format.
-    #[arg(long, value_enum, default_value_t = Format::Pretty)]
-    format: Format,
+    #[command(flatten)]
+    output: OutputArgs,
     /// Exit with 1 also if there are only warnings.
     #[arg(long)]
     strict: bool,
@@ -109,19 +111,8 @@ impl ReadAs {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people: each finding next to the lines that it is about.
-    Pretty,
-    /// One JSON object.
-    Json,
-    /// SARIF 2.1.0, for code scanning services.
-    Sarif,
-    /// Workflow commands of GitHub Actions.
-    Github,
-}
-
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.output.color();
     let repository = Repository::read(args.config.as_deref())?.with(&args.members);
     let settings = repository.settings(args.settings.settings(), |it| args.settings.is_given(it));
     let settings = Arc::new(settings);
@@ -152,6 +143,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut report = views::report(set, against, cluster, &views, kind, not_fixed, reference);
     report.changes = fixed.map(|fixed| fixed.changes).unwrap_or_default();
     report.grade(&repository.severities);
+    args.output.select(&mut report);
     if let Some(told) = told {
         report.keep_sources(&told);
     }
@@ -162,7 +154,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         bail!("{}", printable(unclear));
     }
-    show(args, &report, stdin.as_deref().filter(|_| args.fix))?;
+    args.output.show(&report, stdin.as_deref().filter(|_| args.fix))?;
     Ok(exit_code(&report, args.strict))
 }
 
@@ -174,11 +166,15 @@ fn inputs(args: &Args, repository: &Repository) -> anyhow::Result<(Inputs, Input
     if repository.members.is_empty() {
         let root = repository.path(Path::new("."));
         let paths = match args.paths.as_slice() {
+            [] if !args.kustomize.is_empty() => &[],
             [] if repository.is_found => std::slice::from_ref(&root),
             [] => bail!("name the files and directories to check, such as `isthmus check .`"),
             paths => paths,
         };
         set = Inputs::read(paths, excluded);
+        for directory in &args.kustomize {
+            set.append(kustomize::build(directory)?);
+        }
         if let Some(branch) = branch {
             against = branch.split(&mut set, paths)?;
         } else if let Some(directory) = &args.against {
@@ -201,24 +197,4 @@ fn inputs(args: &Args, repository: &Repository) -> anyhow::Result<(Inputs, Input
         set.append(files.owned_by(name));
     }
     Ok((set, against))
-}
-
-fn show(args: &Args, report: &CheckReport, fixed_stdin: Option<&str>) -> anyhow::Result<()> {
-    let text = match args.format {
-        Format::Pretty => pretty(report),
-        Format::Json => json(report),
-        Format::Sarif => sarif(report),
-        Format::Github => github(report),
-    };
-    if let Some(fixed) = fixed_stdin {
-        print(&mut std::io::stdout(), fixed)?;
-        print(&mut anstream::stderr(), &text)?;
-    } else {
-        print(&mut anstream::stdout(), &text)?;
-    }
-    // The other formats end with it.
-    if fixed_stdin.is_none() && matches!(args.format, Format::Json | Format::Sarif) {
-        anstream::eprintln!("{}", report.summary());
-    }
-    Ok(())
 }

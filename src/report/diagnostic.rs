@@ -15,12 +15,16 @@ use crate::rule::Finding;
 pub struct CheckReport {
     /// The texts that locations point into.
     pub sources: Vec<SourceFile>,
+    /// How many of them are the set; those after them are what it is held against.
+    pub judged_sources: usize,
     /// What is told, by file and line.
     pub diagnostics: Vec<Diagnostic>,
     /// What was written back into files.
     pub changes: Vec<FileChange>,
     /// Documents that were passed over because they are not YAML.
     pub passed_over: Vec<PassedOver>,
+    /// Objects that are none of the mesh's.
+    pub ignored: Vec<PassedOver>,
     /// How much was looked at.
     pub counts: Counts,
     /// Why the files cannot be one mesh, and how to say what they are.
@@ -60,7 +64,7 @@ pub struct Diagnostic {
 }
 
 /// How bad something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// Admission would refuse it.
     Denial,
@@ -93,6 +97,8 @@ pub const ADVICE: &str = "Advice";
 /// A default could not be written back.
 pub const NOT_FIXED: &str = "NotFixed";
 
+/// A kind that isthmus does not read resembles one that it reads.
+pub const UNKNOWN_KIND: &str = "UnknownKind";
 /// One cluster lists another one that does not list it.
 pub const NOT_MUTUAL: &str = "NotMutual";
 /// Two clusters do not see each other alike.
@@ -107,6 +113,7 @@ pub const CHECK_CODES: &[(&str, &str)] = &[
     ),
     (ADVICE, "This text should be written differently; isthmus never rewrites it."),
     (NOT_FIXED, "`check --fix` could not change this field without touching anything else."),
+    (UNKNOWN_KIND, "The kind is not one that isthmus reads, but resembles one."),
     (NOT_MUTUAL, "One cluster lists another as a member, but not the other way round."),
     (VIEWS_DIFFER, "Two clusters disagree on an endpoint, or on how they reach each other."),
 ];
@@ -172,6 +179,26 @@ impl CheckReport {
                 true
             }
         });
+    }
+
+    /// Leaves out rules: all but `only`, if there are any, and those to `skip`.
+    pub fn select(&mut self, only: &[&str], skip: &[&str]) {
+        let is_kept =
+            |code: &str| (only.is_empty() || only.contains(&code)) && !skip.contains(&code);
+        self.diagnostics.retain(|diagnostic| is_kept(diagnostic.code));
+    }
+
+    /// How much each rule denies and warns of.
+    pub fn by_rule(&self) -> BTreeMap<&'static str, (usize, usize)> {
+        let mut counts: BTreeMap<_, (usize, usize)> = BTreeMap::new();
+        for diagnostic in &self.diagnostics {
+            let count = counts.entry(diagnostic.code).or_default();
+            match diagnostic.level {
+                Level::Denial => count.0 += 1,
+                Level::Warning | Level::Note => count.1 += 1,
+            }
+        }
+        counts
     }
 
     /// Leaves out what has no place in these sources.

@@ -5,6 +5,7 @@ mod examples;
 mod files;
 mod fix;
 mod formats;
+mod layouts;
 mod sarif;
 
 use std::fmt::Write as _;

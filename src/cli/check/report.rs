@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::files::{Input, readable};
+use super::unjudged;
 use super::write::NotFixed;
 use crate::document;
 use crate::manifest::broken::{BrokenDocument, is_of_mesh};
 use crate::manifest::{Manifest, fix, read_as};
 use crate::mesh::{MemberName, Mesh, ObjectRef, Place, Reading};
 use crate::report::diagnostic::{
-    DEFINED_TWICE, Diagnostic, Level, NOT_FIXED, OTHER_SIDE, PassedOver, REWRITTEN,
+    DEFINED_TWICE, Diagnostic, Level, NOT_FIXED, OTHER_SIDE, PassedOver, REWRITTEN, UNKNOWN_KIND,
 };
 use crate::report::locate::{CarriedTexts, Location, SourceFile};
 use crate::review::{Reason, review_all};
@@ -92,6 +93,8 @@ pub(super) struct Checking<'a> {
     /// before any other.
     counts: HashMap<ObjectRef, usize>,
     pub(super) diagnostics: Vec<Diagnostic>,
+    /// What of the judged objects is not judged, and why.
+    pub(super) passed_over: Vec<PassedOver>,
 }
 
 impl<'a> Checking<'a> {
@@ -103,7 +106,7 @@ impl<'a> Checking<'a> {
         let by_object = |reading: Reading| (Arc::clone(&reading.object), reading);
         let cluster = cluster.map(|readings| readings.into_iter().map(by_object).collect());
         let (objects, counts, diagnostics) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { settings, files, cluster, objects, counts, diagnostics }
+        Self { settings, files, cluster, objects, counts, diagnostics, passed_over: Vec::new() }
     }
 
     /// The member whose cluster a file describes, if that is not the one of this view.
@@ -170,19 +173,31 @@ impl<'a> Checking<'a> {
         index: usize,
         manifest: &'a Manifest<'a>,
     ) -> bool {
-        let reading = match self.reading(source, manifest) {
+        let is_own = source < self.files.count && self.is_own(source);
+        if unjudged::is_encrypted(manifest) {
+            return false;
+        }
+        let mut reading = match self.reading(source, manifest) {
             Ok(reading) if !self.is_own(source) && reading.statements.is_empty() => return false,
             Ok(reading) if manifest.document(self.settings).is_some() => reading,
-            Err(error)
-                if source < self.files.count
-                    && self.is_own(source)
-                    && is_of_mesh(&manifest.json) =>
-            {
+            Err(error) if is_own && is_of_mesh(&manifest.json) => {
                 self.unreadable(source, manifest, &error);
                 return true;
             }
-            Ok(_) | Err(_) => return false,
+            Ok(_) | Err(_) => {
+                if is_own {
+                    self.misspelled(source, manifest);
+                }
+                return false;
+            }
         };
+        let placeholders = unjudged::take_placeholders(&mut reading);
+        if is_own {
+            let file = &self.source(source).name;
+            let passed = placeholders.into_iter();
+            let passed = passed.map(|reason| PassedOver { file: file.clone(), reason });
+            self.passed_over.extend(passed);
+        }
         let object = ObjectRef::clone(&reading.object);
         let in_cluster = self.cluster.as_ref().is_some_and(|found| found.contains_key(&object));
         if source >= self.files.count && in_cluster {
@@ -198,6 +213,23 @@ impl<'a> Checking<'a> {
             self.counts.insert(object, newest);
         }
         true
+    }
+
+    /// Tells of a kind that isthmus does not read and that resembles one that it reads.
+    fn misspelled(&mut self, source: usize, manifest: &Manifest<'_>) {
+        let Some(meant) = unjudged::meant(manifest) else { return };
+        let Some((_, kind)) = manifest.node.entry("kind") else { return };
+        let at = self.source(source).location(source, kind.span.bytes.clone());
+        let found = kind.text().unwrap_or_default();
+        let base = diagnostic_at(Level::Warning, UNKNOWN_KIND, at);
+        self.diagnostics.push(Diagnostic {
+            field: "kind".to_owned(),
+            message: format!(
+                "{found} of this apiVersion is not a kind that isthmus reads, so it is not judged"
+            ),
+            remedy: format!("did you mean {meant}?"),
+            ..base
+        });
     }
 
     fn unreadable(&mut self, source: usize, manifest: &Manifest<'_>, error: &serde_json::Error) {

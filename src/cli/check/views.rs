@@ -8,11 +8,12 @@ use std::sync::Arc;
 use super::disagreements::disagreements;
 use super::files::{Inputs, readable};
 use super::report::{Checking, Files};
+use super::unjudged::{self, Unjudged};
 use super::write::NotFixed;
 use crate::document;
 use crate::manifest::{read, read_as};
 use crate::mesh::{MemberName, Reading};
-use crate::report::diagnostic::{CheckReport, Counts, Diagnostic, OTHER_SIDE};
+use crate::report::diagnostic::{CheckReport, Counts, Diagnostic, OTHER_SIDE, PassedOver};
 use crate::report::locate::{Location, SourceFile};
 use crate::settings::Settings;
 
@@ -42,11 +43,13 @@ pub(super) fn report(
         ..Counts::default()
     };
     let mut passed_over = set.passed_over;
-    let (mut sources, mut owners, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut sources, mut owners) = (Vec::new(), Vec::new());
+    let (mut replaced, mut named) = (Vec::new(), Vec::new());
     for input in set.files.into_iter().chain(against.files) {
         sources.push(SourceFile::new(input.name, input.text));
         owners.push(input.owner);
         replaced.push(input.is_replaced);
+        named.push(input.is_named);
     }
     let texts: Vec<_> = sources.iter().map(|source| readable(source.text())).collect();
     let names = names(&sources, &owners, count);
@@ -59,12 +62,26 @@ pub(super) fn report(
     });
     let manifests: Vec<_> = manifests.collect();
 
+    let patches = unjudged::patches(sources.get(..count).unwrap_or_default());
+    let is_patch = |source: usize| {
+        let name = unjudged::plain(Path::new(&sources[source].name));
+        (!named[source]).then(|| patches.get(&name)).flatten()
+    };
+    let mut ignored = Vec::new();
     let files = Files { sources: &sources, owners: &owners, replaced: &replaced, count, views };
     let mut checked = Vec::with_capacity(views.len());
     for settings in views {
         let mut checking = Checking::new(settings, files, cluster.take());
         for (source, ((_, broken), manifests)) in texts.iter().zip(&manifests).enumerate() {
             let is_counted = source < count && checking.is_own(source);
+            let file = &sources[source].name;
+            if let Some(reason) = is_patch(source) {
+                if is_counted {
+                    counts.files_passed_over += 1;
+                    passed_over.push(PassedOver { file: file.clone(), reason: reason.clone() });
+                }
+                continue;
+            }
             if is_counted {
                 counts.files_passed_over += usize::from(!broken.is_empty() && manifests.is_empty());
                 passed_over.extend(checking.broken(source, broken));
@@ -73,10 +90,20 @@ pub(super) fn report(
                 let is_judged = checking.object(source, index, manifest);
                 if is_counted {
                     counts.objects += usize::from(is_judged);
-                    counts.objects_passed_over += usize::from(!is_judged);
+                    if !is_judged {
+                        let (list, reason) = match unjudged::reason(manifest, settings) {
+                            Unjudged::Foreign(reason) => {
+                                counts.objects_passed_over += 1;
+                                (&mut ignored, reason)
+                            }
+                            Unjudged::Unready(reason) => (&mut passed_over, reason),
+                        };
+                        list.push(PassedOver { file: file.clone(), reason });
+                    }
                 }
             }
         }
+        passed_over.append(&mut checking.passed_over);
         checking.stand_for_bare_files();
         checking.defined_twice();
         checking.verdict();
@@ -94,7 +121,16 @@ pub(super) fn report(
         let at = diagnostic.at.as_ref();
         (at.is_none(), at.map(|at| (at.source, at.start.line, at.start.column)), diagnostic.level)
     });
-    CheckReport { sources, diagnostics, changes: Vec::new(), passed_over, counts, unclear }
+    CheckReport {
+        sources,
+        judged_sources: count,
+        diagnostics,
+        changes: Vec::new(),
+        passed_over,
+        ignored,
+        counts,
+        unclear,
+    }
 }
 
 /// The names by which documents without a name are known: their files', and in the mesh that the
