@@ -7,7 +7,9 @@ mod chart;
 mod check;
 mod crd;
 mod explain;
+mod facts;
 mod failure_policy;
+mod join;
 mod json;
 mod lines;
 mod log;
@@ -53,6 +55,8 @@ enum Command {
     Certs(certs::Args),
     Check(check::Args),
     Audit(audit::Args),
+    Facts(facts::Args),
+    Join(join::Args),
     /// Print every rule: what it denies, why, what to do about it, and an example.
     Rules(rules::Args),
     /// Explain one rule: what it denies, why, what to do about it, and an example.
@@ -76,6 +80,8 @@ pub fn main() -> ExitCode {
         Command::Certs(args) => certs::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Facts(args) => facts::run(&args),
+        Command::Join(args) => join::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -98,6 +98,9 @@ impl Unreached {
     }
 }
 
+/// Of a kubeconfig that cannot be followed without one.
+pub(super) const PROXY: &str = "asks for a proxy, which isthmus does not use";
+
 fn known(error: &(dyn Error + 'static)) -> Option<Unreached> {
     if let Some(error) = error.downcast_ref::<Unreached>() {
         return Some(error.clone());
@@ -110,6 +113,10 @@ fn known(error: &(dyn Error + 'static)) -> Option<Unreached> {
         Some(kube::Error::RustlsTls(_)) => {
             return Some(Unreached::Kubeconfig("has a certificate or key that cannot be used"));
         }
+        Some(
+            kube::Error::ProxyProtocolDisabled { .. }
+            | kube::Error::ProxyProtocolUnsupported { .. },
+        ) => return Some(Unreached::Kubeconfig(PROXY)),
         _ => {}
     }
     match error.downcast_ref::<io::Error>()?.kind() {
