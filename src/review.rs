@@ -114,6 +114,9 @@ impl Write<'_> {
 /// How many claims may be looked at to judge one write, so that what it costs is bounded by what
 /// it says and not by the mesh: those of a hundred thousand members.
 pub const MOST_LOOKS: usize = 50_000_000;
+/// For how many findings the field that brought them about is looked for in all that is said of a
+/// member.
+const MOST_EMPTIED: usize = 64;
 
 /// What one object's write brings to a mesh.
 ///
@@ -284,7 +287,7 @@ impl Change<'_> {
         if !self.changes_local_domain() {
             findings.retain(|finding| !blames_local_for_status(&self.after, finding));
         }
-        for finding in told_once(findings, |of| self.written.contains_key(of)) {
+        for mut finding in told_once(findings, |of| self.written.contains_key(of)) {
             let is_joining = |name: &MemberName| joining.binary_search(&name).is_ok();
             let joins =
                 is_joining(&finding.member) || finding.other.as_ref().is_some_and(is_joining);
@@ -292,6 +295,9 @@ impl Change<'_> {
             // What stood before is told only to a write that speaks of its member.
             if stood && !is_touched(&finding.member) {
                 continue;
+            }
+            if !stood && verdict.denials.len() + verdict.warnings.len() < MOST_EMPTIED {
+                finding.emptied = self.emptied(&finding);
             }
             match self.reason(&finding, stood) {
                 Some(because) => verdict.warnings.push(Warning { finding, because }),
@@ -332,6 +338,27 @@ impl Change<'_> {
                 *name = now;
             }
         }
+    }
+
+    /// The field of a written object that overrode one side of a finding until it was emptied, where
+    /// neither side is in a written object.
+    fn emptied(&self, finding: &Finding) -> Option<Place> {
+        let sides = [Some(&finding.place), finding.against.as_ref(), finding.because.as_ref()];
+        let is_written = |place: &Place| self.written.contains_key(&place.object);
+        if sides.into_iter().flatten().any(is_written) {
+            return None;
+        }
+        let other = finding.other.as_ref().unwrap_or(&finding.member);
+        let sides = [(&finding.member, Some(&finding.place)), (other, finding.against.as_ref())];
+        sides.into_iter().find_map(|(member, place)| {
+            let place = place?;
+            let (before, after) = (self.before.member(member)?, self.after.member(member)?);
+            let claim = after.in_force().find(|claim| claim.place == *place)?;
+            let overrode = |it: &&Claim| is_written(&it.place) && it.fact.is_of_kind(&claim.fact);
+            let is_new = before.in_force().all(|it| it.place != *place);
+            let field = before.in_force().find(overrode)?;
+            (is_new && !after.in_force().any(|it| overrode(&it))).then(|| field.place.clone())
+        })
     }
 
     /// What makes a finding a warning, if anything does.
@@ -593,7 +620,7 @@ mod tests {
     }
 
     #[test]
-    fn what_status_tells_denies_only_another_local_domain_whatever_the_member_is_called() {
+    fn a_status_only_denies_another_local_domain_whatever_the_name_of_the_member() {
         for name in ["a", "z"] {
             let peer = format!(
                 "---\napiVersion: deckhouse.io/v1alpha1\nkind: IstioMulticluster\nmetadata: {{name: {name}}}\nspec: {{metadataEndpoint: 'https://{name}.example/metadata/'}}\nstatus: {{metadataCache: {{private: {{networkName: network-other-local-5}}}}}}\n"
@@ -615,7 +642,7 @@ mod tests {
     }
 
     #[test]
-    fn naming_the_local_network_tells_of_the_pairs_it_joins() {
+    fn naming_the_local_network_reports_the_pairs_it_joins() {
         let named = configuration("b", "isthmus.dev/network: vpc", "cluster.local", "17");
         let unstated = configuration("c", "", "cluster.local", "17");
         let local = |annotation| configuration("local", annotation, "cluster.local", "16");

@@ -205,6 +205,14 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// Whether another fact tells the same thing of a member, such as its pod subnet.
+    pub fn is_of_kind(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Subnet(role, _), Self::Subnet(other, _)) => role == other,
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+
     /// Whether it tells what a cluster is, which holds wherever the cluster is a member.
     pub fn describes_cluster(&self) -> bool {
         match self {

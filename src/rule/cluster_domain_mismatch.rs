@@ -81,7 +81,7 @@ fn mismatch(ours: Side<'_>, theirs: Side<'_>, message: String, remedy: String) -
 }
 
 /// A hub has no domain of its own: the mesh's is the one that most others state. Where several are
-/// stated equally often, nobody is at fault for one of them.
+/// stated equally often, none of them is wrong.
 fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let counts = mesh.domain_counts(member);
     let Some(most) = counts.values().max() else { return Vec::new() };
@@ -141,7 +141,7 @@ fn remedy(theirs: &StatedDomain) -> String {
     }
 }
 
-/// What to do about a domain that a cluster has told of itself.
+/// What to do about a domain that a cluster reports about itself.
 fn rebuild(theirs: &StatedDomain) -> String {
     format!("the member cannot be used in this mesh until its cluster is rebuilt with {theirs}")
 }

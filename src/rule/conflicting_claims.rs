@@ -49,7 +49,7 @@ const ASPECTS: &[Aspect] = &[
     }),
 ];
 
-/// How many of those that it disagrees with a document is told of, of one aspect.
+/// How many disagreements of a document are reported for one aspect.
 const MOST_TOLD: usize = 4;
 /// How many of the values that a document lists are repeated.
 const MOST_VALUES: usize = 8;
@@ -76,7 +76,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     findings
 }
 
-/// Tells each document of a few that differ from it: never of all, whose number has a square.
+/// Reports a few disagreements for each document, never all: their number is quadratic.
 fn conflicts(
     member: &Member,
     what: &str,
@@ -86,7 +86,7 @@ fn conflicts(
     let stated = stated(member, says);
     let mut differing: BTreeMap<&[String], Vec<&Stated<'_>>> = BTreeMap::new();
     for ours in &stated {
-        // Those that say the same are told of the same ones, which are looked for once.
+        // Documents that say the same disagree with the same ones, which are looked up once.
         let theirs = differing.entry(ours.texts.as_slice()).or_insert_with(|| {
             let differ = stated.iter().filter(|theirs| theirs.texts != ours.texts);
             differ.take(MOST_TOLD).collect()
@@ -98,8 +98,8 @@ fn conflicts(
     }
 }
 
-/// Tells each document whose statement is not in force, because the member's own configuration
-/// decides, that it disagrees with that. A ModuleConfig supersedes other configurations by design.
+/// Reports each document that disagrees with the member's own configuration, which decides. A
+/// ModuleConfig supersedes other configurations by design.
 fn overruled(
     member: &Member,
     what: &str,
@@ -230,7 +230,7 @@ mod tests {
     use crate::mesh::Mesh;
     use crate::settings::Settings;
 
-    /// What is found where so many documents of one member state subnets of their own.
+    /// The findings if this many documents of one member state different subnets.
     fn found(documents: usize) -> Vec<Finding> {
         let settings = Arc::new(Settings::default());
         let documents = (0..documents).map(|n| {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn each_document_is_told_of_a_few_that_differ() {
+    fn each_document_is_reported_against_a_few_that_differ() {
         let told = [30, 60, 120].map(|documents| {
             let found = found(documents);
             let text: usize = found.iter().map(|finding| finding.message.len()).sum();

@@ -50,11 +50,11 @@ pub(super) static INVALID_METADATA_ENDPOINT: Rule = Rule {
     ..Rule::IDLE
 };
 
-/// How many pod subnets a node prefix that does not fit them is told of: many documents may speak of
+/// How many pod subnets a mismatching node prefix is reported against: many documents may describe
 /// one member.
 const MOST_UNFIT: usize = 16;
 
-/// The faults of a member that a rule tells of.
+/// The faults of a member that a rule reports.
 pub(super) fn told_by<'a>(rule: &'a Rule, member: &'a Member) -> impl Iterator<Item = Finding> {
     member.claims().iter().filter_map(|claim| {
         let Fact::Fault(fault) = &claim.fact else { return None };

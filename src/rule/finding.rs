@@ -47,6 +47,8 @@ pub struct Finding {
     pub other: Option<MemberName>,
     /// Another claim of the member without which there were no clash: its network.
     pub because: Option<Place>,
+    /// The field of a written object that overrode one of these claims until it was emptied.
+    pub emptied: Option<Place>,
     /// The addresses both sides share.
     pub extent: Option<Subnet>,
     /// What is wrong on each side, whatever field states it: a member's other document may state it
@@ -99,6 +101,7 @@ impl Rule {
             against: None,
             other: None,
             because: None,
+            emptied: None,
             extent: None,
             value: None,
             message,
@@ -170,12 +173,12 @@ impl Finding {
     }
 }
 
-/// What a message calls a value: one that nobody wrote is a default.
+/// What a message calls a value: one that is not written is a default.
 pub(super) fn default(place: &Place) -> &'static str {
     if place.is_default() { "the default " } else { "" }
 }
 
-/// A member and the object that speaks of it, as messages name them.
+/// One side of a clash, as messages name it: a member and the object that describes it.
 pub(super) fn side(member: &Member, place: &Place) -> String {
     format!("member \"{}\" ({})", member.name(), place.object)
 }

@@ -179,13 +179,13 @@ impl Side<'_> {
         }
     }
 
-    /// The side that no document joins to the mesh and whose network nobody states.
+    /// The side that no document joins to the mesh and whose network is not stated.
     fn described<'m>(&'m self, other: &'m Member) -> Option<&'m Member> {
         let sides = [self.member, other].into_iter();
         sides.filter(|member| member.network_claim().is_none()).find(|it| !self.mesh.is_joined(it))
     }
 
-    /// The side that is on the local network only because nobody says where it is.
+    /// The side that is on the local network only because its network is not stated.
     fn stranger<'m>(&'m self, other: &'m Member) -> Option<&'m Member> {
         [self.member, other]
             .into_iter()
