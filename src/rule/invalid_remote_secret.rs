@@ -41,7 +41,8 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                 } else {
                     continue;
                 };
-                findings.push(Finding { value: Some(format!("expires {end}")), ..finding });
+                let value = Some([format!("expires {end}"), String::new()]);
+                findings.push(Finding { value, ..finding });
             }
             _ => {}
         }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::kubeconfig::{Access, insecure_options};
 use crate::document::entry::{Document, Label, Registration, Scope, Select};
 use crate::document::toolkit::{Notes, common_annotations, fields, shortened};
-use crate::mesh::{About, Allow, Fact, Fault, MemberName, Reading, SecretKey};
+use crate::mesh::{About, Allow, Fact, Fault, Reading, SecretKey, by_cluster_id};
 use crate::settings::Settings;
 use crate::syntax::{Node, Object, Path, Position, Segment, Value, yaml_document};
 use crate::value::{Invalid, Moment};
@@ -27,6 +27,9 @@ const CLUSTER: &str = "networking.istio.io/cluster";
 const CONFIG_SECRET: &str = "istio-kubeconfig";
 /// Where Deckhouse renders remote Secrets, and its label on all that it renders.
 const DECKHOUSE: &str = "d8-istio";
+/// How Deckhouse and istioctl call them, by what follows: Deckhouse by the name of the member, and
+/// istioctl by the cluster ID.
+const PREFIX: &str = "istio-remote-secret-";
 const HERITAGE: (&str, &str) = ("heritage", "deckhouse");
 /// How values begin that SOPS has encrypted.
 const SOPS: &[u8] = b"ENC[";
@@ -79,9 +82,11 @@ fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     let mut servers = BTreeMap::new();
     for (key, node) in entries {
         let id: &str = &key.text;
-        let member = MemberName::from(id);
-        let mut notes = Notes::new(reading, Arc::clone(&member));
-        notes.claim_at(Path::NAME, Fact::ClusterId(Arc::clone(&member)));
+        let mut notes = Notes::new(reading, by_cluster_id(id));
+        notes.claim_at(Path::NAME, Fact::ClusterId(id.into()));
+        if let Some(name) = object.name().strip_prefix(PREFIX).filter(|_| namespace == DECKHOUSE) {
+            notes.claim_at(Path::NAME, Fact::Alias(name.into()));
+        }
         common_annotations(object, &mut notes);
         if is_rendered {
             notes.claim_at(&["metadata"], Fact::Allow(Arc::new(Allow::Rendered)));
