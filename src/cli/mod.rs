@@ -12,6 +12,7 @@ mod json;
 mod lines;
 mod log;
 mod mesh;
+mod plan;
 mod policy;
 mod probe;
 mod rbac;
@@ -19,6 +20,7 @@ mod rules;
 mod serve;
 mod settings;
 mod tls;
+mod tool;
 mod webhooks;
 mod yaml;
 
@@ -53,6 +55,7 @@ enum Command {
     Certs(certs::Args),
     Check(check::Args),
     Audit(audit::Args),
+    Plan(plan::Args),
     /// Print every rule: what it denies, why, what to do about it, and an example.
     Rules(rules::Args),
     /// Explain one rule: what it denies, why, what to do about it, and an example.
@@ -65,6 +68,12 @@ enum Command {
     Webhooks(webhooks::Args),
     /// Print the CustomResourceDefinition of MeshMember, as a manifest.
     Crd,
+    /// Print the completions of a shell: `source <(isthmus completion bash)`.
+    Completion(tool::CompletionArgs),
+    /// Write the manual pages into a directory.
+    Man(tool::ManArgs),
+    /// Print the version.
+    Version,
 }
 
 /// Runs the command of the process's arguments.
@@ -76,11 +85,15 @@ pub fn main() -> ExitCode {
         Command::Certs(args) => certs::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Rbac(args) => Ok(rbac::run(&args)),
         Command::Webhooks(args) => webhooks::run(&args),
+        Command::Completion(args) => tool::completion(&args),
+        Command::Man(args) => tool::man(&args),
+        Command::Version => tool::version(),
         Command::Crd => Ok(crd::run()),
     };
     result.unwrap_or_else(|error| {

@@ -26,7 +26,7 @@ pub use view::{Changed, View};
 pub use crate::syntax::Position;
 
 use crate::settings::Settings;
-use crate::value::{ClusterUuid, EndpointHost};
+use crate::value::{ClusterUuid, EndpointHost, Subnet};
 use foldhash::{HashMap, HashMapExt};
 use member::Said;
 use small_set::SmallSet;
@@ -151,6 +151,11 @@ impl Mesh {
     /// Notes whether the cluster knows IstioMulticlusters, though there may be none.
     pub fn serve_peers(&mut self, serves: bool) {
         self.serves_peers = serves;
+    }
+
+    /// The first subnet of this length within a range that no member claims.
+    pub fn first_free(&self, range: Subnet, length: u8) -> Option<Subnet> {
+        self.subnets.first_free(range, length)
     }
 
     /// Takes in what an object says now, in place of all it said before.
