@@ -161,6 +161,31 @@ pub struct Observed {
     pub cluster_uuid: Option<Fact<String>>,
 }
 
+/// What Istio calls a cluster that nobody gave an ID: many have this one.
+pub const DEFAULT_CLUSTER_ID: &str = "Kubernetes";
+
+impl Observed {
+    /// What people could state of the member: the facts that are known as a whole.
+    pub fn stated(&self) -> Spec {
+        let exact = |fact: &Option<Fact<String>>| {
+            let exact = fact.as_ref().filter(|fact| fact.exact && !fact.value.is_empty());
+            exact.map(|fact| fact.value.clone())
+        };
+        let all = |fact: &Option<Fact<Vec<String>>>| {
+            let exact = fact.as_ref().filter(|fact| fact.exact);
+            exact.map(|fact| fact.value.clone()).unwrap_or_default()
+        };
+        Spec {
+            cluster_domain: exact(&self.cluster_domain),
+            pod_subnets: all(&self.pod_subnets),
+            service_subnets: all(&self.service_subnets),
+            network: exact(&self.network),
+            trust_domain: exact(&self.trust_domain),
+            cluster_id: exact(&self.cluster_id).filter(|id| *id != DEFAULT_CLUSTER_ID),
+        }
+    }
+}
+
 /// A fact, with its source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]

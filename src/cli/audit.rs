@@ -45,7 +45,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// For people: one block for each finding.
     Table,
     /// One JSON object.
@@ -58,13 +58,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = Arc::new(args.settings.settings());
     let readings = args.mesh.readings(&settings)?;
     let report = report(readings, settings);
-    let text = match args.format {
-        Format::Table => table(&report, width()),
-        Format::Json => json(&report),
-        Format::Sarif => sarif(&report),
-    };
-    print(&mut anstream::stdout(), &text)?;
+    print(&mut anstream::stdout(), &args.format.of(&report))?;
     Ok(exit_code(&report, args.strict))
+}
+
+impl Format {
+    /// The report in this format.
+    pub(super) fn of(self, report: &CheckReport) -> String {
+        match self {
+            Self::Table => table(report, width()),
+            Self::Json => json(report),
+            Self::Sarif => sarif(report),
+        }
+    }
 }
 
 /// Judges a mesh as if all of it were written now. Of an object that comes twice, the last one
@@ -79,12 +85,16 @@ fn report(readings: Vec<Reading>, settings: Arc<Settings>) -> CheckReport {
     let warnings = verdict.warnings.iter();
     let warnings = warnings.map(|it| Diagnostic::of(&it.finding, Some(it.because)));
     let notes = verdict.notes.iter().map(|(place, note)| Diagnostic::advice(place, note));
-    let mut diagnostics: Vec<_> = denials.chain(warnings).chain(notes).collect();
+    report_of(denials.chain(warnings).chain(notes).collect(), readings.len())
+}
+
+/// What is told of so many objects, the most serious first.
+pub(super) fn report_of(mut diagnostics: Vec<Diagnostic>, objects: usize) -> CheckReport {
     diagnostics.sort_by(|a, b| {
         let key = |it: &Diagnostic| (it.level, it.code, it.object.clone());
         key(a).cmp(&key(b))
     });
-    let counts = Counts { objects: readings.len(), ..Counts::default() };
+    let counts = Counts { objects, ..Counts::default() };
     CheckReport { diagnostics, counts, ..CheckReport::default() }
 }
 

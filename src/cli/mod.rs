@@ -7,7 +7,9 @@ mod chart;
 mod check;
 mod crd;
 mod explain;
+mod facts;
 mod failure_policy;
+mod join;
 mod json;
 mod lines;
 mod log;
@@ -56,6 +58,8 @@ enum Command {
     Check(check::Args),
     Audit(audit::Args),
     Plan(plan::Args),
+    Facts(facts::Args),
+    Join(join::Args),
     /// Print every rule: what it denies, why, what to do about it, and an example.
     Rules(rules::Args),
     /// Explain one rule: what it denies, why, what to do about it, and an example.
@@ -86,6 +90,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Facts(args) => facts::run(&args),
+        Command::Join(args) => join::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Explain(args) => explain::run(&args),
@@ -102,7 +108,7 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// An error down to its cause; one that tells of its cause already is not told again.
+/// An error with its causes; one that already contains its cause does not repeat it.
 fn told(error: &anyhow::Error) -> String {
     let mut words: Vec<String> = Vec::new();
     for error in error.chain().map(ToString::to_string) {
@@ -120,7 +126,7 @@ fn exit_code(report: &CheckReport, strict: bool) -> ExitCode {
     ExitCode::from(u8::from(is_denied || (strict && is_warned)))
 }
 
-/// Prints a text; a reader who has seen enough is no error.
+/// Prints a text; a closed pipe is not an error.
 fn print(to: &mut dyn Write, text: &str) -> std::io::Result<()> {
     match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

@@ -16,7 +16,7 @@ pub use config::{as_kubectl, as_pod};
 pub use follow::Watching;
 pub(crate) use live::Live;
 pub(crate) use objects::Objects;
-pub use observe::{Bounds, observe};
+pub use observe::{Bounds, observe, observe_own};
 pub use once::{Unread, read};
 pub use peer::Dial;
 pub use unreached::Unreached;

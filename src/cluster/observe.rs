@@ -11,8 +11,8 @@ use hyper::body::Bytes;
 use hyper::http::header::ACCEPT;
 use hyper::{Request, StatusCode};
 use jiff::Timestamp;
-use kube::Client;
 use kube::client::Body;
+use kube::{Client, Config};
 use tokio::time::timeout;
 
 use super::unreached::Unreached;
@@ -47,6 +47,16 @@ pub async fn observe(
 ) -> Result<Observed, Unreached> {
     let reader = Reader { client, bounds, left: Cell::new(bounds.whole) };
     timeout(bounds.time, reader.read(settings)).await.map_err(|_| Unreached::Slow)?
+}
+
+/// Reads the facts of the cluster that a kubeconfig of our own leads to, however it does.
+pub async fn observe_own(
+    config: Config,
+    settings: &Settings,
+    bounds: &Bounds,
+) -> Result<Observed, Unreached> {
+    let client = Client::try_from(config).map_err(|error| Unreached::of(&error))?;
+    observe(&client, settings, bounds).await
 }
 
 struct Reader<'a> {

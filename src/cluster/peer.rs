@@ -20,10 +20,10 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tower::{BoxError, ServiceBuilder, service_fn};
 
-use super::unreached::Unreached;
+use super::unreached::{PROXY, Unreached};
 use crate::value::unusable_address;
 
-/// How long a connection may take to come about.
+/// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How many addresses of a name are tried.
 const MOST_ADDRESSES: usize = 4;
@@ -168,7 +168,7 @@ fn of_cluster(cluster: Cluster) -> Result<Config, Unreached> {
         return Err(Unreached::Kubeconfig("has a server that is not an https URL"));
     }
     if cluster.proxy_url.is_some_and(|url| !url.is_empty()) {
-        return Err(Unreached::Kubeconfig("asks for a proxy, which isthmus does not use"));
+        return Err(Unreached::Kubeconfig(PROXY));
     }
     let mut config = Config::new(uri);
     config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or_default();

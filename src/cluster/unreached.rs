@@ -14,7 +14,7 @@ pub enum Unreached {
     /// The kubeconfig does not lead there.
     #[error("its kubeconfig {0}")]
     Kubeconfig(&'static str),
-    /// There are no credentials to show: a program that makes them failed.
+    /// There are no credentials: the program that provides them failed.
     #[error("no credentials can be had: the kubeconfig's plugin fails")]
     Credentials,
     /// The name of the server has no address.
@@ -26,7 +26,7 @@ pub enum Unreached {
     /// Nobody listens there.
     #[error("the connection is refused")]
     Refused,
-    /// No connection comes about, or it breaks.
+    /// Connecting failed, or the connection broke.
     #[error("the connection fails")]
     Connection,
     /// It takes longer than it may.
@@ -98,6 +98,9 @@ impl Unreached {
     }
 }
 
+/// Of a kubeconfig that cannot be followed without one.
+pub(super) const PROXY: &str = "asks for a proxy, which isthmus does not use";
+
 fn known(error: &(dyn Error + 'static)) -> Option<Unreached> {
     if let Some(error) = error.downcast_ref::<Unreached>() {
         return Some(error.clone());
@@ -110,6 +113,10 @@ fn known(error: &(dyn Error + 'static)) -> Option<Unreached> {
         Some(kube::Error::RustlsTls(_)) => {
             return Some(Unreached::Kubeconfig("has a certificate or key that cannot be used"));
         }
+        Some(
+            kube::Error::ProxyProtocolDisabled { .. }
+            | kube::Error::ProxyProtocolUnsupported { .. },
+        ) => return Some(Unreached::Kubeconfig(PROXY)),
         _ => {}
     }
     match error.downcast_ref::<io::Error>()?.kind() {

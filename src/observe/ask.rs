@@ -55,6 +55,36 @@ impl Ask {
         (page <= MOST_PAGES).then(|| Self { what: self.what.clone(), token: Some(token), page })
     }
 
+    /// The right that it takes.
+    pub fn right(&self) -> Right<'_> {
+        let core = |verb, resource, namespace, name| Right {
+            group: "",
+            resource,
+            verb,
+            namespace,
+            name,
+            is_of_istio_reader: resource != "configmaps",
+        };
+        match &self.what {
+            What::KubeSystem => core("get", "namespaces", None, Some(KUBE_SYSTEM)),
+            What::KubeadmConfig => {
+                core("get", "configmaps", Some(KUBE_SYSTEM), Some("kubeadm-config"))
+            }
+            What::Namespace(name) => core("get", "namespaces", None, Some(name)),
+            What::MeshConfig(name) => core("get", "configmaps", Some(name), Some("istio")),
+            What::ControlPlane | What::PodSample | What::Istio(_) | What::Proxies(_) => {
+                core("list", "pods", None, None)
+            }
+            What::Gateways | What::Services => core("list", "services", None, None),
+            What::Nodes => core("list", "nodes", None, None),
+            What::ServiceCidrs => Right {
+                group: "networking.k8s.io",
+                is_of_istio_reader: false,
+                ..core("list", "servicecidrs", None, None)
+            },
+        }
+    }
+
     /// The path and query to ask for.
     pub fn path(&self) -> String {
         let (path, selector) = match &self.what {
@@ -92,6 +122,27 @@ impl Ask {
         query.finish()
     }
 }
+
+/// A right in the cluster that is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Right<'a> {
+    /// The API group; empty for the core group.
+    pub group: &'static str,
+    /// The plural of the resource.
+    pub resource: &'static str,
+    /// `get` or `list`.
+    pub verb: &'static str,
+    /// The only namespace, of what is not asked for in all of them.
+    pub namespace: Option<&'a str>,
+    /// The only name.
+    pub name: Option<&'a str>,
+    /// Whether the account of a remote Secret has it by the role that every version of Istio gives
+    /// its readers.
+    pub is_of_istio_reader: bool,
+}
+
+/// The namespace of the control plane.
+const KUBE_SYSTEM: &str = "kube-system";
 
 /// The label of a network, on Istio's namespace and on the Services of gateways.
 pub(super) const NETWORK_LABEL: &str = "topology.istio.io/network";

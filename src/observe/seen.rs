@@ -77,6 +77,12 @@ impl Seen {
         nodes.into_iter().chain(services).map(Ask::new).collect()
     }
 
+    /// Everything that may be asked of a cluster by these settings.
+    pub fn all(settings: &Settings) -> Vec<Ask> {
+        let nothing = Self::new(settings);
+        nothing.first().into_iter().chain(nothing.then()).collect()
+    }
+
     /// Takes an answer in, nothing where that was refused or is not there; gives back the next page
     /// to ask for, if there is one.
     pub fn take(&mut self, ask: &Ask, answer: Option<&str>) -> Result<Option<Ask>, NotKubernetes> {

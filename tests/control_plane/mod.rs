@@ -5,6 +5,7 @@ mod changes;
 mod demo;
 mod descriptors;
 mod documents;
+mod facts;
 mod istio_remote;
 mod joining;
 mod judged;
