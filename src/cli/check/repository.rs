@@ -259,7 +259,7 @@ pub(in crate::cli) fn schema() -> String {
 
 fn setting_schema(setting: &Setting) -> Json {
     let mut schema = match setting.form {
-        Form::Namespaces => {
+        Form::Namespaces | Form::Words => {
             json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
         }
         Form::Switch => json!({"type": "boolean"}),
