@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use crate::budget::Budget;
 use crate::mesh::{
-    Allow, Changed, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Origin, Place,
-    Reading, StatedDomain, View, WriteId,
+    Allow, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Origin, Place, Reading,
+    StatedDomain, View, WriteId,
 };
-use crate::rule::{self, Finding, Key, Severity};
+use crate::rule::{self, Finding, Key, Severity, Sides};
 use crate::settings::Policy;
 use crate::syntax::Path;
+use crate::value::Moment;
 
 /// What is to be said of a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub enum Reason {
     StoodBefore,
     /// An annotation of the document takes it as a warning.
     AllowedByAnnotation,
+    /// An operator renders the object, so nobody could correct it there.
+    Rendered,
     /// One of the two objects takes the place of the other, as its annotation says.
     Replaces,
     /// The object that it clashes with is being deleted.
@@ -101,6 +104,8 @@ pub struct Write<'a> {
     pub user: Cow<'a, str>,
     /// What judging it may cost.
     pub budget: Budget<'a>,
+    /// When it is written; nothing where nobody tells the time.
+    pub now: Option<Moment>,
 }
 
 impl Write<'_> {
@@ -123,16 +128,16 @@ const MOST_EMPTIED: usize = 64;
 /// Of what clashes only with writes that may never be stored, no denial is made: that is judged
 /// again once they are settled.
 pub fn review(mesh: &Mesh, write: Write<'_>) -> Verdict {
-    let Write { old, new, id, budget, .. } = write;
+    let Write { old, new, id, budget, now, .. } = write;
     // An update that does not bring along what the object said is held against what is known of
     // it, so that its old mistakes stay old.
     let known = || Some(mesh.reading_of(&new.object)).filter(|known| !known.statements.is_empty());
     let is_update = matches!(id, WriteId::Update(_));
     let old = old.or_else(|| if is_update { known() } else { None });
     let stored = (mesh.pending().len() > 0).then(|| (old.clone(), new.clone()));
-    let mut verdict = World { mesh, budget: &budget, has_pending: true }.judge(old, new);
+    let mut verdict = World { mesh, budget: &budget, now, has_pending: true }.judge(old, new);
     if let Some((old, new)) = stored.filter(|_| !verdict.denials.is_empty()) {
-        let stored = World { mesh, budget: &budget, has_pending: false }.judge(old, new);
+        let stored = World { mesh, budget: &budget, now, has_pending: false }.judge(old, new);
         verdict.wait = std::mem::replace(&mut verdict.denials, stored.denials);
         let denials = &verdict.denials;
         verdict.wait.retain(|waiting| !denials.iter().any(|denial| denial.tells_the_same(waiting)));
@@ -144,6 +149,7 @@ pub fn review(mesh: &Mesh, write: Write<'_>) -> Verdict {
 struct World<'a> {
     mesh: &'a Mesh,
     budget: &'a Budget<'a>,
+    now: Option<Moment>,
     /// Whether the writes are stored that were admitted and are not yet.
     has_pending: bool,
 }
@@ -151,33 +157,33 @@ struct World<'a> {
 impl World<'_> {
     /// What a write brings that makes an object say something new.
     fn judge(&self, old: Option<Reading>, new: Reading) -> Verdict {
-        let Self { mesh, budget, has_pending } = *self;
+        let Self { mesh, budget, now, has_pending } = *self;
         let object = Arc::clone(&new.object);
         let written = Written::new(mesh, old.as_ref(), &new);
-        let mut members = written.members.clone();
+        let mut subjects = written.subjects.clone();
         if !has_pending {
-            members.extend(mesh.pending().flat_map(|pending| mesh.spoken_of(pending)).cloned());
-            members.sort_unstable();
-            members.dedup();
+            subjects.extend(mesh.pending().flat_map(|pending| mesh.spoken_of(pending)).cloned());
+            subjects.sort_unstable();
+            subjects.dedup();
         }
 
         let (mut old, mut new) = (Statements::of(old), Statements::of(Some(new)));
         let (mut before, mut after) =
-            (Vec::with_capacity(members.len()), Vec::with_capacity(members.len()));
-        for name in &members {
-            let member = mesh.member(name).cloned();
-            let mut member = member.unwrap_or_else(|| Member::new(Arc::clone(name)));
+            (Vec::with_capacity(subjects.len()), Vec::with_capacity(subjects.len()));
+        for name in &subjects {
+            let subject = mesh.subject(name).cloned();
+            let mut subject = subject.unwrap_or_else(|| Member::new(Arc::clone(name)));
             // The write follows upon those of its object that may not be stored yet.
-            member.forget(|of| of.is_pending() && (!has_pending || of.is_write_of(&object)));
-            member.replace(&object, old.take(name));
-            before.push(member.clone());
-            member.replace(&object, new.take(name));
-            after.push(member);
+            subject.forget(|of| of.is_pending() && (!has_pending || of.is_write_of(&object)));
+            subject.replace(&object, old.take(name));
+            before.push(subject.clone());
+            subject.replace(&object, new.take(name));
+            after.push(subject);
         }
-        let before = Changed::new(mesh.settings(), before);
-        let after = Changed::new(mesh.settings(), after);
-        let (before, after) = (mesh.with(&before).within(budget), mesh.with(&after).within(budget));
-        let first = written.members.first().and_then(|name| after.member(name));
+        let (before, after) = (mesh.changed(before), mesh.changed(after));
+        let view = |changed| mesh.with(changed).within(budget).at(now);
+        let (before, after) = (view(&before), view(&after));
+        let first = written.subjects.first().and_then(|name| after.member(name));
         let written = BTreeMap::from([(Arc::clone(&object), written)]);
         let mut verdict = Change { before, after, written }.verdict();
         if let (Some(end), Some(member)) = (budget.end(), first) {
@@ -196,14 +202,19 @@ impl World<'_> {
 }
 
 /// What a set of objects brings that is written at once to the mesh `before`, and makes it `after`.
-pub fn review_all(before: &Mesh, after: &Mesh, written: &[Reading]) -> Verdict {
+pub fn review_all(
+    before: &Mesh,
+    after: &Mesh,
+    written: &[Reading],
+    now: Option<Moment>,
+) -> Verdict {
     let written = written.iter().map(|new| {
         let known = before.reading_of(&new.object);
         let known = Some(&known).filter(|known| !known.statements.is_empty());
         (Arc::clone(&new.object), Written::new(before, known, new))
     });
     let written = written.collect();
-    Change { before: before.view(), after: after.view(), written }.verdict()
+    Change { before: before.view().at(now), after: after.view().at(now), written }.verdict()
 }
 
 /// A change of the mesh. This is all that a verdict is made of, whoever asks for it: an admission
@@ -217,7 +228,7 @@ struct Change<'a> {
 /// What matters of an object that a change writes, apart from what it says of the mesh.
 struct Written {
     /// Whom it speaks of, before or after, by name.
-    members: Vec<MemberName>,
+    subjects: Vec<MemberName>,
     /// Whether it says the same as before.
     is_unchanged: bool,
     allows: Vec<Arc<Allow>>,
@@ -226,19 +237,19 @@ struct Written {
 
 impl Written {
     fn new(mesh: &Mesh, old: Option<&Reading>, new: &Reading) -> Self {
-        let mut members: Vec<_> = new.members().cloned().collect();
+        let mut subjects: Vec<_> = new.members().cloned().collect();
         if let Some(old) = old {
-            members.extend(old.members().cloned());
+            subjects.extend(old.members().cloned());
             // What is known of the object may be older still.
-            members.extend(mesh.spoken_of(&new.object).cloned());
+            subjects.extend(mesh.spoken_of(&new.object).cloned());
         }
         for pending in mesh.pending_writes_of(&new.object) {
-            members.extend(mesh.spoken_of(pending).cloned());
+            subjects.extend(mesh.spoken_of(pending).cloned());
         }
-        members.sort_unstable();
-        members.dedup();
+        subjects.sort_unstable();
+        subjects.dedup();
         Self {
-            members,
+            subjects,
             is_unchanged: old.is_some_and(|old| old.statements == new.statements),
             allows: allows(new.claims()),
             notes: notes(old, new),
@@ -251,16 +262,13 @@ impl Change<'_> {
         let notes = self.written.values_mut().flat_map(|it| std::mem::take(&mut it.notes));
         let notes = notes.collect();
         let mut verdict = Verdict { notes, ..Verdict::default() };
-        let mut touched: Vec<_> = self.written.values().flat_map(|it| &it.members).collect();
-        if self.written.len() > 1 {
-            touched.sort_unstable();
-            touched.dedup();
-        }
-        let is_touched = |name: &MemberName| touched.binary_search(&name).is_ok();
+        let touched = self.touched();
+        let is_touched = |name: &MemberName| touched.contains(name);
         let is_unchanged = self.written.values().all(|it| it.is_unchanged);
         let moves = named_network(&self.before) != named_network(&self.after);
         let judged = |view: &View<'_>| -> Vec<Finding> {
-            let members = touched.iter().filter_map(|name| view.member(name));
+            let named = |name: &MemberName| view.member(name).filter(|it| it.name() == name);
+            let members = touched.iter().filter_map(named);
             let mut findings: Vec<_> =
                 members.flat_map(|member| rule::judge(view, member)).collect();
             if moves {
@@ -271,19 +279,22 @@ impl Change<'_> {
         };
         // Most new objects speak of members that nobody spoke of.
         let is_new = !moves && touched.iter().all(|name| self.before.member(name).is_none());
-        let stood = if is_unchanged || is_new { Vec::new() } else { judged(&self.before) };
+        let mut stood = if is_unchanged || is_new { Vec::new() } else { judged(&self.before) };
+        for finding in &mut stood {
+            self.rename(finding);
+        }
         let mut findings = judged(&self.after);
         if !is_unchanged {
             for name in &touched {
                 if let Some(before) = self.before.member(name) {
-                    let nobody = Member::new(Arc::clone(name));
+                    let nobody = Member::new(MemberName::clone(name));
                     let after = self.after.member(name).unwrap_or(&nobody);
                     findings.extend(rule::judge_step(before, after));
                 }
             }
         }
         let stood = Stood::new(&stood);
-        let joining: Vec<_> = touched.iter().copied().filter(|name| self.joins(name)).collect();
+        let joining: Vec<_> = touched.iter().filter(|name| self.joins(name)).collect();
         // For what a peer tells of itself it is to blame, unless the local member turns away from it.
         if !self.changes_local_domain() {
             findings.retain(|finding| !blames_local_for_status(&self.after, finding));
@@ -306,6 +317,39 @@ impl Change<'_> {
             }
         }
         verdict
+    }
+
+    /// The members that the change is about, by the names that they have before and after it. What an
+    /// object says of one may make its documents part of another, or free them.
+    fn touched(&self) -> BTreeSet<MemberName> {
+        let written = self.written.values().flat_map(|it| &it.subjects);
+        let (mut found, mut names) = (written.collect::<Vec<_>>(), BTreeSet::new());
+        let mut seen: BTreeSet<_> = found.iter().copied().collect();
+        while let Some(subject) = found.pop() {
+            for member in
+                [&self.before, &self.after].into_iter().filter_map(|it| it.member(subject))
+            {
+                names.insert(Arc::clone(member.name()));
+                let subjects = member.subjects().iter().map(Member::name);
+                // Its name may be that of other documents in the other view.
+                let others = subjects.chain([member.name()]);
+                found.extend(others.filter(|it| seen.insert(it)));
+            }
+        }
+        names
+    }
+
+    /// Has a finding of before call the members as they are called now.
+    fn rename(&self, finding: &mut Finding) {
+        let now = |name: &MemberName| {
+            let subject = self.before.member(name)?.subjects().first()?;
+            Some(Arc::clone(self.after.member(subject.name())?.name()))
+        };
+        for name in [Some(&mut finding.member), finding.other.as_mut()].into_iter().flatten() {
+            if let Some(now) = now(name) {
+                *name = now;
+            }
+        }
     }
 
     /// The field of a written object that overrode one side of a finding until it was emptied, where
@@ -335,8 +379,10 @@ impl Change<'_> {
             Some(Reason::StoodBefore)
         } else if finding.severity == Severity::Warn {
             Some(Reason::RuleWarns)
-        } else if self.allows(finding) {
+        } else if self.allows(finding, |allow| *allow != Allow::Rendered) {
             Some(Reason::AllowedByAnnotation)
+        } else if self.allows(finding, |allow| *allow == Allow::Rendered) {
+            Some(Reason::Rendered)
         } else {
             let not_enforced = || {
                 let is_warn = self.after.settings().enforcement == Policy::Warn;
@@ -350,12 +396,14 @@ impl Change<'_> {
     /// was there: to delete and create a peer is no way round a denial. Then it is held to all that
     /// is known of it, however long it was described.
     fn joins(&self, name: &MemberName) -> bool {
-        let ways = |view: &View<'_>| {
-            view.member(name).map(|member| (view.is_joined(member), member.is_peer()))
+        let Some(now) = self.after.member(name) else { return false };
+        let before = || {
+            let subjects = now.subjects().iter();
+            subjects.filter_map(|subject| self.before.member(subject.name()))
         };
-        let (was_joined, was_peer) = ways(&self.before).unwrap_or_default();
-        let (is_joined, is_peer) = ways(&self.after).unwrap_or_default();
-        is_joined && !was_joined || is_peer && !was_peer
+        let was_joined = || before().any(|member| self.before.is_joined(member));
+        self.after.is_joined(now) && !was_joined()
+            || now.is_peer() && !before().any(Member::is_peer)
     }
 
     /// Whether the local member had a cluster domain in force, and has another one now.
@@ -371,18 +419,34 @@ impl Change<'_> {
     /// Whether an annotation takes a finding as a warning: of the written objects at its places,
     /// or where there are none, of any that brought it about from elsewhere. So does one of the
     /// object that is found at fault.
-    fn allows(&self, finding: &Finding) -> bool {
+    fn allows(&self, finding: &Finding, is_such: fn(&Allow) -> bool) -> bool {
         let places = [Some(&finding.place), finding.against.as_ref(), finding.because.as_ref()];
         let objects = places.into_iter().flatten().map(|place| &*place.object);
         let mut at_places = objects.filter_map(|object| self.written.get(object)).peekable();
-        let allows = |it: &Written| it.allows.iter().any(|allow| allow.covers(finding.rule));
-        match at_places.peek() {
+        let covers = |allow: &Allow| is_such(allow) && allow.covers(finding.rule);
+        let allows = |it: &Written| it.allows.iter().any(|allow| covers(allow));
+        let said = |claims: &[Claim]| {
+            claims.iter().any(|it| matches!(&it.fact, Fact::Allow(allow) if covers(allow)))
+        };
+        let is_allowed = match at_places.peek() {
             Some(_) => at_places.any(allows),
             None => {
                 let at_fault = said_by(&self.after, &finding.member, &finding.place);
-                self.written.values().any(allows) || covers(at_fault, finding.rule)
+                self.written.values().any(allows) || said(at_fault)
             }
-        }
+        };
+        is_allowed || self.joined_by_written(&finding.member).is_some_and(|it| said(it.claims()))
+    }
+
+    /// A member that a written Secret joins: what people allow in any of its documents covers that
+    /// too, for `istioctl` prints it without annotations.
+    fn joined_by_written(&self, member: &MemberName) -> Option<&Member> {
+        let member = self.after.member(member)?;
+        let joins = |claim: &Claim| {
+            matches!(claim.fact, Fact::RemoteSecret(_))
+                && self.written.contains_key(&claim.place.object)
+        };
+        member.claims().iter().any(joins).then_some(member)
     }
 }
 
@@ -425,13 +489,9 @@ fn said_by<'a>(mesh: &View<'a>, member: &MemberName, place: &Place) -> &'a [Clai
     mesh.member(member).map_or(&[], |member| member.said_by(&place.object))
 }
 
-fn covers(claims: &[Claim], rule: &str) -> bool {
-    claims.iter().any(|claim| matches!(&claim.fact, Fact::Allow(allow) if allow.covers(rule)))
-}
-
 /// What is wrong with a member as it stands, and how bad that is once the annotations of both
 /// sides are taken into account.
-pub fn standing_findings(mesh: &Mesh, name: &str) -> Vec<(Finding, Severity)> {
+pub fn standing_findings(mesh: &Mesh, name: &str, now: Option<Moment>) -> Vec<(Finding, Severity)> {
     let Some(member) = mesh.member(name) else { return Vec::new() };
     // One object may state many members, and a member clash with all of them.
     let mut by_object: BTreeMap<Arc<ObjectRef>, Vec<Arc<Allow>>> = BTreeMap::new();
@@ -440,7 +500,7 @@ pub fn standing_findings(mesh: &Mesh, name: &str) -> Vec<(Finding, Severity)> {
         let allowed = by_object.entry(object).or_insert_with_key(|it| allows(mesh.said_by(it)));
         allowed.iter().any(|allow| allow.covers(rule))
     };
-    let view = mesh.view();
+    let view = mesh.view().at(now);
     let findings = rule::judge(&view, member).into_iter();
     let findings = findings.filter(|finding| !blames_local_for_status(&view, finding));
     let with_severity = findings.map(|finding| {
@@ -501,7 +561,7 @@ fn told_once(findings: Vec<Finding>, is_written: impl Fn(&ObjectRef) -> bool) ->
 /// The findings that stood before, so that a mesh with thousands is looked up and not searched.
 struct Stood<'a> {
     by_key: BTreeMap<Key<'a>, Vec<&'a Finding>>,
-    by_value: BTreeMap<(&'static str, &'a MemberName, &'a str), Vec<&'a Finding>>,
+    by_value: BTreeMap<(&'static str, Sides<'a>), Vec<&'a Finding>>,
 }
 
 impl<'a> Stood<'a> {
@@ -509,17 +569,15 @@ impl<'a> Stood<'a> {
         let mut stood = Self { by_key: BTreeMap::new(), by_value: BTreeMap::new() };
         for finding in findings {
             stood.by_key.entry(finding.key()).or_default().push(finding);
-            if let Some(value) = &finding.value {
-                let key = (finding.rule, &finding.member, value.as_str());
-                stood.by_value.entry(key).or_default().push(finding);
+            if let Some(sides) = finding.sides() {
+                stood.by_value.entry((finding.rule, sides)).or_default().push(finding);
             }
         }
         stood
     }
 
     fn holds(&self, finding: &Finding) -> bool {
-        let value = finding.value.as_deref().map(|value| (finding.rule, &finding.member, value));
-        let by_value = value.and_then(|key| self.by_value.get(&key));
+        let by_value = finding.sides().and_then(|sides| self.by_value.get(&(finding.rule, sides)));
         let mut before = self.by_key.get(&finding.key()).into_iter().chain(by_value).flatten();
         before.any(|before| finding.stood_as(before))
     }
@@ -556,7 +614,7 @@ fn notes(old: Option<&Reading>, new: &Reading) -> Vec<(Place, String)> {
 
 fn unknown_rules(allow: &Allow) -> impl Iterator<Item = String> {
     let rules = match allow {
-        Allow::Every => &[][..],
+        Allow::Every | Allow::Rendered => &[][..],
         Allow::Rules(rules) => rules,
     };
     rules
@@ -595,7 +653,7 @@ mod tests {
             );
             let local = |domain| configuration("local", "", domain, "16");
             let written = readings(&(local("cluster.local") + &peer));
-            let verdict = review_all(&mesh(&[]), &mesh(&written), &written);
+            let verdict = review_all(&mesh(&[]), &mesh(&written), &written, None);
             assert_eq!(verdict.denials, [], "{name}");
             let mismatch = |it: &&Warning| it.finding.rule == "ClusterDomainMismatch";
             let places = verdict.warnings.iter().filter(mismatch).map(|it| &it.finding.place);
@@ -603,7 +661,7 @@ mod tests {
             assert_eq!(objects, [format!("IstioMulticluster {name}")]);
 
             let before = readings(&(local("other.local") + &peer));
-            let verdict = review_all(&mesh(&before), &mesh(&written), &written[..1]);
+            let verdict = review_all(&mesh(&before), &mesh(&written), &written[..1], None);
             let rules: Vec<_> = verdict.denials.iter().map(|finding| finding.rule).collect();
             assert_eq!(rules, ["ClusterDomainMismatch"], "{name}");
         }
@@ -616,7 +674,7 @@ mod tests {
         let local = |annotation| configuration("local", annotation, "cluster.local", "16");
         let before = readings(&(local("") + &named + &unstated));
         let after = readings(&(local("isthmus.dev/network: vpc") + &named + &unstated));
-        let verdict = review_all(&mesh(&before), &mesh(&after), &after[..1]);
+        let verdict = review_all(&mesh(&before), &mesh(&after), &after[..1], None);
         let rules: Vec<_> = verdict.denials.iter().map(|finding| finding.rule).collect();
         assert_eq!(rules, ["SubnetOverlap"; 2]);
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::origin::{Basis, ObjectRef};
 use crate::syntax::{Path, Position};
 use crate::value::{
-    ClusterDomain, ClusterUuid, Invalid, MetadataEndpoint, NetworkName, PublicDomainTemplate,
-    RemoteAddress, Subnet, clipped,
+    ClusterDomain, ClusterUuid, Invalid, MetadataEndpoint, Moment, NetworkName,
+    PublicDomainTemplate, RemoteAddress, Subnet, clipped,
 };
 
 /// The name of a member.
@@ -93,7 +93,41 @@ pub struct Claim {
     pub place: Place,
 }
 
+/// What tells one cluster from another, whatever it is called.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// The UID of its namespace `kube-system`.
+    Uid(ClusterUuid),
+    /// The UUID that Deckhouse has given it.
+    Uuid(ClusterUuid),
+    /// What Istio calls it, as people or its own configuration state it.
+    ClusterId(Arc<str>),
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uid(uid) => write!(f, "UID {uid} of namespace kube-system"),
+            Self::Uuid(uuid) => write!(f, "cluster UUID {uuid}"),
+            Self::ClusterId(id) => write!(f, "cluster ID {}", clipped(id)),
+        }
+    }
+}
+
 impl Claim {
+    /// The identity that is stated. What a cluster tells of itself as its ID in Istio is none: it
+    /// may say what it likes.
+    pub fn identity(&self) -> Option<Identity> {
+        match (&self.fact, self.place.basis) {
+            (Fact::Uid(uid), _) => Some(Identity::Uid(*uid)),
+            (Fact::Uuid(uuid), _) => Some(Identity::Uuid(*uuid)),
+            (Fact::ClusterId(id), Basis::Own(_) | Basis::Stated) => {
+                Some(Identity::ClusterId(Arc::clone(id)))
+            }
+            _ => None,
+        }
+    }
+
     /// How many bytes it takes in memory, roughly.
     pub(super) fn bytes(&self) -> usize {
         let texts = match &self.fact {
@@ -120,6 +154,10 @@ pub enum Fact {
     Remote,
     /// A custom resource holds the member's configuration.
     Configured,
+    /// A remote Secret joins the member: which one, and by which key.
+    RemoteSecret(Arc<SecretKey>),
+    /// When the credentials end by which Istio reaches the member.
+    Expires(Moment),
     /// The object is being deleted.
     Terminating,
     /// The object takes the place of another one, which is to be deleted.
@@ -134,10 +172,16 @@ pub enum Fact {
     NodePrefix(u8),
     /// Where it publishes its metadata.
     Endpoint(MetadataEndpoint),
-    /// Its identity.
+    /// The UUID that Deckhouse has given the cluster.
     Uuid(ClusterUuid),
-    /// What Istio calls the cluster.
+    /// The UID of its namespace `kube-system`.
+    Uid(ClusterUuid),
+    /// What Istio calls the cluster. Stated by people or by the member's own configuration, it
+    /// decides who is joined by the remote Secret of this ID.
     ClusterId(Arc<str>),
+    /// A name that a member goes by which is known by its cluster ID: a remote Secret
+    /// `istio-remote-secret-NAME` of Deckhouse has it.
+    Alias(MemberName),
     /// The network its pods are on.
     Network(Network),
     /// The names of its public services.
@@ -181,7 +225,9 @@ impl Fact {
             | Self::Subnet(..)
             | Self::NodePrefix(_)
             | Self::Uuid(_)
+            | Self::Uid(_)
             | Self::ClusterId(_)
+            | Self::Alias(_)
             | Self::Network(_)
             | Self::PublicDomain(_)
             | Self::TrustDomain(_)
@@ -192,6 +238,8 @@ impl Fact {
             Self::Peer
             | Self::Remote
             | Self::Configured
+            | Self::RemoteSecret(_)
+            | Self::Expires(_)
             | Self::Endpoint(_)
             | Self::RemoteAddress(_)
             | Self::Multicluster(_)
@@ -296,6 +344,8 @@ pub struct Replaced {
 pub enum Allow {
     /// Every rule (`deckhouse.io/allow-unsafe`).
     Every,
+    /// Every rule, since an operator renders the object: nobody could correct it there.
+    Rendered,
     /// The rules of these names (`isthmus.dev/allow`).
     Rules(Vec<String>),
 }
@@ -304,10 +354,21 @@ impl Allow {
     /// Whether denials by this rule are turned into warnings.
     pub fn covers(&self, rule: &str) -> bool {
         match self {
-            Self::Every => true,
+            Self::Every | Self::Rendered => true,
             Self::Rules(rules) => rules.iter().any(|allowed| allowed == rule),
         }
     }
+}
+
+/// A key of a remote Secret, which is the ID of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SecretKey {
+    /// The namespace of the Secret; empty where it is not said.
+    pub namespace: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// The key.
+    pub key: Box<str>,
 }
 
 /// Something that cannot be read as what it should be.
@@ -359,11 +420,13 @@ pub enum About {
     RemoteEndpoint,
     /// Istio's mesh networks, or its mesh config.
     MeshConfig,
+    /// A kubeconfig in a remote Secret.
+    RemoteSecret,
 }
 
 impl About {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Document,
         Self::Subnet(Role::Pod),
         Self::Subnet(Role::Service),
@@ -376,6 +439,7 @@ impl About {
         Self::SecurityContext,
         Self::RemoteEndpoint,
         Self::MeshConfig,
+        Self::RemoteSecret,
     ];
 }
 
@@ -393,6 +457,7 @@ impl fmt::Display for About {
             Self::SecurityContext => f.write_str("security context"),
             Self::RemoteEndpoint => f.write_str("remote endpoint"),
             Self::MeshConfig => f.write_str("mesh networks"),
+            Self::RemoteSecret => f.write_str("remote Secret"),
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Finding, Rule};
-use crate::mesh::{Basis, Claim, Fact, Member, ObjectRef, Role, StatedDomain, View};
+use crate::mesh::{
+    Basis, Claim, Fact, Member, ObjectRef, Role, StatedDomain, View, cluster_id, names,
+};
 
 pub(super) static RULE: Rule = Rule {
     name: "ConflictingClaims",
@@ -37,6 +39,14 @@ const ASPECTS: &[Aspect] = &[
         Fact::Uuid(uuid) => Some(uuid.to_string()),
         _ => None,
     }),
+    ("UID of namespace kube-system", |fact| match fact {
+        Fact::Uid(uid) => Some(uid.to_string()),
+        _ => None,
+    }),
+    ("cluster ID", |fact| match fact {
+        Fact::ClusterId(id) => Some(id.to_string()),
+        _ => None,
+    }),
 ];
 
 /// How many disagreements of a document are reported for one aspect.
@@ -50,7 +60,7 @@ struct Stated<'a> {
     claim: &'a Claim,
 }
 
-fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
+fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
     // The usual member is described by one document, which cannot disagree with itself.
     let mut objects = member.claims().iter().map(|claim| &claim.place.object);
@@ -62,6 +72,7 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
         }
     }
     domain_unlike_pinned(member, &mut findings);
+    names_of_others(mesh, member, &mut findings);
     findings
 }
 
@@ -180,6 +191,25 @@ fn domain_unlike_pinned(member: &Member, findings: &mut Vec<Finding>) {
                 format!("cluster domain {domain} differs from {pinned}, as discovery found it");
             let remedy = "write the peer's cluster domain".to_owned();
             findings.push(RULE.warn(member, &ours.place, message, remedy).against(&theirs.place));
+        }
+    }
+}
+
+/// A cluster ID decides whose it is, whatever name the same object goes by.
+fn names_of_others(mesh: &View<'_>, member: &Member, findings: &mut Vec<Finding>) {
+    for subject in member.subjects() {
+        let Some(id) = cluster_id(subject.name()) else { continue };
+        for (name, claim) in names(subject).filter(|(name, _)| *name != &**member.name()) {
+            let Some(other) = mesh.member(name).filter(|other| &**other.name() == name) else {
+                continue;
+            };
+            let message = format!(
+                "cluster ID {id} is not that of member \"{}\", so this is member \"{}\"",
+                other.name(),
+                member.name()
+            );
+            let remedy = "correct the cluster ID or the name that is wrong".to_owned();
+            findings.push(RULE.warn(member, &claim.place, message, remedy));
         }
     }
 }

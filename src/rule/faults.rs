@@ -65,15 +65,15 @@ pub(super) fn told_by<'a>(rule: &'a Rule, member: &'a Member) -> impl Iterator<I
         let severity = if *harmless { Severity::Warn } else { Severity::Deny };
         let (problem, remedy) = (problem.clone(), remedy.clone());
         let finding = rule.find(severity, member, &claim.place, problem, remedy);
-        let value = is_fact(*about).then(|| format!("{about} {text}"));
+        let value = is_fact(*about).then(|| [format!("{about} {text}"), String::new()]);
         Some(Finding { value, ..finding })
     })
 }
 
 /// Whether a member's other document may state the same.
 fn is_fact(about: About) -> bool {
-    use About::{ClusterDomain, Endpoint, NodePrefix, Subnet};
-    matches!(about, Subnet(_) | NodePrefix | ClusterDomain | Endpoint)
+    use About::{ClusterDomain, Endpoint, NodePrefix, RemoteSecret, Subnet};
+    matches!(about, Subnet(_) | NodePrefix | ClusterDomain | Endpoint | RemoteSecret)
 }
 
 fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
@@ -111,8 +111,8 @@ fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
                 _ => "write 32".to_owned(),
             };
             let finding = rule.deny(member, &claim.place, message, remedy).against(&pods.place);
-            findings
-                .push(Finding { value: Some(format!("node prefix {prefix} {subnet}")), ..finding });
+            let value = Some([format!("node prefix {prefix}"), subnet.to_string()]);
+            findings.push(Finding { value, ..finding });
         }
     }
     findings

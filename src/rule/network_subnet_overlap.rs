@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::finding::{both, side};
+use super::finding::side;
 use super::{Finding, Rule};
 use crate::mesh::{Claim, EndpointSource, Fact, Member, NetworkEndpoints, View};
 use crate::value::{Subnet, clipped};
@@ -144,7 +144,7 @@ fn clash(local: &Member, first: Stated<'_>, second: Stated<'_>) -> Finding {
                     format!("narrow {second} so that the ranges do not overlap"),
                 )
             };
-            let value = both(&format!("{theirs:?} {first}"), &format!("{ours:?} {second}"));
+            let value = [format!("{ours:?} {second}"), format!("{theirs:?} {first}")];
             (message, remedy, first.intersection(second), Some(value))
         }
         _ => {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::finding::{both, default};
+use super::finding::default;
 use super::free::offer;
 use super::{Finding, Rule};
 use crate::mesh::{Claim, Member, Role, View};
@@ -106,7 +106,7 @@ fn overlap(member: &Member, ours: &Stated<'_>, theirs: &Stated<'_>, remedy: Stri
         default(&claim.place),
         their_claim.place.object
     );
-    let value = both(&format!("{role} {ours}"), &format!("{their_role} {theirs}"));
+    let value = [format!("{role} {ours}"), format!("{their_role} {theirs}")];
     Finding {
         extent: ours.intersection(theirs),
         value: Some(value),
