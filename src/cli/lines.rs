@@ -135,7 +135,7 @@ fn write_out(shared: &Shared, mut stream: impl Write) {
         while !rest.is_empty() {
             let lines = rest.split_off(..first_lines(rest)).unwrap_or_default();
             if stream.write_all(lines).and_then(|()| stream.flush()).is_err() {
-                let lines = lines.iter().filter(|byte| **byte == b'\n').count();
+                let lines = lines.split_inclusive(|byte| *byte == b'\n').count();
                 shared.lost.inc_by(u64::try_from(lines).unwrap_or(u64::MAX));
             }
             shared.queue().done += lines.len();
