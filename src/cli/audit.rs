@@ -65,11 +65,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(directory) => of_files(directory, &settings)?,
         None => Vec::new(),
     };
+    let mut serves_peers = false;
     if args.mesh.reads_cluster() {
         let (file, context) = (args.mesh.kubeconfig.as_deref(), args.mesh.context.as_deref());
-        readings.extend(of_cluster(cluster::as_kubectl(file, context), &settings)?);
+        let contents = of_cluster(cluster::as_kubectl(file, context), &settings)?;
+        readings.extend(contents.readings);
+        serves_peers = contents.serves_peers;
     }
-    let report = report(readings, settings);
+    let report = report(readings, serves_peers, settings);
     print(&mut anstream::stdout(), &args.format.of(&report))?;
     Ok(exit_code(&report, args.strict))
 }
@@ -97,12 +100,14 @@ fn of_files(directory: &Path, settings: &Arc<Settings>) -> anyhow::Result<Vec<Re
 
 /// Judges a mesh as if all of it were written now. Of an object that comes twice, the last one
 /// counts.
-fn report(readings: Vec<Reading>, settings: Arc<Settings>) -> CheckReport {
+fn report(readings: Vec<Reading>, serves_peers: bool, settings: Arc<Settings>) -> CheckReport {
     let by_object: BTreeMap<_, _> =
         readings.into_iter().map(|reading| (Arc::clone(&reading.object), reading)).collect();
     let readings: Vec<_> = by_object.into_values().collect();
     let nothing = Mesh::new(Arc::clone(&settings));
-    let verdict = review_all(&nothing, &Mesh::of(settings, readings.iter().cloned()), &readings);
+    let mut mesh = Mesh::of(settings, readings.iter().cloned());
+    mesh.serve_peers(serves_peers);
+    let verdict = review_all(&nothing, &mesh, &readings);
     let denials = verdict.denials.iter().map(|finding| Diagnostic::of(finding, None));
     let warnings = verdict.warnings.iter();
     let warnings = warnings.map(|it| Diagnostic::of(&it.finding, Some(it.because)));

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use kube::Config;
 
-use crate::cluster;
-use crate::mesh::Reading;
+use crate::cluster::{self, Contents};
 use crate::settings::Settings;
 
 /// Flags that every command takes that reads the mesh.
@@ -53,7 +52,7 @@ impl MeshArgs {
 pub(super) fn of_cluster(
     config: impl Future<Output = anyhow::Result<Config>>,
     settings: &Settings,
-) -> anyhow::Result<Vec<Reading>> {
+) -> anyhow::Result<Contents> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime
         .context("cannot start")?
