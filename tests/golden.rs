@@ -10,15 +10,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use isthmus::admission::{Asked, Hook, answer};
+use isthmus::admission::{Asked, Hook};
 use isthmus::document::DOCUMENTS;
 use isthmus::manifest;
 use isthmus::mesh::Mesh;
 use isthmus::pending::LONGEST;
-use isthmus::review::{Verdict, review as judge, review_all};
+use isthmus::review::{Verdict, Write as Written, review as judge, review_all};
 use isthmus::rule::RULES;
 use isthmus::settings::{Setting, Settings};
 use isthmus::snapshot::Snapshot;
+use isthmus::value::Moment;
 use serde_json::{Value, json};
 
 use crate::support::golden::difference;
@@ -103,8 +104,9 @@ fn a_call_and_a_set_of_files_agree_on_every_case() {
                 before.remove(&write.new.object);
             }
             after.apply(write.new.clone());
-            let of_files = review_all(&before, &after, std::slice::from_ref(&write.new));
-            let of_call = judge(&mesh(), write);
+            let of_files =
+                review_all(&before, &after, std::slice::from_ref(&write.new), Some(now()));
+            let of_call = judge(&mesh(), Written { now: Some(now()), ..write });
             assert!(told(&of_call) == told(&of_files), "{}", file.display());
             judged += 1;
             of_call
@@ -139,6 +141,11 @@ fn a_clash_with_a_write_that_may_not_be_stored_is_answered_with_when_to_come_aga
     }
     // Its own repetition waits for nobody.
     assert_eq!(ask("first")["allowed"], true);
+}
+
+/// When all cases are judged.
+fn now() -> Moment {
+    "2026-11-01T12:00:00Z".parse::<jiff::Timestamp>().unwrap().into()
 }
 
 /// A verdict without its proposals.
@@ -239,7 +246,8 @@ fn object(yaml: &str) -> Value {
 pub(crate) fn call(mesh: &Mesh, hook: Hook, old: Option<&Value>, new: &Value) -> Value {
     let review = review(old, new);
     let body = review.to_string();
-    let answer = answer(mesh, hook, body.as_bytes()).unwrap();
+    let asked = Asked::read(hook, body.as_bytes(), mesh.settings(), None).unwrap();
+    let answer = asked.answer(|write| judge(mesh, Written { now: Some(now()), ..write }));
     let answer: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(answer["response"]["uid"], review["request"]["uid"]);
     answer

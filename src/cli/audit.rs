@@ -1,18 +1,16 @@
 //! `isthmus audit`: what a cluster has now, judged as one mesh.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use anyhow::bail;
 use clap::ValueEnum;
 
-use super::mesh::{MeshArgs, of_cluster};
+use super::mesh::MeshArgs;
 use super::settings::SettingsArgs;
 use super::{exit_code, print};
-use crate::cluster;
-use crate::inventory::Inventory;
+use crate::cluster::Contents;
 use crate::mesh::{Mesh, Reading};
 use crate::report::diagnostic::{CheckReport, Counts, Diagnostic};
 use crate::report::json::json;
@@ -59,20 +57,9 @@ pub(super) enum Format {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    args.mesh.check()?;
     let settings = Arc::new(args.settings.settings());
-    let mut readings = match &args.mesh.inventory {
-        Some(directory) => of_files(directory, &settings)?,
-        None => Vec::new(),
-    };
-    let mut serves_peers = false;
-    if args.mesh.reads_cluster() {
-        let (file, context) = (args.mesh.kubeconfig.as_deref(), args.mesh.context.as_deref());
-        let contents = of_cluster(cluster::as_kubectl(file, context), &settings)?;
-        readings.extend(contents.readings);
-        serves_peers = contents.serves_peers;
-    }
-    let report = report(readings, serves_peers, settings);
+    let contents = args.mesh.contents(&settings)?;
+    let report = report(contents, settings);
     print(&mut anstream::stdout(), &args.format.of(&report))?;
     Ok(exit_code(&report, args.strict))
 }
@@ -88,26 +75,16 @@ impl Format {
     }
 }
 
-fn of_files(directory: &Path, settings: &Arc<Settings>) -> anyhow::Result<Vec<Reading>> {
-    let mut inventory = Inventory::new(directory.to_owned(), Arc::clone(settings));
-    inventory.refresh();
-    let errors: Vec<_> = inventory.errors().collect();
-    if !errors.is_empty() {
-        bail!("--inventory {}: {}", directory.display(), errors.join("; "));
-    }
-    Ok(inventory.readings().cloned().collect())
-}
-
 /// Judges a mesh as if all of it were written now. Of an object that comes twice, the last one
 /// counts.
-fn report(readings: Vec<Reading>, serves_peers: bool, settings: Arc<Settings>) -> CheckReport {
-    let by_object: BTreeMap<_, _> =
-        readings.into_iter().map(|reading| (Arc::clone(&reading.object), reading)).collect();
+fn report(contents: Contents, settings: Arc<Settings>) -> CheckReport {
+    let by_object = |reading: Reading| (Arc::clone(&reading.object), reading);
+    let by_object: BTreeMap<_, _> = contents.readings.into_iter().map(by_object).collect();
     let readings: Vec<_> = by_object.into_values().collect();
     let nothing = Mesh::new(Arc::clone(&settings));
     let mut mesh = Mesh::of(settings, readings.iter().cloned());
-    mesh.serve_peers(serves_peers);
-    let verdict = review_all(&nothing, &mesh, &readings);
+    mesh.serve_peers(contents.serves_peers);
+    let verdict = review_all(&nothing, &mesh, &readings, Some(SystemTime::now().into()));
     let denials = verdict.denials.iter().map(|finding| Diagnostic::of(finding, None));
     let warnings = verdict.warnings.iter();
     let warnings = warnings.map(|it| Diagnostic::of(&it.finding, Some(it.because)));

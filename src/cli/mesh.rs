@@ -1,11 +1,14 @@
 //! Where the mesh is read from: the cluster, a directory of files, or both.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use kube::Config;
 
 use crate::cluster::{self, Contents};
+use crate::inventory::Inventory;
+use crate::mesh::Reading;
 use crate::settings::Settings;
 
 /// Flags that every command takes that reads the mesh.
@@ -37,6 +40,24 @@ impl MeshArgs {
         self.inventory.is_none() || self.names_cluster()
     }
 
+    /// What every object says: those of files first, then those of the cluster, which count where
+    /// both have one.
+    pub(super) fn contents(&self, settings: &Arc<Settings>) -> anyhow::Result<Contents> {
+        self.check()?;
+        let readings = match &self.inventory {
+            Some(directory) => of_files(directory, settings)?,
+            None => Vec::new(),
+        };
+        let mut contents = Contents { readings, serves_peers: false };
+        if self.reads_cluster() {
+            let (file, context) = (self.kubeconfig.as_deref(), self.context.as_deref());
+            let cluster = of_cluster(cluster::as_kubectl(file, context), settings)?;
+            contents.readings.extend(cluster.readings);
+            contents.serves_peers = cluster.serves_peers;
+        }
+        Ok(contents)
+    }
+
     /// Refuses an inventory that is not there.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         match &self.inventory {
@@ -57,4 +78,14 @@ pub(super) fn of_cluster(
     runtime
         .context("cannot start")?
         .block_on(async { Ok(cluster::read(config.await?, settings).await?) })
+}
+
+fn of_files(directory: &Path, settings: &Arc<Settings>) -> anyhow::Result<Vec<Reading>> {
+    let mut inventory = Inventory::new(directory.to_owned(), Arc::clone(settings));
+    inventory.refresh();
+    let errors: Vec<_> = inventory.errors().collect();
+    if !errors.is_empty() {
+        bail!("--inventory {}: {}", directory.display(), errors.join("; "));
+    }
+    Ok(inventory.readings().cloned().collect())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::files::{Input, readable};
 use super::unjudged;
@@ -155,7 +156,8 @@ impl<'a> Checking<'a> {
     pub(super) fn broken(&mut self, source: usize, broken: &[BrokenDocument]) -> Vec<PassedOver> {
         let (diagnostics, passed): (Vec<_>, Vec<_>) = broken.iter().partition(|b| is_finding(b));
         for broken in diagnostics {
-            let at = self.source(source).location(source, broken.error.span.bytes.clone());
+            let mut at = self.source(source).location(source, broken.error.span.bytes.clone());
+            at.is_hidden = broken.is_secret;
             let base = diagnostic_at(Level::Denial, INVALID_DOCUMENT, at);
             self.diagnostics.push(Diagnostic {
                 message: broken.error.what.clone(),
@@ -329,7 +331,7 @@ impl<'a> Checking<'a> {
         let mut after = Mesh::of(Arc::clone(self.settings), kept.chain(written.iter().cloned()));
         before.serve_peers(self.serves_peers);
         after.serve_peers(self.serves_peers);
-        let verdict = review_all(&before, &after, &written);
+        let verdict = review_all(&before, &after, &written, Some(SystemTime::now().into()));
         let (mut diagnostics, mut carried) = (Vec::new(), CarriedTexts::default());
         for finding in &verdict.denials {
             diagnostics.push(self.finding(&mut carried, finding, None));
