@@ -18,6 +18,7 @@ mod policy;
 mod probe;
 mod rbac;
 mod rules;
+mod scout;
 mod serve;
 mod settings;
 mod tls;
@@ -55,6 +56,8 @@ enum Command {
     Certs(certs::Args),
     Check(check::Args),
     Audit(audit::Args),
+    /// Visit the members of the mesh, and keep in MeshMembers what they show.
+    Scout(scout::Args),
     Facts(facts::Args),
     Join(join::Args),
     /// Print every rule: what it denies, why, what to do about it, and an example.
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Certs(args) => certs::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Scout(args) => scout::run(&args),
         Command::Facts(args) => facts::run(&args),
         Command::Join(args) => join::run(&args),
         Command::Probe(args) => probe::run(&args),
