@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::budget::Budget;
 use crate::mesh::{
-    Allow, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Origin, Place, Reading,
-    StatedDomain, View, WriteId,
+    Allow, Basis, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Origin, Place,
+    Reading, StatedDomain, View, WriteId,
 };
 use crate::rule::{self, Finding, Key, Severity, Sides};
 use crate::settings::Policy;
@@ -365,7 +365,7 @@ impl Change<'_> {
     fn reason(&self, finding: &Finding, stood: bool) -> Option<Reason> {
         if stood {
             Some(Reason::StoodBefore)
-        } else if finding.severity == Severity::Warn {
+        } else if finding.severity == Severity::Warn || is_doubtful(&self.after, finding) {
             Some(Reason::RuleWarns)
         } else if self.allows(finding) {
             Some(Reason::AllowedByAnnotation)
@@ -427,6 +427,19 @@ fn blames_local_for_status(mesh: &View<'_>, finding: &Finding) -> bool {
     is_local && is_against_status && finding.severity == Severity::Deny
 }
 
+/// Whether a finding rests on what was observed and is not good enough to deny anything: it may not
+/// be all there is, or nothing joins the member it was observed of.
+fn is_doubtful(mesh: &View<'_>, finding: &Finding) -> bool {
+    let is_doubtful = |member: &MemberName, place: &Place| match place.basis {
+        Basis::ObservedInPart => true,
+        Basis::Observed => !mesh.member(member).is_some_and(|member| mesh.is_joined(member)),
+        _ => false,
+    };
+    let other = finding.other.as_ref().unwrap_or(&finding.member);
+    is_doubtful(&finding.member, &finding.place)
+        || finding.against.as_ref().is_some_and(|against| is_doubtful(other, against))
+}
+
 /// What lets a finding pass for now, whoever writes: one of the objects takes the place of the
 /// other, or the other one is being deleted.
 fn passes(mesh: &View<'_>, finding: &Finding) -> Option<Reason> {
@@ -479,6 +492,7 @@ pub fn standing_findings(mesh: &Mesh, name: &str) -> Vec<(Finding, Severity)> {
     let findings = findings.filter(|finding| !blames_local_for_status(&view, finding));
     let with_severity = findings.map(|finding| {
         let is_mild = finding.severity == Severity::Warn
+            || is_doubtful(&view, &finding)
             || is_allowed(&finding.place, finding.rule)
             || finding.against.as_ref().is_some_and(|side| is_allowed(side, finding.rule))
             || passes(&view, &finding).is_some()

@@ -50,6 +50,11 @@ impl Place {
         self.path.is_default()
     }
 
+    /// Whether it was read in the member itself: nobody states it.
+    pub fn is_observed(&self) -> bool {
+        matches!(self.basis, Basis::Observed | Basis::ObservedInPart)
+    }
+
     /// Whether the API server fills this field and strips it from what people write.
     pub fn is_status(&self) -> bool {
         self.basis == Basis::Discovered

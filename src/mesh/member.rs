@@ -123,8 +123,10 @@ impl Member {
 
     fn index(&mut self) {
         let force = self.force();
-        let is_subnet =
-            |claim: &Claim| matches!(claim.fact, Fact::Subnet(..)) && is_in_force(claim, force);
+        let is_subnet = |claim: &Claim| {
+            let is_in_force = is_in_force(claim, force) && !self.is_stated_too(claim);
+            matches!(claim.fact, Fact::Subnet(..)) && is_in_force
+        };
         let numbered = || (0..).zip(&self.claims);
         let subnets = numbered().filter(|(_, claim)| is_subnet(claim)).map(|(at, _)| at).collect();
         let networks = numbered().filter_map(|(at, claim)| match &claim.fact {
@@ -150,7 +152,14 @@ impl Member {
     /// statement counts, and of several configurations the strongest.
     pub fn in_force(&self) -> impl Iterator<Item = &Claim> {
         let force = self.force();
-        self.claims.iter().filter(move |claim| is_in_force(claim, force))
+        let counts = move |claim: &&Claim| is_in_force(claim, force) && !self.is_stated_too(claim);
+        self.claims.iter().filter(counts)
+    }
+
+    /// Whether somebody states what was observed: then it is that statement that counts.
+    fn is_stated_too(&self, claim: &Claim) -> bool {
+        let says_it = |other: &Claim| !other.place.is_observed() && other.fact == claim.fact;
+        claim.place.is_observed() && self.claims.iter().any(says_it)
     }
 
     /// The cluster domains in force, with the claims that state them.
@@ -209,7 +218,7 @@ fn is_in_force(claim: &Claim, force: Force) -> bool {
 /// observed; of those, the member's own configuration.
 fn network_strength(network: &Network, basis: Basis) -> (u8, Basis) {
     let strength = match (network, basis) {
-        (_, Basis::Observed | Basis::Discovered) => 2,
+        (_, Basis::Observed | Basis::ObservedInPart | Basis::Discovered) => 2,
         (Network::Named(_), _) => 0,
         _ => 1,
     };

@@ -116,8 +116,10 @@ pub enum Basis {
     Own(Configuration),
     /// People state it of the member.
     Stated,
-    /// It was read in the member itself.
+    /// It was read in the member itself, and is all there is.
     Observed,
+    /// It was read in the member itself, and there may be more.
+    ObservedInPart,
     /// The member tells it of itself, and it was put into a status.
     Discovered,
 }

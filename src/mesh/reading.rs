@@ -123,11 +123,12 @@ impl Reading {
     /// and keeps its own.
     #[must_use]
     pub fn with_status_of(mut self, stands: Option<&Self>) -> Self {
+        let is_kept = |place: &Place| place.is_status() || place.is_observed();
         for (_, claims) in &mut self.statements {
-            claims.retain(|claim| !claim.place.is_status());
+            claims.retain(|claim| !is_kept(&claim.place));
         }
         for (member, claims) in stands.iter().flat_map(|stands| &stands.statements) {
-            for claim in claims.iter().filter(|claim| claim.place.is_status()) {
+            for claim in claims.iter().filter(|claim| is_kept(&claim.place)) {
                 self.claim_at(member, claim.place.clone(), claim.fact.clone());
             }
         }

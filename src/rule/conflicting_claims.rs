@@ -71,6 +71,9 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
             overruled(member, what, *says, &mut findings);
         }
     }
+    for (what, says) in ASPECTS {
+        contradicted(member, what, *says, &mut findings);
+    }
     domain_unlike_pinned(member, &mut findings);
     names_of_others(mesh, member, &mut findings);
     findings
@@ -98,6 +101,34 @@ fn conflicts(
     }
 }
 
+/// Reports each document that states something else than the running cluster shows.
+fn contradicted(
+    member: &Member,
+    what: &str,
+    says: fn(&Fact) -> Option<String>,
+    findings: &mut Vec<Finding>,
+) {
+    let observed = member.claims().iter().filter(|claim| claim.place.basis == Basis::Observed);
+    let shown = by_document(observed, says);
+    let Some(theirs) = shown.first() else { return };
+    let is_declared = |claim: &&Claim| {
+        matches!(claim.place.basis, Basis::Own(_) | Basis::Stated) && !claim.place.is_default()
+    };
+    let declared = by_document(member.claims().iter().filter(is_declared), says);
+    let differ = declared.iter().filter(|ours| ours.texts != theirs.texts);
+    for ours in differ.take(MOST_TOLD) {
+        let message = format!(
+            "{what} {} of member \"{}\" is {} in the running cluster",
+            listed(&ours.texts),
+            member.name(),
+            listed(&theirs.texts),
+        );
+        let remedy = format!("write {}, if the cluster is to stay as it is", listed(&theirs.texts));
+        let finding = RULE.warn(member, &ours.claim.place, message, remedy);
+        findings.push(finding.against(&theirs.claim.place));
+    }
+}
+
 /// Reports each document that disagrees with the member's own configuration, which decides. A
 /// ModuleConfig supersedes other configurations by design.
 fn overruled(
@@ -113,8 +144,8 @@ fn overruled(
         // Nobody stated it.
         _ if claim.place.is_default() => false,
         Basis::Own(weaker) => weaker > decides && !decides.supersedes(weaker),
-        Basis::Stated | Basis::Observed => true,
-        Basis::Discovered => false,
+        Basis::Stated => true,
+        Basis::Observed | Basis::ObservedInPart | Basis::Discovered => false,
     };
     let weaker = by_document(member.claims().iter().filter(is_weaker), says);
     for ours in weaker.iter().filter(|ours| in_force.iter().all(|it| it.texts != ours.texts)) {
@@ -143,7 +174,7 @@ fn conflict(
 
 /// What each document says of an aspect that is in force.
 fn stated(member: &Member, says: fn(&Fact) -> Option<String>) -> Vec<Stated<'_>> {
-    by_document(member.in_force(), says)
+    by_document(member.in_force().filter(|claim| !claim.place.is_observed()), says)
 }
 
 /// What each document says of an aspect, in the order of documents: its values in order, and the

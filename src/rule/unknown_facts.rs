@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Finding, Rule};
-use crate::mesh::{About, Fact, Member, Place, Role, StatedDomain, View};
+use crate::mesh::{About, Basis, Claim, Fact, Member, Place, Role, StatedDomain, View};
 use crate::meshmember;
 use crate::syntax::Path;
 
@@ -23,8 +23,11 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
     let Some(describing) = member.claims().iter().find(|claim| describes(&claim.fact)) else {
         return Vec::new();
     };
-    let says =
-        |known: &dyn Fn(&Fact) -> bool| member.claims().iter().any(|claim| known(&claim.fact));
+    // What is known in part leaves open what else there is.
+    let is_whole = |claim: &&Claim| claim.place.basis != Basis::ObservedInPart;
+    let says = |known: &dyn Fn(&Fact) -> bool| {
+        member.claims().iter().filter(is_whole).any(|claim| known(&claim.fact))
+    };
     let domain =
         says(&|fact| StatedDomain::of(fact).is_some() || is_fault(fact, About::ClusterDomain));
     let subnet = |role| {

@@ -5,10 +5,12 @@ use crate::document::toolkit::{
     Canonical, Cursor, Notes, Written, common_annotations, domain, fields, near_misses, subnets,
 };
 use crate::mesh::{About, Basis, Configuration, Fact, MemberName, Network, Reading, Role};
-use crate::meshmember::{GROUP, KIND, RESOURCE, VERSION};
+use crate::meshmember::{
+    DEFAULT_CLUSTER_ID, Fact as Observed, GROUP, KIND, RESOURCE, Status, VERSION,
+};
 use crate::settings::Settings;
-use crate::syntax::Object;
-use crate::value::{ClusterDomain, Invalid};
+use crate::syntax::{Object, Path};
+use crate::value::{ClusterDomain, ClusterUuid, Invalid, Subnet};
 
 pub(crate) const DOCUMENT: Document = Document {
     name: "MeshMember",
@@ -44,6 +46,9 @@ fn canonical_domain(
     }
 }
 
+/// How many observed subnets of one role are read: more than isthmus writes.
+const MOST_OBSERVED: usize = 64;
+
 fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     let member = MemberName::clone(&reading.object.name);
     if settings.is_local(&member) {
@@ -52,6 +57,59 @@ fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     let mut notes = Notes::new(reading, member);
     spec(object, &mut notes);
     common_annotations(object, &mut notes);
+    status(object, reading);
+}
+
+/// Reads what was observed. Nobody but isthmus writes it, so what cannot be read is not there.
+fn status(object: &Object<'_>, reading: &mut Reading) {
+    let status = object.raw_field("status").map(serde_json::from_str::<Status>);
+    let Some(Ok(Status { observed: Some(observed), .. })) = status else { return };
+    let member = MemberName::clone(&reading.object.name);
+    let mut claim = |field: &'static [&'static str], exact: bool, fact: Option<Fact>| {
+        let Some(fact) = fact else { return };
+        reading.basis = if exact { Basis::Observed } else { Basis::ObservedInPart };
+        let path = match &fact {
+            Fact::Subnet(_, subnet) => Path::fixed(field).known_by(subnet.to_string()),
+            _ => Path::fixed(field),
+        };
+        reading.claim(&member, path, fact);
+    };
+    let uid = ClusterUuid::try_parse(&observed.uid.value).ok();
+    claim(&["status", "observed", "uid"], true, uid.map(Fact::Uid));
+    if let Some(Observed { value, exact, .. }) = &observed.cluster_uuid {
+        let uuid = ClusterUuid::try_parse(value).ok();
+        claim(&["status", "observed", "clusterUUID"], *exact, uuid.map(Fact::Uuid));
+    }
+    if let Some(Observed { value, exact, .. }) = &observed.cluster_domain {
+        let domain = ClusterDomain::parse(value).ok();
+        let fact = domain.map(Fact::ClusterDomain);
+        claim(&["status", "observed", "clusterDomain"], *exact, fact);
+    }
+    if let Some(Observed { value, exact, .. }) = &observed.trust_domain {
+        let domain = ClusterDomain::parse(value).ok();
+        claim(&["status", "observed", "trustDomain"], *exact, domain.map(Fact::TrustDomain));
+    }
+    if let Some(Observed { value, exact, .. }) = &observed.network {
+        let name = Some(value.as_str()).filter(|name| !name.is_empty());
+        let fact = name.map(|name| Fact::Network(Network::Named(name.into())));
+        claim(&["status", "observed", "network"], *exact, fact);
+    }
+    if let Some(Observed { value, exact, .. }) = &observed.cluster_id {
+        let id = Some(value.as_str()).filter(|id| !id.is_empty() && *id != DEFAULT_CLUSTER_ID);
+        let fact = id.map(|id| Fact::ClusterId(id.into()));
+        claim(&["status", "observed", "clusterID"], *exact, fact);
+    }
+    let subnets: [(Role, &'static [&'static str], _); 2] = [
+        (Role::Pod, &["status", "observed", "podSubnets"], &observed.pod_subnets),
+        (Role::Service, &["status", "observed", "serviceSubnets"], &observed.service_subnets),
+    ];
+    for (role, field, fact) in subnets {
+        for text in fact.iter().flat_map(|fact| &fact.value).take(MOST_OBSERVED) {
+            let exact = fact.as_ref().is_some_and(|fact| fact.exact);
+            let subnet = Subnet::parse(text).ok();
+            claim(field, exact, subnet.map(|subnet| Fact::Subnet(role, subnet)));
+        }
+    }
 }
 
 fn spec(object: &Object<'_>, notes: &mut Notes<'_>) {
