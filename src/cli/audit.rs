@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::bail;
 use clap::ValueEnum;
@@ -102,7 +103,8 @@ fn report(readings: Vec<Reading>, settings: Arc<Settings>) -> CheckReport {
         readings.into_iter().map(|reading| (Arc::clone(&reading.object), reading)).collect();
     let readings: Vec<_> = by_object.into_values().collect();
     let nothing = Mesh::new(Arc::clone(&settings));
-    let verdict = review_all(&nothing, &Mesh::of(settings, readings.iter().cloned()), &readings);
+    let mesh = Mesh::of(settings, readings.iter().cloned());
+    let verdict = review_all(&nothing, &mesh, &readings, Some(SystemTime::now().into()));
     let denials = verdict.denials.iter().map(|finding| Diagnostic::of(finding, None));
     let warnings = verdict.warnings.iter();
     let warnings = warnings.map(|it| Diagnostic::of(&it.finding, Some(it.because)));

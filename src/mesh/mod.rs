@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use claim::{
     About, Allow, Claim, EndpointSource, Fact, Fault, Federation, Identity, MemberName, Network,
-    NetworkEndpoints, Place, Replaced, Role,
+    NetworkEndpoints, Place, Replaced, Role, SecretKey,
 };
 pub use domain::StatedDomain;
 pub use identity::{by_cluster_id, cluster_id, names};
