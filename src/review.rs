@@ -457,12 +457,25 @@ fn blames_local_for_status(mesh: &View<'_>, finding: &Finding) -> bool {
     is_local && is_against_status && finding.severity == Severity::Deny
 }
 
+/// For how long what was observed denies anything.
+const FRESH: Duration = Duration::from_hours(1);
+
 /// Whether a finding rests on what was observed and is not good enough to deny anything: it may not
-/// be all there is, or nothing joins the member it was observed of.
+/// be all there is, it is old, or nothing joins the member it was observed of.
 fn is_doubtful(mesh: &View<'_>, finding: &Finding) -> bool {
+    let is_old = |member: &MemberName, place: &Place| {
+        let mut times = said_by(mesh, member, place).iter().filter_map(|claim| match claim.fact {
+            Fact::ObservedAt(at) => mesh.now()?.since(at),
+            _ => None,
+        });
+        times.any(|age| age > FRESH)
+    };
     let is_doubtful = |member: &MemberName, place: &Place| match place.basis {
         Basis::ObservedInPart => true,
-        Basis::Observed => !mesh.member(member).is_some_and(|member| mesh.is_joined(member)),
+        Basis::Observed => {
+            let is_joined = mesh.member(member).is_some_and(|member| mesh.is_joined(member));
+            !is_joined || is_old(member, place)
+        }
         _ => false,
     };
     let other = finding.other.as_ref().unwrap_or(&finding.member);

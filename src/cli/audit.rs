@@ -1,19 +1,15 @@
 //! `isthmus audit`: what a cluster has now, judged as one mesh.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use anyhow::bail;
 use clap::ValueEnum;
 
-use super::mesh::{MeshArgs, of_cluster};
+use super::mesh::MeshArgs;
 use super::settings::SettingsArgs;
 use super::{exit_code, print};
-use crate::cluster;
-use crate::inventory::Inventory;
 use crate::mesh::{Mesh, Reading};
 use crate::report::diagnostic::{CheckReport, Counts, Diagnostic};
 use crate::report::json::json;
@@ -60,16 +56,8 @@ pub(super) enum Format {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    args.mesh.check()?;
     let settings = Arc::new(args.settings.settings());
-    let mut readings = match &args.mesh.inventory {
-        Some(directory) => of_files(directory, &settings)?,
-        None => Vec::new(),
-    };
-    if args.mesh.reads_cluster() {
-        let (file, context) = (args.mesh.kubeconfig.as_deref(), args.mesh.context.as_deref());
-        readings.extend(of_cluster(cluster::as_kubectl(file, context), &settings)?);
-    }
+    let readings = args.mesh.readings(&settings)?;
     let report = report(readings, settings);
     print(&mut anstream::stdout(), &args.format.of(&report))?;
     Ok(exit_code(&report, args.strict))
@@ -84,16 +72,6 @@ impl Format {
             Self::Sarif => sarif(report),
         }
     }
-}
-
-fn of_files(directory: &Path, settings: &Arc<Settings>) -> anyhow::Result<Vec<Reading>> {
-    let mut inventory = Inventory::new(directory.to_owned(), Arc::clone(settings));
-    inventory.refresh();
-    let errors: Vec<_> = inventory.errors().collect();
-    if !errors.is_empty() {
-        bail!("--inventory {}: {}", directory.display(), errors.join("; "));
-    }
-    Ok(inventory.readings().cloned().collect())
 }
 
 /// Judges a mesh as if all of it were written now. Of an object that comes twice, the last one

@@ -14,6 +14,7 @@ mod json;
 mod lines;
 mod log;
 mod mesh;
+mod plan;
 mod policy;
 mod probe;
 mod rbac;
@@ -22,6 +23,7 @@ mod scout;
 mod serve;
 mod settings;
 mod tls;
+mod tool;
 mod webhooks;
 mod yaml;
 
@@ -58,6 +60,7 @@ enum Command {
     Audit(audit::Args),
     /// Visit the members of the mesh, and keep in MeshMembers what they show.
     Scout(scout::Args),
+    Plan(plan::Args),
     Facts(facts::Args),
     Join(join::Args),
     /// Print every rule: what it denies, why, what to do about it, and an example.
@@ -72,6 +75,12 @@ enum Command {
     Webhooks(webhooks::Args),
     /// Print the CustomResourceDefinition of MeshMember, as a manifest.
     Crd,
+    /// Print the completions of a shell: `source <(isthmus completion bash)`.
+    Completion(tool::CompletionArgs),
+    /// Write the manual pages into a directory.
+    Man(tool::ManArgs),
+    /// Print the version.
+    Version,
 }
 
 /// Runs the command of the process's arguments.
@@ -84,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Scout(args) => scout::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Facts(args) => facts::run(&args),
         Command::Join(args) => join::run(&args),
         Command::Probe(args) => probe::run(&args),
@@ -91,6 +101,9 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Rbac(args) => Ok(rbac::run(&args)),
         Command::Webhooks(args) => webhooks::run(&args),
+        Command::Completion(args) => tool::completion(&args),
+        Command::Man(args) => tool::man(&args),
+        Command::Version => tool::version(),
         Command::Crd => Ok(crd::run()),
     };
     result.unwrap_or_else(|error| {

@@ -181,6 +181,8 @@ pub enum Fact {
     Uuid(ClusterUuid),
     /// The UID of its namespace `kube-system`.
     Uid(ClusterUuid),
+    /// When that was read, and with it all else that was observed.
+    ObservedAt(Moment),
     /// What Istio calls the cluster. Stated by people or by the member's own configuration, it
     /// decides who is joined by the remote Secret of this ID.
     ClusterId(Arc<str>),
@@ -244,6 +246,7 @@ impl Fact {
             | Self::Remote
             | Self::Configured
             | Self::RemoteSecret(_)
+            | Self::ObservedAt(_)
             | Self::Expires(_)
             | Self::Endpoint(_)
             | Self::RemoteAddress(_)

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use futures_util::try_join;
@@ -362,9 +362,10 @@ impl Scout {
             .map(|member| member.name().to_string())
             .chain(members.keys().cloned())
             .collect();
+        let now = SystemTime::now().into();
         let (mut counts, mut standing) = (BTreeMap::new(), BTreeMap::new());
         for name in names {
-            let mut findings = standing_findings(&mesh, &name);
+            let mut findings = standing_findings(&mesh, &name, Some(now));
             findings
                 .sort_by_key(|(finding, severity)| (std::cmp::Reverse(*severity), finding.rule));
             for (finding, severity) in &findings {

@@ -1,16 +1,20 @@
 //! `MeshMember`: our own document for the facts of a member.
 
+use std::sync::Arc;
+
 use crate::document::entry::{CUSTOM_RESOURCES, Document, Scope, Select};
 use crate::document::toolkit::{
     Canonical, Cursor, Notes, Written, common_annotations, domain, fields, near_misses, subnets,
 };
-use crate::mesh::{About, Basis, Configuration, Fact, MemberName, Network, Reading, Role};
+use crate::mesh::{
+    About, Basis, Configuration, Fact, MemberName, Network, Reading, Role, SecretKey, by_cluster_id,
+};
 use crate::meshmember::{
-    DEFAULT_CLUSTER_ID, Fact as Observed, GROUP, KIND, RESOURCE, Status, VERSION,
+    DEFAULT_CLUSTER_ID, Fact as Observed, GROUP, Joined, KIND, RESOURCE, Status, VERSION,
 };
 use crate::settings::Settings;
 use crate::syntax::{Object, Path};
-use crate::value::{ClusterDomain, ClusterUuid, Invalid, Subnet};
+use crate::value::{ClusterDomain, ClusterUuid, Invalid, Moment, Subnet};
 
 pub(crate) const DOCUMENT: Document = Document {
     name: "MeshMember",
@@ -63,8 +67,10 @@ fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
 /// Reads what was observed. Nobody but isthmus writes it, so what cannot be read is not there.
 fn status(object: &Object<'_>, reading: &mut Reading) {
     let status = object.raw_field("status").map(serde_json::from_str::<Status>);
-    let Some(Ok(Status { observed: Some(observed), .. })) = status else { return };
+    let Some(Ok(Status { observed, joined_by, .. })) = status else { return };
     let member = MemberName::clone(&reading.object.name);
+    joined(&joined_by, &member, reading);
+    let Some(observed) = observed else { return };
     let mut claim = |field: &'static [&'static str], exact: bool, fact: Option<Fact>| {
         let Some(fact) = fact else { return };
         reading.basis = if exact { Basis::Observed } else { Basis::ObservedInPart };
@@ -76,6 +82,8 @@ fn status(object: &Object<'_>, reading: &mut Reading) {
     };
     let uid = ClusterUuid::try_parse(&observed.uid.value).ok();
     claim(&["status", "observed", "uid"], true, uid.map(Fact::Uid));
+    let at = Moment::from(observed.uid.at);
+    claim(&["status", "observed", "uid"], true, Some(Fact::ObservedAt(at)));
     if let Some(Observed { value, exact, .. }) = &observed.cluster_uuid {
         let uuid = ClusterUuid::try_parse(value).ok();
         claim(&["status", "observed", "clusterUUID"], *exact, uuid.map(Fact::Uuid));
@@ -109,6 +117,25 @@ fn status(object: &Object<'_>, reading: &mut Reading) {
             let subnet = Subnet::parse(text).ok();
             claim(field, exact, subnet.map(|subnet| Fact::Subnet(role, subnet)));
         }
+    }
+}
+
+/// Reads the remote Secrets that join the member, which isthmus does not watch. They speak of whom
+/// they know by its cluster ID.
+fn joined(joined_by: &[Joined], member: &MemberName, reading: &mut Reading) {
+    reading.basis = Basis::Observed;
+    let secrets = joined_by.iter().filter(|joined| joined.kind == "Secret").take(MOST_OBSERVED);
+    for Joined { namespace, name, key, .. } in secrets {
+        let Some(key) = key else { continue };
+        let subject = by_cluster_id(key);
+        let secret = SecretKey {
+            namespace: namespace.as_deref().unwrap_or_default().into(),
+            name: name.as_str().into(),
+            key: key.as_str().into(),
+        };
+        let path = || Path::fixed(&["status", "joinedBy"]).known_by(key.clone());
+        reading.claim(&subject, path(), Fact::RemoteSecret(Arc::new(secret)));
+        reading.claim(&subject, path(), Fact::Alias(MemberName::clone(member)));
     }
 }
 
