@@ -348,8 +348,8 @@ impl Scout {
 
     /// Judges the mesh as it stands, and tells of what is denied.
     async fn judge(&mut self, members: &BTreeMap<String, Stored>) -> Result<(), Failure> {
-        let settings = &self.config.settings;
-        let readings = cluster::read(self.config.cluster.clone(), settings).await;
+        let settings = self.config.settings.clone();
+        let readings = cluster::read(self.config.cluster.clone(), &settings).await;
         let readings = readings.map_err(|error| Failure::Other(error.to_string()))?;
         let uids: BTreeMap<ObjectRef, Box<str>> = readings
             .iter()
@@ -366,6 +366,10 @@ impl Scout {
         let (mut counts, mut standing) = (BTreeMap::new(), BTreeMap::new());
         for name in names {
             let mut findings = standing_findings(&mesh, &name, Some(now));
+            // A clash with a peer is told at the peer.
+            let is_told_elsewhere =
+                |finding: &Finding| settings.is_local(&finding.member) && finding.other.is_some();
+            findings.retain(|(finding, _)| !is_told_elsewhere(finding));
             findings
                 .sort_by_key(|(finding, severity)| (std::cmp::Reverse(*severity), finding.rule));
             for (finding, severity) in &findings {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Event, Secret};
+use k8s_openapi::api::core::v1::{Event, Namespace, Secret};
 use kube::api::{
     Api, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams,
     Preconditions,
@@ -144,24 +144,40 @@ impl Home {
     pub(super) async fn remote_secrets(&self) -> Result<Vec<RemoteSecret>, Failure> {
         let mut found = Vec::new();
         for namespace in &self.istio_namespaces {
-            let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-            match &self.secrets {
-                Secrets::None => {}
-                Secrets::All => {
-                    let params = ListParams::default().labels(REMOTE_SECRETS).limit(MOST_OBJECTS);
-                    let listed = answer(secrets.list(&params)).await?;
-                    found.extend(listed.into_iter().map(|secret| remote_secret(namespace, secret)));
-                }
-                Secrets::Named(names) => {
-                    for name in names {
-                        let secret = answer(secrets.get_opt(name)).await?;
-                        found.extend(secret.map(|secret| remote_secret(namespace, secret)));
-                    }
-                }
+            match self.remote_secrets_in(namespace).await {
+                Ok(secrets) => found.extend(secrets),
+                // Nobody has rights in a namespace that is not there.
+                Err(failure) if failure.is_forbidden() && !self.has(namespace).await => {}
+                Err(failure) => return Err(failure),
             }
         }
         found.retain(|secret| secret.name != CONFIG_SECRET);
         Ok(found)
+    }
+
+    async fn remote_secrets_in(&self, namespace: &str) -> Result<Vec<RemoteSecret>, Failure> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let mut found = Vec::new();
+        match &self.secrets {
+            Secrets::None => {}
+            Secrets::All => {
+                let params = ListParams::default().labels(REMOTE_SECRETS).limit(MOST_OBJECTS);
+                let listed = answer(secrets.list(&params)).await?;
+                found.extend(listed.into_iter().map(|secret| remote_secret(namespace, secret)));
+            }
+            Secrets::Named(names) => {
+                for name in names {
+                    let secret = answer(secrets.get_opt(name)).await?;
+                    found.extend(secret.map(|secret| remote_secret(namespace, secret)));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn has(&self, namespace: &str) -> bool {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        !answer(namespaces.get_metadata(namespace)).await.is_err_and(|why| why.is_not_found())
     }
 
     /// Creates a MeshMember that states nothing.

@@ -66,6 +66,9 @@ impl Scout {
 
 impl Drop for Scout {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}", self.log());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
