@@ -19,6 +19,7 @@ use crate::settings::Settings;
 const API: &str = "rbac.authorization.k8s.io";
 
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Args {
     /// The name of the roles. For a probe, the roles and the service account end in -probe.
     #[arg(long = "name", default_value = "isthmus", value_name = "NAME")]

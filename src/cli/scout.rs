@@ -90,7 +90,8 @@ fn until_the_end(args: &Args) -> anyhow::Result<()> {
             admin: args.admin.clone(),
             dial: Dial::default().with_loopback(args.allow_loopback_peers),
         };
-        scout::run(config, |admin| tracing::info!(%admin, "visiting the members of the mesh")).await
+        let show = |admin| tracing::info!(%admin, "visiting the members of the mesh");
+        Box::pin(scout::run(config, show)).await
     });
     // What is left is cut short.
     runtime.shutdown_background();

@@ -230,7 +230,8 @@ fn a_scout_is_granted_what_the_command_prints_and_knows_its_arguments() {
         (&["--set=scout.remoteSecrets=true"], &["--remote-secrets"]),
         (&["--set=scout.secretNames={b,c}"], &["--secret-names=b,c"]),
     ] {
-        let values = [&["--set=scout.enabled=true"], values].concat();
+        let enabled = ["--set=scout.enabled=true,networkPolicy.enabled=true"];
+        let values = [&enabled[..], values].concat();
         let [four, three] = HELMS.map(|helm| template(helm, &values));
         let of_scout = |objects: &[Json]| -> BTreeSet<String> {
             grants(objects).into_iter().filter(|grant| grant.ends_with("-scout")).collect()
@@ -249,6 +250,10 @@ fn a_scout_is_granted_what_the_command_prints_and_knows_its_arguments() {
         args.push("--help".to_owned());
         let args: Vec<_> = args.iter().map(String::as_str).collect();
         assert!(isthmus(&args).contains("Usage:"));
+        let is_policy = |object: &&Json| {
+            object["kind"] == "NetworkPolicy" && object["metadata"]["name"] == "isthmus-scout"
+        };
+        assert_eq!(four.iter().filter(is_policy).count(), 1);
     }
     let without = template("helm", &[]);
     assert!(without.iter().all(|object| !object.to_string().contains("scout")));

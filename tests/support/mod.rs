@@ -27,7 +27,7 @@ use serde_json::Value as Json;
 use objects::{described, review, with};
 
 /// How long anything is waited for: no measure of speed, but the end of a test that hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Waits until `probe` finds something.
 #[track_caller]
