@@ -36,6 +36,11 @@ pub use chart::documents as chart_documents;
 pub use crd::chart_file as chart_crd;
 pub use rules::markdown as rules_page;
 
+/// The JSON schema of `isthmus.yaml`.
+pub fn repository_schema() -> String {
+    check::repository_schema()
+}
+
 use crate::report::diagnostic::{CheckReport, Level};
 
 /// The exit status where something cannot be read or used.
