@@ -15,12 +15,10 @@ const OFTEN: &str = "--interval=1s";
 /// A MeshMember once it is as it should be.
 fn member(plane: &Plane, name: &str, is: impl Fn(&Json) -> bool) -> Json {
     let mut api = plane.admin();
-    let mut last = Json::Null;
-    let found = wait_for(name, || {
-        last = api.get(&format!("{MEMBERS}/{name}"));
-        is(&last).then(|| last.clone())
-    });
-    found
+    wait_for(name, || {
+        let found = api.get(&format!("{MEMBERS}/{name}"));
+        is(&found).then_some(found)
+    })
 }
 
 fn condition<'a>(member: &'a Json, kind: &str) -> (&'a str, &'a str) {

@@ -1,6 +1,6 @@
 //! A running `isthmus scout`, in a cluster of its own.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::Child;
 use std::sync::{Arc, Mutex};
@@ -67,7 +67,7 @@ impl Scout {
 impl Drop for Scout {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("{}", self.log());
+            let _ = std::io::stderr().write_all(self.log().as_bytes());
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
