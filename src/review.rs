@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::budget::Budget;
 use crate::mesh::{
-    Allow, Basis, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Origin, Place,
-    Reading, StatedDomain, View, WriteId,
+    Allow, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Origin, Place, Reading,
+    StatedDomain, View, WriteId,
 };
 use crate::rule::{self, Finding, Key, Severity, Sides};
 use crate::settings::Policy;
@@ -377,7 +377,7 @@ impl Change<'_> {
     fn reason(&self, finding: &Finding, stood: bool) -> Option<Reason> {
         if stood {
             Some(Reason::StoodBefore)
-        } else if finding.severity == Severity::Warn || is_doubtful(&self.after, finding) {
+        } else if finding.severity == Severity::Warn {
             Some(Reason::RuleWarns)
         } else if self.allows(finding, |allow| *allow != Allow::Rendered) {
             Some(Reason::AllowedByAnnotation)
@@ -452,35 +452,9 @@ impl Change<'_> {
 
 /// Whether a finding is at the local member because of what a peer tells of itself.
 fn blames_local_for_status(mesh: &View<'_>, finding: &Finding) -> bool {
-    let is_against_status = finding.against.as_ref().is_some_and(Place::is_status);
+    let is_against_status = finding.against.as_ref().is_some_and(Place::is_discovered);
     let is_local = mesh.settings().is_local(&finding.member);
     is_local && is_against_status && finding.severity == Severity::Deny
-}
-
-/// For how long what was observed denies anything.
-const FRESH: Duration = Duration::from_hours(1);
-
-/// Whether a finding rests on what was observed and is not good enough to deny anything: it may not
-/// be all there is, it is old, or nothing joins the member it was observed of.
-fn is_doubtful(mesh: &View<'_>, finding: &Finding) -> bool {
-    let is_old = |member: &MemberName, place: &Place| {
-        let mut times = said_by(mesh, member, place).iter().filter_map(|claim| match claim.fact {
-            Fact::ObservedAt(at) => mesh.now()?.since(at),
-            _ => None,
-        });
-        times.any(|age| age > FRESH)
-    };
-    let is_doubtful = |member: &MemberName, place: &Place| match place.basis {
-        Basis::ObservedInPart => true,
-        Basis::Observed => {
-            let is_joined = mesh.member(member).is_some_and(|member| mesh.is_joined(member));
-            !is_joined || is_old(member, place)
-        }
-        _ => false,
-    };
-    let other = finding.other.as_ref().unwrap_or(&finding.member);
-    is_doubtful(&finding.member, &finding.place)
-        || finding.against.as_ref().is_some_and(|against| is_doubtful(other, against))
 }
 
 /// What lets a finding pass for now, whoever writes: one of the objects takes the place of the
@@ -531,7 +505,6 @@ pub fn standing_findings(mesh: &Mesh, name: &str, now: Option<Moment>) -> Vec<(F
     let findings = findings.filter(|finding| !blames_local_for_status(&view, finding));
     let with_severity = findings.map(|finding| {
         let is_mild = finding.severity == Severity::Warn
-            || is_doubtful(&view, &finding)
             || is_allowed(&finding.place, finding.rule)
             || finding.against.as_ref().is_some_and(|side| is_allowed(side, finding.rule))
             || passes(&view, &finding).is_some()

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::origin::{Basis, ObjectRef};
+use super::origin::{Basis, ObjectRef, Observation};
 use crate::syntax::{Path, Position};
 use crate::value::{
     ClusterDomain, ClusterUuid, Invalid, MetadataEndpoint, Moment, NetworkName,
@@ -50,14 +50,22 @@ impl Place {
         self.path.is_default()
     }
 
-    /// Whether it was read in the member itself: nobody states it.
-    pub fn is_observed(&self) -> bool {
-        matches!(self.basis, Basis::Observed | Basis::ObservedInPart)
-    }
-
     /// Whether the API server fills this field and strips it from what people write.
     pub fn is_status(&self) -> bool {
+        matches!(self.basis, Basis::Discovered | Basis::Observed(_))
+    }
+
+    /// Whether the member tells it of itself, and nobody has looked.
+    pub fn is_discovered(&self) -> bool {
         self.basis == Basis::Discovered
+    }
+
+    /// How it was observed, if it was.
+    pub fn observation(&self) -> Option<Observation> {
+        match self.basis {
+            Basis::Observed(observation) => Some(observation),
+            _ => None,
+        }
     }
 }
 
@@ -181,8 +189,6 @@ pub enum Fact {
     Uuid(ClusterUuid),
     /// The UID of its namespace `kube-system`.
     Uid(ClusterUuid),
-    /// When that was read, and with it all else that was observed.
-    ObservedAt(Moment),
     /// What Istio calls the cluster. Stated by people or by the member's own configuration, it
     /// decides who is joined by the remote Secret of this ID.
     ClusterId(Arc<str>),
@@ -246,7 +252,6 @@ impl Fact {
             | Self::Remote
             | Self::Configured
             | Self::RemoteSecret(_)
-            | Self::ObservedAt(_)
             | Self::Expires(_)
             | Self::Endpoint(_)
             | Self::RemoteAddress(_)

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::value::Moment;
+
 /// Which object: enough to find it again, and to name it in a message.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
@@ -116,12 +118,19 @@ pub enum Basis {
     Own(Configuration),
     /// People state it of the member.
     Stated,
-    /// It was read in the member itself, and is all there is.
-    Observed,
-    /// It was read in the member itself, and there may be more.
-    ObservedInPart,
+    /// It was read in the member itself.
+    Observed(Observation),
     /// The member tells it of itself, and it was put into a status.
     Discovered,
+}
+
+/// How something was observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Observation {
+    /// When.
+    pub at: Moment,
+    /// Whether that is all of it: otherwise the member has at least this.
+    pub is_exact: bool,
 }
 
 /// The local member's own configurations, the one that decides first.
@@ -142,6 +151,9 @@ pub enum Configuration {
 }
 
 impl Configuration {
+    /// The one that decides last.
+    pub const WEAKEST: Self = Self::MeshMember;
+
     /// Whether what this one states replaces what `weaker` does by design, so that it is no
     /// contradiction.
     pub fn supersedes(self, weaker: Self) -> bool {

@@ -63,16 +63,14 @@ struct Stated<'a> {
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
     // The usual member is described by one document, which cannot disagree with itself.
-    let mut objects = member.claims().iter().map(|claim| &claim.place.object);
-    let first = objects.clone().next();
-    if objects.any(|object| Some(object) != first) {
+    let mut voices = member.claims().iter().map(voice);
+    let first = voices.clone().next();
+    if voices.any(|voice| Some(voice) != first) {
         for (what, says) in ASPECTS {
             conflicts(member, what, *says, &mut findings);
             overruled(member, what, *says, &mut findings);
+            contradicted(member, what, *says, &mut findings);
         }
-    }
-    for (what, says) in ASPECTS {
-        contradicted(member, what, *says, &mut findings);
     }
     domain_unlike_pinned(member, &mut findings);
     names_of_others(mesh, member, &mut findings);
@@ -101,34 +99,6 @@ fn conflicts(
     }
 }
 
-/// Reports each document that states something else than the running cluster shows.
-fn contradicted(
-    member: &Member,
-    what: &str,
-    says: fn(&Fact) -> Option<String>,
-    findings: &mut Vec<Finding>,
-) {
-    let observed = member.claims().iter().filter(|claim| claim.place.basis == Basis::Observed);
-    let shown = by_document(observed, says);
-    let Some(theirs) = shown.first() else { return };
-    let is_declared = |claim: &&Claim| {
-        matches!(claim.place.basis, Basis::Own(_) | Basis::Stated) && !claim.place.is_default()
-    };
-    let declared = by_document(member.claims().iter().filter(is_declared), says);
-    let differ = declared.iter().filter(|ours| ours.texts != theirs.texts);
-    for ours in differ.take(MOST_TOLD) {
-        let message = format!(
-            "{what} {} of member \"{}\" is {} in the running cluster",
-            listed(&ours.texts),
-            member.name(),
-            listed(&theirs.texts),
-        );
-        let remedy = format!("write {}, if the cluster is to stay as it is", listed(&theirs.texts));
-        let finding = RULE.warn(member, &ours.claim.place, message, remedy);
-        findings.push(finding.against(&theirs.claim.place));
-    }
-}
-
 /// Reports each document that disagrees with the member's own configuration, which decides. A
 /// ModuleConfig supersedes other configurations by design.
 fn overruled(
@@ -145,13 +115,41 @@ fn overruled(
         _ if claim.place.is_default() => false,
         Basis::Own(weaker) => weaker > decides && !decides.supersedes(weaker),
         Basis::Stated => true,
-        Basis::Observed | Basis::ObservedInPart | Basis::Discovered => false,
+        Basis::Observed(_) | Basis::Discovered => false,
     };
     let weaker = by_document(member.claims().iter().filter(is_weaker), says);
     for ours in weaker.iter().filter(|ours| in_force.iter().all(|it| it.texts != ours.texts)) {
         let remedy = format!("write {} here, or leave it out", listed(&theirs.texts));
         let which = ", which takes precedence";
         findings.push(conflict(member, what, (ours, theirs), which, remedy));
+    }
+}
+
+/// Reports each of the member's own configurations that states something else than its cluster
+/// shows as a whole: it decides, but it is what can be wrong.
+fn contradicted(
+    member: &Member,
+    what: &str,
+    says: fn(&Fact) -> Option<String>,
+    findings: &mut Vec<Finding>,
+) {
+    let is_shown = |claim: &&Claim| claim.place.observation().is_some_and(|it| it.is_exact);
+    let shown = by_document(member.claims().iter().filter(is_shown), says);
+    let Some(theirs) = shown.first() else { return };
+    let is_declared =
+        |claim: &&Claim| matches!(claim.place.basis, Basis::Own(_)) && !claim.place.is_default();
+    let declared = by_document(member.claims().iter().filter(is_declared), says);
+    for ours in declared.iter().filter(|ours| ours.texts != theirs.texts).take(MOST_TOLD) {
+        let shown = listed(&theirs.texts);
+        let message = format!(
+            "{what} {} of member \"{}\" is {shown} in the running cluster ({})",
+            listed(&ours.texts),
+            member.name(),
+            theirs.claim.place.object
+        );
+        let remedy = format!("write {shown}, unless the cluster is to be rebuilt");
+        let finding = RULE.warn(member, &ours.claim.place, message, remedy);
+        findings.push(finding.against(&theirs.claim.place));
     }
 }
 
@@ -174,7 +172,20 @@ fn conflict(
 
 /// What each document says of an aspect that is in force.
 fn stated(member: &Member, says: fn(&Fact) -> Option<String>) -> Vec<Stated<'_>> {
-    by_document(member.in_force().filter(|claim| !claim.place.is_observed()), says)
+    let is_whole = |claim: &&Claim| claim.place.observation().is_none_or(|it| it.is_exact);
+    let is_domain = |claim: &&Claim| claim.fact.cluster_domain().is_some();
+    let is_stated = |claim: &Claim| claim.place.basis == Basis::Stated;
+    // One that was observed gives way to a stated one, and is held against it all the same.
+    let beaten = member.claims().iter().filter(is_domain);
+    let beaten = beaten.filter(|claim| claim.place.observation().is_some());
+    let gives_way = member.in_force().filter(is_domain).any(is_stated);
+    let beaten = beaten.filter(|_| gives_way);
+    by_document(member.in_force().chain(beaten).filter(is_whole), says)
+}
+
+/// Who states a claim: an object, or what was observed and an object keeps.
+fn voice(claim: &Claim) -> (&ObjectRef, bool) {
+    (&claim.place.object, claim.place.observation().is_some())
 }
 
 /// What each document says of an aspect, in the order of documents: its values in order, and the
@@ -183,10 +194,10 @@ fn by_document<'a>(
     claims: impl Iterator<Item = &'a Claim>,
     says: fn(&Fact) -> Option<String>,
 ) -> Vec<Stated<'a>> {
-    let mut by_object: BTreeMap<&ObjectRef, Vec<(String, &Claim)>> = BTreeMap::new();
+    let mut by_object: BTreeMap<(&ObjectRef, bool), Vec<(String, &Claim)>> = BTreeMap::new();
     for claim in claims {
         if let Some(text) = says(&claim.fact) {
-            by_object.entry(&claim.place.object).or_default().push((text, claim));
+            by_object.entry(voice(claim)).or_default().push((text, claim));
         }
     }
     let documents = by_object.into_values().filter_map(|mut stated| {

@@ -22,7 +22,7 @@ use super::peers::{Peer, pause, peers};
 use super::probes;
 use super::stored::{Home, Secrets, Stored};
 use super::written::{Known, NO_SECRET, NOT_YET, Visit};
-use crate::cluster::{self, Bounds, Dial, Failure, Unreached, observe};
+use crate::cluster::{self, Bounds, Contents, Dial, Failure, Unreached, observe};
 use crate::mesh::{Mesh, ObjectRef};
 use crate::meshmember::{Observed, StandingFinding};
 use crate::review::standing_findings;
@@ -350,12 +350,14 @@ impl Scout {
     async fn judge(&mut self, members: &BTreeMap<String, Stored>) -> Result<(), Failure> {
         let settings = self.config.settings.clone();
         let readings = cluster::read(self.config.cluster.clone(), &settings).await;
-        let readings = readings.map_err(|error| Failure::Other(error.to_string()))?;
+        let Contents { readings, serves_peers } =
+            readings.map_err(|error| Failure::Other(error.to_string()))?;
         let uids: BTreeMap<ObjectRef, Box<str>> = readings
             .iter()
             .map(|reading| (ObjectRef::clone(&reading.object), reading.uid.clone()))
             .collect();
-        let mesh = Mesh::of(Arc::new(settings.clone()), readings);
+        let mut mesh = Mesh::of(Arc::new(settings.clone()), readings);
+        mesh.serve_peers(serves_peers);
         let names: BTreeSet<String> = mesh
             .members()
             .iter()

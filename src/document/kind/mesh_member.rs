@@ -7,14 +7,12 @@ use crate::document::toolkit::{
     Canonical, Cursor, Notes, Written, common_annotations, domain, fields, near_misses, subnets,
 };
 use crate::mesh::{
-    About, Basis, Configuration, Fact, MemberName, Network, Reading, Role, SecretKey, by_cluster_id,
+    About, Basis, Configuration, Fact, MemberName, Network, Observation, Reading, Role, SecretKey,
 };
-use crate::meshmember::{
-    DEFAULT_CLUSTER_ID, Fact as Observed, GROUP, Joined, KIND, RESOURCE, Status, VERSION,
-};
+use crate::meshmember::{self, GROUP, Joined, KIND, Observed, RESOURCE, Status, VERSION};
 use crate::settings::Settings;
-use crate::syntax::{Object, Path};
-use crate::value::{ClusterDomain, ClusterUuid, Invalid, Moment, Subnet};
+use crate::syntax::{Object, Path, Position, Segment};
+use crate::value::{ClusterDomain, ClusterUuid, Invalid, Subnet};
 
 pub(crate) const DOCUMENT: Document = Document {
     name: "MeshMember",
@@ -25,7 +23,7 @@ pub(crate) const DOCUMENT: Document = Document {
     select: Select::all(Scope::Cluster),
     keys: &[],
     webhook: Some(CUSTOM_RESOURCES),
-    says: "the member named `metadata.name`: its cluster domain, subnets, network, trust domain and cluster ID, as people state them",
+    says: "the member named `metadata.name`: its cluster domain, subnets, network, trust domain and cluster ID, as people state them; and what was observed of it",
     read,
     canonical: &[
         Canonical { keys: CLUSTER_DOMAIN, form: canonical_domain },
@@ -50,9 +48,6 @@ fn canonical_domain(
     }
 }
 
-/// How many observed subnets of one role are read: more than isthmus writes.
-const MOST_OBSERVED: usize = 64;
-
 fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     let member = MemberName::clone(&reading.object.name);
     if settings.is_local(&member) {
@@ -61,81 +56,75 @@ fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     let mut notes = Notes::new(reading, member);
     spec(object, &mut notes);
     common_annotations(object, &mut notes);
-    status(object, reading);
+    status(object, settings, &mut notes);
 }
 
-/// Reads what was observed. Nobody but isthmus writes it, so what cannot be read is not there.
-fn status(object: &Object<'_>, reading: &mut Reading) {
-    let status = object.raw_field("status").map(serde_json::from_str::<Status>);
-    let Some(Ok(Status { observed, joined_by, .. })) = status else { return };
-    let member = MemberName::clone(&reading.object.name);
-    joined(&joined_by, &member, reading);
-    let Some(observed) = observed else { return };
-    let mut claim = |field: &'static [&'static str], exact: bool, fact: Option<Fact>| {
-        let Some(fact) = fact else { return };
-        reading.basis = if exact { Basis::Observed } else { Basis::ObservedInPart };
-        let path = match &fact {
-            Fact::Subnet(_, subnet) => Path::fixed(field).known_by(subnet.to_string()),
-            _ => Path::fixed(field),
-        };
-        reading.claim(&member, path, fact);
-    };
-    let uid = ClusterUuid::try_parse(&observed.uid.value).ok();
-    claim(&["status", "observed", "uid"], true, uid.map(Fact::Uid));
-    let at = Moment::from(observed.uid.at);
-    claim(&["status", "observed", "uid"], true, Some(Fact::ObservedAt(at)));
-    if let Some(Observed { value, exact, .. }) = &observed.cluster_uuid {
-        let uuid = ClusterUuid::try_parse(value).ok();
-        claim(&["status", "observed", "clusterUUID"], *exact, uuid.map(Fact::Uuid));
+/// What isthmus has observed. The API server keeps people from writing it, so what cannot be read is
+/// left to its author.
+fn status(object: &Object<'_>, settings: &Settings, notes: &mut Notes<'_>) {
+    let Some(raw) = object.raw_field("status") else { return };
+    let status: Status = serde_json::from_str(raw).unwrap_or_default();
+    notes.reading.basis = Basis::Discovered;
+    let joined = status.joined_by.iter().take(MOST_JOINED);
+    for Joined { kind, namespace, name, key } in joined {
+        if let ("Secret", Some(namespace), Some(key)) = (&**kind, namespace, key) {
+            let secret = SecretKey {
+                namespace: namespace.as_str().into(),
+                name: name.as_str().into(),
+                key: key.as_str().into(),
+            };
+            notes.claim_at(&["status", "joinedBy"], Fact::RemoteSecret(Arc::new(secret)));
+        }
     }
-    if let Some(Observed { value, exact, .. }) = &observed.cluster_domain {
-        let domain = ClusterDomain::parse(value).ok();
-        let fact = domain.map(Fact::ClusterDomain);
-        claim(&["status", "observed", "clusterDomain"], *exact, fact);
+    let Some(observed) = status.observed else { return };
+    if settings.is_local(&notes.member) {
+        // Of the guarded cluster itself it is never a mere trace.
+        notes.claim_at(&["status", "observed"], Fact::Configured);
     }
-    if let Some(Observed { value, exact, .. }) = &observed.trust_domain {
-        let domain = ClusterDomain::parse(value).ok();
-        claim(&["status", "observed", "trustDomain"], *exact, domain.map(Fact::TrustDomain));
-    }
-    if let Some(Observed { value, exact, .. }) = &observed.network {
-        let name = Some(value.as_str()).filter(|name| !name.is_empty());
-        let fact = name.map(|name| Fact::Network(Network::Named(name.into())));
-        claim(&["status", "observed", "network"], *exact, fact);
-    }
-    if let Some(Observed { value, exact, .. }) = &observed.cluster_id {
-        let id = Some(value.as_str()).filter(|id| !id.is_empty() && *id != DEFAULT_CLUSTER_ID);
-        let fact = id.map(|id| Fact::ClusterId(id.into()));
-        claim(&["status", "observed", "clusterID"], *exact, fact);
-    }
-    let subnets: [(Role, &'static [&'static str], _); 2] = [
-        (Role::Pod, &["status", "observed", "podSubnets"], &observed.pod_subnets),
-        (Role::Service, &["status", "observed", "serviceSubnets"], &observed.service_subnets),
-    ];
-    for (role, field, fact) in subnets {
-        for text in fact.iter().flat_map(|fact| &fact.value).take(MOST_OBSERVED) {
-            let exact = fact.as_ref().is_some_and(|fact| fact.exact);
-            let subnet = Subnet::parse(text).ok();
-            claim(field, exact, subnet.map(|subnet| Fact::Subnet(role, subnet)));
+    let Observed { uid, cluster_domain, pod_subnets, service_subnets, network, .. } = observed;
+    let of_uid = |uid: &String| ClusterUuid::try_parse(uid).ok();
+    sight(notes, "uid", Some(&uid), |uid| of_uid(uid).map(Fact::Uid));
+    let uuid = observed.cluster_uuid.as_ref();
+    sight(notes, "clusterUUID", uuid, |uuid| of_uid(uuid).map(Fact::Uuid));
+    sight(notes, "clusterDomain", cluster_domain.as_ref(), |domain| {
+        ClusterDomain::parse(domain).ok().map(Fact::ClusterDomain)
+    });
+    sight(notes, "trustDomain", observed.trust_domain.as_ref(), |domain| {
+        ClusterDomain::parse(domain).ok().map(Fact::TrustDomain)
+    });
+    sight(notes, "clusterID", observed.cluster_id.as_ref(), |id| {
+        (!id.is_empty()).then(|| Fact::ClusterId(id.as_str().into()))
+    });
+    sight(notes, "network", network.as_ref(), |name| {
+        (!name.is_empty()).then(|| Fact::Network(Network::Named(name.as_str().into())))
+    });
+    for (name, role, observed) in
+        [("podSubnets", Role::Pod, pod_subnets), ("serviceSubnets", Role::Service, service_subnets)]
+    {
+        let subnets = observed.iter().flat_map(|fact| &fact.value).take(MOST_SUBNETS);
+        for subnet in subnets.filter_map(|text| Subnet::parse(text).ok()) {
+            sight(notes, name, observed.as_ref(), |_| Some(Fact::Subnet(role, subnet)));
         }
     }
 }
 
-/// Reads the remote Secrets that join the member, which isthmus does not watch. They speak of whom
-/// they know by its cluster ID.
-fn joined(joined_by: &[Joined], member: &MemberName, reading: &mut Reading) {
-    reading.basis = Basis::Observed;
-    let secrets = joined_by.iter().filter(|joined| joined.kind == "Secret").take(MOST_OBSERVED);
-    for Joined { namespace, name, key, .. } in secrets {
-        let Some(key) = key else { continue };
-        let subject = by_cluster_id(key);
-        let secret = SecretKey {
-            namespace: namespace.as_deref().unwrap_or_default().into(),
-            name: name.as_str().into(),
-            key: key.as_str().into(),
-        };
-        let path = || Path::fixed(&["status", "joinedBy"]).known_by(key.clone());
-        reading.claim(&subject, path(), Fact::RemoteSecret(Arc::new(secret)));
-        reading.claim(&subject, path(), Fact::Alias(MemberName::clone(member)));
+/// How many Secrets of one member are read, and how many subnets: each is held against all others.
+const MOST_JOINED: usize = 16;
+const MOST_SUBNETS: usize = 64;
+
+/// Notes a fact that was observed.
+fn sight<T>(
+    notes: &mut Notes<'_>,
+    name: &'static str,
+    observed: Option<&meshmember::Fact<T>>,
+    fact: impl FnOnce(&T) -> Option<Fact>,
+) {
+    let Some(observed) = observed else { return };
+    if let Some(fact) = fact(&observed.value) {
+        let observation = Observation { at: observed.at.into(), is_exact: observed.exact };
+        notes.reading.basis = Basis::Observed(observation);
+        let keys = ["status", "observed", name].map(|key| Segment::Key(key.into()));
+        notes.claim_at(Path::new(keys.into(), Position::NONE), fact);
     }
 }
 
