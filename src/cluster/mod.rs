@@ -17,7 +17,7 @@ pub use follow::Watching;
 pub(crate) use live::Live;
 pub(crate) use objects::Objects;
 pub use observe::{Bounds, observe, observe_own};
-pub use once::{Unread, read};
+pub use once::{Contents, Unread, read};
 pub use peer::Dial;
 pub use unreached::Unreached;
 pub use watch::{Watch, watches};
