@@ -11,7 +11,7 @@ mod peer;
 mod unreached;
 mod watch;
 
-pub(crate) use call::Failure;
+pub(crate) use call::{Failure, answer};
 pub use config::{as_kubectl, as_pod};
 pub use follow::Watching;
 pub(crate) use live::Live;
