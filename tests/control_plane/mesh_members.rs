@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::support::guarded::{Guarded, isthmus, local, wait_established};
 use crate::support::objects::yaml;
 use crate::support::transcript::Transcript;
+use crate::support::wait_for;
 
 const APPLY: &[&str] = &["apply", "-f", "-"];
 
@@ -29,6 +30,9 @@ fn what_people_state_in_a_mesh_member_is_explained_judged_and_shown() {
             &json!({"apiVersion": version, "kind": "MeshMember", "metadata": metadata, "spec": spec}),
         )
     };
+    // The API server publishes a schema some time after it serves the resource.
+    let explained = || cluster.kubectl(&["explain", "meshmember.spec"], "").succeeded.then_some(());
+    wait_for("the schema of MeshMember is published", explained);
     let mut told = Transcript::new("mesh-members");
     told.note("Every field is explained.");
     told.kubectl(&cluster, &["explain", "meshmember.spec"], "");
