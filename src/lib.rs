@@ -20,6 +20,7 @@
 //! - [`rule`]: one file for each rule; `RULES`.
 //! - [`review`]: the only place that compares before and after.
 //! - [`ledger`]: what replicas have admitted and may not see stored yet, and what each does next.
+//! - [`observe`]: what was read of a cluster into facts about it.
 //! - [`pending`]: writes that may never be stored, and those that wait for them.
 //! - [`budget`]: what a piece of work may cost.
 //! - [`wire`], [`admission`]: AdmissionReview in and out.
@@ -41,6 +42,8 @@ pub mod document;
 pub mod ledger;
 pub mod manifest;
 pub mod mesh;
+pub mod meshmember;
+pub mod observe;
 pub mod pending;
 pub mod report;
 pub mod review;

@@ -49,7 +49,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// For people: one block for each finding.
     Table,
     /// One JSON object.
@@ -69,14 +69,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let (file, context) = (args.mesh.kubeconfig.as_deref(), args.mesh.context.as_deref());
         readings.extend(of_cluster(cluster::as_kubectl(file, context), &settings)?);
     }
-    let report = judge(readings, settings);
-    let text = match args.format {
-        Format::Table => table(&report, width()),
-        Format::Json => json(&report),
-        Format::Sarif => sarif(&report),
-    };
-    print(&mut anstream::stdout(), &text)?;
+    let report = report(readings, settings);
+    print(&mut anstream::stdout(), &args.format.of(&report))?;
     Ok(exit_code(&report, args.strict))
+}
+
+impl Format {
+    /// The report in this format.
+    pub(super) fn of(self, report: &CheckReport) -> String {
+        match self {
+            Self::Table => table(report, width()),
+            Self::Json => json(report),
+            Self::Sarif => sarif(report),
+        }
+    }
 }
 
 fn of_files(directory: &Path, settings: &Arc<Settings>) -> anyhow::Result<Vec<Reading>> {
@@ -91,7 +97,7 @@ fn of_files(directory: &Path, settings: &Arc<Settings>) -> anyhow::Result<Vec<Re
 
 /// Judges a mesh as if all of it were written now. Of an object that comes twice, the last one
 /// counts.
-fn judge(readings: Vec<Reading>, settings: Arc<Settings>) -> CheckReport {
+fn report(readings: Vec<Reading>, settings: Arc<Settings>) -> CheckReport {
     let by_object: BTreeMap<_, _> =
         readings.into_iter().map(|reading| (Arc::clone(&reading.object), reading)).collect();
     let readings: Vec<_> = by_object.into_values().collect();
@@ -101,12 +107,16 @@ fn judge(readings: Vec<Reading>, settings: Arc<Settings>) -> CheckReport {
     let warnings = verdict.warnings.iter();
     let warnings = warnings.map(|it| Diagnostic::of(&it.finding, Some(it.because)));
     let notes = verdict.notes.iter().map(|(place, note)| Diagnostic::advice(place, note));
-    let mut diagnostics: Vec<_> = denials.chain(warnings).chain(notes).collect();
+    report_of(denials.chain(warnings).chain(notes).collect(), readings.len())
+}
+
+/// What is told of so many objects, the most serious first.
+pub(super) fn report_of(mut diagnostics: Vec<Diagnostic>, objects: usize) -> CheckReport {
     diagnostics.sort_by(|a, b| {
         let key = |it: &Diagnostic| (it.level, it.code, it.object.clone());
         key(a).cmp(&key(b))
     });
-    let counts = Counts { objects: readings.len(), ..Counts::default() };
+    let counts = Counts { objects, ..Counts::default() };
     CheckReport { diagnostics, counts, ..CheckReport::default() }
 }
 

@@ -1,27 +1,33 @@
 //! `isthmus check`: a set of manifests judged as one mesh, offline, or as a change to a cluster.
 
+mod disagreements;
 mod files;
-mod judge;
+mod git;
+mod kustomize;
+mod output;
+mod report;
+mod repository;
+mod unjudged;
+mod views;
 mod write;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::bail;
 use clap::ValueEnum;
 
 use self::files::{Input, Inputs};
+use self::git::Branch;
+use self::output::OutputArgs;
+use self::repository::{Named, Repository};
 use super::mesh::of_cluster;
 use super::settings::SettingsArgs;
-use super::{exit_code, print};
+use super::{FAILED, exit_code};
 use crate::cluster;
 use crate::document::VALUES_KIND;
-use crate::report::diagnostic::CheckReport;
-use crate::report::github::github;
-use crate::report::json::json;
-use crate::report::pretty::pretty;
 use crate::report::printable;
-use crate::report::sarif::sarif;
 
 /// Judge manifests as one mesh, offline, or as a change to what a cluster has.
 ///
@@ -33,15 +39,29 @@ use crate::report::sarif::sarif;
 /// warnings), 2 if something cannot be read or used.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Files and directories to judge; `-` is standard input.
-    #[arg(required = true, value_name = "PATH")]
+    /// Files and directories to judge; `-` is standard input. Where members are named, all of
+    /// their files are judged, and what is found in others than these is left out.
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// The files of one cluster of several, by the name of the member that it is; repeated for
+    /// each. Each cluster is judged as the local one, with what the others' files tell of them.
+    #[arg(long = "member", value_name = "NAME=PATH", value_parser = Named::parse, conflicts_with_all = ["cluster", "read_as"])]
+    members: Vec<Named>,
+    /// The file that describes the repository: members, settings, rules, and what is left out.
+    /// Without it, the nearest isthmus.yaml from here up to the top of the repository.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Judge the files as a change to the mesh in this directory: a problem that exists there
     /// already is only a warning. Files of the directory that are also among the judged files count
     /// as judged files only, and a document without a name replaces the one in the file with the
     /// same name.
+    /// With members, their paths below this directory.
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
+    /// Judge what the branch that is checked out changes, as a change to this revision of the Git
+    /// repository: what merging it there would bring.
+    #[arg(long, value_name = "REVISION", conflicts_with_all = ["against", "cluster"])]
+    against_ref: Option<String>,
     /// Judge the files as a change to what a cluster has: the cluster that the kubeconfig selects,
     /// as for kubectl, or the one that isthmus runs in. With --against, files of that directory add
     /// the objects that the cluster does not have.
@@ -53,12 +73,15 @@ pub(super) struct Args {
     /// The context of the kubeconfig.
     #[arg(long, requires = "cluster", value_name = "NAME")]
     context: Option<String>,
+    /// Judge what `kustomize build`, or `kubectl kustomize`, makes of this directory; may be
+    /// repeated.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["members", "fix", "read_as", "against_ref"])]
+    kustomize: Vec<PathBuf>,
     /// Read the files as something that has no kind, each file on its own.
     #[arg(long = "as", value_enum, conflicts_with = "fix", value_name = "WHAT")]
     read_as: Option<ReadAs>,
-    /// The output format.
-    #[arg(long, value_enum, default_value_t = Format::Pretty)]
-    format: Format,
+    #[command(flatten)]
+    output: OutputArgs,
     /// Exit with 1 also if there are only warnings.
     #[arg(long)]
     strict: bool,
@@ -88,32 +111,22 @@ impl ReadAs {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people: each finding next to the lines that it is about.
-    Pretty,
-    /// One JSON object.
-    Json,
-    /// SARIF 2.1.0, for code scanning services.
-    Sarif,
-    /// Workflow commands of GitHub Actions.
-    Github,
-}
-
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let settings = Arc::new(args.settings.settings());
-    let mut set = Inputs::read(&args.paths, &[]);
-    let against = args.against.as_slice();
-    let against = Inputs::read(against, &set.files);
+    args.output.color();
+    let repository = Repository::read(args.config.as_deref())?.with(&args.members);
+    let settings = repository.settings(args.settings.settings(), |it| args.settings.is_given(it));
+    let settings = Arc::new(settings);
+    let views = repository.views(&settings);
+    let (mut set, against) = inputs(args, &repository)?;
     let errors = set.errors.iter().chain(&against.errors).cloned();
     let kind = args.read_as.map(ReadAs::kind);
     let unusable: Vec<_> =
-        errors.chain(judge::unusable(&set.files, &against.files, kind)).collect();
+        errors.chain(report::unusable(&set.files, &against.files, kind)).collect();
     if !unusable.is_empty() {
         for why in unusable {
             anstream::eprintln!("isthmus: {}", printable(&why));
         }
-        return Ok(ExitCode::from(2));
+        return Ok(ExitCode::from(FAILED));
     }
     let cluster = if args.cluster {
         let config = cluster::as_kubectl(args.kubeconfig.as_deref(), args.context.as_deref());
@@ -125,28 +138,63 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let stdin = set.files.iter().find(|file| file.real.is_none() && file.name == files::STDIN);
     let stdin = stdin.map(Input::whole_text);
     let not_fixed = fixed.as_ref().map(|fixed| &fixed.not_fixed);
-    let mut report = judge::judge(set, against, cluster, &settings, kind, not_fixed);
+    let told = repository.told_of(&args.paths, &set)?;
+    let reference = args.against_ref.as_deref();
+    let mut report = views::report(set, against, cluster, &views, kind, not_fixed, reference);
     report.changes = fixed.map(|fixed| fixed.changes).unwrap_or_default();
-    show(args, &report, stdin.as_deref().filter(|_| args.fix))?;
+    report.grade(&repository.severities);
+    args.output.select(&mut report);
+    if let Some(told) = told {
+        report.keep_sources(&told);
+    }
+    if let Some(unclear) = &report.unclear {
+        // What is found in files that are not one mesh means nothing; what was written does.
+        for change in &report.changes {
+            anstream::eprintln!("{}", printable(&change.to_string()));
+        }
+        bail!("{}", printable(unclear));
+    }
+    args.output.show(&report, stdin.as_deref().filter(|_| args.fix))?;
     Ok(exit_code(&report, args.strict))
 }
 
-fn show(args: &Args, report: &CheckReport, fixed_stdin: Option<&str>) -> anyhow::Result<()> {
-    let text = match args.format {
-        Format::Pretty => pretty(report),
-        Format::Json => json(report),
-        Format::Sarif => sarif(report),
-        Format::Github => github(report),
-    };
-    if let Some(fixed) = fixed_stdin {
-        print(&mut std::io::stdout(), fixed)?;
-        print(&mut anstream::stderr(), &text)?;
-    } else {
-        print(&mut anstream::stdout(), &text)?;
+/// The files that are judged, and those that they are held against.
+fn inputs(args: &Args, repository: &Repository) -> anyhow::Result<(Inputs, Inputs)> {
+    let branch = args.against_ref.as_deref().map(Branch::into).transpose()?;
+    let excluded = repository.excluded();
+    let (mut set, mut against) = (Inputs::default(), Inputs::default());
+    if repository.members.is_empty() {
+        let root = repository.path(Path::new("."));
+        let paths = match args.paths.as_slice() {
+            [] if !args.kustomize.is_empty() => &[],
+            [] if repository.is_found => std::slice::from_ref(&root),
+            [] => bail!("name the files and directories to check, such as `isthmus check .`"),
+            paths => paths,
+        };
+        set = Inputs::read(paths, excluded);
+        for directory in &args.kustomize {
+            set.append(kustomize::build(directory)?);
+        }
+        if let Some(branch) = branch {
+            against = branch.split(&mut set, paths)?;
+        } else if let Some(directory) = &args.against {
+            let known = set.files.iter().filter_map(|file| file.real.clone());
+            against = Inputs::read(std::slice::from_ref(directory), known);
+        }
+        return Ok((set, against));
     }
-    // The other formats end with it.
-    if fixed_stdin.is_none() && matches!(args.format, Format::Json | Format::Sarif) {
-        anstream::eprintln!("{}", report.summary());
+    for (name, paths) in &repository.members {
+        let own: Vec<_> = paths.iter().map(|path| repository.path(path)).collect();
+        let mut files = Inputs::read(&own, excluded.clone());
+        if let Some(branch) = &branch {
+            against.append(branch.split(&mut files, &own)?.owned_by(name));
+        } else if let Some(directory) = &args.against {
+            // A member may be new.
+            let paths = paths.iter().map(|path| directory.join(path));
+            let paths: Vec<_> = paths.filter(|path| path.exists()).collect();
+            against.append(Inputs::read(&paths, []).owned_by(name));
+        }
+        set.append(files.owned_by(name));
     }
-    Ok(())
+    Ok((set, against))
 }

@@ -5,8 +5,11 @@ mod banner;
 mod certs;
 mod chart;
 mod check;
+mod crd;
 mod explain;
+mod facts;
 mod failure_policy;
+mod join;
 mod json;
 mod lines;
 mod log;
@@ -27,6 +30,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use chart::documents as chart_documents;
+pub use crd::chart_file as chart_crd;
 pub use rules::markdown as rules_page;
 
 use crate::report::diagnostic::{CheckReport, Level};
@@ -51,6 +55,8 @@ enum Command {
     Certs(certs::Args),
     Check(check::Args),
     Audit(audit::Args),
+    Facts(facts::Args),
+    Join(join::Args),
     /// Print every rule: what it denies, why, what to do about it, and an example.
     Rules(rules::Args),
     /// Explain one rule: what it denies, why, what to do about it, and an example.
@@ -61,6 +67,8 @@ enum Command {
     Rbac(rbac::Args),
     /// Print the webhook configurations, as manifests.
     Webhooks(webhooks::Args),
+    /// Print the CustomResourceDefinition of MeshMember, as a manifest.
+    Crd,
 }
 
 /// Runs the command of the process's arguments.
@@ -72,11 +80,14 @@ pub fn main() -> ExitCode {
         Command::Certs(args) => certs::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Facts(args) => facts::run(&args),
+        Command::Join(args) => join::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Rbac(args) => Ok(rbac::run(&args)),
         Command::Webhooks(args) => webhooks::run(&args),
+        Command::Crd => Ok(crd::run()),
     };
     result.unwrap_or_else(|error| {
         anstream::eprintln!("isthmus: {}", told(&error));

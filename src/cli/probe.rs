@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use kube::Client;
-use kube::api::{Api, DynamicObject, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::GroupVersionKind;
 use serde_json::{Value as Json, json};
 
 use super::settings::SettingsArgs;
-use crate::cluster::{self, Failure, within};
+use crate::cluster::{self, Failure, Objects};
 use crate::server::authority::paths::hidden;
 use crate::settings::Settings;
 
@@ -129,19 +128,14 @@ impl Probe {
     }
 
     async fn ask(&self, client: &Client) -> anyhow::Result<Outcome> {
-        let resource = ApiResource::from_gvk_with_plural(&self.kind, self.resource);
-        let api: Api<DynamicObject> = match &self.namespace {
-            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-            None => Api::all_with(client.clone(), &resource),
-        };
+        let objects = Objects::of_kind(client, &self.kind, self.resource, self.namespace());
         let mut object = self.object.clone();
-        object["apiVersion"] = resource.api_version.clone().into();
-        object["kind"] = resource.kind.clone().into();
+        object["apiVersion"] = self.kind.api_version().into();
+        object["kind"] = self.kind.kind.clone().into();
         object["metadata"]["name"] = NAME.into();
         let object = serde_json::from_value(object)?;
-        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-        match within(PATIENCE, api.create(&dry_run, &object)).await {
-            Ok(_) => Ok(Outcome::Admitted),
+        match objects.try_create(&object, PATIENCE).await {
+            Ok(()) => Ok(Outcome::Admitted),
             Err(failure) => self.outcome(&failure),
         }
     }

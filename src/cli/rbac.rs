@@ -10,6 +10,7 @@ use super::settings::SettingsArgs;
 use super::tls::WebhooksArg;
 use super::{policy, yaml};
 use crate::cluster::watches;
+use crate::observe::{Ask, Seen};
 use crate::server::authority::SecretName;
 use crate::settings::Settings;
 
@@ -20,12 +21,13 @@ pub(super) struct Args {
     /// The name of the roles. For a probe, the roles and the service account end in -probe.
     #[arg(long = "name", default_value = "isthmus", value_name = "NAME")]
     role: String,
-    /// The service account that isthmus runs as.
-    #[arg(long, default_value = "isthmus", value_name = "NAME")]
-    service_account: String,
-    /// The namespace of that service account.
-    #[arg(long, short, default_value = "isthmus", value_name = "NAME")]
-    namespace: String,
+    /// The service account that isthmus runs as [default: isthmus]; with --peer, that of the remote
+    /// Secret [default: istio-reader-service-account].
+    #[arg(long, value_name = "NAME")]
+    service_account: Option<String>,
+    /// The namespace of that service account [default: isthmus; with --peer, istio-system].
+    #[arg(long, short, value_name = "NAME")]
+    namespace: Option<String>,
     /// Also grant what `isthmus serve --tls-secret` needs, create that Secret, and restrict the
     /// service account to the fields of the webhook configurations that it may change.
     #[arg(long, env = "ISTHMUS_TLS_SECRET", value_name = "NAMESPACE/NAME")]
@@ -35,6 +37,11 @@ pub(super) struct Args {
     /// Grant what `isthmus probe` needs instead, to a separate service account.
     #[arg(long)]
     probe: bool,
+    /// Print a role for a peer instead, to be applied there: with it, the account of the peer's
+    /// remote Secret may read ServiceCIDRs and two ConfigMaps, which tell more of its facts than
+    /// Istio's own role does. The role's name ends in -peer.
+    #[arg(long, conflicts_with_all = ["probe", "tls_secret"])]
+    peer: bool,
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -51,6 +58,8 @@ fn manifests(args: &Args) -> Vec<Json> {
     let settings = args.settings.settings();
     let (name, grants) = if args.probe {
         (format!("{}-probe", args.role), probe(&settings))
+    } else if args.peer {
+        (format!("{}-peer", args.role), peer(&settings))
     } else {
         let mut grants = watched(&settings);
         if let Some(secret) = &args.tls_secret {
@@ -58,14 +67,17 @@ fn manifests(args: &Args) -> Vec<Json> {
         }
         (args.role.clone(), grants)
     };
-    let account = if args.probe { &name } else { &args.service_account };
-    let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": args.namespace});
+    let (account, namespace) = if args.peer { READER } else { ("isthmus", "isthmus") };
+    let account = args.service_account.as_deref().unwrap_or(account);
+    let account = if args.probe { &name } else { account };
+    let namespace = args.namespace.as_deref().unwrap_or(namespace);
+    let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": namespace});
     let role = |(place, rules): (&Option<String>, &Vec<Json>)| {
         role(&name, place.as_deref(), rules, &subject)
     };
     let mut manifests: Vec<_> = grants.iter().flat_map(role).collect();
     if let Some(secret) = args.tls_secret.as_ref().filter(|_| !args.probe) {
-        let account = format!("system:serviceaccount:{}:{account}", args.namespace);
+        let account = format!("system:serviceaccount:{namespace}:{account}");
         manifests.push(self::secret(secret));
         manifests.extend(policy::manifests(&name, &account, &args.webhooks.name));
     }
@@ -129,6 +141,21 @@ fn probe(settings: &Settings) -> Grants {
     for probe in Probe::all(settings) {
         let rule = rule(probe.group(), &[probe.resource()], &["create"], &[]);
         grants.entry(probe.namespace().map(str::to_owned)).or_default().push(rule);
+    }
+    grants
+}
+
+/// The service account that Istio's remote Secrets are made of, and its namespace.
+const READER: (&str, &str) = ("istio-reader-service-account", "istio-system");
+
+/// What tells facts of a peer beyond the role that Istio gives the account of its remote Secret.
+fn peer(settings: &Settings) -> Grants {
+    let asks = Seen::all(settings);
+    let mut grants = Grants::new();
+    for right in asks.iter().map(Ask::right).filter(|right| !right.is_of_istio_reader) {
+        let names: Vec<_> = right.name.into_iter().collect();
+        let rule = rule(right.group, &[right.resource], &[right.verb], &names);
+        grants.entry(right.namespace.map(str::to_owned)).or_default().push(rule);
     }
     grants
 }
@@ -217,6 +244,24 @@ mod tests {
             (json!("guard"), rule("", &["secrets"], &["get", "update"], &["tls"])),
         ];
         assert_eq!(added, expected);
+    }
+
+    #[test]
+    fn a_peer_grants_a_few_names_and_no_secret() {
+        let config_map = |namespace: &str, name: &str| {
+            (json!(namespace), rule("", &["configmaps"], &["get"], &[name]))
+        };
+        let expected = [
+            (json!(null), rule("networking.k8s.io", &["servicecidrs"], &["list"], &[])),
+            config_map("d8-istio", "istio"),
+            config_map("istio-system", "istio"),
+            config_map("kube-system", "kubeadm-config"),
+        ];
+        assert_eq!(rules(&["--peer"]), expected);
+        let manifests = manifests(&Command::parse_from(["rbac", "--peer"]).args);
+        let subjects = manifests.iter().filter_map(|manifest| manifest.get("subjects"));
+        let reader = json!([{"kind": "ServiceAccount", "name": READER.0, "namespace": READER.1}]);
+        assert!(subjects.clone().count() == 4 && subjects.clone().all(|of| *of == reader));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 
 use crate::settings::{Form, SETTINGS, Setting, Settings};
@@ -11,7 +12,11 @@ static FLAGS: LazyLock<Vec<Flag>> = LazyLock::new(|| SETTINGS.iter().map(Flag::o
 
 /// Flags that every judging command takes: one for each of [`SETTINGS`].
 #[derive(Debug)]
-pub(super) struct SettingsArgs(Settings);
+pub(super) struct SettingsArgs {
+    settings: Settings,
+    /// Those that are not left at their defaults, by field.
+    given: Vec<&'static str>,
+}
 
 struct Flag {
     setting: &'static Setting,
@@ -23,7 +28,12 @@ struct Flag {
 
 impl SettingsArgs {
     pub(super) fn settings(&self) -> Settings {
-        self.0.clone()
+        self.settings.clone()
+    }
+
+    /// Whether a flag or environment variable says what a setting is.
+    pub(super) fn is_given(&self, setting: &Setting) -> bool {
+        self.given.contains(&setting.field())
     }
 }
 
@@ -75,7 +85,7 @@ impl Args for SettingsArgs {
 
 impl FromArgMatches for SettingsArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        let mut args = Self(Settings::default());
+        let mut args = Self { settings: Settings::default(), given: Vec::new() };
         args.update_from_arg_matches(matches)?;
         Ok(args)
     }
@@ -84,8 +94,11 @@ impl FromArgMatches for SettingsArgs {
         for setting in SETTINGS {
             let given = matches.get_many::<String>(setting.field()).into_iter().flatten();
             let text = given.map(String::as_str).collect::<Vec<_>>().join(",");
-            let set = setting.set(&mut self.0, &text);
+            let set = setting.set(&mut self.settings, &text);
             set.map_err(|error| Error::raw(clap::error::ErrorKind::InvalidValue, error))?;
+            if matches.value_source(setting.field()) != Some(ValueSource::DefaultValue) {
+                self.given.push(setting.field());
+            }
         }
         Ok(())
     }

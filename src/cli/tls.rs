@@ -9,7 +9,7 @@ use anyhow::bail;
 use rustls::pki_types::ServerName;
 
 use crate::server::authority::{self, SecretName, Terms};
-use crate::server::{Callers, Certificate, Source, duration};
+use crate::server::{Callers, Certificate, CertificateSource, duration};
 
 /// The longest life of an authority, so that its end is a date that can be written.
 const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
@@ -156,16 +156,16 @@ impl TlsArgs {
     /// The certificate, or the place for the one that is to come.
     pub(super) fn certificate(&self) -> anyhow::Result<Arc<Certificate>> {
         if self.tls_secret.is_some() {
-            return Ok(Certificate::load(Source::Kept)?);
+            return Ok(Certificate::load(CertificateSource::Kept)?);
         }
         if let (Some(certificate), Some(key)) = (self.tls_cert.clone(), self.tls_key.clone()) {
-            return Ok(Certificate::load(Source::Files { certificate, key })?);
+            return Ok(Certificate::load(CertificateSource::Files { certificate, key })?);
         }
         if let Some(certificate) = development(&self.certs_dir) {
             return Ok(certificate);
         }
         tracing::info!("using a self-signed certificate for this run");
-        Ok(Certificate::load(Source::SelfSigned)?)
+        Ok(Certificate::load(CertificateSource::SelfSigned)?)
     }
 
     /// How the certificate is kept in the cluster, if it is.
@@ -209,7 +209,7 @@ fn development(directory: &Path) -> Option<Arc<Certificate>> {
         return None;
     }
     let place = directory.display().to_string();
-    let why = match Certificate::load(Source::Files { certificate, key }) {
+    let why = match Certificate::load(CertificateSource::Files { certificate, key }) {
         Ok(loaded) => match loaded.fault() {
             None => {
                 tracing::info!(directory = place, "using the certificate of `isthmus certs`");

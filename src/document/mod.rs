@@ -14,7 +14,7 @@ pub use entry::{Document, Label, Registration, Scope, Select};
 pub use kind::istio_remote::VALUES_KIND;
 use kind::{
     carrier, cluster_configuration, cluster_uuid, descriptors, endpoints, istio_federation,
-    istio_multicluster, istio_remote, mesh_config, module_config,
+    istio_multicluster, istio_remote, mesh_config, mesh_member, module_config,
 };
 pub use toolkit::{Beside, Canonical, Rewrite, Written};
 use toolkit::{Notes, own_names};
@@ -27,6 +27,7 @@ use crate::syntax::{Object, Path};
 pub static DOCUMENTS: &[Document] = &[
     istio_multicluster::DOCUMENT,
     istio_federation::DOCUMENT,
+    mesh_member::DOCUMENT,
     cluster_configuration::DOCUMENT,
     carrier::DECKHOUSE_SECRET,
     carrier::KUBEADM_CONFIG,

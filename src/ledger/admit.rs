@@ -120,7 +120,7 @@ impl<R: Clone + PartialEq> Clerk<R> {
         if let Some(remaining) = self.quarantine(now) {
             return wait(Why::Quarantine, remaining);
         }
-        let behind = self.behind(now, cache);
+        let behind = self.behind(cache);
         if !behind.is_empty() {
             return Step::List(behind);
         }
@@ -151,7 +151,7 @@ impl<R: Clone + PartialEq> Clerk<R> {
     }
 
     /// The watches that have not come as far as the page demands.
-    pub fn behind(&self, now: Duration, cache: &impl Cache) -> Vec<Arc<str>> {
+    pub fn behind(&self, cache: &impl Cache) -> Vec<Arc<str>> {
         let Some(page) = self.page() else { return Vec::new() };
         let floor_of = |watch: &Arc<str>| {
             // What this replica has found stored when it looked, its watch may have yet to tell.
@@ -165,7 +165,7 @@ impl<R: Clone + PartialEq> Clerk<R> {
             match cache.watch(watch) {
                 Watched::Unknown => true,
                 Watched::Absent { since, listed } => {
-                    let is_young = now < since + self.setup.longest;
+                    let is_young = listed < since + self.setup.longest;
                     is_past(listed) || floor > 0 && is_young && self.minds(Safeguard::Absent)
                 }
                 Watched::At { version, listed } => version < floor || is_past(listed),

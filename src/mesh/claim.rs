@@ -165,6 +165,36 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// Whether it tells what a cluster is, which holds wherever the cluster is a member.
+    pub fn describes_cluster(&self) -> bool {
+        match self {
+            Self::ClusterDomain(_)
+            | Self::NetworkName(_)
+            | Self::Subnet(..)
+            | Self::NodePrefix(_)
+            | Self::Uuid(_)
+            | Self::ClusterId(_)
+            | Self::Network(_)
+            | Self::PublicDomain(_)
+            | Self::TrustDomain(_)
+            | Self::TrustDomainAlias(_)
+            | Self::Terminating
+            | Self::Replaces(_)
+            | Self::Allow(_) => true,
+            Self::Peer
+            | Self::Remote
+            | Self::Configured
+            | Self::Endpoint(_)
+            | Self::RemoteAddress(_)
+            | Self::Multicluster(_)
+            | Self::MeshNetworks(_)
+            | Self::NetworkEndpoints(_)
+            | Self::Federation(_)
+            | Self::Advice(_)
+            | Self::Fault(_) => false,
+        }
+    }
+
     /// The metadata endpoint, if it states one.
     pub fn endpoint(&self) -> Option<&MetadataEndpoint> {
         match self {

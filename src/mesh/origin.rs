@@ -135,6 +135,8 @@ pub enum Configuration {
     Resource,
     /// A bare file, as dhctl and kubeadm are given it.
     File,
+    /// The MeshMember that is named as the local member.
+    MeshMember,
 }
 
 impl Configuration {

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::claim::{About, Claim, Fact, Fault, MemberName, Place};
-use super::origin::{Basis, ObjectRef, PendingWrite};
+use super::origin::{Basis, ObjectRef, Origin, PendingWrite};
 use crate::syntax::Path;
 use crate::value::Invalid;
 
@@ -132,6 +132,24 @@ impl Reading {
             }
         }
         self
+    }
+
+    /// The same, said by an object of another cluster: only what it tells of that cluster, which is
+    /// for everyone the same. How that cluster is joined, and what is wrong with the object, is
+    /// judged there.
+    #[must_use]
+    pub fn of_cluster(mut self, cluster: &MemberName) -> Self {
+        let origin = Origin::Cluster(Arc::clone(cluster));
+        let object = Arc::new(ObjectRef { origin, ..ObjectRef::clone(&self.object) });
+        self.statements.retain(|(member, _)| member == cluster);
+        for (_, claims) in &mut self.statements {
+            claims.retain(|claim| claim.fact.describes_cluster());
+            for claim in claims {
+                claim.place.object = Arc::clone(&object);
+            }
+        }
+        self.statements.retain(|(_, claims)| !claims.is_empty());
+        Self { object, ..self }
     }
 
     /// Forgets the facts that it states of a member, but not what is wrong with them: a hub guards a

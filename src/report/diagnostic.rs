@@ -1,9 +1,10 @@
 //! What `isthmus check` and `isthmus audit` tell, as data that every format prints.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-use super::locate::{Location, Source};
+use super::locate::{Location, SourceFile};
 use super::position_words;
 use crate::mesh::{MemberName, ObjectRef, Place};
 use crate::review::Reason;
@@ -13,15 +14,21 @@ use crate::rule::Finding;
 #[derive(Debug, Default)]
 pub struct CheckReport {
     /// The texts that locations point into.
-    pub sources: Vec<Source>,
+    pub sources: Vec<SourceFile>,
+    /// How many of them are the set; those after them are what it is held against.
+    pub judged_sources: usize,
     /// What is told, by file and line.
     pub diagnostics: Vec<Diagnostic>,
     /// What was written back into files.
     pub changes: Vec<FileChange>,
     /// Documents that were passed over because they are not YAML.
     pub passed_over: Vec<PassedOver>,
+    /// Objects that are none of the mesh's.
+    pub ignored: Vec<PassedOver>,
     /// How much was looked at.
     pub counts: Counts,
+    /// Why the files cannot be one mesh, and how to say what they are.
+    pub unclear: Option<String>,
 }
 
 /// One thing to tell.
@@ -48,12 +55,16 @@ pub struct Diagnostic {
     pub at: Option<Location>,
     /// Whether `at` is not the field.
     pub is_elsewhere: bool,
+    /// Whether the configuration of the repository has changed the level.
+    pub is_graded: bool,
+    /// The clusters that see it, where several are judged.
+    pub views: Vec<MemberName>,
     /// The other places it hangs on, each with what it is.
     pub related: Vec<(&'static str, Location)>,
 }
 
 /// How bad something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// Admission would refuse it.
     Denial,
@@ -74,6 +85,9 @@ impl Level {
     }
 }
 
+/// What the place is called that something clashes with.
+pub const OTHER_SIDE: &str = "the other side";
+
 /// One object stands more than once in a set of files.
 pub const DEFINED_TWICE: &str = "DefinedTwice";
 /// Admission would write a field otherwise, or its default.
@@ -82,6 +96,13 @@ pub const REWRITTEN: &str = "Rewritten";
 pub const ADVICE: &str = "Advice";
 /// A default could not be written back.
 pub const NOT_FIXED: &str = "NotFixed";
+
+/// A kind that isthmus does not read resembles one that it reads.
+pub const UNKNOWN_KIND: &str = "UnknownKind";
+/// One cluster lists another one that does not list it.
+pub const NOT_MUTUAL: &str = "NotMutual";
+/// Two clusters do not see each other alike.
+pub const VIEWS_DIFFER: &str = "ViewsDiffer";
 
 /// What is told beside the rules, each with what it means.
 pub const CHECK_CODES: &[(&str, &str)] = &[
@@ -92,6 +113,9 @@ pub const CHECK_CODES: &[(&str, &str)] = &[
     ),
     (ADVICE, "This text should be written differently; isthmus never rewrites it."),
     (NOT_FIXED, "`check --fix` could not change this field without touching anything else."),
+    (UNKNOWN_KIND, "The kind is not one that isthmus reads, but resembles one."),
+    (NOT_MUTUAL, "One cluster lists another as a member, but not the other way round."),
+    (VIEWS_DIFFER, "Two clusters disagree on an endpoint, or on how they reach each other."),
 ];
 
 /// A field that was written back into a file.
@@ -144,6 +168,48 @@ impl fmt::Display for FileChange {
 }
 
 impl CheckReport {
+    /// Takes rules as seriously as an operator says; nothing is not told at all.
+    pub fn grade(&mut self, severities: &BTreeMap<&'static str, Option<Level>>) {
+        self.diagnostics.retain_mut(|diagnostic| match severities.get(diagnostic.code) {
+            None => true,
+            Some(None) => false,
+            Some(Some(level)) => {
+                diagnostic.is_graded = diagnostic.level != *level;
+                diagnostic.level = *level;
+                true
+            }
+        });
+    }
+
+    /// Leaves out rules: all but `only`, if there are any, and those to `skip`.
+    pub fn select(&mut self, only: &[&str], skip: &[&str]) {
+        let is_kept =
+            |code: &str| (only.is_empty() || only.contains(&code)) && !skip.contains(&code);
+        self.diagnostics.retain(|diagnostic| is_kept(diagnostic.code));
+    }
+
+    /// How much each rule denies and warns of.
+    pub fn by_rule(&self) -> BTreeMap<&'static str, (usize, usize)> {
+        let mut counts: BTreeMap<_, (usize, usize)> = BTreeMap::new();
+        for diagnostic in &self.diagnostics {
+            let count = counts.entry(diagnostic.code).or_default();
+            match diagnostic.level {
+                Level::Denial => count.0 += 1,
+                Level::Warning | Level::Note => count.1 += 1,
+            }
+        }
+        counts
+    }
+
+    /// Leaves out what has no place in these sources.
+    pub fn keep_sources(&mut self, kept: &[bool]) {
+        let is_kept = |at: &Location| kept.get(at.source) == Some(&true);
+        self.diagnostics.retain(|diagnostic| {
+            let related = diagnostic.related.iter().map(|(_, at)| at);
+            diagnostic.at.iter().chain(related).any(is_kept)
+        });
+    }
+
     /// How many things of this level are told.
     pub fn count(&self, level: Level) -> usize {
         self.diagnostics.iter().filter(|diagnostic| diagnostic.level == level).count()
@@ -199,6 +265,8 @@ impl Diagnostic {
             because: None,
             at: None,
             is_elsewhere: false,
+            is_graded: false,
+            views: Vec::new(),
             related: Vec::new(),
         }
     }
@@ -249,8 +317,19 @@ impl Diagnostic {
         if self.remedy.is_empty() { headline } else { format!("{headline}; {}", self.remedy) }
     }
 
+    /// What else there is to know: which clusters see it, and why it is only a warning.
+    pub fn notes(&self) -> Vec<String> {
+        let views = match self.views.as_slice() {
+            [] => None,
+            views => Some(format!("in the mesh of {}", views.join(", "))),
+        };
+        let why = self.why_warning().filter(|_| !self.is_graded).map(str::to_owned);
+        let graded = format!("isthmus.yaml makes {} a {}", self.code, self.level.as_str());
+        views.into_iter().chain(why).chain(self.is_graded.then_some(graded)).collect()
+    }
+
     /// Why a rule's finding is only a warning here, where that is not the rule's own doing.
-    pub fn why_warning(&self) -> Option<&'static str> {
+    fn why_warning(&self) -> Option<&'static str> {
         match self.because? {
             Reason::RuleWarns => None,
             Reason::StoodBefore => Some("it existed before this change, so it is only a warning"),

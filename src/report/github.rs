@@ -41,8 +41,8 @@ fn command(report: &CheckReport, diagnostic: &Diagnostic) -> String {
         let _ =
             write!(message, "\n{what}: {}:{}:{}", report.file(at), at.start.line, at.start.column);
     }
-    if let Some(why) = diagnostic.why_warning() {
-        let _ = write!(message, "\n{why}");
+    for note in diagnostic.notes() {
+        let _ = write!(message, "\n{note}");
     }
     format!("::{name} {}::{}", properties.join(","), data(&message))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::diagnostic::{CheckReport, Diagnostic, Level};
+use super::diagnostic::{CheckReport, Diagnostic, Level, PassedOver};
 use super::locate::Location;
 use crate::mesh::ObjectRef;
 use crate::review::Reason;
@@ -25,16 +25,15 @@ pub fn json(report: &CheckReport) -> String {
             })
         })
         .collect();
-    let passed_over: Vec<_> = report
-        .passed_over
-        .iter()
-        .map(|passed| json!({"file": passed.file, "reason": passed.reason}))
-        .collect();
+    let with_reason = |passed: &[PassedOver]| -> Vec<_> {
+        passed.iter().map(|it| json!({"file": it.file, "reason": it.reason})).collect()
+    };
     let counts = report.counts;
     let whole = json!({
         "findings": findings,
         "changes": changes,
-        "passedOver": passed_over,
+        "passedOver": with_reason(&report.passed_over),
+        "ignored": with_reason(&report.ignored),
         "summary": {
             "files": counts.files,
             "filesPassedOver": counts.files_passed_over,
@@ -63,6 +62,7 @@ fn finding(report: &CheckReport, diagnostic: &Diagnostic) -> Json {
         "level": diagnostic.level.as_str(),
         "rule": diagnostic.code,
         "because": diagnostic.because.map(because),
+        "views": diagnostic.views.iter().map(|view| &**view).collect::<Vec<_>>(),
         "member": diagnostic.member.as_deref(),
         "object": diagnostic.object.as_ref().map(object),
         "field": diagnostic.field,

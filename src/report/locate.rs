@@ -7,7 +7,7 @@ use crate::syntax::{Key, Node, Path, Position, Segment, Span, Value, YamlError, 
 
 /// A text with the name it is known by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct SourceFile {
     /// The path as the user wrote it.
     pub name: String,
     text: String,
@@ -52,11 +52,11 @@ pub struct CarriedTexts<'n>(HashMap<*const str, CarriedText<'n>>);
 /// What is known of a carried text.
 #[derive(Debug)]
 struct CarriedText<'n> {
-    source: Source,
+    source: SourceFile,
     documents: Result<Vec<Node<'n>>, YamlError>,
 }
 
-impl Source {
+impl SourceFile {
     /// A text, without a byte order mark.
     pub fn new(name: String, text: String) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
@@ -106,7 +106,7 @@ impl Source {
 impl<'n> CarriedTexts<'n> {
     /// Finds a field of an object of a file: its value, or what holds it as far as it exists.
     ///
-    pub fn find(&mut self, file: &Source, object: &'n Node<'_>, path: &Path) -> Found {
+    pub fn find(&mut self, file: &SourceFile, object: &'n Node<'_>, path: &Path) -> Found {
         let (segments, line): (Vec<_>, _) = (path.segments().collect(), path.position().line);
         let Some((carrier, rest)) = carrier(object, &segments) else {
             let bytes = deepest(object, &segments);
@@ -126,7 +126,7 @@ impl<'n> CarriedTexts<'n> {
     /// The bytes of the file at which a field of a literally carried text stands.
     fn inside(
         &mut self,
-        file: &Source,
+        file: &SourceFile,
         (key, node): Entry<'n, '_>,
         path: &[Segment<'_>],
         line: u32,
@@ -160,7 +160,7 @@ impl<'n> CarriedTexts<'n> {
 
 impl<'n> CarriedText<'n> {
     fn of(text: &'n str) -> Self {
-        let source = Source::new(String::new(), text.to_owned());
+        let source = SourceFile::new(String::new(), text.to_owned());
         Self { source, documents: yaml_documents(text) }
     }
 }
@@ -186,7 +186,12 @@ fn carrier<'n, 'a, 'k>(
 }
 
 /// The span of a field in a carried text; that of its line where the field itself is not there.
-fn span_inside(carried: &Source, documents: &[Node<'_>], path: &[Segment<'_>], line: u32) -> Span {
+fn span_inside(
+    carried: &SourceFile,
+    documents: &[Node<'_>],
+    path: &[Segment<'_>],
+    line: u32,
+) -> Span {
     let (name, path) = match path {
         [Segment::Document(name), path @ ..] => (Some(name), path),
         path => (None, path),

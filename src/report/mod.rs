@@ -3,7 +3,9 @@
 pub mod diagnostic;
 pub mod github;
 pub mod json;
+pub mod junit;
 pub mod locate;
+pub mod markdown;
 #[cfg(feature = "serve")]
 pub mod pretty;
 pub mod sarif;

@@ -1,5 +1,6 @@
 //! A report of `check` for people: each thing told beside the lines it is about.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -7,37 +8,115 @@ use annotate_snippets::{
     AnnotationKind, Group, Level as Style, Origin, Renderer, Snippet, renderer::DecorStyle,
 };
 
-use super::diagnostic::{CheckReport, Diagnostic, Level};
+use super::diagnostic::{CheckReport, Diagnostic, Level, counted};
 use super::locate::Location;
 use super::printable;
 
 /// A line longer than this, in bytes, is named and not shown: a whole file may be one line.
 const LONGEST_SHOWN: usize = 4096;
-/// How many files that were passed over are named.
-const NAMED: usize = 3;
+/// How much of what was passed over is named.
+const NAMED: usize = 5;
+/// More findings than this are summed up by rule.
+const MANY: usize = 20;
+
+/// How many alike things are shown before the rest of them is counted, and how many more are still
+/// shown rather than counted.
+const ALIKE: usize = 3;
+const SPARED: usize = 2;
+
+/// How much of a report is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Amount {
+    /// Denials only, and the summary.
+    pub is_quiet: bool,
+    /// All that is alike, and all that is not judged.
+    pub is_verbose: bool,
+    /// At most so many findings.
+    pub most: Option<usize>,
+}
 
 /// The report with the codes of a colour terminal.
-pub fn pretty(report: &CheckReport) -> String {
+pub fn pretty(report: &CheckReport, amount: Amount) -> String {
     let renderer = Renderer::styled().decor_style(DecorStyle::Ascii);
     let mut text = String::new();
-    for diagnostic in &report.diagnostics {
+    let is_shown = |it: &&Diagnostic| !amount.is_quiet || it.level == Level::Denial;
+    let shown = || report.diagnostics.iter().filter(is_shown);
+    let mut alike: HashMap<_, usize> = HashMap::new();
+    for diagnostic in shown() {
+        *alike.entry(Shape::of(diagnostic)).or_default() += 1;
+    }
+    let (mut seen, mut left): (HashMap<_, usize>, _) = (HashMap::new(), shown().count());
+    for diagnostic in shown().take(amount.most.unwrap_or(usize::MAX)) {
+        let shape = Shape::of(diagnostic);
+        let all = alike.get(&shape).copied().unwrap_or_default();
+        let most = if amount.is_verbose || all <= ALIKE + SPARED { all } else { ALIKE };
+        let seen = seen.entry(shape).or_default();
+        *seen += 1;
+        left -= 1;
+        if *seen > most {
+            continue;
+        }
         text.push_str(&renderer.render(&[group(report, diagnostic)]));
         text.push_str("\n\n");
+        if *seen == most && all > most {
+            // Writing to a String cannot fail.
+            let _ =
+                writeln!(text, "... and {} more like these [{}]\n", all - most, diagnostic.code);
+        }
+    }
+    if amount.most.is_some() && left > 0 {
+        let _ = writeln!(text, "... and {left} more findings\n");
     }
     for change in &report.changes {
-        // Writing to a String cannot fail.
         let _ = writeln!(text, "{}", printable(&change.to_string()));
     }
-    for passed in report.passed_over.iter().take(NAMED) {
-        let line = format!("skipped {}: {}", passed.file, passed.reason);
-        let _ = writeln!(text, "{}", printable(&line));
+    if !amount.is_quiet {
+        skipped(&mut text, report, amount.is_verbose);
     }
-    if let Some(more) = report.passed_over.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        let _ = writeln!(text, "skipped {more} more; --format json lists them all");
+    let by_rule = report.by_rule();
+    if amount.is_verbose || report.diagnostics.len() > MANY {
+        for (rule, (denials, warnings)) in by_rule {
+            let told = [counted(denials, "denial"), counted(warnings, "warning")];
+            let _ = writeln!(text, "{rule}: {}", told.join(", "));
+        }
     }
     text.push_str(&report.summary());
     text.push('\n');
     text
+}
+
+/// Names what was not judged.
+fn skipped(text: &mut String, report: &CheckReport, is_verbose: bool) {
+    let named = if is_verbose { usize::MAX } else { NAMED };
+    for passed in report.passed_over.iter().take(named) {
+        let line = format!("skipped {}: {}", passed.file, passed.reason);
+        let _ = writeln!(text, "{}", printable(&line));
+    }
+    if let Some(more) = report.passed_over.len().checked_sub(named).filter(|more| *more > 0) {
+        let _ = writeln!(text, "skipped {more} more; --verbose lists them all");
+    }
+    for ignored in report.ignored.iter().filter(|_| is_verbose) {
+        let line = format!("ignored {}: {}", ignored.file, ignored.reason);
+        let _ = writeln!(text, "{}", printable(&line));
+    }
+}
+
+/// What makes findings alike: everything but the names of members and objects.
+#[derive(PartialEq, Eq, Hash)]
+struct Shape(Level, &'static str, String);
+
+impl Shape {
+    fn of(diagnostic: &Diagnostic) -> Self {
+        let mut words = String::new();
+        let mut outer = true;
+        for part in diagnostic.message.split(['"', '(', ')']) {
+            if outer {
+                words.push_str(part);
+            }
+            outer = !outer;
+        }
+        Self(diagnostic.level, diagnostic.code, words)
+    }
 }
 
 fn group<'a>(report: &'a CheckReport, diagnostic: &'a Diagnostic) -> Group<'a> {
@@ -57,8 +136,8 @@ fn group<'a>(report: &'a CheckReport, diagnostic: &'a Diagnostic) -> Group<'a> {
     if !diagnostic.remedy.is_empty() {
         group = group.element(Style::HELP.message(printable(&diagnostic.remedy)));
     }
-    if let Some(why) = diagnostic.why_warning() {
-        group = group.element(Style::NOTE.message(why));
+    for note in diagnostic.notes() {
+        group = group.element(Style::NOTE.message(printable(&note)));
     }
     group
 }

@@ -65,8 +65,8 @@ fn result(report: &CheckReport, diagnostic: &Diagnostic) -> Json {
         Level::Note => "note",
     };
     let mut text = diagnostic.sentence();
-    if let Some(why) = diagnostic.why_warning() {
-        text = format!("{text} ({why})");
+    for note in diagnostic.notes() {
+        text = format!("{text} ({note})");
     }
     let mut result = json!({
         "ruleId": diagnostic.code,

@@ -62,8 +62,8 @@ fn block(text: &mut String, told: &Diagnostic, columns: [usize; 2], width: usize
     if !told.remedy.is_empty() {
         paragraph(&told.remedy, &remedy, &further);
     }
-    if let Some(why) = told.why_warning() {
-        paragraph(why, &format!("{indent}note: "), &further);
+    for note in told.notes() {
+        paragraph(&note, &format!("{indent}note: "), &further);
     }
 }
 

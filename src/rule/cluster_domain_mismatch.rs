@@ -1,6 +1,6 @@
 //! ClusterDomainMismatch: every member of a mesh has the same cluster domain.
 
-use super::finding::{both, told};
+use super::finding::{both, side};
 use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Member, StatedDomain, View};
 
@@ -30,7 +30,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         for (theirs, claim) in exact(local).take(1) {
             let message = format!(
                 "cluster domain {domain} differs from {theirs} of {}",
-                told(local, &claim.place)
+                side(local, &claim.place)
             );
             let remedy = if ours.place.is_status() { rebuild(&theirs) } else { remedy(&theirs) };
             findings.push(mismatch(
@@ -54,7 +54,7 @@ fn against_all(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
             for (_, claim) in member.domains().filter(|(stated, _)| *stated == theirs) {
                 let message = format!(
                     "cluster domain {domain} differs from {theirs} of {}",
-                    told(member, &claim.place)
+                    side(member, &claim.place)
                 );
                 let remedy = remedy(&theirs);
                 findings.push(mismatch(

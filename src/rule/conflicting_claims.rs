@@ -81,16 +81,8 @@ fn conflicts(
             differ.take(MOST_TOLD).collect()
         });
         for theirs in theirs {
-            let message = format!(
-                "{what} {} of member \"{}\" is {} in {}",
-                listed(&ours.texts),
-                member.name(),
-                listed(&theirs.texts),
-                theirs.claim.place.object
-            );
             let remedy = "correct the document that is wrong".to_owned();
-            let finding = RULE.warn(member, &ours.claim.place, message, remedy);
-            findings.push(finding.against(&theirs.claim.place));
+            findings.push(conflict(member, what, (ours, theirs), "", remedy));
         }
     }
 }
@@ -115,17 +107,27 @@ fn overruled(
     };
     let weaker = by_document(member.claims().iter().filter(is_weaker), says);
     for ours in weaker.iter().filter(|ours| in_force.iter().all(|it| it.texts != ours.texts)) {
-        let message = format!(
-            "{what} {} of member \"{}\" is {} in {}, which takes precedence",
-            listed(&ours.texts),
-            member.name(),
-            listed(&theirs.texts),
-            theirs.claim.place.object
-        );
         let remedy = format!("write {} here, or leave it out", listed(&theirs.texts));
-        let finding = RULE.warn(member, &ours.claim.place, message, remedy);
-        findings.push(finding.against(&theirs.claim.place));
+        let which = ", which takes precedence";
+        findings.push(conflict(member, what, (ours, theirs), which, remedy));
     }
+}
+
+fn conflict(
+    member: &Member,
+    what: &str,
+    (ours, theirs): (&Stated<'_>, &Stated<'_>),
+    which: &str,
+    remedy: String,
+) -> Finding {
+    let message = format!(
+        "{what} {} of member \"{}\" is {} in {}{which}",
+        listed(&ours.texts),
+        member.name(),
+        listed(&theirs.texts),
+        theirs.claim.place.object
+    );
+    RULE.warn(member, &ours.claim.place, message, remedy).against(&theirs.claim.place)
 }
 
 /// What each document says of an aspect that is in force.

@@ -1,6 +1,6 @@
 //! DuplicateMember: each cluster is one member.
 
-use super::finding::told;
+use super::finding::side;
 use super::{Finding, Rule};
 use crate::mesh::{About, Claim, Fact, Federation, Member, View};
 use crate::value::{ClusterDomain, MetadataEndpoint};
@@ -30,7 +30,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                         }
                         let message = format!(
                             "{endpoint} is also the metadata endpoint of {}",
-                            told(other, &theirs.place)
+                            side(other, &theirs.place)
                         );
                         let remedy =
                             "write this member's own endpoint, or delete one of the two".to_owned();
@@ -51,7 +51,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                         }
                         let message = format!(
                             "cluster UUID {uuid} is also the UUID of {}",
-                            told(other, &theirs.place)
+                            side(other, &theirs.place)
                         );
                         let remedy = "both are the same cluster: delete one of the two".to_owned();
                         findings.push(
@@ -119,7 +119,7 @@ fn also_federated(
     theirs: &Claim,
 ) -> Finding {
     let message =
-        format!("{endpoint} is also the metadata endpoint of {}", told(other, &theirs.place));
+        format!("{endpoint} is also the metadata endpoint of {}", side(other, &theirs.place));
     RULE.warn(local, &ours.place, message, KEEP_ONE.to_owned()).against(&theirs.place)
 }
 

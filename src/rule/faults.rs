@@ -1,7 +1,7 @@
 //! Values that are wrong by themselves: InvalidDocument, InvalidSubnet, InvalidClusterDomain and
 //! InvalidMetadataEndpoint.
 
-use super::finding::{default, told};
+use super::finding::{default, side};
 use super::{Finding, Rule, Severity, misnamed};
 use crate::mesh::{About, Claim, Fact, Fault, Member, Role, View};
 use crate::value::Subnet;
@@ -144,7 +144,7 @@ fn invalid_cluster_domain(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
             if mesh.is_local(member) && ours.place.object != theirs.place.object {
                 let message = format!(
                     "the template's domain {domain} is also the cluster domain of {}",
-                    told(member, &ours.place)
+                    side(member, &ours.place)
                 );
                 let remedy = "write a template with a different domain".to_owned();
                 findings

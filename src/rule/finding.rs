@@ -171,6 +171,6 @@ pub(super) fn default(place: &Place) -> &'static str {
 }
 
 /// A member and the object that speaks of it, as messages name them.
-pub(super) fn told(member: &Member, place: &Place) -> String {
+pub(super) fn side(member: &Member, place: &Place) -> String {
     format!("member \"{}\" ({})", member.name(), place.object)
 }

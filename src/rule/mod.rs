@@ -25,6 +25,7 @@ mod unknown_facts;
 
 pub(crate) use finding::Key;
 pub use finding::{Finding, Severity};
+pub use self_reference::leads_to;
 
 use crate::budget::Exhausted;
 use crate::mesh::{About, Fact, Member, Place, View};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::finding::{both, told};
+use super::finding::{both, side};
 use super::{Finding, Rule};
 use crate::mesh::{Claim, EndpointSource, Fact, Member, NetworkEndpoints, View};
 use crate::value::{Subnet, clipped};
@@ -183,7 +183,7 @@ fn against_members(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
                 let message = format!(
                     "{range} of network {:?} overlaps {role} {subnet} of {}, which is on network {:?}",
                     clipped(&of.network),
-                    told(other, &theirs.place),
+                    side(other, &theirs.place),
                     clipped(network)
                 );
                 let finding = RULE.warn(local, &claim.place, message, REMEDY.to_owned());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::finding::told;
+use super::finding::side;
 use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Fact, Member, View};
 use crate::settings::Policy;
@@ -85,7 +85,7 @@ fn local_against_peers(mesh: &View<'_>, local: &Member, severity: Severity) -> V
                 if leads_to(endpoint, template) {
                     let message = format!(
                         "publicDomainTemplate {template} makes {endpoint} of {} the local cluster's own metadata endpoint",
-                        told(other, &theirs.place)
+                        side(other, &theirs.place)
                     );
                     let remedy =
                         "write a different template, or delete that IstioMulticluster first";
@@ -115,7 +115,8 @@ fn same_uuid(member: &Member, ours: &Claim, theirs: &Claim, uuid: ClusterUuid) -
     RULE.warn(member, &ours.place, message, remedy).against(&theirs.place)
 }
 
-fn leads_to(endpoint: &MetadataEndpoint, template: &PublicDomainTemplate) -> bool {
+/// Whether an endpoint is one at which a cluster with this template publishes its metadata.
+pub fn leads_to(endpoint: &MetadataEndpoint, template: &PublicDomainTemplate) -> bool {
     if !endpoint.has_standard_port() {
         return false;
     }

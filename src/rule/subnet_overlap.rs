@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
-use super::finding::{both, default, told};
+use super::finding::{both, default, side};
 use super::free::offer;
 use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Member, Network, Role, View};
@@ -111,7 +111,7 @@ impl Side<'_> {
                     default(&self.claim.place),
                     self.subnet,
                     default(&claim.place),
-                    told(other, &claim.place)
+                    side(other, &claim.place)
                 );
                 let is_service = (self.role, role) == (Role::Service, Role::Service);
                 let severity = match self.mesh.settings().service_overlap {

@@ -1,6 +1,6 @@
 //! TrustDomainMismatch: the identities of the mesh are of one trust domain, or accepted as if.
 
-use super::finding::told;
+use super::finding::side;
 use super::{Finding, Rule};
 use crate::mesh::{Claim, Fact, Member, StatedDomain, View};
 use crate::value::ClusterDomain;
@@ -30,7 +30,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         for (of, domain, theirs) in unlike.filter(|(_, domain, _)| !is_accepted(domain)) {
             let message = format!(
                 "trust domain {trust} differs from cluster domain {domain} of {}",
-                told(of, &theirs.place)
+                side(of, &theirs.place)
             );
             let remedy = format!("write {domain}, or add it to trustDomainAliases");
             findings.push(RULE.warn(member, &claim.place, message, remedy).against(&theirs.place));

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::{Finding, Rule};
 use crate::mesh::{About, Fact, Member, Place, Role, StatedDomain, View};
+use crate::meshmember;
 use crate::syntax::Path;
 
 pub(super) static RULE: Rule = Rule {
     name: "UnknownFacts",
     what: "isthmus does not know the cluster domain or the subnets of a member, because no document states them. Always a warning.",
     why: "Without them isthmus cannot detect a mismatch of the cluster domain or an overlap with this member before traffic goes astray.",
-    remedy: "Annotate the IstioMulticluster or the descriptor with `isthmus.dev/cluster-domain`, `isthmus.dev/pod-subnet-cidr` and `isthmus.dev/service-subnet-cidr`, or put the member's ClusterConfiguration into a ConfigMap labelled `isthmus.dev/member`.",
+    remedy: "State them in a MeshMember of the member's name, annotate the IstioMulticluster or the descriptor with `isthmus.dev/cluster-domain`, `isthmus.dev/pod-subnet-cidr` and `isthmus.dev/service-subnet-cidr`, or put the member's ClusterConfiguration into a ConfigMap labelled `isthmus.dev/member`.",
     example: "metadata.name: its cluster domain and subnets are unknown, so not checked; kubectl annotate istiomulticluster cluster-b isthmus.dev/cluster-domain=DOMAIN isthmus.dev/pod-subnet-cidr=CIDR isthmus.dev/service-subnet-cidr=CIDR [UnknownFacts]",
     state: judge,
     ..Rule::IDLE
@@ -33,13 +34,15 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
         })
     };
     let missing: Vec<_> = [
-        (domain, "isthmus.dev/cluster-domain=DOMAIN"),
-        (subnet(Role::Pod), "isthmus.dev/pod-subnet-cidr=CIDR"),
-        (subnet(Role::Service), "isthmus.dev/service-subnet-cidr=CIDR"),
+        (domain, ["isthmus.dev/cluster-domain=DOMAIN", "spec.clusterDomain"]),
+        (subnet(Role::Pod), ["isthmus.dev/pod-subnet-cidr=CIDR", "spec.podSubnets"]),
+        (subnet(Role::Service), ["isthmus.dev/service-subnet-cidr=CIDR", "spec.serviceSubnets"]),
     ]
     .into_iter()
-    .filter_map(|(known, annotation)| (!known).then_some(annotation))
+    .filter_map(|(known, names)| (!known).then_some(names))
     .collect();
+    let annotations = missing.iter().map(|[annotation, _]| *annotation);
+    let fields = missing.iter().map(|[_, field]| *field);
     let what = match (domain, subnet(Role::Pod), subnet(Role::Service)) {
         (true, true, true) => return Vec::new(),
         (false, true, true) => "cluster domain is",
@@ -54,10 +57,13 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
     let is_remote = describing.fact == Fact::Remote;
     // A line to copy, where the object is one that kubectl can annotate.
     let remedy = if describing.fact == Fact::Peer {
-        format!("kubectl annotate istiomulticluster {} {}", member.name(), missing.join(" "))
+        let annotations = annotations.collect::<Vec<_>>().join(" ");
+        format!("kubectl annotate istiomulticluster {} {annotations}", member.name())
     } else if is_remote {
-        let keys: Vec<_> = missing.iter().filter_map(|pair| pair.split('=').next()).collect();
+        let keys: Vec<_> = annotations.filter_map(|pair| pair.split('=').next()).collect();
         format!("annotate the descriptor with {}", keys.join(", "))
+    } else if describing.place.object.kind == meshmember::KIND {
+        format!("write {}", fields.collect::<Vec<_>>().join(", "))
     } else {
         format!("state this in a ConfigMap labelled isthmus.dev/member: {}", member.name())
     };

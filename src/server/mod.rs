@@ -32,7 +32,7 @@ use tokio::time::{sleep, timeout};
 
 pub use app::Limits;
 pub use authority::SecretPath;
-pub use tls::{Callers, Certificate, Issued, Source, TlsError, Validity, issue};
+pub use tls::{Callers, Certificate, CertificateSource, Issued, TlsError, Validity, issue};
 
 use crate::cluster::{self, Live};
 use crate::inventory::Inventory;
@@ -49,7 +49,7 @@ use supervise::{Supervisor, Weight};
 use tls::TlsSetup;
 use upkeep::UpkeepMetrics;
 use webhook::caller::Verification;
-use webhook::review::Webhook;
+use webhook::route::Webhook;
 
 /// How many connections may wait to be accepted, where the kernel allows so many
 /// (`net.core.somaxconn`): those of a second in which thousands are made.

@@ -85,7 +85,7 @@ async fn start() -> (Running, SocketAddr, SocketAddr) {
         hold: seconds(1),
         listen: "127.0.0.1:0".to_owned(),
         admin: "127.0.0.1:0".to_owned(),
-        certificate: Certificate::load(Source::SelfSigned).unwrap(),
+        certificate: Certificate::load(CertificateSource::SelfSigned).unwrap(),
         tls_poll: seconds(1),
         authority: Some(authority),
         callers: None,
@@ -219,7 +219,7 @@ async fn a_verdict_that_rests_on_old_knowledge_says_so() {
             "object": object(host), "oldObject": object("old"),
         }});
         let request = Request::post("/validate").body(Body::from(review.to_string())).unwrap();
-        let answer = webhook::review::call(&app, Hook::Validate, request, None).await;
+        let answer = webhook::route::call(&app, Hook::Validate, request, None).await;
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         serde_json::from_slice::<Json>(&body).unwrap()["response"]["warnings"].to_string()
     };

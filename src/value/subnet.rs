@@ -142,6 +142,12 @@ impl Subnet {
         self.intersection(other).is_some()
     }
 
+    /// As few subnets as hold all addresses of these, and no other.
+    pub fn merged(subnets: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let nets: Vec<_> = subnets.into_iter().map(|Self(net)| net).collect();
+        IpNet::aggregate(&nets).into_iter().map(Self).collect()
+    }
+
     /// Whether it is of a range that nobody reaches from elsewhere: of RFC 1918, RFC 6598 or a ULA.
     pub fn is_private(self) -> bool {
         self.private_ranges().iter().any(|range| range.contains(self))

@@ -1,6 +1,7 @@
 //! The Helm chart: what it renders, what it takes, and what it says of itself.
 
 mod alerts;
+mod calls;
 mod cluster;
 mod helm;
 mod registry;

@@ -122,6 +122,22 @@ fn the_file_that_templates_fold_over_follows_from_the_registry() {
 }
 
 #[test]
+fn the_definition_of_mesh_members_follows_from_their_types() {
+    expect(&chart().join("files/meshmembers.yaml"), &isthmus::cli::chart_crd());
+    let printed = super::helm::objects(&isthmus(&["crd"]));
+    for helm in HELMS {
+        let mut rendered = only(&template(helm, &[]), "CustomResourceDefinition").clone();
+        // A cluster's members outlive the release.
+        let annotations = rendered["metadata"].as_object_mut().unwrap().remove("annotations");
+        assert_eq!(annotations.unwrap()["helm.sh/resource-policy"], "keep");
+        rendered["metadata"].as_object_mut().unwrap().remove("labels");
+        assert_eq!(rendered, printed[0]);
+        let without = template(helm, &["--set=meshMembers.install=false"]);
+        assert!(without.iter().all(|object| object["kind"] != "CustomResourceDefinition"));
+    }
+}
+
+#[test]
 fn both_helms_render_what_the_commands_print() {
     let directory = certified();
     for case in CASES {

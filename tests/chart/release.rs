@@ -27,6 +27,9 @@ const LEFT: &[(&str, &[&str])] = &[
     ("apis/monitoring.coreos.com/v1", &["servicemonitors", "prometheusrules"]),
 ];
 
+/// How to create what is on standard input.
+pub(crate) const CREATE: &[&str] = &["create", "-o=name", "-f", "-"];
+
 /// A cluster for one test alone, in which a release may be.
 pub(crate) struct Release {
     pub(crate) plane: &'static Plane,
@@ -50,6 +53,9 @@ impl Release {
         let (plane, turn) = exclusive();
         clear(plane, CRDS);
         plane.kubectl(&["apply", "-f", "-"], OTHERS).ok();
+        // The definition that an earlier release has left.
+        let left = ["delete", "crd", "meshmembers.isthmus.dev", "--ignore-not-found"];
+        plane.kubectl(&left, "").ok();
         wait_established(plane);
         for namespace in ["d8-istio", "a-istio", "b-istio"] {
             let made = plane

@@ -1,9 +1,11 @@
 //! `isthmus check` as a whole: the built program run on files.
 
+mod clusters;
 mod examples;
 mod files;
 mod fix;
 mod formats;
+mod layouts;
 mod sarif;
 
 use std::fmt::Write as _;

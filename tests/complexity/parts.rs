@@ -116,6 +116,20 @@ pub static PARTS: &[Part] = &[
         object["spec"].as_object_mut().unwrap().extend(fields);
         object
     }),
+    part("MeshMember", "spec", |n, kind| {
+        let fields = many(n, |at| (format!("podSubnets{at}"), kind.pick(json!("x"), json!([]))));
+        json!({
+            "apiVersion": "isthmus.dev/v1alpha1", "kind": "MeshMember",
+            "metadata": {"name": "far"}, "spec": fields,
+        })
+    }),
+    part("MeshMember", "subnets", |n, kind| {
+        let subnets: Vec<_> = (0..n).map(|at| kind.pick(json!(subnet(at)), json!(1))).collect();
+        json!({
+            "apiVersion": "isthmus.dev/v1alpha1", "kind": "MeshMember",
+            "metadata": {"name": "far"}, "spec": {"podSubnets": subnets},
+        })
+    }),
     part("ClusterConfiguration", "fields", |n, kind| {
         let mut object = configuration();
         let fields = object.as_object_mut().unwrap();

@@ -221,6 +221,7 @@ pub(crate) fn clear(plane: &Plane, crds: &str) {
             "deckhouse.io/v1alpha1/moduleconfigs",
             "deckhouse.io/v1/clusterconfigurations",
             "clusterregistry.k8s.io/v1alpha1/namespaces/istio-system/clusters",
+            "isthmus.dev/v1alpha1/meshmembers",
         ] {
             api.clear(&format!("/apis/{resource}"));
         }

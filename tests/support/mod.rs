@@ -12,6 +12,7 @@ pub(crate) mod plane;
 pub(crate) mod process;
 pub(crate) mod relay;
 pub(crate) mod replicas;
+pub(crate) mod showing;
 pub(crate) mod transcript;
 
 use std::fs;

@@ -43,6 +43,8 @@ pub(crate) struct Plane {
     directory: PathBuf,
     host: IpAddr,
     ports: Ports,
+    /// The range of the Services' addresses, of which each control plane has another one.
+    pub(crate) services: String,
     etcd: Mutex<Option<Leashed>>,
     api_server: Mutex<Option<Leashed>>,
 }
@@ -57,30 +59,58 @@ struct Ports {
 /// A program that ends with its handle.
 struct Leashed(Child);
 
-/// How many control planes there are at most: what uses them keeps two processors busy.
+/// How many control planes tests use that need one: it keeps two processors busy.
 const PLANES: usize = 2;
-static PLANE: [OnceLock<Plane>; PLANES] = [const { OnceLock::new() }; PLANES];
-/// Those that no test has. The last one is taken first, so that one test after another starts one.
-static IDLE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+/// One more is for whoever has those two already.
+static PLANE: [OnceLock<Plane>; PLANES + 1] = [const { OnceLock::new() }; PLANES + 1];
+static IDLE: Mutex<Idle> = Mutex::new(Idle { planes: Vec::new(), wanted_whole: 0 });
 static RETURNED: Condvar = Condvar::new();
+
+/// The control planes that no test has. The last one is taken first, so that one test after another
+/// starts one.
+struct Idle {
+    planes: Vec<usize>,
+    /// How many tests wait for all of them; those that need one let them pass.
+    wanted_whole: usize,
+}
 
 /// That a test alone has a control plane; what it leaves there, the next one clears away.
 pub(crate) struct Turn(usize);
 
 /// A control plane for one test alone: what it holds is about one mesh.
 pub(crate) fn exclusive() -> (&'static Plane, Turn) {
-    static FIRST: Once = Once::new();
-    FIRST.call_once(|| lock(&IDLE).extend((0..PLANES).rev()));
-    let mut idle = RETURNED.wait_while(lock(&IDLE), |idle| idle.is_empty()).unwrap();
-    let turn = Turn(idle.pop().unwrap());
+    let is_busy = |idle: &mut Idle| idle.planes.is_empty() || idle.wanted_whole > 0;
+    let mut idle = RETURNED.wait_while(idle(), is_busy).unwrap();
+    let turn = Turn(idle.planes.pop().unwrap());
     drop(idle);
-    (PLANE[turn.0].get_or_init(|| Plane::start(turn.0)), turn)
+    (plane(turn.0), turn)
+}
+
+/// So many control planes, up to three, for one test alone: each is a cluster of its own.
+pub(crate) fn several<const COUNT: usize>() -> ([&'static Plane; COUNT], [Turn; PLANES]) {
+    let mut idle = idle();
+    idle.wanted_whole += 1;
+    let mut idle = RETURNED.wait_while(idle, |idle| idle.planes.len() < PLANES).unwrap();
+    idle.wanted_whole -= 1;
+    let turns = [(); PLANES].map(|()| Turn(idle.planes.pop().unwrap()));
+    drop(idle);
+    (std::array::from_fn(plane), turns)
+}
+
+fn idle() -> MutexGuard<'static, Idle> {
+    static FIRST: Once = Once::new();
+    FIRST.call_once(|| lock(&IDLE).planes.extend((0..PLANES).rev()));
+    lock(&IDLE)
+}
+
+fn plane(number: usize) -> &'static Plane {
+    PLANE[number].get_or_init(|| Plane::start(number))
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        lock(&IDLE).push(self.0);
-        RETURNED.notify_one();
+        lock(&IDLE).planes.push(self.0);
+        RETURNED.notify_all();
     }
 }
 
@@ -112,8 +142,14 @@ impl Plane {
         let host = own_address();
         let [etcd, peers, api] = free_ports(host);
         let ports = Ports { etcd, peers, api };
-        let plane =
-            Self { directory, host, ports, etcd: Mutex::default(), api_server: Mutex::default() };
+        let plane = Self {
+            directory,
+            host,
+            ports,
+            services: format!("10.0.{number}.0/24"),
+            etcd: Mutex::default(),
+            api_server: Mutex::default(),
+        };
         plane.start_etcd();
         plane.start_api_server();
         plane
@@ -161,7 +197,7 @@ impl Plane {
             &format!("--service-account-signing-key-file={}", file("sa.key")),
             &format!("--token-auth-file={}", file("tokens.csv")),
             "--authorization-mode=RBAC",
-            "--service-cluster-ip-range=10.0.0.0/24",
+            &format!("--service-cluster-ip-range={}", self.services),
             &format!("--admission-control-config-file={}", file("admission.yaml")),
         ];
         self.kubeconfig("admin", ADMIN);

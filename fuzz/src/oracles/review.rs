@@ -1,5 +1,9 @@
 //! The laws of whole reviews, from bytes to bytes.
 
+#[allow(dead_code, unreachable_pub, clippy::duplicate_mod, reason = "the tests' own builders")]
+#[path = "../../../tests/support/objects.rs"]
+mod objects;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -160,23 +164,7 @@ fn response(mesh: &Mesh, hook: Hook, review: &Json) -> Option<Json> {
 
 /// A review that creates an object.
 pub(super) fn creation(object: &Json) -> Json {
-    let api_version = object["apiVersion"].as_str().unwrap_or_default();
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-            "kind": {"group": group, "version": version, "kind": object["kind"]},
-            "name": object["metadata"]["name"],
-            "namespace": object["metadata"]["namespace"],
-            "operation": "CREATE",
-            "userInfo": {"username": "admin"},
-            "object": object,
-            "oldObject": null,
-            "dryRun": false,
-        },
-    })
+    objects::review(None, object)
 }
 
 /// A stream of objects: the last is written to a mesh of the others.

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::manifest::broken::{BrokenDocument, set_broken_aside};
+use crate::mesh::MemberName;
 use crate::report::diagnostic::PassedOver;
 use crate::syntax::yaml_documents;
 
@@ -23,6 +25,10 @@ pub(super) struct Input {
     pub(super) name: String,
     /// The file itself, links followed; nothing for standard input.
     pub(super) real: Option<PathBuf>,
+    /// The member whose cluster it describes, where members are named.
+    pub(super) owner: Option<MemberName>,
+    /// Whether what it is held against has another text now, so that this one stood before only.
+    pub(super) is_replaced: bool,
     /// Whether it was named itself, and not found in a directory.
     pub(super) is_named: bool,
     /// Whether it begins with a byte order mark.
@@ -69,12 +75,10 @@ enum Seen {
 }
 
 impl Inputs {
-    /// Reads these paths, but for files that are among `known`.
-    pub(super) fn read(paths: &[PathBuf], known: &[Input]) -> Self {
+    /// Reads these paths, but for these files and directories.
+    pub(super) fn read(paths: &[PathBuf], but: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut inputs = Self::default();
-        for real in known.iter().filter_map(|input| input.real.clone()) {
-            inputs.seen.insert(real, Seen::Other);
-        }
+        inputs.seen.extend(but.into_iter().map(|real| (real, Seen::Other)));
         for path in paths {
             if path.as_os_str() == "-" {
                 inputs.stdin();
@@ -85,6 +89,39 @@ impl Inputs {
         inputs
     }
 
+    /// Takes in a text that is held against others; what holds no text is passed over.
+    pub(super) fn add(&mut self, name: String, mut bytes: &[u8], is_replaced: bool) {
+        match text_of(&mut bytes) {
+            Ok((has_bom, text)) => self.files.push(Input {
+                name,
+                real: None,
+                owner: None,
+                is_replaced,
+                is_named: false,
+                has_bom,
+                text,
+            }),
+            Err(Unread::NoText(reason)) => self.passed_over.push(PassedOver { file: name, reason }),
+            Err(why) => self.errors.push(format!("{name}: {why}")),
+        }
+    }
+
+    /// Makes all that was read a member's.
+    pub(super) fn owned_by(mut self, owner: &MemberName) -> Self {
+        for file in &mut self.files {
+            file.owner = Some(Arc::clone(owner));
+        }
+        self
+    }
+
+    /// Adds what was read elsewhere.
+    pub(super) fn append(&mut self, other: Self) {
+        self.files.extend(other.files);
+        self.passed_over.extend(other.passed_over);
+        self.other_files += other.other_files;
+        self.errors.extend(other.errors);
+    }
+
     fn stdin(&mut self) {
         if self.files.iter().any(|file| file.name == STDIN) {
             return;
@@ -93,6 +130,8 @@ impl Inputs {
             Ok((has_bom, text)) => self.files.push(Input {
                 name: STDIN.to_owned(),
                 real: None,
+                owner: None,
+                is_replaced: false,
                 is_named: true,
                 has_bom,
                 text,
@@ -132,7 +171,15 @@ impl Inputs {
             Ok((has_bom, text)) => {
                 self.seen.insert(real.clone(), Seen::File(self.files.len()));
                 let real = Some(real).filter(|_| metadata.is_file());
-                self.files.push(Input { name, real, is_named, has_bom, text });
+                self.files.push(Input {
+                    name,
+                    real,
+                    owner: None,
+                    is_replaced: false,
+                    is_named,
+                    has_bom,
+                    text,
+                });
             }
             Err(Unread::NoText(reason)) if !is_named => {
                 self.seen.insert(real, Seen::Other);
@@ -164,7 +211,8 @@ impl Inputs {
     }
 }
 
-fn is_manifest(path: &Path) -> bool {
+/// Whether a file is a manifest by its ending.
+pub(super) fn is_manifest(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str());
     ending.is_some_and(|ending| ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)))
 }

@@ -15,7 +15,7 @@ use crate::document;
 use crate::manifest::fix::{Change, Fixed, fix};
 use crate::manifest::read;
 use crate::report::diagnostic::FileChange;
-use crate::report::locate::Source;
+use crate::report::locate::SourceFile;
 use crate::settings::Settings;
 
 /// Why objects were left alone, by file and object.
@@ -49,7 +49,7 @@ pub(super) fn fix_all(files: &mut [Input], settings: &Arc<Settings>) -> anyhow::
             replace(real, file.whole_text().as_bytes())
                 .with_context(|| format!("{} cannot be written", file.name))?;
         }
-        let source = Source::new(file.name.clone(), file.text.clone());
+        let source = SourceFile::new(file.name.clone(), file.text.clone());
         outcome.changes.extend(fixed.changes.into_iter().map(|change| told(&source, change)));
     }
     Ok(outcome)
@@ -67,7 +67,7 @@ fn left_alone(file: &Input) -> Fixed {
     Fixed { text: file.text.clone(), changes: Vec::new(), left: left.collect() }
 }
 
-fn told(source: &Source, change: Change) -> FileChange {
+fn told(source: &SourceFile, change: Change) -> FileChange {
     let Change { object, field, from, to, at } = change;
     FileChange {
         file: source.name.clone(),

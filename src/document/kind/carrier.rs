@@ -1,6 +1,6 @@
 //! ClusterConfigurations that a Secret, a ConfigMap or a bare file carries.
 
-use super::cluster_configuration::{Dialect, read_fields, read_object};
+use super::cluster_configuration::{self, Dialect, read_fields, read_object};
 use crate::document::entry::{CONFIG_MAPS, Document, KUBE_SYSTEM, Label, Scope, Select, local};
 use crate::document::toolkit::{
     Cursor, Notes, allow_unsafe, common_annotations, fields, text_of, tree_of,
@@ -71,12 +71,8 @@ pub(crate) const LABELLED: Document = Document {
 
 pub(crate) const BARE_DECKHOUSE: Document = Document {
     name: "bare Deckhouse ClusterConfiguration",
-    kind: "ClusterConfiguration",
-    group: "deckhouse.io",
-    versions: &["v1", "v1alpha1"],
     resource: "",
     select: Select::all(Scope::BareFile),
-    keys: &[],
     webhook: None,
     says: "the local member, as configured in the file given to dhctl",
     read: |object, settings, reading| {
@@ -85,24 +81,20 @@ pub(crate) const BARE_DECKHOUSE: Document = Document {
         read_object(object, Dialect::Deckhouse, &mut notes);
     },
     canonical: &[],
+    ..cluster_configuration::DOCUMENT
 };
 
 pub(crate) const BARE_KUBEADM: Document = Document {
     name: "bare kubeadm ClusterConfiguration",
-    kind: "ClusterConfiguration",
     group: "kubeadm.k8s.io",
     versions: &["v1beta4", "v1beta3"],
-    resource: "",
-    select: Select::all(Scope::BareFile),
-    keys: &[],
-    webhook: None,
     says: "the local member, as configured in the file given to kubeadm",
     read: |object, settings, reading| {
         reading.basis = Basis::Own(Configuration::File);
         let mut notes = Notes::new(reading, local(settings));
         read_object(object, Dialect::Kubeadm, &mut notes);
     },
-    canonical: &[],
+    ..BARE_DECKHOUSE
 };
 
 /// The object, and its field, in which a cluster keeps what a bare file says, if this is one.

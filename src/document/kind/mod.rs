@@ -9,4 +9,5 @@ pub(super) mod istio_federation;
 pub(super) mod istio_multicluster;
 pub(super) mod istio_remote;
 pub(super) mod mesh_config;
+pub(super) mod mesh_member;
 pub(super) mod module_config;

@@ -22,7 +22,7 @@ fn path(keys: &str, line: u32) -> Path {
 /// The text found, and whether inside a carried text.
 fn found(text: &str, keys: &str, line: u32) -> (String, Position, bool) {
     let documents = yaml_documents(text).unwrap();
-    let source = Source::new(String::new(), text.to_owned());
+    let source = SourceFile::new(String::new(), text.to_owned());
     let found = CarriedTexts::default().find(&source, &documents[0], &path(keys, line));
     let location = source.location(0, found.bytes);
     (text[location.bytes].to_owned(), location.start, found.is_inside)
@@ -81,7 +81,7 @@ fn finds_the_document_that_a_path_names() {
 #[test]
 fn reads_each_text_once() {
     let text = "kind: ConfigMap\ndata:\n  a: |\n    x: 1\n    y: 2\n  b: |\n    x: 3\n";
-    let source = Source::new(String::new(), text.to_owned());
+    let source = SourceFile::new(String::new(), text.to_owned());
     let documents = yaml_documents(text).unwrap();
     let mut carried = CarriedTexts::default();
     for (keys, expected) in
@@ -125,7 +125,7 @@ fn prefers_string_data() {
 proptest::proptest! {
     #[test]
     fn never_leaves_the_text(text in "[a-c:|\\n é\\r-]{0,60}", keys in "[a-c/<>0]{0,9}", line in 0u32..9) {
-        let source = Source::new(String::new(), text.clone());
+        let source = SourceFile::new(String::new(), text.clone());
         for document in yaml_documents(&text).unwrap_or_default() {
             let found = CarriedTexts::default().find(&source, &document, &path(&keys, line));
             let location = source.location(0, found.bytes);

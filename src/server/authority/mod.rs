@@ -23,7 +23,7 @@ use anyhow::Context;
 use axum::http::Response;
 use axum::http::header::DATE;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, PostParams};
+use kube::api::Api;
 use kube::client::ClientBuilder;
 use kube::{Client, Config as Cluster};
 use tokio::time::{sleep, timeout};
@@ -34,11 +34,11 @@ pub use paths::SecretPath;
 pub use step::Terms;
 
 use super::tls::Certificate;
-use crate::cluster::{Failure, answer};
+use crate::cluster::{Failure, Objects};
 use kept::{Authority, Kept};
 use paths::{Paths, REST};
-use published::{Configurations, Published, Told};
-use step::{Sight, Step};
+use published::{Configurations, Publication, Published};
+use step::{Situation, Step};
 
 /// How long to wait after the first failure.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -77,7 +77,7 @@ pub struct SecretName {
 
 /// Keeps the certificate.
 pub(super) struct Keeper {
-    secrets: Api<Secret>,
+    secrets: Objects<Secret>,
     configurations: Configurations,
     secret: SecretName,
     webhooks: String,
@@ -109,7 +109,7 @@ impl Keeper {
         let Config { cluster, secret, webhooks, terms, poll } = config;
         let client = client(cluster, Arc::clone(&certificate))?;
         Ok(Self {
-            secrets: Api::namespaced(client.clone(), &secret.namespace),
+            secrets: Api::namespaced(client.clone(), &secret.namespace).into(),
             configurations: Configurations::new(&client, webhooks.clone()),
             secret,
             webhooks,
@@ -170,7 +170,7 @@ impl Keeper {
             // Before the Secret: whoever publishes a later state than is read of it below changes
             // the configurations after this, and what is published here is then refused.
             let read = self.configurations.read().await;
-            let secret = answer(self.secrets.get_opt(&self.secret.name)).await?;
+            let secret = self.secrets.get(&self.secret.name).await?;
             let data = secret.as_ref().and_then(|secret| secret.data.as_ref());
             let kept = data.map(Kept::read).unwrap_or_default();
             self.honour(&kept);
@@ -180,10 +180,10 @@ impl Keeper {
             };
             let now = self.certificate.now();
             self.time(&kept, published.as_ref(), now);
-            let told = published.as_ref().map(Published::authorities).unwrap_or_default();
-            let sight = self.sight(&told, now);
-            if let Some(step) = step::next(&kept, sight, &self.terms) {
-                self.take(step, kept, secret, sight).await?;
+            let trusted = published.as_ref().map(Published::authorities).unwrap_or_default();
+            let situation = self.situation(&trusted, now);
+            if let Some(step) = step::next(&kept, situation, &self.terms) {
+                self.take(step, kept, secret, situation).await?;
                 continue;
             }
             if !kept.is_usable(now) {
@@ -192,12 +192,12 @@ impl Keeper {
             if let Some(published) = &mut published {
                 let has_spread =
                     self.path.is_some_and(|(_, since)| since.elapsed() >= self.poll * 2);
-                let told = Told {
+                let publication = Publication {
                     authorities: &kept.authorities,
                     path: kept.path,
                     until_known: kept.last_path.filter(|_| !has_spread),
                 };
-                match self.configurations.publish(published, &told).await {
+                match self.configurations.publish(published, &publication).await {
                     Ok(()) => {}
                     Err(conflict) if conflict.is_conflict() => continue,
                     Err(other) => trouble = Some(other),
@@ -214,14 +214,14 @@ impl Keeper {
     /// Takes the time of what has to last for a while.
     fn time(&mut self, kept: &Kept, published: Option<&Published>, now: i64) {
         let next = kept.next(now).map(|next| next.authority);
-        let told = next.filter(|next| published.is_some_and(|published| published.holds(next)));
+        let next = next.filter(|next| published.is_some_and(|published| published.holds(next)));
         self.next_published =
-            told.map(|next| timed(self.next_published.take(), next, Instant::now()));
+            next.map(|next| timed(self.next_published.take(), next, Instant::now()));
         self.path = kept.path.map(|path| timed(self.path.take(), path, Instant::now()));
-        // What was told stays told while it cannot be read.
+        // What was published counts as published while it cannot be read.
         let is_called = |path: &SecretPath| match (published, self.path_published) {
             (Some(published), _) => published.calls(*path),
-            (None, told) => told.is_some_and(|(told, _)| told == *path),
+            (None, last) => last.is_some_and(|(last, _)| last == *path),
         };
         let called = kept.path.filter(is_called);
         self.path_published =
@@ -235,8 +235,8 @@ impl Keeper {
     }
 
     /// What is known besides the Secret.
-    fn sight<'a>(&'a self, published: &'a [Authority], now: i64) -> Sight<'a> {
-        Sight {
+    fn situation<'a>(&'a self, published: &'a [Authority], now: i64) -> Situation<'a> {
+        Situation {
             now,
             held: self.held.as_ref(),
             published,
@@ -277,18 +277,16 @@ impl Keeper {
         step: Step,
         kept: Kept,
         secret: Option<Secret>,
-        sight: Sight<'_>,
+        situation: Situation<'_>,
     ) -> Result<(), Failure> {
         let kept = step
-            .apply(kept, sight, &self.terms)
+            .apply(kept, situation, &self.terms)
             .map_err(|error| Failure::Other(format!("cannot create a certificate: {error}")))?;
         let Some(mut secret) = secret else { return Err(Failure::Other(self.secret.missing())) };
         kept.write(secret.data.get_or_insert_default());
-        let params = PostParams::default();
-        let written = self.secrets.replace(&self.secret.name, &params, &secret);
-        match answer(written).await {
-            Ok(_) => {
-                tracing::info!(secret = %self.secret, "{}", step.told());
+        match self.secrets.replace(&self.secret.name, &secret).await {
+            Ok(()) => {
+                tracing::info!(secret = %self.secret, "{}", step.message());
                 if step == Step::ChangePath {
                     self.paths.trust();
                 }

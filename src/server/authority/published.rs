@@ -1,4 +1,4 @@
-//! What callers are told: whom to trust, the `caBundle` of every webhook of the configurations, and
+//! What is published to callers: whom to trust, the `caBundle` of every webhook of the configurations, and
 //! what to call, the secret path at the end of its `service.path` or `url`.
 //!
 //! It is set by a JSON patch that names the configuration's resourceVersion: that owns nothing but
@@ -9,24 +9,38 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use json_patch::Patch as JsonPatch;
 use kube::Client;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::{DynamicObject, GroupVersionKind};
 use serde_json::{Value as Json, json};
 
 use super::kept::{Authority, Leaf, bundle};
 use super::paths::SecretPath;
-use crate::cluster::{Failure, answer};
+use crate::cluster::{Failure, Objects};
 
-/// The kinds of configuration.
-const KINDS: [&str; 2] = ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"];
-/// What is called where no path is stated, by kind.
-const PATHS: [&str; 2] = ["/validate", "/mutate"];
+/// The kinds of configuration, with what is called where no path is stated.
+static KINDS: [Kind; 2] = [
+    Kind {
+        name: "ValidatingWebhookConfiguration",
+        plural: "validatingwebhookconfigurations",
+        path: "/validate",
+    },
+    Kind {
+        name: "MutatingWebhookConfiguration",
+        plural: "mutatingwebhookconfigurations",
+        path: "/mutate",
+    },
+];
 /// Who owns the bundles and paths, as the API server keeps account of it.
 const FIELD_MANAGER: &str = "isthmus-certificates";
 
+struct Kind {
+    name: &'static str,
+    plural: &'static str,
+    path: &'static str,
+}
+
 /// The configurations of one name.
 pub(super) struct Configurations {
-    apis: [(&'static str, Api<DynamicObject>); 2],
+    kinds: [(&'static Kind, Objects<DynamicObject>); 2],
     name: String,
     /// Those that were missing when they were last looked for.
     missing: Vec<&'static str>,
@@ -36,8 +50,8 @@ pub(super) struct Configurations {
 pub(super) struct Published(Vec<Configuration>);
 
 struct Configuration {
-    kind: &'static str,
-    api: Api<DynamicObject>,
+    kind: &'static Kind,
+    objects: Objects<DynamicObject>,
     resource_version: String,
     bundles: Vec<Bundle>,
     calls: Vec<Called>,
@@ -58,8 +72,8 @@ struct Called {
     path: Option<SecretPath>,
 }
 
-/// What callers are to be told.
-pub(super) struct Told<'a> {
+/// What is to be published to callers.
+pub(super) struct Publication<'a> {
     /// Whom to trust.
     pub(super) authorities: &'a [Authority],
     /// What to call.
@@ -70,21 +84,21 @@ pub(super) struct Told<'a> {
 
 impl Configurations {
     pub(super) fn new(client: &Client, name: String) -> Self {
-        let apis = KINDS.map(|kind| {
-            let kind_of = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
-            (kind, Api::all_with(client.clone(), &ApiResource::from_gvk(&kind_of)))
+        let kinds = KINDS.each_ref().map(|kind| {
+            let of = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind.name);
+            (kind, Objects::of_kind(client, &of, kind.plural, None))
         });
-        Self { apis, name, missing: Vec::new() }
+        Self { kinds, name, missing: Vec::new() }
     }
 
     /// Reads those that there are; tells once of each that is not.
     pub(super) async fn read(&mut self) -> Result<Published, Failure> {
         let mut found = Vec::new();
         let mut missing = Vec::new();
-        for (kind, api) in &self.apis {
-            match answer(api.get_opt(&self.name)).await? {
-                Some(object) => found.push(Configuration::of(kind, api.clone(), &object)),
-                None => missing.push(*kind),
+        for (kind, objects) in &self.kinds {
+            match objects.get(&self.name).await? {
+                Some(object) => found.push(Configuration::of(kind, objects.clone(), &object)),
+                None => missing.push(kind.name),
             }
         }
         for kind in missing.iter().filter(|kind| !self.missing.contains(kind)) {
@@ -99,17 +113,15 @@ impl Configurations {
     pub(super) async fn publish(
         &self,
         published: &mut Published,
-        told: &Told<'_>,
+        publication: &Publication<'_>,
     ) -> Result<(), Failure> {
-        let text = STANDARD.encode(bundle(told.authorities));
-        let params =
-            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let text = STANDARD.encode(bundle(publication.authorities));
         for configuration in &mut published.0 {
-            let Some(patch) = configuration.patch(&text, told)? else { continue };
-            let api = configuration.api.clone();
-            let patched = answer(api.patch(&self.name, &params, &patch)).await?;
-            *configuration = Configuration::of(configuration.kind, api, &patched);
-            let (kind, name) = (configuration.kind, &self.name);
+            let Some(patch) = configuration.patch(&text, publication)? else { continue };
+            let objects = configuration.objects.clone();
+            let patched = objects.patch(&self.name, FIELD_MANAGER, patch).await?;
+            *configuration = Configuration::of(configuration.kind, objects, &patched);
+            let (kind, name) = (configuration.kind.name, &self.name);
             tracing::info!(
                 kind,
                 name,
@@ -159,31 +171,34 @@ impl Published {
 }
 
 impl Configuration {
-    fn of(kind: &'static str, api: Api<DynamicObject>, object: &DynamicObject) -> Self {
+    fn of(kind: &'static Kind, objects: Objects<DynamicObject>, object: &DynamicObject) -> Self {
         let webhooks = object.data["webhooks"].as_array();
-        let usual = PATHS[usize::from(kind == KINDS[1])];
-        let called = |webhook: &Json| Called::of(&webhook["clientConfig"], usual);
+        let called = |webhook: &Json| Called::of(&webhook["clientConfig"], kind.path);
         let calls = webhooks.into_iter().flatten().map(called).collect();
         let bundle = |webhook: &Json| Bundle::of(&webhook["clientConfig"]["caBundle"]);
         let bundles = webhooks.into_iter().flatten().map(bundle).collect();
         let resource_version = object.metadata.resource_version.clone().unwrap_or_default();
-        Self { kind, api, resource_version, bundles, calls }
+        Self { kind, objects, resource_version, bundles, calls }
     }
 
     /// What puts this text into every bundle, and the path behind what is called, if they are not
     /// there.
-    fn patch(&self, text: &str, told: &Told<'_>) -> Result<Option<Patch<()>>, Failure> {
+    fn patch(
+        &self,
+        text: &str,
+        publication: &Publication<'_>,
+    ) -> Result<Option<JsonPatch>, Failure> {
         let change = |at: usize, field: &str, value: &str| {
             let path = format!("/webhooks/{at}/clientConfig/{field}");
             json!({"op": "add", "path": path, "value": value})
         };
         let others = self.bundles.iter().enumerate().filter(|(_, bundle)| bundle.text != text);
         let mut changes: Vec<_> = others.map(|(at, _)| change(at, "caBundle", text)).collect();
-        if let Some(path) = told.path {
+        if let Some(path) = publication.path {
             let calls = self.calls.iter().enumerate();
             let others = calls.filter(|(_, called)| {
                 called.path != Some(path)
-                    && (called.path.is_none() || called.path != told.until_known)
+                    && (called.path.is_none() || called.path != publication.until_known)
             });
             changes.extend(others.map(|(at, called)| {
                 change(at, called.field, &format!("{}/{}", called.base, path.reveal()))
@@ -196,9 +211,8 @@ impl Configuration {
         let path = "/metadata/resourceVersion";
         let unchanged = json!({"op": "replace", "path": path, "value": self.resource_version});
         changes.insert(0, unchanged);
-        let patch: JsonPatch = serde_json::from_value(changes.into())
-            .map_err(|error| Failure::Other(error.to_string()))?;
-        Ok(Some(Patch::Json(patch)))
+        let patch = serde_json::from_value(changes.into());
+        patch.map(Some).map_err(|error| Failure::Other(error.to_string()))
     }
 }
 

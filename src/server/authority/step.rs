@@ -25,7 +25,7 @@ pub struct Terms {
 
 /// What is known besides the Secret.
 #[derive(Clone, Copy)]
-pub(super) struct Sight<'a> {
+pub(super) struct Situation<'a> {
     /// The time, in seconds since 1970.
     pub(super) now: i64,
     /// What this replica shows.
@@ -67,8 +67,8 @@ pub(super) enum Step {
 }
 
 /// The next step; nothing if all is as it should be, or time has to pass.
-pub(super) fn next(kept: &Kept, sight: Sight<'_>, terms: &Terms) -> Option<Step> {
-    let Sight { now, held, .. } = sight;
+pub(super) fn next(kept: &Kept, situation: Situation<'_>, terms: &Terms) -> Option<Step> {
+    let Situation { now, held, .. } = situation;
     let (signer, coming) = (kept.signer(now), kept.next(now));
     let Some(leaf) = kept.leaf.as_ref().filter(|_| kept.is_usable(now)) else {
         // Callers cannot trust what there is, so nothing is lost by any change.
@@ -76,13 +76,13 @@ pub(super) fn next(kept: &Kept, sight: Sight<'_>, terms: &Terms) -> Option<Step>
             _ if held.is_some_and(|held| held.is_usable(now)) => Some(Step::PutBack),
             (Some(_), _) => Some(Step::Renew),
             (None, Some(_)) => Some(Step::ChangeOver),
-            (None, None) => (!sight.others_may_know).then_some(Step::Begin),
+            (None, None) => (!situation.others_may_know).then_some(Step::Begin),
         };
     };
     if held.is_some_and(|held| held.is_usable(now) && !knows(kept, held, now)) {
         return Some(Step::Vouch);
     }
-    if coming.is_some() && sight.published_for.is_some_and(|time| time >= terms.settle) {
+    if coming.is_some() && situation.published_for.is_some_and(|time| time >= terms.settle) {
         return Some(Step::ChangeOver);
     }
     if coming.is_none() && signer.as_ref().is_none_or(|s| terms.is_due(&s.authority, now)) {
@@ -94,10 +94,10 @@ pub(super) fn next(kept: &Kept, sight: Sight<'_>, terms: &Terms) -> Option<Step>
             return Some(Step::Renew);
         }
     }
-    if terms.is_path_due(kept, sight) {
+    if terms.is_path_due(kept, situation) {
         return Some(Step::ChangePath);
     }
-    (sight.all_have_looked && !kept.unneeded(now).is_empty()).then_some(Step::Forget)
+    (situation.all_have_looked && !kept.unneeded(now).is_empty()).then_some(Step::Forget)
 }
 
 /// Whether to show what the Secret holds in place of what is shown, given how callers are told to
@@ -111,10 +111,10 @@ impl Step {
     pub(super) fn apply(
         self,
         mut kept: Kept,
-        sight: Sight<'_>,
+        situation: Situation<'_>,
         terms: &Terms,
     ) -> Result<Kept, Error> {
-        let Sight { now, held, published, .. } = sight;
+        let Situation { now, held, published, .. } = situation;
         match self {
             Self::Begin => {
                 let signer = Signer::make(now, terms.authority_life)?;
@@ -189,7 +189,7 @@ impl Step {
     }
 
     /// What is told of it in the log.
-    pub(super) fn told(self) -> &'static str {
+    pub(super) fn message(self) -> &'static str {
         match self {
             Self::Begin => "a certificate authority (CA) and a certificate are created",
             Self::PutBack => "the Secret had lost its certificate; the one in use is restored",
@@ -222,11 +222,11 @@ impl Terms {
     /// Whether the path has been called for long enough, or may be known to others. One that was
     /// shown to somebody is called until all callers know it: so a storm of failed calls changes no
     /// more than one path at a time.
-    fn is_path_due(&self, kept: &Kept, sight: Sight<'_>) -> bool {
-        let has_lasted = |time| sight.path_published_for.is_some_and(|lasted| lasted >= time);
+    fn is_path_due(&self, kept: &Kept, situation: Situation<'_>) -> bool {
+        let has_lasted = |time| situation.path_published_for.is_some_and(|lasted| lasted >= time);
         kept.path.is_none()
             || has_lasted(self.path_life)
-            || (sight.path_is_suspect && has_lasted(self.settle))
+            || (situation.path_is_suspect && has_lasted(self.settle))
     }
 
     fn are_met_by(&self, names: &[String]) -> bool {

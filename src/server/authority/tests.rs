@@ -8,7 +8,7 @@ use k8s_openapi::ByteString;
 use proptest::prelude::*;
 
 use super::kept::{Authority, Data, Kept};
-use super::step::{Sight, Step, Terms, is_to_be_shown, next};
+use super::step::{Situation, Step, Terms, is_to_be_shown, next};
 use super::timed;
 use crate::server::tls::validity::Clock;
 
@@ -26,8 +26,8 @@ fn terms() -> Terms {
     }
 }
 
-fn sight(now: i64, held: Option<&Kept>) -> Sight<'_> {
-    Sight {
+fn situation(now: i64, held: Option<&Kept>) -> Situation<'_> {
+    Situation {
         now,
         held,
         published: &[],
@@ -45,13 +45,13 @@ fn settled(mut kept: Kept, held: Option<&Kept>, now: i64, terms: &Terms) -> (Kep
     let mut steps = Vec::new();
     loop {
         let published_for = kept.next(now).map(|_| terms.settle);
-        let sight = Sight { published_for, ..sight(now, held) };
-        let Some(step) = next(&kept, sight, terms) else {
+        let situation = Situation { published_for, ..situation(now, held) };
+        let Some(step) = next(&kept, situation, terms) else {
             return (kept, steps);
         };
         steps.push(step);
         assert!(steps.len() < 10, "{steps:?}");
-        kept = step.apply(kept, sight, terms).unwrap();
+        kept = step.apply(kept, situation, terms).unwrap();
     }
 }
 
@@ -71,8 +71,8 @@ fn leaf_until(kept: &Kept) -> i64 {
 
 #[test]
 fn from_nothing_comes_an_authority_unless_another_replica_may_know_of_one() {
-    let sight = Sight { others_may_know: true, ..sight(START, None) };
-    assert_eq!(next(&Kept::default(), sight, &terms()), None);
+    let situation = Situation { others_may_know: true, ..situation(START, None) };
+    assert_eq!(next(&Kept::default(), situation, &terms()), None);
     let (kept, steps) = settled(Kept::default(), None, START, &terms());
     assert_eq!(steps, [Step::Begin]);
     assert!(kept.is_usable(START));
@@ -84,12 +84,12 @@ fn what_is_written_is_read() {
     let mut kept = begun(START);
     let two_thirds = START + 3650 * DAY * 2 / 3;
     kept = settled(kept, None, two_thirds - DAY, &terms()).0;
-    kept = Step::Prepare.apply(kept, sight(two_thirds, None), &terms()).unwrap();
+    kept = Step::Prepare.apply(kept, situation(two_thirds, None), &terms()).unwrap();
     let next = |kept: &Kept| kept.next(two_thirds).unwrap().authority;
     let read = Kept::read(&data(&kept));
     assert!(read.authorities == kept.authorities && next(&read) == next(&kept));
     assert!(read.is_usable(two_thirds));
-    let changed = Step::ChangeOver.apply(read, sight(two_thirds, None), &terms()).unwrap();
+    let changed = Step::ChangeOver.apply(read, situation(two_thirds, None), &terms()).unwrap();
     let read = Kept::read(&data(&changed));
     assert!(read.old == changed.old && read.old.len() == 1);
     assert!(read.signer(two_thirds).unwrap().authority == next(&kept));
@@ -101,7 +101,7 @@ fn clocks_that_are_off_neither_renew_nor_distrust() {
     for hours in HOURS_OFF {
         let now = START + hours * 3600;
         assert!(kept.is_usable(now), "{hours} h");
-        assert_eq!(next(&kept, sight(now, None), &terms()), None, "{hours} h");
+        assert_eq!(next(&kept, situation(now, None), &terms()), None, "{hours} h");
     }
 }
 
@@ -116,10 +116,10 @@ fn in_a_hundred_years_callers_always_trust_what_is_shown() {
         let told = kept.next(now).is_some_and(|next| published.contains(&next.authority));
         next_since = told.then(|| next_since.unwrap_or(now));
         let since = next_since.map(|since| Duration::from_secs((now - since).unsigned_abs()));
-        let sight = Sight { published_for: since, ..sight(now, None) };
-        if let Some(step) = next(&kept, sight, &terms) {
+        let situation = Situation { published_for: since, ..situation(now, None) };
+        if let Some(step) = next(&kept, situation, &terms) {
             let shown = kept.leaf.clone();
-            kept = step.apply(kept, sight, &terms).unwrap();
+            kept = step.apply(kept, situation, &terms).unwrap();
             kept = Kept::read(&data(&kept));
             let steps = [Step::Renew, Step::Prepare, Step::ChangeOver, Step::Forget];
             if let Some(at) = steps.iter().position(|known| *known == step) {
@@ -162,7 +162,7 @@ fn whatever_is_spoilt_callers_go_on_trusting_what_is_shown() {
     let mut kept = begun(START);
     let now = START + 3650 * DAY / 2;
     kept = settled(kept, None, now, &terms()).0;
-    kept = Step::Prepare.apply(kept, sight(now, None), &terms()).unwrap();
+    kept = Step::Prepare.apply(kept, situation(now, None), &terms()).unwrap();
     let (held, whole) = (kept.without_signers(), data(&kept));
     assert_eq!(whole.len(), 6);
     let other = data(&begun(START));
@@ -210,13 +210,13 @@ fn after_a_pause_beyond_every_end_all_is_made_anew() {
 fn an_unpublished_authority_signs_nothing_while_the_last_one_can() {
     let kept = begun(START);
     let now = START + 3650 * DAY - 80 * DAY;
-    let kept = Step::Renew.apply(kept, sight(now, None), &terms()).unwrap();
-    let kept = Step::Prepare.apply(kept, sight(now, None), &terms()).unwrap();
+    let kept = Step::Renew.apply(kept, situation(now, None), &terms()).unwrap();
+    let kept = Step::Prepare.apply(kept, situation(now, None), &terms()).unwrap();
     let last = leaf_until(&kept);
     for now in (now..=last).step_by(86_400) {
-        assert_eq!(next(&kept, sight(now, None), &terms()), None, "no churn either");
+        assert_eq!(next(&kept, situation(now, None), &terms()), None, "no churn either");
     }
-    assert_eq!(next(&kept, sight(last + 1, None), &terms()), Some(Step::ChangeOver));
+    assert_eq!(next(&kept, situation(last + 1, None), &terms()), Some(Step::ChangeOver));
 }
 
 #[test]
@@ -247,14 +247,14 @@ fn a_path_changes_when_it_is_old_or_suspect_and_all_know_it() {
         (Some(59 * minute), false, None),
         (Some(60 * minute), false, Some(Step::ChangePath)),
     ] {
-        let sight = Sight {
+        let situation = Situation {
             path_published_for: published_for,
             path_is_suspect: suspect,
-            ..sight(START, None)
+            ..situation(START, None)
         };
-        assert_eq!(next(&kept, sight, &terms), expected, "{published_for:?}, {suspect}");
+        assert_eq!(next(&kept, situation, &terms), expected, "{published_for:?}, {suspect}");
     }
-    let changed = Step::ChangePath.apply(kept, sight(START, None), &terms).unwrap();
+    let changed = Step::ChangePath.apply(kept, situation(START, None), &terms).unwrap();
     let read = Kept::read(&data(&changed));
     assert!(read.last_path == Some(path) && read.path == changed.path && read.path != Some(path));
 }
@@ -364,7 +364,7 @@ impl World {
                 replica.held.is_none() && !kept.is_usable(now) && !self.published.is_empty();
             replica.missed = misses.then(|| replica.missed.unwrap_or(round));
             let since = |from: i64| Duration::from_secs((round - from).unsigned_abs());
-            let sight = Sight {
+            let situation = Situation {
                 now,
                 held: replica.held.as_ref(),
                 published: &self.published,
@@ -377,8 +377,8 @@ impl World {
                 path_published_for: None,
                 path_is_suspect: false,
             };
-            if let Some(step) = next(&kept, sight, &terms) {
-                let kept = step.apply(kept, sight, &terms).unwrap();
+            if let Some(step) = next(&kept, situation, &terms) {
+                let kept = step.apply(kept, situation, &terms).unwrap();
                 kept.write(&mut self.secret);
                 continue;
             }

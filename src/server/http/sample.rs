@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many lines there may be for each reason within [`SPAN`].
+/// How many lines there may be for each reason within [`WINDOW`].
 const MOST: u32 = 10;
-const SPAN: Duration = Duration::from_secs(1);
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// What was logged of late, by its reason.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Sample {
-    reasons: Mutex<BTreeMap<&'static str, Span>>,
+    reasons: Mutex<BTreeMap<&'static str, Window>>,
 }
 
 #[derive(Debug)]
-struct Span {
+struct Window {
     began: Instant,
     logged: u32,
     suppressed: u64,
@@ -29,17 +29,17 @@ impl Sample {
 
     fn take_at(&self, reason: &'static str, now: Instant) -> Option<u64> {
         let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = Span { began: now, logged: 0, suppressed: 0 };
-        let span = reasons.entry(reason).or_insert(new);
-        if now.duration_since(span.began) >= SPAN {
-            (span.began, span.logged) = (now, 0);
+        let new = Window { began: now, logged: 0, suppressed: 0 };
+        let window = reasons.entry(reason).or_insert(new);
+        if now.duration_since(window.began) >= WINDOW {
+            (window.began, window.logged) = (now, 0);
         }
-        if span.logged == MOST {
-            span.suppressed += 1;
+        if window.logged == MOST {
+            window.suppressed += 1;
             return None;
         }
-        span.logged += 1;
-        Some(std::mem::take(&mut span.suppressed))
+        window.logged += 1;
+        Some(std::mem::take(&mut window.suppressed))
     }
 }
 
@@ -53,7 +53,7 @@ mod tests {
         let logged = (0..1000).filter(|_| sample.take_at("bad", begun) == Some(0)).count();
         assert_eq!(logged, MOST as usize);
         assert_eq!(sample.take_at("worse", begun), Some(0), "each reason has its own");
-        assert_eq!(sample.take_at("bad", begun + SPAN), Some(1000 - u64::from(MOST)));
-        assert_eq!(sample.take_at("bad", begun + SPAN), Some(0));
+        assert_eq!(sample.take_at("bad", begun + WINDOW), Some(1000 - u64::from(MOST)));
+        assert_eq!(sample.take_at("bad", begun + WINDOW), Some(0));
     }
 }

@@ -22,7 +22,7 @@ const LARGEST_FILE: u64 = 1 << 20;
 
 /// Where the certificate comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum CertificateSource {
     /// Two files in PEM: the certificate with its chain, and its key.
     Files {
         /// The certificate first, then those that lead to its authority.
@@ -79,7 +79,7 @@ pub enum TlsError {
 /// The certificate in use. New connections are shown the last good one.
 #[derive(Debug)]
 pub struct Certificate {
-    source: Source,
+    source: CertificateSource,
     current: RwLock<Option<Loaded>>,
     /// The bytes that were last tried, so that each bad state is told once.
     tried: Mutex<Option<u64>>,
@@ -95,11 +95,11 @@ pub(in crate::server) struct Loaded {
 
 impl Certificate {
     /// Reads or makes the first certificate.
-    pub fn load(source: Source) -> Result<Arc<Self>, TlsError> {
+    pub fn load(source: CertificateSource) -> Result<Arc<Self>, TlsError> {
         let (loaded, tried) = match &source {
-            Source::Kept => (None, None),
-            Source::SelfSigned => (Some(make()?), None),
-            Source::Files { certificate, key } => {
+            CertificateSource::Kept => (None, None),
+            CertificateSource::SelfSigned => (Some(make()?), None),
+            CertificateSource::Files { certificate, key } => {
                 let pair = Pair::read(certificate, key)?;
                 (Some(pair.load(certificate, key)?), Some(pair.hash()))
             }
@@ -112,9 +112,9 @@ impl Certificate {
     /// good one in use.
     pub fn refresh(&self) -> Result<bool, TlsError> {
         let (certificate, key) = match &self.source {
-            Source::Files { certificate, key } => (certificate, key),
-            Source::SelfSigned => return self.renew(),
-            Source::Kept => return Ok(false),
+            CertificateSource::Files { certificate, key } => (certificate, key),
+            CertificateSource::SelfSigned => return self.renew(),
+            CertificateSource::Kept => return Ok(false),
         };
         let pair = Pair::read(certificate, key);
         let state = match &pair {

@@ -7,7 +7,7 @@ pub(super) mod validity;
 
 pub use callers::Callers;
 pub(super) use callers::TlsSetup;
-pub use certificate::{Certificate, Source, TlsError};
+pub use certificate::{Certificate, CertificateSource, TlsError};
 pub(super) use certificate::{Loaded, hash, load, provider, read};
 pub use issue::{Issued, issue};
 pub use validity::Validity;

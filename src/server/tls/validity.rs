@@ -52,7 +52,7 @@ impl Validity {
 #[derive(Debug, Default)]
 pub(in crate::server) struct Clock {
     /// What was told, in seconds since 1970, and when.
-    told: Mutex<Option<(i64, Instant)>>,
+    last: Mutex<Option<(i64, Instant)>>,
 }
 
 impl Clock {
@@ -60,8 +60,8 @@ impl Clock {
     pub(in crate::server) fn tell(&self, date: &HeaderValue) {
         let date = date.to_str().ok().and_then(|date| httpdate::parse_http_date(date).ok());
         if let Some(date) = date {
-            let told = Some((seconds(date), Instant::now()));
-            *self.told.lock().unwrap_or_else(PoisonError::into_inner) = told;
+            let last = Some((seconds(date), Instant::now()));
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
         }
     }
 
@@ -72,11 +72,11 @@ impl Clock {
 
     /// The time by what was told, or by this wall.
     pub(in crate::server) fn at(&self, wall: SystemTime, now: Instant) -> i64 {
-        let Some((told, at)) = *self.told.lock().unwrap_or_else(PoisonError::into_inner) else {
+        let Some((date, at)) = *self.last.lock().unwrap_or_else(PoisonError::into_inner) else {
             return seconds(wall);
         };
         let since = now.saturating_duration_since(at).as_secs();
-        told.saturating_add(i64::try_from(since).unwrap_or(i64::MAX))
+        date.saturating_add(i64::try_from(since).unwrap_or(i64::MAX))
     }
 }
 

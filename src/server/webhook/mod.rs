@@ -3,4 +3,6 @@
 pub(super) mod backstage;
 pub(super) mod caller;
 pub(super) mod metrics;
-pub(super) mod review;
+mod refusal;
+mod review;
+pub(super) mod route;

@@ -1,23 +1,21 @@
-//! The webhook itself: `POST /validate` and `POST /mutate`.
+//! One review: its body is received, its object read and judged, and the response written, each
+//! within its limits.
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
-use tower::ServiceExt;
 
-use super::caller::identify;
 use super::metrics::hook_name;
+use super::refusal::{Refusal, refused};
 use crate::admission::{Answer, Asked, Decision, Hook};
 use crate::mesh::ObjectRef;
 use crate::report;
@@ -25,9 +23,7 @@ use crate::server::app::App;
 use crate::server::duration;
 use crate::server::http::body::{self, MEDIUM, Received, Unreceived};
 use crate::server::http::connections::{Entry, Open, Phase};
-use crate::server::http::listener::Answers;
 use crate::server::http::room::{Caller, Part};
-use crate::wire::NotAReview;
 
 /// How long a caller waits that does not say so: the API server's default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,96 +40,7 @@ const CONFIRMING: Duration = Duration::from_secs(1);
 /// The longest text of a request that a log line repeats, in characters.
 const LONGEST_LOGGED: usize = 256;
 
-/// What a path that is not there is answered with.
-const NOT_FOUND: &str = "not found; the paths are /validate and /mutate\n";
-/// What a method that a path does not have is answered with.
-const NOT_ALLOWED: &str = "method not allowed; use POST\n";
-/// What a call of a path is answered with that this replica may have yet to hear of.
-const UNKNOWN_PATH: &str = "unknown path, or one that this replica does not know yet\n";
-
-/// The webhook.
-#[derive(Clone)]
-pub(in crate::server) struct Webhook {
-    app: Arc<App>,
-    router: Router,
-}
-
-impl Webhook {
-    pub(in crate::server) fn new(app: &Arc<App>) -> Self {
-        Self { app: Arc::clone(app), router: router(Arc::clone(app)) }
-    }
-}
-
-impl Answers for Webhook {
-    async fn answer(&self, request: Request, open: &Open) -> Response {
-        match called(&request) {
-            Some(hook) => call(&self.app, hook, request, Some(open)).await,
-            // In a box: it would be moved about with every call, too.
-            None => {
-                let Ok(response) = Box::pin(self.router.clone().oneshot(request)).await;
-                response
-            }
-        }
-    }
-}
-
-/// Which webhook a request calls, if it calls one.
-fn called<B>(request: &axum::http::Request<B>) -> Option<Hook> {
-    let path = request.uri().path().strip_prefix('/')?;
-    let (name, secret) = path.split_once('/').map_or((path, None), |(name, s)| (name, Some(s)));
-    let hook = match name {
-        "validate" => Hook::Validate,
-        "mutate" => Hook::Mutate,
-        _ => return None,
-    };
-    (request.method() == Method::POST && secret != Some("")).then_some(hook)
-}
-
-/// Answers a call of a webhook.
-pub(in crate::server) async fn call(
-    app: &Arc<App>,
-    hook: Hook,
-    request: Request,
-    open: Option<&Open>,
-) -> Response {
-    let is_certified = open.is_some_and(|open| open.is_certified());
-    let answer = async |caller, request| match caller {
-        Some(caller) => respond(app, hook, caller, request, open).await,
-        None => come_again(app, request),
-    };
-    identify(&app.verification, request, is_certified, answer).await
-}
-
-/// Answers what is no call of a webhook. Calls do not come by a router and its boxes.
-fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/validate", post(not_allowed))
-        .route("/validate/{*secret}", post(not_allowed))
-        .route("/mutate", post(not_allowed))
-        .route("/mutate/{*secret}", post(not_allowed))
-        // Of a webhook whose path was taken away.
-        .route("/", post(async |State(app): State<Arc<App>>, request| come_again(&app, request)))
-        .method_not_allowed_fallback(not_allowed)
-        .fallback(not_found)
-        .with_state(app)
-}
-
-/// Why a call has no review for an answer.
-#[derive(Debug)]
-enum Refusal {
-    /// Part of the mesh is unknown, or the certificate is not valid.
-    NotReady(String),
-    /// There is too much to do of this.
-    Shed(&'static str),
-    /// The body was not received.
-    Body(Unreceived),
-    /// It is not a review.
-    NotAReview(NotAReview),
-    /// isthmus itself is at fault.
-    Panic,
-}
-
-async fn respond(
+pub(super) async fn respond(
     app: &Arc<App>,
     hook: Hook,
     caller: Caller,
@@ -339,74 +246,6 @@ impl Drop for UnderWay {
     }
 }
 
-fn refused(app: &App, hook: Hook, refusal: &Refusal) -> Response {
-    let (status, text, told) = refusal.told();
-    app.http.metrics.refused(status);
-    match refusal {
-        Refusal::Shed(what) => app.metrics.shed(what),
-        Refusal::Panic => drop(app.metrics.counts.panics.inc()),
-        _ => {}
-    }
-    if let Some(suppressed) = app.http.sample.take(told) {
-        let (hook, status) = (hook_name(hook), status.as_u16());
-        tracing::warn!(hook, status, reason = told, suppressed, "request refused");
-    }
-    let mut response = (status, text + "\n").into_response();
-    let headers = response.headers_mut();
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    let is_body = |why| matches!(refusal, Refusal::Body(is) if *is == why);
-    if [Unreceived::TooLarge, Unreceived::TooSlow, Unreceived::Broken].into_iter().any(is_body) {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
-impl Refusal {
-    /// The status, the text of the answer, and the text for the log, which repeats nothing of the
-    /// body.
-    fn told(&self) -> (StatusCode, String, &'static str) {
-        let (status, told) = match self {
-            Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
-            Self::Shed(_) | Self::Body(Unreceived::NoMemory) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "overloaded")
-            }
-            Self::Body(Unreceived::TooLarge) => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
-            }
-            Self::Body(Unreceived::TooSlow) => {
-                (StatusCode::REQUEST_TIMEOUT, "timed out reading the body")
-            }
-            Self::Body(Unreceived::Broken) => (StatusCode::BAD_REQUEST, "the body is incomplete"),
-            Self::Body(Unreceived::WrongType(_)) => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is not plain JSON")
-            }
-            Self::NotAReview(why) => (
-                StatusCode::BAD_REQUEST,
-                match why {
-                    NotAReview::NotUtf8(_) => "the body is not UTF-8",
-                    NotAReview::NotReadable(_) => "the body is not an AdmissionReview",
-                    NotAReview::OtherKind { .. } => "the body is of another kind or version",
-                    NotAReview::NoRequest => "the review has no request",
-                    NotAReview::NoUid => "the request has no uid",
-                },
-            ),
-            Self::Panic => (StatusCode::INTERNAL_SERVER_ERROR, "a bug in isthmus"),
-        };
-        let text = match self {
-            Self::NotReady(why) => format!("not ready: {why}"),
-            Self::Body(Unreceived::TooLarge) => {
-                format!("{told}: the limit is {} bytes", body::LARGEST)
-            }
-            Self::Body(Unreceived::WrongType(why)) => (*why).to_owned(),
-            Self::NotAReview(why) => why.to_string(),
-            _ => told.to_owned(),
-        };
-        (status, text, told)
-    }
-}
-
 /// One line a decision. It names things, and repeats nothing of what they contain.
 fn log(hook: Hook, decision: &Decision<'_>, took: Duration) {
     tracing::info!(
@@ -429,25 +268,11 @@ fn clipped(text: &str) -> &str {
     text.char_indices().nth(LONGEST_LOGGED).map_or(text, |(end, _)| &text[..end])
 }
 
-async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {
-    app.http.refuse(StatusCode::NOT_FOUND, NOT_FOUND, request)
-}
-
-async fn not_allowed(State(app): State<Arc<App>>, request: Request) -> Response {
-    app.http.refuse(StatusCode::METHOD_NOT_ALLOWED, NOT_ALLOWED, request)
-}
-
-fn come_again(app: &App, request: Request) -> Response {
-    let mut response = app.http.refuse(StatusCode::SERVICE_UNAVAILABLE, UNKNOWN_PATH, request);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::server::webhook::caller::Verification;
-    use crate::server::{Certificate, Limits, Source};
+    use crate::server::{Certificate, CertificateSource, Limits};
     use crate::sources::Sources;
 
     #[test]
@@ -461,7 +286,7 @@ mod tests {
     fn what_takes_long_leaves_the_thread_that_answers() {
         let (settings, sources) = (Arc::default(), Arc::new(Sources::new([])));
         let verification = Verification::new(false, false, None).unwrap();
-        let certificate = Certificate::load(Source::SelfSigned).unwrap();
+        let certificate = Certificate::load(CertificateSource::SelfSigned).unwrap();
         let limits = Limits {
             connections: 4,
             reviews: 4,

@@ -1,19 +1,19 @@
 //! The texts of a set of files into a report on them. No I/O.
 
 use std::collections::HashMap;
-use std::path;
 use std::sync::Arc;
 
-use super::files::{Input, Inputs, readable};
+use super::files::{Input, readable};
+use super::unjudged;
 use super::write::NotFixed;
 use crate::document;
 use crate::manifest::broken::{BrokenDocument, is_of_mesh};
-use crate::manifest::{Manifest, fix, read, read_as};
-use crate::mesh::{Mesh, ObjectRef, Place, Reading};
+use crate::manifest::{Manifest, fix, read_as};
+use crate::mesh::{MemberName, Mesh, ObjectRef, Place, Reading};
 use crate::report::diagnostic::{
-    CheckReport, Counts, DEFINED_TWICE, Diagnostic, Level, NOT_FIXED, PassedOver, REWRITTEN,
+    DEFINED_TWICE, Diagnostic, Level, NOT_FIXED, OTHER_SIDE, PassedOver, REWRITTEN, UNKNOWN_KIND,
 };
-use crate::report::locate::{CarriedTexts, Location, Source};
+use crate::report::locate::{CarriedTexts, Location, SourceFile};
 use crate::review::{Reason, review_all};
 use crate::rule::Finding;
 use crate::settings::Settings;
@@ -55,123 +55,104 @@ pub(super) fn unusable(
     unusable
 }
 
-/// Whether a broken document is told as a finding: somebody meant it to be YAML of the mesh.
+/// Whether a broken document is reported as a finding: somebody meant it to be YAML of the mesh.
 fn is_finding(broken: &BrokenDocument) -> bool {
     broken.is_of_mesh && !broken.is_template
 }
 
-/// Judges a set of files as a change to those it is held against, and to what a cluster has, which
-/// counts before what those files say of the same object. `not_fixed` tells which objects could not
-/// be written back, if that was tried. With a `kind` the set's files are each one object of it.
-pub(super) fn judge(
-    set: Inputs,
-    against: Inputs,
-    cluster: Option<Vec<Reading>>,
-    settings: &Arc<Settings>,
-    kind: Option<&'static str>,
-    not_fixed: Option<&NotFixed>,
-) -> CheckReport {
-    let count = set.files.len();
-    let mut counts = Counts {
-        files: count + set.passed_over.len() + set.other_files,
-        files_passed_over: set.passed_over.len() + set.other_files,
-        in_cluster: cluster.as_ref().map(Vec::len),
-        ..Counts::default()
-    };
-    let mut passed_over = set.passed_over;
-    let inputs = set.files.into_iter().chain(against.files);
-    let sources: Vec<_> = inputs.map(|input| Source::new(input.name, input.text)).collect();
-    let texts: Vec<_> = sources.iter().map(|source| readable(source.text())).collect();
-
-    let mut judge = Judge::new(settings, &sources, count, cluster);
-    for (((text, broken), name), source) in texts.iter().zip(names(&sources, count)).zip(0..) {
-        let manifests = match kind.filter(|_| source < count) {
-            Some(kind) => read_as(text, &name, kind).map(|manifest| vec![manifest]),
-            None => read(text, &name),
-        };
-        let manifests = manifests.unwrap_or_default();
-        if source < count {
-            counts.files_passed_over += usize::from(!broken.is_empty() && manifests.is_empty());
-            passed_over.extend(judge.broken(source, broken));
-        }
-        for (index, manifest) in manifests.into_iter().enumerate() {
-            let is_judged = judge.object(source, index, manifest);
-            if source < count {
-                counts.objects += usize::from(is_judged);
-                counts.objects_passed_over += usize::from(!is_judged);
-            }
-        }
-    }
-    judge.stand_for_bare_files();
-    judge.defined_twice();
-    judge.verdict();
-    judge.rewrites(not_fixed);
-    let mut diagnostics = judge.told;
-    diagnostics.sort_by_key(|diagnostic| {
-        let at = diagnostic.at.as_ref();
-        (at.is_none(), at.map(|at| (at.source, at.start.line, at.start.column)), diagnostic.level)
-    });
-    CheckReport { sources, diagnostics, changes: Vec::new(), passed_over, counts }
-}
-
-/// The names by which documents without a name are known: their files', and in the mesh that the
-/// set is held against that of the one file of the set that has the same name.
-fn names(sources: &[Source], count: usize) -> Vec<String> {
-    let base = |source: &Source| path::Path::new(&source.name).file_name().map(ToOwned::to_owned);
-    let (set, against) = sources.split_at(count);
-    let against = against.iter().map(|source| {
-        let mut same = set.iter().filter(|other| base(other) == base(source));
-        match (same.next(), same.next()) {
-            (Some(one), None) => one,
-            _ => source,
-        }
-    });
-    set.iter().chain(against).map(|source| source.name.clone()).collect()
+/// The files of all views.
+#[derive(Clone, Copy)]
+pub(super) struct Files<'a> {
+    pub(super) sources: &'a [SourceFile],
+    /// Whose each of them is; nobody's where no members are named.
+    pub(super) owners: &'a [Option<MemberName>],
+    /// Which of them only stood before: the set has them in another form, or no longer.
+    pub(super) replaced: &'a [bool],
+    /// How many of the sources are the set; those after them are what it is held against.
+    pub(super) count: usize,
+    pub(super) views: &'a [Arc<Settings>],
 }
 
 /// An object that says something of the mesh.
-struct Judged<'a> {
-    source: usize,
+pub(super) struct Judged<'a> {
+    pub(super) source: usize,
     /// Which of its file's objects.
     index: usize,
-    manifest: Manifest<'a>,
-    reading: Reading,
+    pub(super) manifest: &'a Manifest<'a>,
+    pub(super) reading: Reading,
 }
 
-struct Judge<'a> {
-    settings: &'a Arc<Settings>,
-    sources: &'a [Source],
-    /// How many of the sources are the set; those after them are what it is held against.
-    count: usize,
+/// The mesh as one cluster sees it.
+pub(super) struct Checking<'a> {
+    pub(super) settings: &'a Arc<Settings>,
+    files: Files<'a>,
     /// What a cluster has, if the set is held against one.
     cluster: Option<HashMap<Arc<ObjectRef>, Reading>>,
-    objects: Vec<Judged<'a>>,
+    pub(super) objects: Vec<Judged<'a>>,
     /// For each object the last definition, which counts, as it does for kubectl; one of the set
     /// before any other.
     counts: HashMap<ObjectRef, usize>,
-    told: Vec<Diagnostic>,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// What of the judged objects is not judged, and why.
+    pub(super) passed_over: Vec<PassedOver>,
 }
 
-impl<'a> Judge<'a> {
-    fn new(
+impl<'a> Checking<'a> {
+    pub(super) fn new(
         settings: &'a Arc<Settings>,
-        sources: &'a [Source],
-        count: usize,
+        files: Files<'a>,
         cluster: Option<Vec<Reading>>,
     ) -> Self {
         let by_object = |reading: Reading| (Arc::clone(&reading.object), reading);
         let cluster = cluster.map(|readings| readings.into_iter().map(by_object).collect());
-        let (objects, counts, told) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { settings, sources, count, cluster, objects, counts, told }
+        let (objects, counts, diagnostics) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { settings, files, cluster, objects, counts, diagnostics, passed_over: Vec::new() }
+    }
+
+    /// The member whose cluster a file describes, if that is not the one of this view.
+    fn other_cluster(&self, source: usize) -> Option<&'a MemberName> {
+        let owner = self.files.owners[source].as_ref()?;
+        (**owner != *self.settings.local_member).then_some(owner)
+    }
+
+    /// Whether a file is of the cluster of this view.
+    pub(super) fn is_own(&self, source: usize) -> bool {
+        self.other_cluster(source).is_none()
+    }
+
+    /// Whether an object is one of the set, and of the cluster of this view.
+    pub(super) fn is_of_set(&self, judged: &Judged<'_>) -> bool {
+        judged.source < self.files.count && self.is_own(judged.source)
+    }
+
+    /// Whether that is so, and no later definition counts.
+    pub(super) fn is_counted(&self, judged: &Judged<'_>) -> bool {
+        let counts = self.counts.get(&*judged.reading.object);
+        let counts = counts.and_then(|index| self.objects.get(*index));
+        self.is_of_set(judged) && counts.is_some_and(|counts| std::ptr::eq(counts, judged))
+    }
+
+    /// What an object says in this view.
+    fn reading(
+        &self,
+        source: usize,
+        manifest: &Manifest<'_>,
+    ) -> Result<Reading, serde_json::Error> {
+        let Some(cluster) = self.other_cluster(source) else {
+            return manifest.reading(self.settings);
+        };
+        let mut views = self.files.views.iter();
+        let view = views.find(|view| *view.local_member == **cluster).unwrap_or(self.settings);
+        manifest.reading(view).map(|reading| reading.of_cluster(cluster))
     }
 
     /// Tells of documents that are not YAML, and gives back those that are passed over.
-    fn broken(&mut self, source: usize, broken: &[BrokenDocument]) -> Vec<PassedOver> {
-        let (told, passed): (Vec<_>, Vec<_>) = broken.iter().partition(|b| is_finding(b));
-        for broken in told {
+    pub(super) fn broken(&mut self, source: usize, broken: &[BrokenDocument]) -> Vec<PassedOver> {
+        let (diagnostics, passed): (Vec<_>, Vec<_>) = broken.iter().partition(|b| is_finding(b));
+        for broken in diagnostics {
             let at = self.source(source).location(source, broken.error.span.bytes.clone());
             let base = diagnostic_at(Level::Denial, INVALID_DOCUMENT, at);
-            self.told.push(Diagnostic {
+            self.diagnostics.push(Diagnostic {
                 message: broken.error.what.clone(),
                 remedy: "write the document as YAML".to_owned(),
                 ..base
@@ -186,28 +167,69 @@ impl<'a> Judge<'a> {
     }
 
     /// Takes an object in; gives back whether it says something of the mesh.
-    fn object(&mut self, source: usize, index: usize, manifest: Manifest<'a>) -> bool {
-        let reading = match manifest.reading(self.settings) {
+    pub(super) fn object(
+        &mut self,
+        source: usize,
+        index: usize,
+        manifest: &'a Manifest<'a>,
+    ) -> bool {
+        let is_own = source < self.files.count && self.is_own(source);
+        if unjudged::is_encrypted(manifest) {
+            return false;
+        }
+        let mut reading = match self.reading(source, manifest) {
+            Ok(reading) if !self.is_own(source) && reading.statements.is_empty() => return false,
             Ok(reading) if manifest.document(self.settings).is_some() => reading,
-            Err(error) if source < self.count && is_of_mesh(&manifest.json) => {
-                self.unreadable(source, &manifest, &error);
+            Err(error) if is_own && is_of_mesh(&manifest.json) => {
+                self.unreadable(source, manifest, &error);
                 return true;
             }
-            Ok(_) | Err(_) => return false,
+            Ok(_) | Err(_) => {
+                if is_own {
+                    self.misspelled(source, manifest);
+                }
+                return false;
+            }
         };
+        let placeholders = unjudged::take_placeholders(&mut reading);
+        if is_own {
+            let file = &self.source(source).name;
+            let passed = placeholders.into_iter();
+            let passed = passed.map(|reason| PassedOver { file: file.clone(), reason });
+            self.passed_over.extend(passed);
+        }
         let object = ObjectRef::clone(&reading.object);
         let in_cluster = self.cluster.as_ref().is_some_and(|found| found.contains_key(&object));
-        if source >= self.count && in_cluster {
+        if source >= self.files.count && in_cluster {
             return false;
         }
         self.objects.push(Judged { source, index, manifest, reading });
         let newest = self.objects.len() - 1;
         let stands = self.counts.get(&object).and_then(|index| self.objects.get(*index));
         // What the set is held against comes after it, and never replaces it.
-        if source < self.count || stands.is_none_or(|stands| stands.source >= self.count) {
+        if source < self.files.count
+            || stands.is_none_or(|stands| stands.source >= self.files.count)
+        {
             self.counts.insert(object, newest);
         }
         true
+    }
+
+    /// Tells of a kind that isthmus does not read and that resembles one that it reads.
+    fn misspelled(&mut self, source: usize, manifest: &Manifest<'_>) {
+        let Some(meant) = unjudged::meant(manifest) else { return };
+        let Some((_, kind)) = manifest.node.entry("kind") else { return };
+        let at = self.source(source).location(source, kind.span.bytes.clone());
+        let found = kind.text().unwrap_or_default();
+        let base = diagnostic_at(Level::Warning, UNKNOWN_KIND, at);
+        self.diagnostics.push(Diagnostic {
+            field: "kind".to_owned(),
+            message: format!(
+                "{found} of this apiVersion is not a kind that isthmus reads, so it is not judged"
+            ),
+            remedy: format!("did you mean {meant}?"),
+            ..base
+        });
     }
 
     fn unreadable(&mut self, source: usize, manifest: &Manifest<'_>, error: &serde_json::Error) {
@@ -218,7 +240,7 @@ impl<'a> Judge<'a> {
         // Its place is one in the JSON that was made of the object.
         let why = why.split(" at line ").next().unwrap_or_default();
         let base = diagnostic_at(Level::Denial, INVALID_DOCUMENT, at);
-        self.told.push(Diagnostic {
+        self.diagnostics.push(Diagnostic {
             message: format!("the object cannot be read: {why}"),
             remedy: "write it as its kind requires".to_owned(),
             ..base
@@ -226,9 +248,9 @@ impl<'a> Judge<'a> {
     }
 
     /// Lets a bare file of the set stand in place of what a cluster was made of it.
-    fn stand_for_bare_files(&mut self) {
+    pub(super) fn stand_for_bare_files(&mut self) {
         let Some(cluster) = &mut self.cluster else { return };
-        for judged in self.objects.iter().filter(|judged| judged.source < self.count) {
+        for judged in self.objects.iter().filter(|judged| judged.source < self.files.count) {
             let document = judged.manifest.document(self.settings);
             let Some((object, field)) = document.and_then(document::kept_in) else { continue };
             let Some(standing) = cluster.get_mut(&object) else { continue };
@@ -239,8 +261,8 @@ impl<'a> Judge<'a> {
     }
 
     /// Tells of objects that stand more than once in the set.
-    fn defined_twice(&mut self) {
-        let (mut told, mut carried) = (Vec::new(), CarriedTexts::default());
+    pub(super) fn defined_twice(&mut self) {
+        let (mut diagnostics, mut carried) = (Vec::new(), CarriedTexts::default());
         for (index, judged) in self.objects.iter().enumerate() {
             let object = &judged.reading.object;
             let Some(counting) = self.counts.get(&**object).filter(|counts| **counts != index)
@@ -248,7 +270,7 @@ impl<'a> Judge<'a> {
                 continue;
             };
             let Some(counting) = self.objects.get(*counting) else { continue };
-            if judged.source >= self.count {
+            if judged.source >= self.files.count || !self.is_own(judged.source) {
                 continue;
             }
             let at = self.locate(&mut carried, judged, &Path::NAME).0;
@@ -256,7 +278,7 @@ impl<'a> Judge<'a> {
             let file = &self.source(counting.source).name;
             let here = &self.source(judged.source).name;
             let base = diagnostic_at(Level::Warning, DEFINED_TWICE, at);
-            told.push(Diagnostic {
+            diagnostics.push(Diagnostic {
                 object: Some(ObjectRef::clone(object)),
                 field: "metadata.name".to_owned(),
                 message: format!(
@@ -268,11 +290,11 @@ impl<'a> Judge<'a> {
                 ..base
             });
         }
-        self.told.append(&mut told);
+        self.diagnostics.append(&mut diagnostics);
     }
 
     /// Tells what the set brings.
-    fn verdict(&mut self) {
+    pub(super) fn verdict(&mut self) {
         let counted = |index: usize, judged: &Judged<'_>| {
             self.counts.get(&*judged.reading.object) == Some(&index)
         };
@@ -280,7 +302,7 @@ impl<'a> Judge<'a> {
             .objects
             .iter()
             .enumerate()
-            .filter(|(index, judged)| judged.source < self.count && counted(*index, judged))
+            .filter(|(index, judged)| judged.source < self.files.count && counted(*index, judged))
             .map(|(_, judged)| match &self.cluster {
                 Some(cluster) => {
                     let stands = cluster.get(&judged.reading.object);
@@ -289,20 +311,24 @@ impl<'a> Judge<'a> {
                 None => judged.reading.clone(),
             })
             .collect();
-        let stands = || {
-            let stands = self.objects.iter().filter(|judged| judged.source >= self.count);
+        let files = self.files;
+        let stands = |is_kept: fn(bool) -> bool| {
+            let stands = self.objects.iter().filter(move |judged| {
+                judged.source >= files.count && is_kept(files.replaced[judged.source])
+            });
             let in_cluster = self.cluster.iter().flat_map(HashMap::values).cloned();
             stands.map(|judged| judged.reading.clone()).chain(in_cluster)
         };
-        let before = Mesh::of(Arc::clone(self.settings), stands());
-        let after = Mesh::of(Arc::clone(self.settings), stands().chain(written.iter().cloned()));
+        let before = Mesh::of(Arc::clone(self.settings), stands(|_| true));
+        let kept = stands(|is_replaced| !is_replaced);
+        let after = Mesh::of(Arc::clone(self.settings), kept.chain(written.iter().cloned()));
         let verdict = review_all(&before, &after, &written);
-        let (mut told, mut carried) = (Vec::new(), CarriedTexts::default());
+        let (mut diagnostics, mut carried) = (Vec::new(), CarriedTexts::default());
         for finding in &verdict.denials {
-            told.push(self.finding(&mut carried, finding, None));
+            diagnostics.push(self.finding(&mut carried, finding, None));
         }
         for warning in &verdict.warnings {
-            told.push(self.finding(&mut carried, &warning.finding, Some(warning.because)));
+            diagnostics.push(self.finding(&mut carried, &warning.finding, Some(warning.because)));
         }
         for (place, note) in &verdict.notes {
             let (at, is_inside) = self.place(&mut carried, place);
@@ -310,9 +336,9 @@ impl<'a> Judge<'a> {
             if is_inside {
                 advice.message.clone_from(note);
             }
-            told.push(advice);
+            diagnostics.push(advice);
         }
-        self.told.append(&mut told);
+        self.diagnostics.append(&mut diagnostics);
     }
 
     fn finding<'n>(
@@ -321,14 +347,14 @@ impl<'a> Judge<'a> {
         finding: &Finding,
         because: Option<Reason>,
     ) -> Diagnostic {
-        let mut told = Diagnostic::of(finding, because);
+        let mut diagnostic = Diagnostic::of(finding, because);
         let (at, is_inside) = self.place(carried, &finding.place);
         if is_inside {
             // A place in the file makes the position inside the text superfluous.
-            told.message.clone_from(&finding.message);
+            diagnostic.message.clone_from(&finding.message);
         }
         let others = [
-            ("the other side", finding.against.as_ref()),
+            (OTHER_SIDE, finding.against.as_ref()),
             ("this puts it on the network", finding.because.as_ref()),
         ];
         let others = others.into_iter().filter_map(|(what, place)| Some((what, place?)));
@@ -336,27 +362,28 @@ impl<'a> Judge<'a> {
             .filter_map(|(what, place)| Some((what, self.place(carried, place).0?)))
             .collect();
         // A reader of the set looks for what the set can change.
-        let in_set = |at: &Location| at.source < self.count;
-        told.at = match (at, related.iter().position(|(_, place)| in_set(place))) {
+        let in_set = |at: &Location| at.source < self.files.count;
+        diagnostic.at = match (at, related.iter().position(|(_, place)| in_set(place))) {
             (Some(at), Some(other)) if !in_set(&at) => {
-                told.is_elsewhere = true;
+                diagnostic.is_elsewhere = true;
                 Some(std::mem::replace(&mut related[other].1, at))
             }
             (None, Some(other)) => {
-                told.is_elsewhere = true;
+                diagnostic.is_elsewhere = true;
                 Some(related.remove(other).1)
             }
             (at, _) => at,
         };
-        related.retain(|(_, place)| told.at.as_ref() != Some(place));
-        Diagnostic { related, ..told }
+        related.retain(|(_, place)| diagnostic.at.as_ref() != Some(place));
+        Diagnostic { related, ..diagnostic }
     }
 
     /// Tells what admission would write otherwise.
-    fn rewrites(&mut self, not_fixed: Option<&NotFixed>) {
-        let (mut told, mut carried) = (Vec::new(), CarriedTexts::default());
-        for judged in self.objects.iter().filter(|judged| judged.source < self.count) {
-            for rewrite in fix::rewrites(&judged.manifest, self.settings) {
+    pub(super) fn rewrites(&mut self, not_fixed: Option<&NotFixed>) {
+        let (mut diagnostics, mut carried) = (Vec::new(), CarriedTexts::default());
+        let set = self.objects.iter().filter(|judged| judged.source < self.files.count);
+        for judged in set.filter(|judged| self.is_own(judged.source)) {
+            for rewrite in fix::rewrites(judged.manifest, self.settings) {
                 let path = Path::fixed(rewrite.keys);
                 let at = self.locate(&mut carried, judged, &path).0;
                 let to = rewrite.to;
@@ -372,7 +399,7 @@ impl<'a> Judge<'a> {
                         (Level::Warning, NOT_FIXED, format!("edit it by hand: {why}"))
                     }
                 };
-                told.push(Diagnostic {
+                diagnostics.push(Diagnostic {
                     object: Some(ObjectRef::clone(&judged.reading.object)),
                     field: path.to_string(),
                     message: what,
@@ -381,7 +408,7 @@ impl<'a> Judge<'a> {
                 });
             }
         }
-        self.told.append(&mut told);
+        self.diagnostics.append(&mut diagnostics);
     }
 
     /// Where a place is, and whether that is its line inside a carried text.
@@ -400,7 +427,7 @@ impl<'a> Judge<'a> {
         (Some(at), inside)
     }
 
-    fn locate<'n>(
+    pub(super) fn locate<'n>(
         &self,
         carried: &mut CarriedTexts<'n>,
         judged: &'n Judged<'_>,
@@ -413,11 +440,11 @@ impl<'a> Judge<'a> {
         (at, found.is_inside)
     }
 
-    fn source(&self, source: usize) -> &'a Source {
-        &self.sources[source]
+    pub(super) fn source(&self, source: usize) -> &'a SourceFile {
+        &self.files.sources[source]
     }
 }
 
-fn diagnostic_at(level: Level, code: &'static str, at: Location) -> Diagnostic {
+pub(super) fn diagnostic_at(level: Level, code: &'static str, at: Location) -> Diagnostic {
     Diagnostic { at: Some(at), ..Diagnostic::new(level, code) }
 }

@@ -1,0 +1,260 @@
+//! A set of files as one mesh, or as the clusters of one: each guards itself, and knows of the others
+//! what their own files tell. No I/O.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::disagreements::disagreements;
+use super::files::{Inputs, readable};
+use super::report::{Checking, Files};
+use super::unjudged::{self, Unjudged};
+use super::write::NotFixed;
+use crate::document;
+use crate::manifest::{read, read_as};
+use crate::mesh::{MemberName, Reading};
+use crate::report::diagnostic::{CheckReport, Counts, Diagnostic, OTHER_SIDE, PassedOver};
+use crate::report::locate::{Location, SourceFile};
+use crate::settings::Settings;
+
+/// How many members a message proposes by name.
+const MOST_PROPOSED: usize = 4;
+
+/// Judges a set of files as a change to those it is held against, and to what a cluster has, which
+/// counts before what those files say of the same object. `not_fixed` tells which objects could not
+/// be written back, if that was tried. With a `kind` the set's files are each one object of it.
+///
+/// Each of the `views` guards one cluster. Files that belong to a member are that cluster's own in
+/// its view, and in any other view they tell what that cluster is.
+pub(super) fn report(
+    set: Inputs,
+    against: Inputs,
+    mut cluster: Option<Vec<Reading>>,
+    views: &[Arc<Settings>],
+    kind: Option<&'static str>,
+    not_fixed: Option<&NotFixed>,
+    reference: Option<&str>,
+) -> CheckReport {
+    let count = set.files.len();
+    let mut counts = Counts {
+        files: count + set.passed_over.len() + set.other_files,
+        files_passed_over: set.passed_over.len() + set.other_files,
+        in_cluster: cluster.as_ref().map(Vec::len),
+        ..Counts::default()
+    };
+    let mut passed_over = set.passed_over;
+    let (mut sources, mut owners) = (Vec::new(), Vec::new());
+    let (mut replaced, mut named) = (Vec::new(), Vec::new());
+    for input in set.files.into_iter().chain(against.files) {
+        sources.push(SourceFile::new(input.name, input.text));
+        owners.push(input.owner);
+        replaced.push(input.is_replaced);
+        named.push(input.is_named);
+    }
+    let texts: Vec<_> = sources.iter().map(|source| readable(source.text())).collect();
+    let names = names(&sources, &owners, count);
+    let manifests = texts.iter().zip(&names).zip(0..).map(|(((text, _), name), source)| {
+        let manifests = match kind.filter(|_| source < count) {
+            Some(kind) => read_as(text, name, kind).map(|manifest| vec![manifest]),
+            None => read(text, name),
+        };
+        manifests.unwrap_or_default()
+    });
+    let manifests: Vec<_> = manifests.collect();
+
+    let patches = unjudged::patches(sources.get(..count).unwrap_or_default());
+    let is_patch = |source: usize| {
+        let name = unjudged::plain(Path::new(&sources[source].name));
+        (!named[source]).then(|| patches.get(&name)).flatten()
+    };
+    let mut ignored = Vec::new();
+    let files = Files { sources: &sources, owners: &owners, replaced: &replaced, count, views };
+    let mut checked = Vec::with_capacity(views.len());
+    for settings in views {
+        let mut checking = Checking::new(settings, files, cluster.take());
+        for (source, ((_, broken), manifests)) in texts.iter().zip(&manifests).enumerate() {
+            let is_counted = source < count && checking.is_own(source);
+            let file = &sources[source].name;
+            if let Some(reason) = is_patch(source) {
+                if is_counted {
+                    counts.files_passed_over += 1;
+                    passed_over.push(PassedOver { file: file.clone(), reason: reason.clone() });
+                }
+                continue;
+            }
+            if is_counted {
+                counts.files_passed_over += usize::from(!broken.is_empty() && manifests.is_empty());
+                passed_over.extend(checking.broken(source, broken));
+            }
+            for (index, manifest) in manifests.iter().enumerate() {
+                let is_judged = checking.object(source, index, manifest);
+                if is_counted {
+                    counts.objects += usize::from(is_judged);
+                    if !is_judged {
+                        let (list, reason) = match unjudged::reason(manifest, settings) {
+                            Unjudged::Foreign(reason) => {
+                                counts.objects_passed_over += 1;
+                                (&mut ignored, reason)
+                            }
+                            Unjudged::Unready(reason) => (&mut passed_over, reason),
+                        };
+                        list.push(PassedOver { file: file.clone(), reason });
+                    }
+                }
+            }
+        }
+        passed_over.append(&mut checking.passed_over);
+        checking.stand_for_bare_files();
+        checking.defined_twice();
+        checking.verdict();
+        checking.rewrites(not_fixed);
+        checked.push(checking);
+    }
+    let unclear = if views.len() > 1 {
+        None
+    } else {
+        checked.first().and_then(|checking| unclear(checking, reference))
+    };
+    let mut diagnostics = disagreements(&checked);
+    diagnostics.extend(merged(checked, &sources));
+    diagnostics.sort_by_key(|diagnostic| {
+        let at = diagnostic.at.as_ref();
+        (at.is_none(), at.map(|at| (at.source, at.start.line, at.start.column)), diagnostic.level)
+    });
+    CheckReport {
+        sources,
+        judged_sources: count,
+        diagnostics,
+        changes: Vec::new(),
+        passed_over,
+        ignored,
+        counts,
+        unclear,
+    }
+}
+
+/// The names by which documents without a name are known: their files', and in the mesh that the
+/// set is held against that of the one file of the set that has the same name and owner.
+fn names(sources: &[SourceFile], owners: &[Option<MemberName>], count: usize) -> Vec<String> {
+    let base = |source: &SourceFile| Path::new(&source.name).file_name().map(ToOwned::to_owned);
+    let mut set: HashMap<_, Vec<&SourceFile>> = HashMap::new();
+    for (source, owner) in sources.iter().zip(owners).take(count) {
+        set.entry((base(source), owner)).or_default().push(source);
+    }
+    let named = sources.iter().zip(owners).enumerate().map(|(at, (source, owner))| {
+        match set.get(&(base(source), owner)).map(Vec::as_slice) {
+            Some([one]) if at >= count => one,
+            _ => source,
+        }
+    });
+    named.map(|source| source.name.clone()).collect()
+}
+
+/// Joins what all views tell: what several of them do is told once, as the strictest does.
+fn merged(checked: Vec<Checking<'_>>, sources: &[SourceFile]) -> Vec<Diagnostic> {
+    let several = checked.len() > 1;
+    let mut merged: Vec<Diagnostic> = Vec::new();
+    let mut known = HashMap::new();
+    for checking in checked {
+        let view: MemberName = checking.settings.local_member.as_str().into();
+        for mut diagnostic in checking.diagnostics {
+            if !several {
+                merged.push(diagnostic);
+                continue;
+            }
+            let at = *known.entry(cause(&diagnostic, sources)).or_insert(merged.len());
+            match merged.get_mut(at) {
+                None => {
+                    diagnostic.views.push(Arc::clone(&view));
+                    merged.push(diagnostic);
+                }
+                Some(told) => {
+                    if diagnostic.level < told.level {
+                        std::mem::swap(told, &mut diagnostic);
+                        told.views = diagnostic.views;
+                    }
+                    if told.views.last() != Some(&view) {
+                        told.views.push(Arc::clone(&view));
+                    }
+                }
+            }
+        }
+    }
+    merged
+}
+
+/// What makes two things told the same: the rule and the places, whichever of them is blamed. What
+/// has one place only may be told for several reasons.
+fn cause(
+    diagnostic: &Diagnostic,
+    sources: &[SourceFile],
+) -> (&'static str, Vec<(String, usize)>, String) {
+    let related = diagnostic.related.iter().filter(|(what, _)| *what == OTHER_SIDE);
+    let related = related.map(|(_, at)| at);
+    let name = |at: &Location| (sources[at.source].name.clone(), at.bytes.start);
+    let mut places: Vec<_> = diagnostic.at.iter().chain(related).map(name).collect();
+    places.sort_unstable();
+    let words = if places.len() > 1 { String::new() } else { diagnostic.headline() };
+    (diagnostic.code, places, words)
+}
+
+/// Why the files of a set cannot be those of one cluster, and how to say whose they are: the same
+/// object in several directories, or several configurations of the cluster itself.
+///
+/// A set that is held against a revision has left there what it does not change.
+fn unclear(checking: &Checking<'_>, reference: Option<&str>) -> Option<String> {
+    let mut files: BTreeMap<String, BTreeSet<&Path>> = BTreeMap::new();
+    for judged in &checking.objects {
+        let name = &*checking.source(judged.source).name;
+        let within = |reference| name.strip_prefix(reference)?.strip_prefix(':');
+        let name = match reference.and_then(within) {
+            Some(name) if !checking.is_of_set(judged) => name,
+            _ if checking.is_of_set(judged) => name,
+            _ => continue,
+        };
+        let file = Path::new(name);
+        let document = judged.manifest.document(checking.settings);
+        let (what, place) = match document.and_then(document::kept_in) {
+            Some((kept_in, _)) => {
+                (format!("the configuration of a cluster (as {kept_in} holds it)"), file)
+            }
+            None => (judged.reading.object.to_string(), file.parent().unwrap_or(file)),
+        };
+        files.entry(what).or_default().insert(place);
+    }
+    files.retain(|_, places| places.len() > 1);
+    let (what, places) = files.first_key_value()?;
+    let named: Vec<_> =
+        places.iter().take(MOST_PROPOSED).map(|place| place.display().to_string()).collect();
+    let more = if places.len() > named.len() { " and others" } else { "" };
+    let proposals = proposals(&files.values().flatten().copied().collect());
+    Some(format!(
+        "{what} is defined in {}{more}, so these are not the manifests of one cluster; name the cluster that each belongs to: isthmus check {proposals}",
+        named.join(", "),
+    ))
+}
+
+/// What to write on the command line: the first names in which the paths differ.
+fn proposals(places: &BTreeSet<&Path>) -> String {
+    let parts: Vec<Vec<_>> = places.iter().map(|place| place.iter().collect()).collect();
+    let common = (0..).take_while(|at| {
+        let first = parts.first().and_then(|parts| parts.get(*at));
+        first.is_some() && parts.iter().all(|parts| parts.get(*at) == first)
+    });
+    let common = common.count();
+    let heads: BTreeSet<_> =
+        parts.iter().map(|parts| &parts[..parts.len().min(common + 1)]).collect();
+    let proposed: Vec<_> = heads
+        .iter()
+        .take(MOST_PROPOSED)
+        .map(|head| {
+            let path: PathBuf = head.iter().collect();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let name = if name.is_empty() { "NAME".to_owned() } else { name };
+            let path = if path.as_os_str().is_empty() { ".".into() } else { path };
+            format!("--member {name}={}", path.display())
+        })
+        .collect();
+    let more = if heads.len() > proposed.len() { " …" } else { "" };
+    proposed.join(" ") + more
+}

@@ -1,0 +1,119 @@
+//! The facts of a cluster, read within bounds, whatever it answers.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper::http::header::ACCEPT;
+use hyper::{Request, StatusCode};
+use jiff::Timestamp;
+use kube::client::Body;
+use kube::{Client, Config};
+use tokio::time::timeout;
+
+use super::unreached::Unreached;
+use crate::meshmember::Observed;
+use crate::observe::{Ask, Seen};
+use crate::settings::Settings;
+
+/// What reading one cluster may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// How long it may take in all.
+    pub time: Duration,
+    /// The largest answer, in bytes. What is larger counts as refused.
+    pub answer: usize,
+    /// All answers together, in bytes.
+    pub whole: usize,
+    /// How many answers are waited for at once.
+    pub at_once: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { time: Duration::from_secs(30), answer: 4 << 20, whole: 32 << 20, at_once: 4 }
+    }
+}
+
+/// Reads the facts of a cluster by this client.
+pub async fn observe(
+    client: &Client,
+    settings: &Settings,
+    bounds: &Bounds,
+) -> Result<Observed, Unreached> {
+    let reader = Reader { client, bounds, left: Cell::new(bounds.whole) };
+    timeout(bounds.time, reader.read(settings)).await.map_err(|_| Unreached::Slow)?
+}
+
+/// Reads the facts of the cluster that a kubeconfig of our own leads to, however it does.
+pub async fn observe_own(
+    config: Config,
+    settings: &Settings,
+    bounds: &Bounds,
+) -> Result<Observed, Unreached> {
+    let client = Client::try_from(config).map_err(|error| Unreached::of(&error))?;
+    observe(&client, settings, bounds).await
+}
+
+struct Reader<'a> {
+    client: &'a Client,
+    bounds: &'a Bounds,
+    /// How many bytes may still be read.
+    left: Cell<usize>,
+}
+
+impl Reader<'_> {
+    async fn read(&self, settings: &Settings) -> Result<Observed, Unreached> {
+        let mut seen = Seen::new(settings);
+        for asks in [Seen::first, Seen::then] {
+            let asks = asks(&seen);
+            self.ask_all(&mut seen, asks).await?;
+        }
+        seen.facts(Timestamp::now()).ok_or(Unreached::Unidentified)
+    }
+
+    async fn ask_all(&self, seen: &mut Seen, asks: Vec<Ask>) -> Result<(), Unreached> {
+        let mut waiting = VecDeque::from(asks);
+        let mut asked = FuturesUnordered::new();
+        loop {
+            while asked.len() < self.bounds.at_once.max(1)
+                && let Some(ask) = waiting.pop_front()
+            {
+                asked.push(async move { (self.ask(&ask).await, ask) });
+            }
+            let Some((answer, ask)) = asked.next().await else { return Ok(()) };
+            waiting.extend(seen.take(&ask, answer?.as_deref())?);
+        }
+    }
+
+    /// What is answered; nothing where it is refused, is not there, or is too large.
+    async fn ask(&self, ask: &Ask) -> Result<Option<String>, Unreached> {
+        let request = Request::get(ask.path()).header(ACCEPT, "application/json");
+        let request = request.body(Body::empty()).map_err(|error| Unreached::of(&error))?;
+        let answer = self.client.send(request).await.map_err(|error| Unreached::of(&error))?;
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => return Ok(None),
+            StatusCode::UNAUTHORIZED => return Err(Unreached::Unauthorized),
+            status if status.is_redirection() => return Err(Unreached::Redirect(status.as_u16())),
+            status => return Err(Unreached::Status(status.as_u16())),
+        }
+        let most = self.bounds.answer.min(self.left.get());
+        let read = match Limited::new(answer.into_body(), most).collect().await {
+            Ok(read) => Some(read.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => None,
+            Err(error) => return Err(Unreached::of(&*error)),
+        };
+        let cost = read.as_ref().map_or(most, Bytes::len);
+        match self.left.get().checked_sub(cost).filter(|left| *left > 0) {
+            Some(left) => self.left.set(left),
+            None => return Err(Unreached::TooMuch),
+        }
+        let text = read.map(|read| String::from_utf8(read.to_vec())).transpose();
+        text.map_err(|_| Unreached::NotKubernetes(crate::observe::NotKubernetes))
+    }
+}

@@ -1,0 +1,91 @@
+//! `MeshMember`: our own document for the facts of a member.
+
+use crate::document::entry::{CUSTOM_RESOURCES, Document, Scope, Select};
+use crate::document::toolkit::{
+    Canonical, Cursor, Notes, Written, common_annotations, domain, fields, near_misses, subnets,
+};
+use crate::mesh::{About, Basis, Configuration, Fact, MemberName, Network, Reading, Role};
+use crate::meshmember::{GROUP, KIND, RESOURCE, VERSION};
+use crate::settings::Settings;
+use crate::syntax::Object;
+use crate::value::{ClusterDomain, Invalid};
+
+pub(crate) const DOCUMENT: Document = Document {
+    name: "MeshMember",
+    kind: KIND,
+    group: GROUP,
+    versions: &[VERSION],
+    resource: RESOURCE,
+    select: Select::all(Scope::Cluster),
+    keys: &[],
+    webhook: Some(CUSTOM_RESOURCES),
+    says: "the member named `metadata.name`: its cluster domain, subnets, network, trust domain and cluster ID, as people state them",
+    read,
+    canonical: &[
+        Canonical { keys: CLUSTER_DOMAIN, form: canonical_domain },
+        Canonical { keys: TRUST_DOMAIN, form: canonical_domain },
+    ],
+};
+
+const FIELDS: &[&str] =
+    &["clusterDomain", "podSubnets", "serviceSubnets", "network", "trustDomain", "clusterID"];
+const CLUSTER_DOMAIN: &[&str] = &["spec", "clusterDomain"];
+const TRUST_DOMAIN: &[&str] = &["spec", "trustDomain"];
+const SUBNETS: [(Role, &[&str]); 2] =
+    [(Role::Pod, &["spec", "podSubnets"]), (Role::Service, &["spec", "serviceSubnets"])];
+
+fn canonical_domain(
+    written: Written<'_>,
+    _: &dyn Fn(&str) -> Option<String>,
+) -> Option<serde_json::Value> {
+    match written {
+        Written::Text(text) => Some(ClusterDomain::parse(text).ok()?.as_str().into()),
+        Written::Absent | Written::Other => None,
+    }
+}
+
+fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
+    let member = MemberName::clone(&reading.object.name);
+    if settings.is_local(&member) {
+        reading.basis = Basis::Own(Configuration::MeshMember);
+    }
+    let mut notes = Notes::new(reading, member);
+    spec(object, &mut notes);
+    common_annotations(object, &mut notes);
+}
+
+fn spec(object: &Object<'_>, notes: &mut Notes<'_>) {
+    let root = fields(object, ["spec"], notes);
+    let top = root.top();
+    near_misses(&notes.get(&top, &["spec"]), FIELDS, notes);
+    let at = notes.get(&top, CLUSTER_DOMAIN);
+    if let Some(text) = notes.text(&at) {
+        domain(notes, at.path(), text);
+    }
+    for (role, keys) in SUBNETS {
+        let at = notes.get(&top, keys);
+        let items = notes.items(&at).iter().enumerate();
+        let texts = items.map(|(index, item)| notes.text(&at.item(index, item)));
+        let texts: Vec<_> = texts.collect();
+        subnets(notes, &at.path(), role, texts.into_iter().flatten());
+    }
+    name(&notes.get(&top, &["spec", "network"]), notes, |name| Fact::Network(Network::Named(name)));
+    name(&notes.get(&top, &["spec", "clusterID"]), notes, Fact::ClusterId);
+    let at = notes.get(&top, TRUST_DOMAIN);
+    match notes.text(&at).map(|text| (text, ClusterDomain::parse(text))) {
+        Some((_, Ok(domain))) => notes.claim(&at, Fact::TrustDomain(domain)),
+        Some((text, Err(why))) => notes.fault_of(About::ClusterDomain, &at, text, why),
+        None => {}
+    }
+}
+
+/// Reads a name that is free but for being one.
+fn name(at: &Cursor<'_, '_>, notes: &mut Notes<'_>, fact: fn(MemberName) -> Fact) {
+    match notes.text(at) {
+        None => {}
+        Some("") => {
+            notes.fault(at, "", Invalid::new("is empty", "write a name, or remove the field"));
+        }
+        Some(text) => notes.claim(at, fact(text.into())),
+    }
+}

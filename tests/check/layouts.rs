@@ -1,0 +1,122 @@
+//! Repositories as the tools of GitOps have them, and reports that stay readable.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use super::{check, data, golden, json, scratch, text};
+
+#[test]
+fn what_a_tool_has_still_to_make_is_named_and_not_judged() {
+    golden("check/flux/short", &["repo"], b"");
+    golden("check/flux/verbose", &["repo", "--verbose"], b"");
+    let output = check(&data("check/flux/repo"), &[".", "--format", "json"], b"");
+    let reasons = |list: &str| -> Vec<String> {
+        let list = json(&output)[list].as_array().unwrap().clone();
+        list.iter().map(|it| it["reason"].as_str().unwrap().to_owned()).collect()
+    };
+    let (files, objects) = (reasons("passedOver").join("\n"), reasons("ignored").join("\n"));
+    for told in [
+        "is a patch of overlay/kustomization.yaml",
+        "a template",
+        "is encrypted with SOPS",
+        "has no namespace",
+        "substituted later",
+    ] {
+        assert!(files.contains(told), "{told}: {files}");
+    }
+    assert!(objects.contains("Service shop/web"), "{objects}");
+}
+
+#[test]
+fn a_patch_that_is_named_itself_is_judged() {
+    let output = check(&data("check/flux/repo"), &["overlay/peer.yaml"], b"");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_kustomization_is_judged_as_it_is_built() {
+    let directory = scratch("kustomize");
+    fs::write(directory.join("kustomize"), "#!/bin/sh\ntest \"$1 $3\" = 'build .' && cat made\n")
+        .unwrap();
+    let made = fs::read_to_string(data("check/twice/a.yaml")).unwrap();
+    fs::write(directory.join("made"), made).unwrap();
+    let run = |path: &std::path::Path| {
+        let mut command = super::command(&directory, &["--kustomize", "."]);
+        command.env("PATH", path).output().unwrap()
+    };
+    let none = run(&directory.join("empty"));
+    assert_eq!(none.status.code(), Some(2));
+    assert!(text(&none.stderr).contains("neither kustomize nor kubectl"), "{}", text(&none.stderr));
+    fs::set_permissions(directory.join("kustomize"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", directory.display());
+    let built = run(path.as_ref());
+    assert_eq!(built.status.code(), Some(1), "{}", text(&built.stderr));
+    assert!(text(&built.stdout).contains("nonsense"), "{}", text(&built.stdout));
+}
+
+/// A fleet whose gateway peers all have the default subnets.
+fn fleet(name: &str, peers: usize) -> std::path::PathBuf {
+    let directory = scratch(name);
+    let local = "apiVersion: deckhouse.io/v1\nkind: ClusterConfiguration\nclusterDomain: cluster.local\npodSubnetCIDR: 10.111.0.0/16\nserviceSubnetCIDR: 10.222.0.0/16\n";
+    fs::write(directory.join("local.yaml"), local).unwrap();
+    for number in 0..peers {
+        let mut peer = String::new();
+        write!(
+            peer,
+            "apiVersion: deckhouse.io/v1alpha1\nkind: IstioMulticluster\nmetadata:\n  name: peer-{number}\n  annotations:\n    isthmus.dev/cluster-domain: cluster.local\n    isthmus.dev/pod-subnet-cidr: 10.111.0.0/16\n    isthmus.dev/service-subnet-cidr: 10.222.0.0/16\nspec:\n  metadataEndpoint: https://istio-metadata.peer-{number}.example.com/metadata/\n  enableIngressGateway: true\n"
+        )
+        .unwrap();
+        fs::write(directory.join(format!("peer-{number}.yaml")), peer).unwrap();
+    }
+    directory
+}
+
+#[test]
+fn what_has_one_cause_is_folded_so_that_it_fits_on_a_screen() {
+    let directory = fleet("fleet", 100);
+    let few = text(&check(&directory, &["."], b"").stdout).lines().count();
+    let many = text(&check(&fleet("larger", 200), &["."], b"").stdout).lines().count();
+    assert_eq!(few, many, "what is shown does not grow with the fleet");
+    let all = text(&check(&directory, &[".", "--verbose"], b"").stdout);
+    assert!(all.lines().count() > 5 * few);
+    let told = text(&check(&directory, &["."], b"").stdout);
+    assert!(told.contains("more like these [SubnetOverlap]"), "{told}");
+    assert!(told.contains("\nSubnetOverlap: 0 denials, "), "{told}");
+}
+
+#[test]
+fn what_is_reported_can_be_chosen() {
+    let directory = fleet("chosen", 10);
+    fs::write(directory.join("bad.yaml"), fs::read(data("check/twice/a.yaml")).unwrap()).unwrap();
+    let run = |args: &[&str]| {
+        let output = check(&directory, &[&["."], args].concat(), b"");
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, told, _) = run(&["--quiet"]);
+    assert!(
+        code == 1 && told.contains("InvalidMetadataEndpoint") && !told.contains("warning["),
+        "{told}"
+    );
+    let (code, told, _) =
+        run(&["--skip", "InvalidMetadataEndpoint", "--skip", "ClusterDomainMismatch"]);
+    assert!(code == 0 && !told.contains("InvalidMetadataEndpoint"), "{told}");
+    let (code, told, _) = run(&["--rule", "UnknownFacts"]);
+    assert!(code == 0 && !told.contains("SubnetOverlap"), "{told}");
+    let (_, told, _) = run(&["--max", "1"]);
+    assert!(told.contains(" more findings\n"), "{told}");
+    let (code, _, told) = run(&["--rule", "UnknownFact"]);
+    assert!(code == 2 && told.contains("did you mean UnknownFacts?"), "{told}");
+    let (_, told, _) = run(&["--color", "always"]);
+    assert!(told.contains("\u{1b}["), "{told}");
+    let (_, told, _) = run(&["--color", "never"]);
+    assert!(!told.contains("\u{1b}["), "{told}");
+}
+
+#[test]
+fn test_results_and_comments_are_printed() {
+    for format in ["junit", "tap", "markdown"] {
+        let case = format!("check/twice/{format}");
+        golden(&case, &["b.yaml", "a.yaml", "--format", format], b"");
+    }
+}
