@@ -3,6 +3,14 @@
 //! `make test` runs a few thousand of them, `make explore` a million. Then each safeguard is left
 //! out in turn, and the failure has to be found.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "a test may fail, and tells what it has found; its numbers are small"
+)]
+
 mod replica;
 mod request;
 mod world;

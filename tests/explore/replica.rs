@@ -348,8 +348,13 @@ impl Replica {
                 Step::Confirm => {
                     // The page as well: it may tell of a write that would clear this one.
                     self.end_swap(world, false);
+                    if self.call.is_some() {
+                        return Step::Unread;
+                    }
                     self.read(world);
-                    rests_on.iter().for_each(|name| self.confirm(world, *name));
+                    for name in &rests_on {
+                        self.confirm(world, *name);
+                    }
                     confirmed.extend(rests_on);
                 }
                 step => return step,

@@ -2,7 +2,7 @@
 
 use isthmus::ledger::Step;
 
-use crate::replica::Write;
+use crate::replica::{Replica, Write};
 use crate::world::{CC, NAMES, Object, PEERS, STORED_WITHIN, VALUES, World, brings};
 
 pub(crate) struct Request {
@@ -233,7 +233,7 @@ impl Request {
             let Some(mut request) = Self::of(world, 0, value, creates, 0) else { continue };
             for _ in 0..8 {
                 let at = request.replica;
-                world.with_replica(at, |replica, world| replica.work_on(world));
+                world.with_replica(at, Replica::work_on);
                 match request.phase {
                     Phase::Admitted => return,
                     _ => match request.step(world) {

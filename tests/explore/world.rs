@@ -239,7 +239,7 @@ impl World {
             575..584 => self.now += [3_000, 12_000, 30_000][self.random.at(3)],
             584..590 => self.land_orphan(),
             594..596 => self.stalled_until = self.now + 20_000 + self.random.below(40_000),
-            590..594 => self.of_replica(|replica, world| replica.set_clock(world)),
+            590..594 => self.of_replica(Replica::set_clock),
             _ => self.of_request(),
         }
     }
@@ -416,7 +416,7 @@ impl World {
         for _ in 0..50 {
             self.now += 5_000;
             for at in 0..3 {
-                self.with_replica(at, |replica, world| replica.work_on(world));
+                self.with_replica(at, Replica::work_on);
             }
         }
         for at in 0..3 {
