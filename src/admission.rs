@@ -22,7 +22,7 @@ use crate::wire::{Cause, Details, Kind, NotAReview, Request, Response, Status};
 pub enum Hook {
     /// The one that refuses.
     Validate,
-    /// The one that puts right.
+    /// The mutating one.
     Mutate,
 }
 
@@ -46,7 +46,7 @@ pub struct Decision<'a> {
     pub kind: Cow<'a, str>,
     /// The object, as `namespace/name` or `name`.
     pub object: Cow<'a, str>,
-    /// `status` and the like; empty for the object itself.
+    /// The subresource, such as `status`; empty for the object itself.
     pub subresource: Cow<'a, str>,
     /// Who did it.
     pub user: Cow<'a, str>,
@@ -61,13 +61,13 @@ pub struct Decision<'a> {
 /// What was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The write goes on as it is.
+    /// The write is allowed unchanged.
     Allowed,
-    /// The write goes on, with warnings.
+    /// The write is allowed, with warnings.
     Warned,
-    /// The write goes on, changed.
+    /// The write is allowed, with a patch.
     Patched,
-    /// The write is to be tried again soon.
+    /// The write has to be tried again soon.
     Delayed,
     /// The write is refused.
     Denied,
@@ -369,7 +369,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_read_is_only_warned_of_while_nothing_is_enforced() {
+    fn an_unreadable_object_is_only_a_warning_without_enforcement() {
         const BODY: &[u8] = br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","operation":"CREATE","kind":{"group":"","version":"v1","kind":"ConfigMap"},"object":null}}"#;
         for (enforcement, outcome) in
             [(Policy::Deny, Outcome::Denied), (Policy::Warn, Outcome::Warned)]

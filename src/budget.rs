@@ -33,7 +33,7 @@ pub enum Exhausted {
 }
 
 impl<'a> Budget<'a> {
-    /// A budget of so many units, whatever time they take.
+    /// A budget of this many units, without a time limit.
     pub fn of(units: usize) -> Self {
         let (left, until_look) = (Cell::new(units), Cell::new(STRIDE));
         Self { whole: units, left, until_look, clock: None, end: Cell::new(None) }

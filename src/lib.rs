@@ -13,7 +13,7 @@
 //!
 //! The core decides. It does no I/O, reads no clock, and has no async and no logging:
 //!
-//! - [`value`]: subnets, domains, endpoints; parsed once, valid for ever.
+//! - [`value`]: subnets, domains, endpoints; parsed once and valid from then on.
 //! - [`syntax`]: texts into trees that know their places.
 //! - [`mesh`]: members, the claims about them, and the indexes that find who clashes with whom.
 //! - [`document`]: one file for each kind of object that says something; `DOCUMENTS`.

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_s_repetitions_outlast_whatever_it_waits_for() {
+    fn a_clients_retries_outlast_whatever_it_waits_for() {
         for milliseconds in (0..=LONGEST.as_millis()).step_by(50) {
             let mut remaining = Duration::from_millis(u64::try_from(milliseconds).unwrap());
             let mut repetitions = 0;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::budget::Budget;
 use crate::mesh::{
-    Allow, Changed, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Origin, Place,
-    Reading, StatedDomain, View, WriteId,
+    Allow, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Origin, Place, Reading,
+    StatedDomain, View, WriteId,
 };
-use crate::rule::{self, Finding, Key, Severity};
+use crate::rule::{self, Finding, Key, Severity, Sides};
 use crate::settings::Policy;
 use crate::syntax::Path;
 
@@ -114,6 +114,9 @@ impl Write<'_> {
 /// How many claims may be looked at to judge one write, so that what it costs is bounded by what
 /// it says and not by the mesh: those of a hundred thousand members.
 pub const MOST_LOOKS: usize = 50_000_000;
+/// For how many findings the field that brought them about is looked for in all that is said of a
+/// member.
+const MOST_EMPTIED: usize = 64;
 
 /// What one object's write brings to a mesh.
 ///
@@ -151,30 +154,29 @@ impl World<'_> {
         let Self { mesh, budget, has_pending } = *self;
         let object = Arc::clone(&new.object);
         let written = Written::new(mesh, old.as_ref(), &new);
-        let mut members = written.members.clone();
+        let mut subjects = written.subjects.clone();
         if !has_pending {
-            members.extend(mesh.pending().flat_map(|pending| mesh.spoken_of(pending)).cloned());
-            members.sort_unstable();
-            members.dedup();
+            subjects.extend(mesh.pending().flat_map(|pending| mesh.spoken_of(pending)).cloned());
+            subjects.sort_unstable();
+            subjects.dedup();
         }
 
         let (mut old, mut new) = (Statements::of(old), Statements::of(Some(new)));
         let (mut before, mut after) =
-            (Vec::with_capacity(members.len()), Vec::with_capacity(members.len()));
-        for name in &members {
-            let member = mesh.member(name).cloned();
-            let mut member = member.unwrap_or_else(|| Member::new(Arc::clone(name)));
+            (Vec::with_capacity(subjects.len()), Vec::with_capacity(subjects.len()));
+        for name in &subjects {
+            let subject = mesh.subject(name).cloned();
+            let mut subject = subject.unwrap_or_else(|| Member::new(Arc::clone(name)));
             // The write follows upon those of its object that may not be stored yet.
-            member.forget(|of| of.is_pending() && (!has_pending || of.is_write_of(&object)));
-            member.replace(&object, old.take(name));
-            before.push(member.clone());
-            member.replace(&object, new.take(name));
-            after.push(member);
+            subject.forget(|of| of.is_pending() && (!has_pending || of.is_write_of(&object)));
+            subject.replace(&object, old.take(name));
+            before.push(subject.clone());
+            subject.replace(&object, new.take(name));
+            after.push(subject);
         }
-        let before = Changed::new(mesh.settings(), before);
-        let after = Changed::new(mesh.settings(), after);
+        let (before, after) = (mesh.changed(before), mesh.changed(after));
         let (before, after) = (mesh.with(&before).within(budget), mesh.with(&after).within(budget));
-        let first = written.members.first().and_then(|name| after.member(name));
+        let first = written.subjects.first().and_then(|name| after.member(name));
         let written = BTreeMap::from([(Arc::clone(&object), written)]);
         let mut verdict = Change { before, after, written }.verdict();
         if let (Some(end), Some(member)) = (budget.end(), first) {
@@ -214,7 +216,7 @@ struct Change<'a> {
 /// What matters of an object that a change writes, apart from what it says of the mesh.
 struct Written {
     /// Whom it speaks of, before or after, by name.
-    members: Vec<MemberName>,
+    subjects: Vec<MemberName>,
     /// Whether it says the same as before.
     is_unchanged: bool,
     allows: Vec<Arc<Allow>>,
@@ -223,19 +225,19 @@ struct Written {
 
 impl Written {
     fn new(mesh: &Mesh, old: Option<&Reading>, new: &Reading) -> Self {
-        let mut members: Vec<_> = new.members().cloned().collect();
+        let mut subjects: Vec<_> = new.members().cloned().collect();
         if let Some(old) = old {
-            members.extend(old.members().cloned());
+            subjects.extend(old.members().cloned());
             // What is known of the object may be older still.
-            members.extend(mesh.spoken_of(&new.object).cloned());
+            subjects.extend(mesh.spoken_of(&new.object).cloned());
         }
         for pending in mesh.pending_writes_of(&new.object) {
-            members.extend(mesh.spoken_of(pending).cloned());
+            subjects.extend(mesh.spoken_of(pending).cloned());
         }
-        members.sort_unstable();
-        members.dedup();
+        subjects.sort_unstable();
+        subjects.dedup();
         Self {
-            members,
+            subjects,
             is_unchanged: old.is_some_and(|old| old.statements == new.statements),
             allows: allows(new.claims()),
             notes: notes(old, new),
@@ -248,16 +250,13 @@ impl Change<'_> {
         let notes = self.written.values_mut().flat_map(|it| std::mem::take(&mut it.notes));
         let notes = notes.collect();
         let mut verdict = Verdict { notes, ..Verdict::default() };
-        let mut touched: Vec<_> = self.written.values().flat_map(|it| &it.members).collect();
-        if self.written.len() > 1 {
-            touched.sort_unstable();
-            touched.dedup();
-        }
-        let is_touched = |name: &MemberName| touched.binary_search(&name).is_ok();
+        let touched = self.touched();
+        let is_touched = |name: &MemberName| touched.contains(name);
         let is_unchanged = self.written.values().all(|it| it.is_unchanged);
         let moves = named_network(&self.before) != named_network(&self.after);
         let judged = |view: &View<'_>| -> Vec<Finding> {
-            let members = touched.iter().filter_map(|name| view.member(name));
+            let named = |name: &MemberName| view.member(name).filter(|it| it.name() == name);
+            let members = touched.iter().filter_map(named);
             let mut findings: Vec<_> =
                 members.flat_map(|member| rule::judge(view, member)).collect();
             if moves {
@@ -268,24 +267,27 @@ impl Change<'_> {
         };
         // Most new objects speak of members that nobody spoke of.
         let is_new = !moves && touched.iter().all(|name| self.before.member(name).is_none());
-        let stood = if is_unchanged || is_new { Vec::new() } else { judged(&self.before) };
+        let mut stood = if is_unchanged || is_new { Vec::new() } else { judged(&self.before) };
+        for finding in &mut stood {
+            self.rename(finding);
+        }
         let mut findings = judged(&self.after);
         if !is_unchanged {
             for name in &touched {
                 if let Some(before) = self.before.member(name) {
-                    let nobody = Member::new(Arc::clone(name));
+                    let nobody = Member::new(MemberName::clone(name));
                     let after = self.after.member(name).unwrap_or(&nobody);
                     findings.extend(rule::judge_step(before, after));
                 }
             }
         }
         let stood = Stood::new(&stood);
-        let joining: Vec<_> = touched.iter().copied().filter(|name| self.joins(name)).collect();
+        let joining: Vec<_> = touched.iter().filter(|name| self.joins(name)).collect();
         // For what a peer tells of itself it is to blame, unless the local member turns away from it.
         if !self.changes_local_domain() {
             findings.retain(|finding| !blames_local_for_status(&self.after, finding));
         }
-        for finding in told_once(findings, |of| self.written.contains_key(of)) {
+        for mut finding in told_once(findings, |of| self.written.contains_key(of)) {
             let is_joining = |name: &MemberName| joining.binary_search(&name).is_ok();
             let joins =
                 is_joining(&finding.member) || finding.other.as_ref().is_some_and(is_joining);
@@ -294,12 +296,69 @@ impl Change<'_> {
             if stood && !is_touched(&finding.member) {
                 continue;
             }
+            if !stood && verdict.denials.len() + verdict.warnings.len() < MOST_EMPTIED {
+                finding.emptied = self.emptied(&finding);
+            }
             match self.reason(&finding, stood) {
                 Some(because) => verdict.warnings.push(Warning { finding, because }),
                 None => verdict.denials.push(finding),
             }
         }
         verdict
+    }
+
+    /// The members that the change is about, by the names that they have before and after it. What an
+    /// object says of one may make its documents part of another, or free them.
+    fn touched(&self) -> BTreeSet<MemberName> {
+        let written = self.written.values().flat_map(|it| &it.subjects);
+        let (mut found, mut names) = (written.collect::<Vec<_>>(), BTreeSet::new());
+        let mut seen: BTreeSet<_> = found.iter().copied().collect();
+        while let Some(subject) = found.pop() {
+            for member in
+                [&self.before, &self.after].into_iter().filter_map(|it| it.member(subject))
+            {
+                names.insert(Arc::clone(member.name()));
+                let subjects = member.subjects().iter().map(Member::name);
+                // Its name may be that of other documents in the other view.
+                let others = subjects.chain([member.name()]);
+                found.extend(others.filter(|it| seen.insert(it)));
+            }
+        }
+        names
+    }
+
+    /// Has a finding of before call the members as they are called now.
+    fn rename(&self, finding: &mut Finding) {
+        let now = |name: &MemberName| {
+            let subject = self.before.member(name)?.subjects().first()?;
+            Some(Arc::clone(self.after.member(subject.name())?.name()))
+        };
+        for name in [Some(&mut finding.member), finding.other.as_mut()].into_iter().flatten() {
+            if let Some(now) = now(name) {
+                *name = now;
+            }
+        }
+    }
+
+    /// The field of a written object that overrode one side of a finding until it was emptied, where
+    /// neither side is in a written object.
+    fn emptied(&self, finding: &Finding) -> Option<Place> {
+        let sides = [Some(&finding.place), finding.against.as_ref(), finding.because.as_ref()];
+        let is_written = |place: &Place| self.written.contains_key(&place.object);
+        if sides.into_iter().flatten().any(is_written) {
+            return None;
+        }
+        let other = finding.other.as_ref().unwrap_or(&finding.member);
+        let sides = [(&finding.member, Some(&finding.place)), (other, finding.against.as_ref())];
+        sides.into_iter().find_map(|(member, place)| {
+            let place = place?;
+            let (before, after) = (self.before.member(member)?, self.after.member(member)?);
+            let claim = after.in_force().find(|claim| claim.place == *place)?;
+            let overrode = |it: &&Claim| is_written(&it.place) && it.fact.is_of_kind(&claim.fact);
+            let is_new = before.in_force().all(|it| it.place != *place);
+            let field = before.in_force().find(overrode)?;
+            (is_new && !after.in_force().any(|it| overrode(&it))).then(|| field.place.clone())
+        })
     }
 
     /// What makes a finding a warning, if anything does.
@@ -323,12 +382,14 @@ impl Change<'_> {
     /// was there: to delete and create a peer is no way round a denial. Then it is held to all that
     /// is known of it, however long it was described.
     fn joins(&self, name: &MemberName) -> bool {
-        let ways = |view: &View<'_>| {
-            view.member(name).map(|member| (view.is_joined(member), member.is_peer()))
+        let Some(now) = self.after.member(name) else { return false };
+        let before = || {
+            let subjects = now.subjects().iter();
+            subjects.filter_map(|subject| self.before.member(subject.name()))
         };
-        let (was_joined, was_peer) = ways(&self.before).unwrap_or_default();
-        let (is_joined, is_peer) = ways(&self.after).unwrap_or_default();
-        is_joined && !was_joined || is_peer && !was_peer
+        let was_joined = || before().any(|member| self.before.is_joined(member));
+        self.after.is_joined(now) && !was_joined()
+            || now.is_peer() && !before().any(Member::is_peer)
     }
 
     /// Whether the local member had a cluster domain in force, and has another one now.
@@ -474,7 +535,7 @@ fn told_once(findings: Vec<Finding>, is_written: impl Fn(&ObjectRef) -> bool) ->
 /// The findings that stood before, so that a mesh with thousands is looked up and not searched.
 struct Stood<'a> {
     by_key: BTreeMap<Key<'a>, Vec<&'a Finding>>,
-    by_value: BTreeMap<(&'static str, &'a MemberName, &'a str), Vec<&'a Finding>>,
+    by_value: BTreeMap<(&'static str, Sides<'a>), Vec<&'a Finding>>,
 }
 
 impl<'a> Stood<'a> {
@@ -482,17 +543,15 @@ impl<'a> Stood<'a> {
         let mut stood = Self { by_key: BTreeMap::new(), by_value: BTreeMap::new() };
         for finding in findings {
             stood.by_key.entry(finding.key()).or_default().push(finding);
-            if let Some(value) = &finding.value {
-                let key = (finding.rule, &finding.member, value.as_str());
-                stood.by_value.entry(key).or_default().push(finding);
+            if let Some(sides) = finding.sides() {
+                stood.by_value.entry((finding.rule, sides)).or_default().push(finding);
             }
         }
         stood
     }
 
     fn holds(&self, finding: &Finding) -> bool {
-        let value = finding.value.as_deref().map(|value| (finding.rule, &finding.member, value));
-        let by_value = value.and_then(|key| self.by_value.get(&key));
+        let by_value = finding.sides().and_then(|sides| self.by_value.get(&(finding.rule, sides)));
         let mut before = self.by_key.get(&finding.key()).into_iter().chain(by_value).flatten();
         before.any(|before| finding.stood_as(before))
     }
@@ -561,7 +620,7 @@ mod tests {
     }
 
     #[test]
-    fn what_status_tells_denies_only_another_local_domain_whatever_the_member_is_called() {
+    fn a_status_only_denies_another_local_domain_whatever_the_name_of_the_member() {
         for name in ["a", "z"] {
             let peer = format!(
                 "---\napiVersion: deckhouse.io/v1alpha1\nkind: IstioMulticluster\nmetadata: {{name: {name}}}\nspec: {{metadataEndpoint: 'https://{name}.example/metadata/'}}\nstatus: {{metadataCache: {{private: {{networkName: network-other-local-5}}}}}}\n"
@@ -583,7 +642,7 @@ mod tests {
     }
 
     #[test]
-    fn naming_the_local_network_tells_of_the_pairs_it_joins() {
+    fn naming_the_local_network_reports_the_pairs_it_joins() {
         let named = configuration("b", "isthmus.dev/network: vpc", "cluster.local", "17");
         let unstated = configuration("c", "", "cluster.local", "17");
         let local = |annotation| configuration("local", annotation, "cluster.local", "16");

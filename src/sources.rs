@@ -26,7 +26,7 @@ struct Source {
     need: Need,
     /// Why part of it is unknown; nothing once all of it was read.
     missing: Option<String>,
-    /// Whether each change is told of as it happens.
+    /// Whether each change is logged as it happens.
     live: bool,
     /// When it was last known to be complete.
     complete: Option<Instant>,
@@ -59,8 +59,8 @@ impl Sources {
         });
     }
 
-    /// Notes that a source was read, and tells of changes from now on; says whether all sources
-    /// that were lost are back by that.
+    /// Notes that a source was read, and logs its changes from now on; returns whether all lost
+    /// sources are back now.
     pub fn live(&self, name: &str) -> bool {
         let (before, after) = self.change(name, |source| {
             source.lost = false;
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_than_that_is_named() {
+    fn outdated_knowledge_is_named() {
         let minute = Duration::from_mins(1);
         let sources = required(&["a", "b", "files"]);
         for name in ["a", "b"] {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn each_loss_of_the_first_is_told_once_and_so_is_each_return_of_the_last() {
+    fn each_loss_of_the_first_and_return_of_the_last_is_logged_once() {
         const ROUNDS: usize = 20_000;
         let names = ["a", "b", "c", "d"];
         let sources = required(&names);

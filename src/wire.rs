@@ -54,7 +54,7 @@ pub struct Request<'a> {
     pub uid: Cow<'a, str>,
     /// What is written, as the webhook is registered for it.
     pub kind: Kind<'a>,
-    /// `status` and the like; empty for the object itself.
+    /// The subresource, such as `status`; empty for the object itself.
     pub subresource: Cow<'a, str>,
     /// The object's name; empty where it is still to be generated.
     pub name: Cow<'a, str>,
@@ -203,13 +203,13 @@ struct WireUser<'a> {
     username: Option<BorrowedText<'a>>,
 }
 
-/// What the API server is told.
+/// The response to the API server.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Response<'a> {
     /// The request's uid.
     pub uid: &'a str,
-    /// Whether the write may go on.
+    /// Whether the write is allowed.
     pub allowed: bool,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -219,10 +219,10 @@ pub struct Response<'a> {
     patch: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     patch_type: Option<&'static str>,
-    /// What the user is told although the write goes on.
+    /// Warnings for the user.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What the audit log holds of it, by key.
+    /// Annotations for the audit log, by key.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub audit_annotations: BTreeMap<&'static str, String>,
 }
@@ -236,7 +236,7 @@ pub struct Status<'a> {
     pub reason: &'static str,
     /// The causes, one for each finding.
     pub details: Details<'a>,
-    /// 422, which HTTP has for what is well-formed and wrong, or 429, which is to be repeated.
+    /// 422 for an object that is invalid, or 429 for one to try again.
     pub code: u16,
 }
 
@@ -253,7 +253,7 @@ pub struct Details<'a> {
     /// What is wrong with it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
-    /// In how many seconds it may be tried again; a client does so by itself.
+    /// After how many seconds to try again; clients do so by themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<u64>,
 }
@@ -270,7 +270,7 @@ pub struct Cause {
 }
 
 impl<'a> Response<'a> {
-    /// The answer that lets a write go on.
+    /// The response that allows a write.
     pub fn allow(uid: &'a str) -> Self {
         Self {
             uid,

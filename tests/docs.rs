@@ -113,7 +113,7 @@ fn is_test(path: &str) -> bool {
 }
 
 #[test]
-fn every_link_between_pages_leads_somewhere() {
+fn every_link_between_pages_has_a_target() {
     let root = root();
     let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let top = [
@@ -152,7 +152,7 @@ fn the_image_is_built_by_the_toolchain_that_the_project_pins() {
 }
 
 #[test]
-fn an_image_is_built_in_what_a_digest_names_or_not_at_all() {
+fn an_image_is_built_only_in_a_build_image_named_by_digest() {
     let root = env!("CARGO_MANIFEST_DIR");
     let docker = Path::new(root).join("tests/data/image/docker");
     let pinned = |image: &str, digest: &str| {

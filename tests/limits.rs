@@ -218,7 +218,7 @@ const CONNECTS: u32 = 3_000;
 const FLOOD: Duration = Duration::from_secs(10);
 
 #[test]
-fn three_thousand_connections_a_second_keep_nobody_out() {
+fn three_thousand_connections_a_second_lock_nobody_out() {
     let inventory = TempDir::new();
     let server = Server::start(inventory.path(), &[]);
     let sound = peer("peer", "https://istio.example.com/metadata/").to_string();

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use crate::admission::{Hook, Outcome, answer};
 use crate::mesh::{Member, Mesh, Network, StatedDomain};
 
-/// Beyond so many members, only these are printed one by one.
+/// If there are more members than this, only this many are listed.
 const MOST_MEMBERS: usize = 10;
 /// The member that the example is about.
 const EXAMPLE: &str = "isthmus-example";

@@ -1,4 +1,4 @@
-//! What the Helm chart folds over: the registration and the roles, where its values stand for the
+//! What the Helm chart is generated from: the webhooks and the roles, with placeholders for
 //! namespaces and failure policies.
 
 use serde_json::json;
@@ -8,9 +8,9 @@ use crate::settings::{SETTINGS, Setting, Settings};
 
 /// The file `manifests/isthmus/files/documents.yaml`.
 ///
-/// The values `istioNamespaces` and `memberNamespaces` stand in it for their namespaces, which
-/// nothing else can: no namespace has a name with capitals. So does the name of a group of
-/// documents for its failure policy, and `fullName` and the like for what a release calls them.
+/// In it, `istioNamespaces` and `memberNamespaces` are placeholders for the namespaces of these
+/// values; no namespace has such a name, with capitals. Likewise the name of a webhook group stands
+/// for its failure policy, and `fullName` and others for names of the release.
 pub fn documents() -> String {
     let settings = Settings {
         istio_namespaces: vec!["istioNamespaces".to_owned()],

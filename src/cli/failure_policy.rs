@@ -1,4 +1,4 @@
-//! What becomes of writes while isthmus does not answer, by what is written.
+//! What happens to writes while isthmus does not answer, by group of webhooks.
 
 use crate::document::DOCUMENTS;
 

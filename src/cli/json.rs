@@ -1,5 +1,5 @@
-//! Log lines as JSON: one flat object each, as tracing-subscriber writes them, but in one pass:
-//! a line must not cost more than the review that it tells of.
+//! Log lines as JSON: one flat object each, as tracing-subscriber writes them, but in one pass: a
+//! line must not cost more than the review that it records.
 
 use std::fmt::{self, Debug, Write};
 

@@ -1,5 +1,5 @@
-//! Output that nobody has to wait for: lines go to a stream by way of a queue and a thread of its
-//! own. A stream that stalls, is slow or is full costs lines, which are counted, and nothing else.
+//! Output that never blocks: lines go to a stream through a queue and a thread of its own. If the
+//! stream stalls, is slow or is full, lines are lost and counted, and nothing else happens.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -17,8 +17,8 @@ const MOST_QUEUED: usize = 4 << 20;
 const OF_A_LINE: usize = 64;
 /// How much is written by one call where so much waits, in bytes.
 const AT_ONCE: usize = 64 << 10;
-/// How long lines gather after a write: at most so often, and not for each line, the thread that
-/// writes is woken and the stream is called.
+/// How long lines gather after a write, so that the writing thread is not woken, nor the stream
+/// written to, for each line.
 const GATHERING: Duration = Duration::from_millis(5);
 /// How long the end of the process waits for what is queued.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ impl Lines {
         self.shared.lost.clone()
     }
 
-    /// Writes a text for people; that nobody reads it is no reason to stop.
+    /// Writes a text for people, and ignores errors.
     pub(super) fn print(&self, text: &str) {
         let mut lines = self;
         let _ = lines.write(text.as_bytes());
@@ -181,9 +181,9 @@ mod tests {
         }
         assert_eq!(lines.lost().get(), 2 * fitting as u64);
         assert!(lines.shared.queued.load(Ordering::Relaxed) <= MOST_QUEUED);
-        // The end does not wait for it for ever.
+        // The process waits for it for a limited time only.
         lines.finish();
-        // All that had room is written once it goes on.
+        // Every line that had room is written once the stream continues.
         for _ in 0..=fitting {
             permit.send(()).unwrap();
         }
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stream_refuses_is_counted() {
+    fn lines_that_a_stream_rejects_are_counted() {
         struct Full;
 
         impl Write for Full {

@@ -21,7 +21,7 @@ pub(super) enum LogFormat {
 pub(super) fn init(format: Option<LogFormat>, filter: &str) -> anyhow::Result<Lines> {
     let terminal = stderr().is_terminal();
     let fallback = if terminal { LogFormat::Human } else { LogFormat::Json };
-    // What a watch runs into is told by the watch, once.
+    // Watches log their own problems, once.
     let filter = EnvFilter::try_new(format!("kube_runtime=off,kube_client=off,{filter}"))?;
     let lines = Lines::to(stderr())?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines.clone());

@@ -95,7 +95,7 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// An error down to its cause; one that tells of its cause already is not told again.
+/// An error with its causes; one that already contains its cause does not repeat it.
 fn told(error: &anyhow::Error) -> String {
     let mut words: Vec<String> = Vec::new();
     for error in error.chain().map(ToString::to_string) {
@@ -113,7 +113,7 @@ fn exit_code(report: &CheckReport, strict: bool) -> ExitCode {
     ExitCode::from(u8::from(is_denied || (strict && is_warned)))
 }
 
-/// Prints a text; a reader who has seen enough is no error.
+/// Prints a text; a closed pipe is not an error.
 fn print(to: &mut dyn Write, text: &str) -> std::io::Result<()> {
     match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

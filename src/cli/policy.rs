@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-/// The fields of a webhook that must stay as they are, but for its name and whom it calls.
+/// The fields of a webhook that must not change, besides its name and `clientConfig`.
 const FIELDS: [&str; 10] = [
     "admissionReviewVersions",
     "failurePolicy",
@@ -18,7 +18,7 @@ const FIELDS: [&str; 10] = [
 ];
 /// The metadata that must stay as they are.
 const METADATA: [&str; 4] = ["annotations", "finalizers", "labels", "ownerReferences"];
-/// What is told to who is refused.
+/// The message of a denial.
 const MESSAGE: &str = "isthmus may change only the caBundle and the path of its own webhooks";
 
 /// The policy for an account that keeps the webhook configurations of one name.

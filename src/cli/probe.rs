@@ -1,4 +1,4 @@
-//! `isthmus probe`: whether the API server asks isthmus, shown by what it refuses.
+//! `isthmus probe`: whether the API server calls isthmus, shown by a denial.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

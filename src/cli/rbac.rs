@@ -1,4 +1,4 @@
-//! `isthmus rbac`: what isthmus must be allowed to do, folded from its watches.
+//! `isthmus rbac`: the permissions that isthmus needs, derived from its watches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -86,7 +86,7 @@ fn manifests(args: &Args) -> Vec<Json> {
 
 /// What the watches read.
 pub(super) fn watched(settings: &Settings) -> Grants {
-    // The names of a resource, or nothing for every name, by where it is watched.
+    // The names of a resource, or `None` for any name, by namespace.
     let mut resources: BTreeMap<_, BTreeMap<_, Option<BTreeSet<_>>>> = BTreeMap::new();
     for watch in watches(settings) {
         let resource = (watch.document.group, watch.document.resource);
@@ -108,7 +108,7 @@ pub(super) fn watched(settings: &Settings) -> Grants {
     let namespaces: Vec<_> = resources.keys().flatten().cloned().collect();
     let namespaces: Vec<_> = namespaces.iter().map(String::as_str).collect();
     let mut grants: Grants = resources.into_iter().map(rules).collect();
-    // To tell a namespace that is not there from one that nobody may read.
+    // To distinguish a missing namespace from a missing permission.
     let namespaces = self::rule("", &["namespaces"], &["get"], &namespaces);
     grants.entry(None).or_default().push(namespaces);
     grants

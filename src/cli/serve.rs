@@ -119,7 +119,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.mesh.check()?;
     args.tls.check()?;
-    // Whoever reads neither of them keeps nobody from being answered, nor the process from ending.
+    // If nobody reads them, reviews are answered all the same, and the process can end.
     let log = ToTheLast(log::init(args.log_format, &args.log).context("--log")?);
     let out = ToTheLast(Lines::to(stdout()).context("cannot start")?);
     Ok(match until_the_end(args, &log.0, &out.0) {
@@ -178,7 +178,7 @@ fn until_the_end(args: &Args, log: &Lines, out: &Lines) -> anyhow::Result<Ended>
     ended
 }
 
-/// The cluster to watch, if one is to be watched.
+/// The cluster to watch, if there is one.
 async fn watched(mesh: &MeshArgs) -> anyhow::Result<Option<kube::Config>> {
     if !mesh.reads_cluster() {
         return Ok(None);

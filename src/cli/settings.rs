@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_setting_does_not_take_is_refused_with_what_it_takes() {
+    fn an_invalid_setting_is_rejected_with_its_valid_values() {
         for (flag, told) in [
             ("--self-reference=Ignore", "\"Ignore\" is not Deny or Warn"),
             ("--multi-network-overlap=x", "\"x\" is not Deny, Warn or Ignore"),

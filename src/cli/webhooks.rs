@@ -1,4 +1,4 @@
-//! `isthmus webhooks`: how the API server is told to ask isthmus, folded from the documents.
+//! `isthmus webhooks`: the webhook configurations, derived from the documents.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::settings::Settings;
 
 /// The domain of the webhooks' names.
 const DOMAIN: &str = "isthmus.dev";
-/// The label that every namespace bears with its own name.
+/// The label that every namespace has with its own name.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 #[derive(Debug, clap::Args)]
@@ -92,7 +92,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The webhooks that refuse, but for whom to call and how long to wait.
+/// The validating webhooks, except for `clientConfig` and the usual timeout.
 pub(super) fn validating<'a>(
     settings: &Settings,
     policy: impl Fn(&'static str) -> &'a str,
@@ -108,7 +108,7 @@ pub(super) fn validating<'a>(
     DOCUMENTS.iter().filter_map(webhook).collect()
 }
 
-/// The webhooks that put right.
+/// The mutating webhooks, likewise.
 pub(super) fn mutating<'a>(
     settings: &Settings,
     policy: impl Fn(&'static str) -> &'a str,
@@ -193,7 +193,7 @@ fn webhook(document: &Document, settings: &Settings) -> Option<Json> {
     Some(webhook)
 }
 
-/// The object's own name, which a generated one has too by the time it is validated.
+/// The name of the object: a generated name is set by the time that validation runs.
 fn is_named(names: &[&str]) -> String {
     let one = |name: &&str| match name.strip_suffix('*') {
         Some(start) => format!("object.metadata.name.startsWith({start:?})"),
@@ -202,7 +202,7 @@ fn is_named(names: &[&str]) -> String {
     names.iter().map(one).collect::<Vec<_>>().join(" || ")
 }
 
-/// The object before or after, so that it is known when the label goes.
+/// Before or after the write, so that the removal of the label is noticed too.
 fn has_label(label: Label) -> String {
     let Label { key, value, .. } = label;
     let has = |object: &str| {

@@ -1,4 +1,4 @@
-//! One call of the API server: how long it may take, and what became of it.
+//! One call of the API server: its timeout and its failures.
 
 use std::fmt;
 use std::io;
@@ -10,19 +10,19 @@ use tokio::time::timeout;
 
 /// How long an answer may take, and a list to bring its next page.
 pub(super) const ANSWER: Duration = Duration::from_secs(15);
-/// What is told when it takes longer.
+/// The message when it takes longer.
 pub(super) const SILENT: &str = "the API server does not answer";
 
-/// Why a call came to nothing.
+/// Why a call failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The API server has answered so.
+    /// The API server responded with this status.
     Status(Box<Status>),
-    /// It could not be asked, or did not answer; in words.
+    /// It could not be reached, or did not respond; the reason.
     Other(String),
 }
 
-/// What the API server answers, if it does in time.
+/// The response, unless it takes longer.
 pub(crate) async fn within<T, E: Into<Failure>>(
     time: Duration,
     call: impl Future<Output = Result<T, E>>,
@@ -31,7 +31,7 @@ pub(crate) async fn within<T, E: Into<Failure>>(
     timeout(time, call).await.map_err(silent)?.map_err(Into::into)
 }
 
-/// What the API server answers, if it does in the usual time.
+/// The response, unless it takes longer than usual.
 pub(crate) async fn answer<T, E: Into<Failure>>(
     call: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Failure> {
@@ -39,22 +39,22 @@ pub(crate) async fn answer<T, E: Into<Failure>>(
 }
 
 impl Failure {
-    /// Whether what was asked about is not there.
+    /// Whether the object was not found.
     pub(crate) fn is_not_found(&self) -> bool {
         self.is(404)
     }
 
-    /// Whether it may not be asked about.
+    /// Whether the permission is missing.
     pub(crate) fn is_forbidden(&self) -> bool {
         self.is(403)
     }
 
-    /// Whether somebody else has written meanwhile.
+    /// Whether the object was changed meanwhile.
     pub(crate) fn is_conflict(&self) -> bool {
         self.is(409)
     }
 
-    /// Whether the API server does not remember so far back.
+    /// Whether the resource version is too old.
     pub(crate) fn is_expired(&self) -> bool {
         self.is(410)
     }
@@ -82,7 +82,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What went wrong, down to its cause.
+/// What went wrong, with its causes.
 pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
     let mut words: Vec<String> = Vec::new();
     for error in successors(Some(error), |error| error.source()) {

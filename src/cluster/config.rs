@@ -8,13 +8,13 @@ use anyhow::{Context, bail};
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-/// How long one watch call lasts, in seconds. Its end is what shows that the API server is there
-/// where nothing changes: bookmarks come about once a minute only.
+/// How long one watch call lasts, in seconds. When nothing changes, its end is what shows that the
+/// API server is alive: bookmarks only come about once a minute.
 pub(super) const CALL: u32 = 15;
-/// How long the API server may be silent on a connection that is to bring something. It is shorter
-/// than kube's own patience with a watch call, which goes on to the next call without a word.
+/// How long the API server may be silent on a connection from which data is expected. It is shorter
+/// than kube's own timeout of a watch call, after which kube silently starts the next call.
 pub(super) const SILENCE: Duration = Duration::from_secs(CALL as u64 + 3);
-/// How long a connection may take to come about.
+/// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// What failed in a pod that connects to its own cluster.
@@ -32,13 +32,13 @@ pub async fn as_pod(file: Option<&Path>, context: Option<&str>) -> anyhow::Resul
     Ok(impatient(config))
 }
 
-/// The same, on connections that are given up when nothing comes: also those that wait in the pool
-/// for the next call, of which nobody would notice that they are dead.
+/// The same, with connections that are closed when nothing arrives: also idle ones in the pool,
+/// which could be dead without anyone noticing.
 fn impatient(mut config: Config) -> Config {
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(SILENCE);
     config.write_timeout = Some(SILENCE);
-    // The silence before a call was nobody's turn to break.
+    // Before a call, silence is expected.
     config.reset_reader_on_write = true;
     config
 }

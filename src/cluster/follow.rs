@@ -1,5 +1,5 @@
-//! A watch that keeps a mesh as the cluster says. Any error ends it, and it begins anew with a
-//! list. What was last known stands meanwhile.
+//! A watch that keeps the mesh in line with the cluster. After any error it starts again with a
+//! list; meanwhile the last known state stays in use.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,13 +24,13 @@ use crate::sources::Sources;
 const ABSENT: Duration = Duration::from_secs(1);
 /// How long to wait after the first error, and after many.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// After so many refusals in a row a watch is told of by itself: for a moment after its start an
-/// API server refuses everybody.
+/// After this many rejections in a row, a watch is logged by itself: for a moment after its start,
+/// an API server rejects everyone.
 const MANY: u32 = 8;
-/// So many objects of a list are taken in at once: a member that all of them speak of is indexed
-/// once, and nobody waits long for the mesh meanwhile.
+/// How many objects of a list are applied at once: a member that all of them describe is indexed
+/// only once, and the mesh is not locked for long.
 const AT_ONCE: usize = 256;
-/// What is told of a fault of isthmus itself.
+/// The log message for a bug in isthmus itself.
 const OUR_FAULT: &str = "a bug in isthmus";
 
 impl Watch {
@@ -68,8 +68,8 @@ pub struct Watching {
 }
 
 impl Watching {
-    /// Keeps the mesh as the cluster says, for ever. After a fault it goes on with what it knew, so
-    /// that what has gone meanwhile is forgotten.
+    /// Keeps the mesh in line with the cluster, until it is cancelled. After a fault it continues
+    /// with its state, so that objects that were deleted meanwhile are removed.
     pub async fn run(&mut self) {
         if std::mem::replace(&mut self.has_run, true) {
             self.lost(OUR_FAULT);
@@ -206,8 +206,8 @@ impl Watching {
         }
     }
 
-    /// Forgets an object by what it is, not by what it bears now: it may have lost the label it was
-    /// found by.
+    /// Removes an object by its reference, not by its content: it may have lost the label that
+    /// selected it.
     fn forget(&mut self, name: &str) {
         if let Some(object) = self.known_as(name) {
             self.known.remove(&object);
@@ -233,8 +233,8 @@ impl Watching {
         }
     }
 
-    /// Tells once of an API server that is lost, or begins to refuse, however many watches it had,
-    /// and once of a watch that it goes on refusing.
+    /// Logs once that the API server is lost or rejects requests, however many watches there are,
+    /// and once that it keeps rejecting a watch.
     fn lost(&mut self, why: &str) -> bool {
         let refused = why.contains("forbidden");
         self.refusals = if refused { self.refusals + 1 } else { 0 };

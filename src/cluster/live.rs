@@ -57,7 +57,7 @@ impl Live {
         let _ = timeout(time, done).await;
     }
 
-    /// What an object says now, where there is one; nothing if that cannot be told.
+    /// What an object says now, if it exists; `None` if that cannot be read.
     async fn read(&self, object: &ObjectRef) -> Option<Option<Reading>> {
         let watches: Vec<_> = self.watches.iter().filter(|watch| watch.covers(object)).collect();
         let served = answer(watches.first()?.served_in(&self.client, object.namespace.as_deref()))

@@ -11,7 +11,7 @@ use super::watch::{Watch, Watched, watches};
 use crate::mesh::Reading;
 use crate::settings::Settings;
 
-/// Why what the cluster has is not known as a whole.
+/// Why the state of the cluster is not completely known.
 #[derive(Debug, thiserror::Error)]
 pub struct Unread {
     /// The address of the API server.

@@ -23,7 +23,7 @@ use tower::{BoxError, ServiceBuilder, service_fn};
 use super::unreached::{PROXY, Unreached};
 use crate::value::unusable_address;
 
-/// How long a connection may take to come about.
+/// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How many addresses of a name are tried.
 const MOST_ADDRESSES: usize = 4;

@@ -14,7 +14,7 @@ pub enum Unreached {
     /// The kubeconfig does not lead there.
     #[error("its kubeconfig {0}")]
     Kubeconfig(&'static str),
-    /// There are no credentials to show: a program that makes them failed.
+    /// There are no credentials: the program that provides them failed.
     #[error("no credentials can be had: the kubeconfig's plugin fails")]
     Credentials,
     /// The name of the server has no address.
@@ -26,7 +26,7 @@ pub enum Unreached {
     /// Nobody listens there.
     #[error("the connection is refused")]
     Refused,
-    /// No connection comes about, or it breaks.
+    /// Connecting failed, or the connection broke.
     #[error("the connection fails")]
     Connection,
     /// It takes longer than it may.

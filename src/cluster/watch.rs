@@ -117,16 +117,16 @@ impl Watch {
         })
     }
 
-    /// Whether the namespace is not there. The API server refuses to list what is in it then, for
-    /// nobody has rights in it.
+    /// Whether the namespace does not exist. Then the API server rejects listing it, because no
+    /// Role can be in it.
     pub(super) async fn has_no_namespace(&self, client: &Client) -> bool {
         let Some(namespace) = &self.namespace else { return false };
         let namespaces: Api<Namespace> = Api::all(client.clone());
         answer(namespaces.get_metadata(namespace)).await.is_err_and(|why| why.is_not_found())
     }
 
-    /// Reads an object, if it is one of this watch: one that is found by name may bear the label
-    /// of another kind.
+    /// Reads an object, if it belongs to this watch: one that is selected by name may have the
+    /// label of another document.
     pub(super) fn read(
         &self,
         mut object: DynamicObject,

@@ -7,7 +7,7 @@ use crate::mesh::{MemberName, Reading};
 use crate::settings::Settings;
 use crate::syntax::Object;
 
-/// One kind of document: which objects carry it, what it says, how it is read.
+/// One kind of document: which objects carry it, what it says, and how it is read.
 #[derive(Debug)]
 pub struct Document {
     /// A short name, unique in the registry.
@@ -178,7 +178,7 @@ impl Document {
     }
 
     fn holds_a_key(&self, object: &Object<'_>) -> bool {
-        // What cannot be read is told of by the document.
+        // The document reports what cannot be read.
         let data = || {
             object.field("data").map_or(true, |data| {
                 data.is_some_and(|data| self.keys.iter().any(|key| data.get(key).is_some()))

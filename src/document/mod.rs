@@ -91,7 +91,7 @@ pub fn reference(object: &Object<'_>) -> ObjectRef {
     ObjectRef::new(known_kind(&object.kind), namespace, file.unwrap_or(object.name()))
 }
 
-/// The kinds of the registry are static; only an object that nobody reads has another.
+/// The kinds of the registry are static; only objects that are not read have others.
 fn known_kind(kind: &str) -> Cow<'static, str> {
     let mut documents = DOCUMENTS.iter();
     let known = documents.find(|document| document.kind == kind);

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_what_the_mesh_is_made_of() {
+    fn recognizes_mesh_resources() {
         for (text, expected) in [
             ("apiVersion: deckhouse.io/v1\nkind: ClusterConfiguration\nx: [", true),
             ("{\"kind\": \"IstioMulticluster\", \"apiVersion\": \"deckhouse.io/v1alpha1\", ", true),

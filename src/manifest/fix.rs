@@ -32,7 +32,7 @@ pub struct Change {
     pub object: ObjectRef,
     /// The field, with dots.
     pub field: String,
-    /// What stands there.
+    /// The current value.
     pub from: Option<Json>,
     /// What it becomes.
     pub to: Json,

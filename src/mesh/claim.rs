@@ -93,7 +93,41 @@ pub struct Claim {
     pub place: Place,
 }
 
+/// What tells one cluster from another, whatever it is called.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// The UID of its namespace `kube-system`.
+    Uid(ClusterUuid),
+    /// The UUID that Deckhouse has given it.
+    Uuid(ClusterUuid),
+    /// What Istio calls it, as people or its own configuration state it.
+    ClusterId(Arc<str>),
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uid(uid) => write!(f, "UID {uid} of namespace kube-system"),
+            Self::Uuid(uuid) => write!(f, "cluster UUID {uuid}"),
+            Self::ClusterId(id) => write!(f, "cluster ID {}", clipped(id)),
+        }
+    }
+}
+
 impl Claim {
+    /// The identity that is stated. What a cluster tells of itself as its ID in Istio is none: it
+    /// may say what it likes.
+    pub fn identity(&self) -> Option<Identity> {
+        match (&self.fact, self.place.basis) {
+            (Fact::Uid(uid), _) => Some(Identity::Uid(*uid)),
+            (Fact::Uuid(uuid), _) => Some(Identity::Uuid(*uuid)),
+            (Fact::ClusterId(id), Basis::Own(_) | Basis::Stated) => {
+                Some(Identity::ClusterId(Arc::clone(id)))
+            }
+            _ => None,
+        }
+    }
+
     /// How many bytes it takes in memory, roughly.
     pub(super) fn bytes(&self) -> usize {
         let texts = match &self.fact {
@@ -134,10 +168,16 @@ pub enum Fact {
     NodePrefix(u8),
     /// Where it publishes its metadata.
     Endpoint(MetadataEndpoint),
-    /// Its identity.
+    /// The UUID that Deckhouse has given the cluster.
     Uuid(ClusterUuid),
-    /// What Istio calls the cluster.
+    /// The UID of its namespace `kube-system`.
+    Uid(ClusterUuid),
+    /// What Istio calls the cluster. Stated by people or by the member's own configuration, it
+    /// decides who is joined by the remote Secret of this ID.
     ClusterId(Arc<str>),
+    /// A name that a member goes by which is known by its cluster ID: a remote Secret
+    /// `istio-remote-secret-NAME` of Deckhouse has it.
+    Alias(MemberName),
     /// The network its pods are on.
     Network(Network),
     /// The names of its public services.
@@ -165,6 +205,14 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// Whether another fact tells the same thing of a member, such as its pod subnet.
+    pub fn is_of_kind(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Subnet(role, _), Self::Subnet(other, _)) => role == other,
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+
     /// Whether it tells what a cluster is, which holds wherever the cluster is a member.
     pub fn describes_cluster(&self) -> bool {
         match self {
@@ -173,7 +221,9 @@ impl Fact {
             | Self::Subnet(..)
             | Self::NodePrefix(_)
             | Self::Uuid(_)
+            | Self::Uid(_)
             | Self::ClusterId(_)
+            | Self::Alias(_)
             | Self::Network(_)
             | Self::PublicDomain(_)
             | Self::TrustDomain(_)

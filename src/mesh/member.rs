@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::claim::{Claim, Fact, MemberName, Network, Role};
 use super::domain::StatedDomain;
 use super::origin::{Basis, Configuration, ObjectRef};
-use crate::value::{ClusterUuid, Subnet};
+use crate::value::Subnet;
 
 /// An object, and what it says of one member.
 pub(super) type Said = (Arc<ObjectRef>, Vec<Claim>);
@@ -23,20 +23,39 @@ pub struct Member {
     subnets: Box<[u32]>,
     /// Which of them states the network.
     network: Option<u32>,
-    /// Whether any of them tells an identity beside its name.
-    is_identified: bool,
+    /// What it is made up of, if that is not one subject of its name.
+    subjects: Box<[Self]>,
 }
 
 impl Member {
     /// A member of which nothing is said yet.
     pub fn new(name: MemberName) -> Self {
         let (claims, subnets) = (Vec::new(), Box::default());
-        Self { name, claims, subnets, network: None, is_identified: false }
+        Self { name, claims, subnets, network: None, subjects: Box::default() }
+    }
+
+    /// A member that is made up of these subjects.
+    pub(super) fn of_subjects(name: MemberName, mut subjects: Vec<Self>) -> Self {
+        if let [subject] = &*subjects
+            && subject.name == name
+        {
+            return subjects.remove(0);
+        }
+        let mut member = Self::new(name);
+        member.claims = subjects.iter().flat_map(|subject| &subject.claims).cloned().collect();
+        member.claims.sort_by(|a, b| a.place.object.cmp(&b.place.object));
+        member.index();
+        Self { subjects: subjects.into(), ..member }
     }
 
     /// The member's name.
     pub fn name(&self) -> &MemberName {
         &self.name
+    }
+
+    /// Whom documents speak of when they speak of it: of a member by its name, or by its cluster ID.
+    pub fn subjects(&self) -> &[Self] {
+        if self.subjects.is_empty() { std::slice::from_ref(self) } else { &self.subjects }
     }
 
     /// All that is said of it, what is not in force included.
@@ -63,6 +82,11 @@ impl Member {
             self.claims.splice(range, claims);
         }
         self.index();
+    }
+
+    /// All that is said of it, to be put in another form that says the same.
+    pub(super) fn claims_mut(&mut self) -> &mut [Claim] {
+        &mut self.claims
     }
 
     /// Forgets what these objects say of this member.
@@ -108,8 +132,6 @@ impl Member {
             _ => None,
         });
         let network = networks.min().map(|(_, at)| at);
-        let tells = |claim: &Claim| uuid(&claim.fact).or(cluster_id(&claim.fact)).is_some();
-        self.is_identified = self.claims.iter().any(tells);
         (self.subnets, self.network) = (subnets, network);
     }
 
@@ -148,22 +170,6 @@ impl Member {
         self.claims.iter().any(|claim| matches!(claim.fact, Fact::Peer | Fact::Remote))
     }
 
-    /// Whether both are one cluster, whatever they are called: the strongest identity decides that
-    /// both have.
-    pub fn is_same_cluster(&self, other: &Self) -> bool {
-        if !self.is_identified || !other.is_identified {
-            return false;
-        }
-        let agree = |identity: fn(&Fact) -> Option<Identity<'_>>| {
-            let ours: Vec<_> = self.pick(identity).map(|(identity, _)| identity).collect();
-            let mut theirs = other.pick(identity).map(|(identity, _)| identity).peekable();
-            let both_tell = !ours.is_empty() && theirs.peek().is_some();
-            both_tell.then(|| theirs.any(|identity| ours.contains(&identity)))
-        };
-        let identities: [fn(&Fact) -> Option<Identity<'_>>; 2] = [uuid, cluster_id];
-        identities.into_iter().find_map(agree).unwrap_or(false)
-    }
-
     /// The subnets in force, with the claims that state them.
     pub fn subnets(&self) -> impl Iterator<Item = (Role, Subnet, &Claim)> {
         let stated = self.subnets.iter().map(|at| &self.claims[*at as usize]);
@@ -188,29 +194,6 @@ impl Member {
         pick: impl Fn(&'a Fact) -> Option<T> + 'a,
     ) -> impl Iterator<Item = (T, &'a Claim)> {
         self.claims.iter().filter_map(move |claim| Some((pick(&claim.fact)?, claim)))
-    }
-}
-
-/// What identifies a cluster wherever it is spoken of.
-#[derive(Debug, PartialEq, Eq)]
-enum Identity<'a> {
-    Uuid(ClusterUuid),
-    ClusterId(&'a str),
-}
-
-fn uuid(fact: &Fact) -> Option<Identity<'_>> {
-    match fact {
-        Fact::Uuid(uuid) => Some(Identity::Uuid(*uuid)),
-        _ => None,
-    }
-}
-
-/// Deckhouse calls the network as the cluster.
-fn cluster_id(fact: &Fact) -> Option<Identity<'_>> {
-    match fact {
-        Fact::ClusterId(id) => Some(Identity::ClusterId(id)),
-        Fact::NetworkName(name) => name.as_str().strip_prefix("network-").map(Identity::ClusterId),
-        _ => None,
     }
 }
 

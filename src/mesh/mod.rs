@@ -2,6 +2,7 @@
 
 mod claim;
 mod domain;
+mod identity;
 mod member;
 mod origin;
 mod reading;
@@ -14,10 +15,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 pub use claim::{
-    About, Allow, Claim, EndpointSource, Fact, Fault, Federation, MemberName, Network,
+    About, Allow, Claim, EndpointSource, Fact, Fault, Federation, Identity, MemberName, Network,
     NetworkEndpoints, Place, Replaced, Role,
 };
 pub use domain::StatedDomain;
+pub use identity::{by_cluster_id, cluster_id, names};
 pub use member::Member;
 pub use origin::{Basis, Configuration, ObjectRef, Origin, PendingWrite, WriteId};
 pub use reading::Reading;
@@ -26,8 +28,9 @@ pub use view::{Changed, View};
 pub use crate::syntax::Position;
 
 use crate::settings::Settings;
-use crate::value::{ClusterUuid, EndpointHost};
+use crate::value::EndpointHost;
 use foldhash::{HashMap, HashMapExt};
+use identity::Identities;
 use member::Said;
 use small_set::SmallSet;
 use subnets::Subnets;
@@ -36,14 +39,16 @@ use subnets::Subnets;
 pub struct Mesh {
     settings: Arc<Settings>,
     members: HashMap<MemberName, Member>,
-    /// Which members each object speaks of.
+    /// Which subjects are known by what.
+    identities: Identities,
+    /// Which subjects each object speaks of.
     spoken_of: HashMap<Arc<ObjectRef>, SmallSet<MemberName>>,
     /// Objects as writes will leave them that may not be stored yet; nearly always none.
     pending: BTreeSet<Arc<ObjectRef>>,
     subnets: Subnets,
     /// Who has an endpoint on each host.
     endpoints: HashMap<EndpointHost, SmallSet<MemberName>>,
-    uuids: HashMap<ClusterUuid, SmallSet<MemberName>>,
+    identified: HashMap<Identity, SmallSet<MemberName>>,
     domains: BTreeMap<StatedDomain, BTreeSet<MemberName>>,
     /// Who has an IstioMulticluster.
     peers: BTreeSet<MemberName>,
@@ -57,11 +62,12 @@ impl Mesh {
         Self {
             settings,
             members: HashMap::new(),
+            identities: Identities::default(),
             spoken_of: HashMap::new(),
             pending: BTreeSet::new(),
             subnets: Subnets::default(),
             endpoints: HashMap::new(),
-            uuids: HashMap::new(),
+            identified: HashMap::new(),
             domains: BTreeMap::new(),
             peers: BTreeSet::new(),
             serves_peers: false,
@@ -90,9 +96,25 @@ impl Mesh {
         View::new(self, changed)
     }
 
-    /// One member.
+    /// The mesh with some subjects replaced, of which each comes once.
+    pub fn changed(&self, subjects: Vec<Member>) -> Changed {
+        Changed::new(&self.settings, self.regrouped(subjects))
+    }
+
+    /// The members that change if these subjects are replaced.
+    fn regrouped(&self, subjects: Vec<Member>) -> Vec<Member> {
+        let standing = |name: &str| self.subject(name);
+        identity::regrouped(&self.identities, standing, &self.settings.local_member, subjects)
+    }
+
+    /// One member, by its name or by that of one of its subjects.
     pub fn member(&self, name: &str) -> Option<&Member> {
-        self.members.get(name)
+        self.members.get(self.identities.home(name))
+    }
+
+    /// What documents say that speak of a member in one way.
+    pub fn subject(&self, name: &str) -> Option<&Member> {
+        self.member(name)?.subjects().iter().find(|subject| **subject.name() == *name)
     }
 
     /// All members, by name.
@@ -113,22 +135,22 @@ impl Mesh {
         self.members.is_empty()
     }
 
-    /// The members an object speaks of as it stands.
+    /// The subjects an object speaks of as it stands.
     pub fn spoken_of(&self, object: &ObjectRef) -> impl Iterator<Item = &MemberName> {
         self.spoken_of.get(object).into_iter().flat_map(|names| names.from(None))
     }
 
     /// All that an object says as it stands, whichever member it says it of.
     pub fn said_by(&self, object: &ObjectRef) -> impl Iterator<Item = &Claim> {
-        let members = self.spoken_of(object).filter_map(|name| self.member(name));
-        members.flat_map(|member| member.said_by(object))
+        let subjects = self.spoken_of(object).filter_map(|name| self.subject(name));
+        subjects.flat_map(|subject| subject.said_by(object))
     }
 
     /// What an object says as it stands.
     pub fn reading_of(&self, object: &Arc<ObjectRef>) -> Reading {
-        let members = self.spoken_of(object).filter_map(|name| self.member(name));
+        let subjects = self.spoken_of(object).filter_map(|name| self.subject(name));
         let statements =
-            members.map(|member| (Arc::clone(member.name()), member.said_by(object).to_vec()));
+            subjects.map(|subject| (Arc::clone(subject.name()), subject.said_by(object).to_vec()));
         let mut reading = Reading::of(Arc::clone(object));
         reading.statements = statements.collect();
         reading
@@ -139,7 +161,7 @@ impl Mesh {
         let said = reading.statements.iter().filter(|(_, claims)| !claims.is_empty());
         self.spoken_of(&reading.object).count() == said.clone().count()
             && said.clone().all(|(name, claims)| {
-                self.member(name).is_some_and(|member| member.said_by(&reading.object) == *claims)
+                self.subject(name).is_some_and(|it| it.said_by(&reading.object) == *claims)
             })
     }
 
@@ -187,13 +209,18 @@ impl Mesh {
             }
             self.spoken_of.insert(object, names);
         }
-        for (name, mut said) in said {
-            for (_, claims) in &mut said {
-                self.share_domain(claims);
+        let subjects = said.into_iter().map(|(name, said)| {
+            let mut subject = self.subject(&name).cloned().unwrap_or_else(|| Member::new(name));
+            subject.replace_all(said);
+            subject
+        });
+        let members = self.regrouped(subjects.collect());
+        for member in &members {
+            if let Some(before) = self.members.remove(member.name()) {
+                self.unindex(&before);
             }
-            let mut member = self.members.remove(&name).unwrap_or_else(|| Member::new(name));
-            self.unindex(&member);
-            member.replace_all(said);
+        }
+        for member in members {
             self.insert(member);
         }
     }
@@ -230,21 +257,23 @@ impl Mesh {
     }
 
     /// Takes in a member of which nothing is known.
-    fn insert(&mut self, member: Member) {
-        self.index(&member);
+    fn insert(&mut self, mut member: Member) {
         if !member.is_empty() {
+            self.share_domain(member.claims_mut());
+            self.index(&member);
             self.members.insert(Arc::clone(member.name()), member);
         }
     }
 
     fn index(&mut self, member: &Member) {
+        self.identities.insert(member);
         let claimant = (self.raw_network(member), Arc::clone(member.name()));
         for (_, subnet, _) in member.subnets() {
             self.subnets.insert(subnet, claimant.clone());
         }
         let (_, name) = claimant;
-        for Claim { fact, .. } in member.claims() {
-            if let Fact::Endpoint(endpoint) = fact {
+        for claim in member.claims() {
+            if let Fact::Endpoint(endpoint) = &claim.fact {
                 match self.endpoints.get_mut(&*endpoint.host_identity()) {
                     Some(names) => names.insert(Arc::clone(&name)),
                     None => {
@@ -252,11 +281,9 @@ impl Mesh {
                         self.endpoints.insert(host, SmallSet::One(Arc::clone(&name)));
                     }
                 }
-            } else if let Fact::Uuid(uuid) = fact {
-                let names =
-                    self.uuids.entry(*uuid).or_insert_with(|| SmallSet::One(Arc::clone(&name)));
-                names.insert(Arc::clone(&name));
-            } else if *fact == Fact::Peer {
+            } else if let Some(identity) = claim.identity() {
+                SmallSet::add(self.identified.entry(identity), &name);
+            } else if claim.fact == Fact::Peer {
                 self.peers.insert(Arc::clone(&name));
             }
         }
@@ -266,22 +293,23 @@ impl Mesh {
     }
 
     fn unindex(&mut self, member: &Member) {
+        self.identities.remove(member);
         let claimant = (self.raw_network(member), Arc::clone(member.name()));
         for (_, subnet, _) in member.subnets() {
             self.subnets.remove(subnet, &claimant);
         }
         let (_, name) = claimant;
-        for Claim { fact, .. } in member.claims() {
-            if let Fact::Endpoint(endpoint) = fact {
+        for claim in member.claims() {
+            if let Fact::Endpoint(endpoint) = &claim.fact {
                 let host = endpoint.host_identity();
                 if self.endpoints.get_mut(&*host).is_some_and(|names| names.remove(&name)) {
                     self.endpoints.remove(&*host);
                 }
-            } else if let Fact::Uuid(uuid) = fact {
-                if self.uuids.get_mut(uuid).is_some_and(|names| names.remove(&name)) {
-                    self.uuids.remove(uuid);
+            } else if let Some(identity) = claim.identity() {
+                if self.identified.get_mut(&identity).is_some_and(|names| names.remove(&name)) {
+                    self.identified.remove(&identity);
                 }
-            } else if *fact == Fact::Peer {
+            } else if claim.fact == Fact::Peer {
                 self.peers.remove(&name);
             }
         }

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_over_when_what_is_stored_proves_it() {
+    fn a_write_is_over_once_the_stored_object_proves_it() {
         let create = WriteId::Create("u".into());
         let update = WriteId::Update(Some(5));
         let gone: Option<(&str, Option<u64>)> = None;

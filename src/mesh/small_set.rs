@@ -1,6 +1,7 @@
 //! A set that nearly always has one element.
 
 use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
 use std::ops::Bound;
 
 /// A set of at least one element. Most subnets and endpoints belong to one member, and a tree for
@@ -11,6 +12,16 @@ pub(super) enum SmallSet<T> {
 }
 
 impl<T: Ord + Clone> SmallSet<T> {
+    /// Adds an element to the set of a key.
+    pub(super) fn add<K>(entry: Entry<'_, K, Self>, element: &T) {
+        match entry {
+            Entry::Occupied(mut set) => set.get_mut().insert(element.clone()),
+            Entry::Vacant(none) => {
+                none.insert(Self::One(element.clone()));
+            }
+        }
+    }
+
     pub(super) fn insert(&mut self, element: T) {
         match self {
             Self::Many(all) => {

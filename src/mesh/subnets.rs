@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_subnet_is_free_but_for_what_others_claim_of_it() {
+    fn a_removed_subnet_is_free_except_for_other_claims() {
         let mut subnets = claimed(&["10.0.0.0/8", "10.2.0.0/16"]);
         subnets.remove(subnet("10.0.0.0/8"), &(Network::Local, "10.0.0.0/8".into()));
         assert_eq!(subnets.next_free(subnet("10.1.0.0/16")), Some(subnet("10.3.0.0/16")));

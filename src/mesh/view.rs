@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::identity::cluster_id;
 use super::small_set::SmallSet;
-use super::{Fact, Member, MemberName, Mesh, Network, StatedDomain};
+use super::{Fact, Identity, Member, MemberName, Mesh, Network, StatedDomain};
 use crate::budget::Budget;
 use crate::settings::Settings;
-use crate::value::{ClusterUuid, Subnet};
+use crate::value::Subnet;
 
 /// A mesh with some of its members replaced. Every lookup leaves out the member that is judged:
 /// nobody clashes with itself, and so a judged member need not be part of the mesh.
@@ -28,6 +29,8 @@ pub struct View<'a> {
 pub struct Changed {
     /// By name, each once.
     members: Vec<Member>,
+    /// The member that each subject known by its cluster ID is part of.
+    homes: BTreeMap<MemberName, MemberName>,
     /// Who of them is where, if they are many: a few are looked through faster than indexed.
     index: Option<Mesh>,
 }
@@ -37,11 +40,17 @@ const FEW: usize = 4;
 
 impl Changed {
     /// No member.
-    pub const NONE: &'static Self = &Self { members: Vec::new(), index: None };
+    pub const NONE: &'static Self =
+        &Self { members: Vec::new(), homes: BTreeMap::new(), index: None };
 
     /// These members, of which each has another name.
-    pub fn new(settings: &Arc<Settings>, mut members: Vec<Member>) -> Self {
+    pub(super) fn new(settings: &Arc<Settings>, mut members: Vec<Member>) -> Self {
         members.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        let homes = members.iter().filter(|member| !member.is_empty()).flat_map(|member| {
+            let known = member.subjects().iter().filter(|it| cluster_id(it.name()).is_some());
+            known.map(|it| (Arc::clone(it.name()), Arc::clone(member.name())))
+        });
+        let homes = homes.collect();
         let index = (members.len() > FEW).then(|| {
             let mut index = Mesh::new(Arc::clone(settings));
             for member in &members {
@@ -49,7 +58,7 @@ impl Changed {
             }
             index
         });
-        Self { members, index }
+        Self { members, homes, index }
     }
 
     /// All of them, by name.
@@ -86,10 +95,15 @@ impl<'a> View<'a> {
         &self.mesh.settings
     }
 
-    /// One member, if anything is said of it.
+    /// One member, by its name or by that of one of its subjects, if anything is said of it.
     pub fn member(&self, name: &str) -> Option<&'a Member> {
+        let name = self
+            .changed
+            .homes
+            .get(name)
+            .map_or_else(|| self.mesh.identities.home(name), |home| &**home);
         let changed = self.changed.find(name);
-        changed.or_else(|| self.mesh.member(name)).filter(|member| !member.is_empty())
+        changed.or_else(|| self.mesh.members.get(name)).filter(|member| !member.is_empty())
     }
 
     /// All members, by name.
@@ -173,7 +187,6 @@ impl<'a> View<'a> {
             let others = self.others(judged, |mesh| {
                 mesh.subnets.overlapping(subnet, Some(network)).map(|(_, name)| name)
             });
-            let others = others.filter(|other| !other.is_same_cluster(judged));
             found.extend(others.map(|member| (member.name(), member)));
         }
         found.into_values().collect()
@@ -225,13 +238,14 @@ impl<'a> View<'a> {
     }
 
     /// Members other than `judged` that may have this identity.
-    pub fn others_with_uuid(&self, judged: &Member, uuid: ClusterUuid) -> Vec<&'a Member> {
-        self.others(judged, |mesh| mesh.uuids.get(&uuid).into_iter().flat_map(SmallSet::all))
-            .collect()
+    pub fn others_with(&self, judged: &Member, identity: &Identity) -> Vec<&'a Member> {
+        let names =
+            |mesh: &'a Mesh| mesh.identified.get(identity).into_iter().flat_map(SmallSet::all);
+        self.others(judged, names).collect()
     }
 
     /// The domains that others than `judged` state and `skip` does not take, each with at most
-    /// `most` of those that state it.
+    /// `most` of those that state it, by name.
     pub fn domains_of_others(
         &self,
         judged: &Member,
@@ -249,14 +263,14 @@ impl<'a> View<'a> {
             }
         }
         for member in self.changed.members.iter().filter(|it| it.name() != judged.name()) {
-            for (domain, _) in member.domains() {
-                if !skip(&domain) {
-                    let members: &mut Vec<_> = domains.entry(domain).or_default();
-                    if members.len() < most {
-                        members.push(member);
-                    }
-                }
+            let stated: BTreeSet<_> = member.domains().map(|(domain, _)| domain).collect();
+            for domain in stated.into_iter().filter(|domain| !skip(domain)) {
+                domains.entry(domain).or_insert_with(Vec::new).push(member);
             }
+        }
+        for members in domains.values_mut() {
+            members.sort_unstable_by_key(|member| member.name());
+            members.truncate(most);
         }
         domains
     }
@@ -279,7 +293,7 @@ impl<'a> View<'a> {
         let changed = self.changed.members.iter().map(Member::name);
         let is_changed = self.changed.find(judged.name()).is_some();
         let replaced = changed.chain(Some(judged.name()).filter(|_| !is_changed));
-        for member in replaced.filter_map(|name| self.mesh.member(name)) {
+        for member in replaced.filter_map(|name| self.mesh.members.get(name)) {
             count(member, |count| *count = count.saturating_sub(1));
         }
         for member in self.changed.members.iter().filter(|it| it.name() != judged.name()) {

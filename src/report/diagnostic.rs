@@ -10,14 +10,14 @@ use crate::mesh::{MemberName, ObjectRef, Place};
 use crate::review::Reason;
 use crate::rule::Finding;
 
-/// Everything that is told of a set of files, or of what a cluster has.
+/// Everything that is reported about a set of files, or about a cluster.
 #[derive(Debug, Default)]
 pub struct CheckReport {
     /// The texts that locations point into.
     pub sources: Vec<SourceFile>,
     /// How many of them are the set; those after them are what it is held against.
     pub judged_sources: usize,
-    /// What is told, by file and line.
+    /// The diagnostics, by file and line.
     pub diagnostics: Vec<Diagnostic>,
     /// What was written back into files.
     pub changes: Vec<FileChange>,
@@ -40,7 +40,7 @@ pub struct Diagnostic {
     pub code: &'static str,
     /// The member that was judged.
     pub member: Option<MemberName>,
-    /// The object it is told of.
+    /// The object that it is about.
     pub object: Option<ObjectRef>,
     /// The field of the object.
     pub field: String,
@@ -104,7 +104,7 @@ pub const NOT_MUTUAL: &str = "NotMutual";
 /// Two clusters do not see each other alike.
 pub const VIEWS_DIFFER: &str = "ViewsDiffer";
 
-/// What is told beside the rules, each with what it means.
+/// The codes besides the rules, each with its meaning.
 pub const CHECK_CODES: &[(&str, &str)] = &[
     (DEFINED_TWICE, "The same object is defined more than once; the last definition counts."),
     (
@@ -131,7 +131,7 @@ pub struct FileChange {
     pub field: String,
     /// What stood there, as JSON; nothing where the field was absent.
     pub from: Option<String>,
-    /// What stands there now, as JSON.
+    /// The current value, as JSON.
     pub to: String,
 }
 
@@ -210,7 +210,7 @@ impl CheckReport {
         });
     }
 
-    /// How many things of this level are told.
+    /// The number of diagnostics of this level.
     pub fn count(&self, level: Level) -> usize {
         self.diagnostics.iter().filter(|diagnostic| diagnostic.level == level).count()
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::diagnostic::{CheckReport, Diagnostic, Level};
 use super::printable;
 
-/// The report as one line for each thing told, and the summary.
+/// The report as one line for each diagnostic, and the summary.
 pub fn github(report: &CheckReport) -> String {
     let mut text = String::new();
     for diagnostic in &report.diagnostics {

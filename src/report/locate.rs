@@ -1,4 +1,4 @@
-//! Where in a file the field stands that a finding tells of.
+//! Where in a file the field of a finding is.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -37,8 +37,8 @@ pub struct Location {
 pub struct Found {
     /// The bytes of the text.
     pub bytes: Range<usize>,
-    /// Whether they lie in a text that the object carries, at the line that is meant. Otherwise a
-    /// line inside a carried text is still to be told.
+    /// Whether they lie in a text that the object carries, at the line that is meant. Otherwise the
+    /// message still has to name the line inside the carried text.
     pub is_inside: bool,
     /// Whether they are the key of a carried text.
     pub is_carrier: bool,
@@ -167,7 +167,7 @@ impl<'n> CarriedText<'n> {
 
 type Entry<'n, 'a> = &'n (Key<'a>, Node<'a>);
 
-/// The entry that carries a text within which a path goes on, and the rest of that path.
+/// The entry that carries the text that a path continues into, and the rest of that path.
 fn carrier<'n, 'a, 'k>(
     object: &'n Node<'a>,
     path: &'k [Segment<'k>],

@@ -25,7 +25,7 @@ const SHORTEST_PART: usize = 60;
 /// How many characters all warnings of one answer may have; the API server drops what is beyond.
 const MOST_WARNING_TEXT: usize = 4096;
 
-/// How many causes a denial lists: nobody reads more, and an answer must not grow with their number.
+/// How many causes a denial lists: nobody reads more, and the response must stay small.
 const MOST_CAUSES: usize = 256;
 
 /// What is wrong and what to write instead, as one sentence without its place.
@@ -194,9 +194,14 @@ fn field<'a>(finding: &'a Finding, written: &ObjectRef) -> (Option<&'a Path>, St
         return (Some(finding.place.path()), String::new());
     }
     let elsewhere = match finding.place.path() {
-        path if *path == Path::NAME => format!("{}: ", finding.place.object),
-        path => format!("{path} of {}: ", finding.place.object),
+        path if *path == Path::NAME => finding.place.object.to_string(),
+        path => format!("{path} of {}", finding.place.object),
     };
+    if let Some(emptied) = finding.emptied.as_ref().filter(here) {
+        let elsewhere = format!("emptying this field puts {elsewhere} into effect: ");
+        return (Some(emptied.path()), elsewhere);
+    }
+    let elsewhere = format!("{elsewhere}: ");
     let blamed = finding.because.as_ref().filter(here).or(finding.against.as_ref().filter(here));
     (blamed.map(Place::path), elsewhere)
 }
@@ -231,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_warning_that_is_too_long_keeps_what_to_write() {
+    fn a_long_warning_keeps_its_remedy() {
         const END: &str = " [SubnetOverlap, existed before]";
         let remedy = format!("; write {}", "x".repeat(80));
         for (field, message) in [(20, 60), (20, 300), (300, 60), (300, 300), (5000, 5000)] {

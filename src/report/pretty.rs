@@ -1,4 +1,4 @@
-//! A report of `check` for people: each thing told beside the lines it is about.
+//! A report of `check` for people: each diagnostic next to the lines that it is about.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -154,7 +154,7 @@ fn shown<'a>(
     let line = usize::try_from(at.start.line).unwrap_or(usize::MAX);
     let mut shown = source.line_of(at.bytes.start);
     if at.is_carrier {
-        // What follows may be a secret, and tells nobody anything as it stands.
+        // What follows may be a secret, and helps no reader.
         shown.end = at.bytes.end;
     }
     if shown.len() > LONGEST_SHOWN {

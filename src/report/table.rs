@@ -1,4 +1,4 @@
-//! A report of `audit` for people: one block for each thing told, the most serious first.
+//! A report of `audit` for people: one block for each diagnostic, the most serious first.
 
 use std::fmt::Write;
 

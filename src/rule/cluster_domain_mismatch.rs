@@ -1,6 +1,6 @@
 //! ClusterDomainMismatch: every member of a mesh has the same cluster domain.
 
-use super::finding::{both, side};
+use super::finding::side;
 use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Member, StatedDomain, View};
 
@@ -50,7 +50,7 @@ fn against_all(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
     let agrees = |theirs: &StatedDomain| exact(local).any(|(ours, _)| ours.agrees(theirs));
     let mut findings = Vec::new();
     for (theirs, members) in mesh.domains_of_others(local, agrees, usize::MAX) {
-        for member in members.into_iter().filter(|member| !member.is_same_cluster(local)) {
+        for member in members {
             for (_, claim) in member.domains().filter(|(stated, _)| *stated == theirs) {
                 let message = format!(
                     "cluster domain {domain} differs from {theirs} of {}",
@@ -76,14 +76,12 @@ fn mismatch(ours: Side<'_>, theirs: Side<'_>, message: String, remedy: String) -
     let (member, domain, claim) = ours;
     let (other, their_domain, their_claim) = theirs;
     let finding = RULE.deny(member, &claim.place, message, remedy);
-    let sides = [(member, domain), (other, their_domain)]
-        .map(|(member, domain)| format!("{} {domain}", member.name()));
-    let value = Some(both(&sides[0], &sides[1]));
+    let value = Some([domain.to_string(), their_domain.to_string()]);
     Finding { value, ..finding.against_member(other, &their_claim.place) }
 }
 
 /// A hub has no domain of its own: the mesh's is the one that most others state. Where several are
-/// stated equally often, nobody is at fault for one of them.
+/// stated equally often, none of them is wrong.
 fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let counts = mesh.domain_counts(member);
     let Some(most) = counts.values().max() else { return Vec::new() };
@@ -125,7 +123,7 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
             (Severity::Deny, format!("{write}; {migrates}"))
         };
         let finding = RULE.find(severity, member, &ours.place, message, remedy);
-        let value = Some(format!("{} {domain} | {theirs}", member.name()));
+        let value = Some([domain.to_string(), theirs.to_string()]);
         findings.push(Finding { value, ..finding });
     }
     findings
@@ -143,7 +141,7 @@ fn remedy(theirs: &StatedDomain) -> String {
     }
 }
 
-/// What to do about a domain that a cluster has told of itself.
+/// What to do about a domain that a cluster reports about itself.
 fn rebuild(theirs: &StatedDomain) -> String {
     format!("the member cannot be used in this mesh until its cluster is rebuilt with {theirs}")
 }

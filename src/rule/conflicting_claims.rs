@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Finding, Rule};
-use crate::mesh::{Basis, Claim, Fact, Member, ObjectRef, Role, StatedDomain, View};
+use crate::mesh::{
+    Basis, Claim, Fact, Member, ObjectRef, Role, StatedDomain, View, cluster_id, names,
+};
 
 pub(super) static RULE: Rule = Rule {
     name: "ConflictingClaims",
@@ -37,9 +39,17 @@ const ASPECTS: &[Aspect] = &[
         Fact::Uuid(uuid) => Some(uuid.to_string()),
         _ => None,
     }),
+    ("UID of namespace kube-system", |fact| match fact {
+        Fact::Uid(uid) => Some(uid.to_string()),
+        _ => None,
+    }),
+    ("cluster ID", |fact| match fact {
+        Fact::ClusterId(id) => Some(id.to_string()),
+        _ => None,
+    }),
 ];
 
-/// How many of those that it disagrees with a document is told of, of one aspect.
+/// How many disagreements of a document are reported for one aspect.
 const MOST_TOLD: usize = 4;
 /// How many of the values that a document lists are repeated.
 const MOST_VALUES: usize = 8;
@@ -50,7 +60,7 @@ struct Stated<'a> {
     claim: &'a Claim,
 }
 
-fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
+fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
     // The usual member is described by one document, which cannot disagree with itself.
     let mut objects = member.claims().iter().map(|claim| &claim.place.object);
@@ -62,10 +72,11 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
         }
     }
     domain_unlike_pinned(member, &mut findings);
+    names_of_others(mesh, member, &mut findings);
     findings
 }
 
-/// Tells each document of a few that differ from it: never of all, whose number has a square.
+/// Reports a few disagreements for each document, never all: their number is quadratic.
 fn conflicts(
     member: &Member,
     what: &str,
@@ -75,7 +86,7 @@ fn conflicts(
     let stated = stated(member, says);
     let mut differing: BTreeMap<&[String], Vec<&Stated<'_>>> = BTreeMap::new();
     for ours in &stated {
-        // Those that say the same are told of the same ones, which are looked for once.
+        // Documents that say the same disagree with the same ones, which are looked up once.
         let theirs = differing.entry(ours.texts.as_slice()).or_insert_with(|| {
             let differ = stated.iter().filter(|theirs| theirs.texts != ours.texts);
             differ.take(MOST_TOLD).collect()
@@ -87,8 +98,8 @@ fn conflicts(
     }
 }
 
-/// Tells each document whose statement is not in force, because the member's own configuration
-/// decides, that it disagrees with that. A ModuleConfig supersedes other configurations by design.
+/// Reports each document that disagrees with the member's own configuration, which decides. A
+/// ModuleConfig supersedes other configurations by design.
 fn overruled(
     member: &Member,
     what: &str,
@@ -184,6 +195,25 @@ fn domain_unlike_pinned(member: &Member, findings: &mut Vec<Finding>) {
     }
 }
 
+/// A cluster ID decides whose it is, whatever name the same object goes by.
+fn names_of_others(mesh: &View<'_>, member: &Member, findings: &mut Vec<Finding>) {
+    for subject in member.subjects() {
+        let Some(id) = cluster_id(subject.name()) else { continue };
+        for (name, claim) in names(subject).filter(|(name, _)| *name != &**member.name()) {
+            let Some(other) = mesh.member(name).filter(|other| &**other.name() == name) else {
+                continue;
+            };
+            let message = format!(
+                "cluster ID {id} is not that of member \"{}\", so this is member \"{}\"",
+                other.name(),
+                member.name()
+            );
+            let remedy = "correct the cluster ID or the name that is wrong".to_owned();
+            findings.push(RULE.warn(member, &claim.place, message, remedy));
+        }
+    }
+}
+
 fn subnet(fact: &Fact, wanted: Role) -> Option<String> {
     match fact {
         Fact::Subnet(role, subnet) if *role == wanted => Some(subnet.to_string()),
@@ -200,7 +230,7 @@ mod tests {
     use crate::mesh::Mesh;
     use crate::settings::Settings;
 
-    /// What is found where so many documents of one member state subnets of their own.
+    /// The findings if this many documents of one member state different subnets.
     fn found(documents: usize) -> Vec<Finding> {
         let settings = Arc::new(Settings::default());
         let documents = (0..documents).map(|n| {
@@ -217,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn each_document_is_told_of_a_few_that_differ() {
+    fn each_document_is_reported_against_a_few_that_differ() {
         let told = [30, 60, 120].map(|documents| {
             let found = found(documents);
             let text: usize = found.iter().map(|finding| finding.message.len()).sum();

@@ -2,12 +2,12 @@
 
 use super::finding::side;
 use super::{Finding, Rule};
-use crate::mesh::{About, Claim, Fact, Federation, Member, View};
+use crate::mesh::{About, Claim, Fact, Federation, Identity, Member, View};
 use crate::value::{ClusterDomain, MetadataEndpoint};
 
 pub(super) static RULE: Rule = Rule {
     name: "DuplicateMember",
-    what: "Two members have the same metadata endpoint (after normalization; the hosts `istio.…` and `istio-metadata.…` count as one) or the same cluster UUID (which is only a warning, because it is not written by hand); or two descriptors share a kubeconfig, or lead to the same API server. An IstioFederation with the endpoint of a member, or with the local cluster domain as its trust domain, is a warning.",
+    what: "Two members have the same metadata endpoint (after normalization; the hosts `istio.…` and `istio-metadata.…` count as one) or the same identity: the UID of namespace `kube-system`, the cluster UUID of Deckhouse, or the cluster ID of Istio (in a status only a warning, because it is not written by hand); or two descriptors share a kubeconfig, or lead to the same API server. An IstioFederation with the endpoint of a member, or with the local cluster domain as its trust domain, is a warning.",
     why: "The same cluster joins the mesh twice: every endpoint appears twice, and removing one of the two members breaks the other.",
     remedy: "Delete one of the two members, or correct its endpoint.",
     example: "spec.metadataEndpoint: https://istio-metadata.k8s-b.example.com/metadata/ is also the metadata endpoint of member \"cluster-b\" (IstioMulticluster cluster-b); write this member's own endpoint, or delete one of the two [DuplicateMember]",
@@ -41,27 +41,27 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                     }
                 }
             }
-            // The local member's own UUID is for SelfReference to compare.
-            Fact::Uuid(uuid) if !mesh.is_local(member) => {
-                for other in mesh.others_with_uuid(member, *uuid) {
-                    let same = |fact: &Fact| *fact == Fact::Uuid(*uuid);
-                    for theirs in other.claims().iter().filter(|claim| same(&claim.fact)) {
-                        if mesh.is_local(other) {
-                            continue;
-                        }
-                        let message = format!(
-                            "cluster UUID {uuid} is also the UUID of {}",
-                            side(other, &theirs.place)
-                        );
-                        let remedy = "both are the same cluster: delete one of the two".to_owned();
-                        findings.push(
-                            RULE.warn(member, &ours.place, message, remedy)
-                                .against_member(other, &theirs.place),
-                        );
-                    }
-                }
-            }
+            // The local member's own identity is for SelfReference to compare.
+            _ if !mesh.is_local(member) => findings.extend(identified(mesh, member, ours)),
             _ => {}
+        }
+    }
+    findings
+}
+
+fn identified(mesh: &View<'_>, member: &Member, ours: &Claim) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let Some(identity) = ours.identity() else { return findings };
+    for other in mesh.others_with(member, &identity) {
+        let same = |claim: &&Claim| claim.identity().as_ref() == Some(&identity);
+        for theirs in other.claims().iter().filter(same).filter(|_| !mesh.is_local(other)) {
+            let message = format!("{identity} is also that of {}", side(other, &theirs.place));
+            let remedy = match identity {
+                Identity::ClusterId(_) => "write this member's own, or delete one of the two",
+                _ => "both are the same cluster: delete one of the two",
+            };
+            let finding = RULE.deny(member, &ours.place, message, remedy.to_owned());
+            findings.push(finding.against_member(other, &theirs.place));
         }
     }
     findings

@@ -50,11 +50,11 @@ pub(super) static INVALID_METADATA_ENDPOINT: Rule = Rule {
     ..Rule::IDLE
 };
 
-/// How many pod subnets a node prefix that does not fit them is told of: many documents may speak of
+/// How many pod subnets a mismatching node prefix is reported against: many documents may describe
 /// one member.
 const MOST_UNFIT: usize = 16;
 
-/// The faults of a member that a rule tells of.
+/// The faults of a member that a rule reports.
 pub(super) fn told_by<'a>(rule: &'a Rule, member: &'a Member) -> impl Iterator<Item = Finding> {
     member.claims().iter().filter_map(|claim| {
         let Fact::Fault(fault) = &claim.fact else { return None };
@@ -65,7 +65,7 @@ pub(super) fn told_by<'a>(rule: &'a Rule, member: &'a Member) -> impl Iterator<I
         let severity = if *harmless { Severity::Warn } else { Severity::Deny };
         let (problem, remedy) = (problem.clone(), remedy.clone());
         let finding = rule.find(severity, member, &claim.place, problem, remedy);
-        let value = is_fact(*about).then(|| format!("{about} {text}"));
+        let value = is_fact(*about).then(|| [format!("{about} {text}"), String::new()]);
         Some(Finding { value, ..finding })
     })
 }
@@ -111,8 +111,8 @@ fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {
                 _ => "write 32".to_owned(),
             };
             let finding = rule.deny(member, &claim.place, message, remedy).against(&pods.place);
-            findings
-                .push(Finding { value: Some(format!("node prefix {prefix} {subnet}")), ..finding });
+            let value = Some([format!("node prefix {prefix}"), subnet.to_string()]);
+            findings.push(Finding { value, ..finding });
         }
     }
     findings

@@ -27,6 +27,9 @@ impl fmt::Display for Severity {
 /// What two findings must share to tell of one clash: the rule and both places, in their order.
 pub(crate) type Key<'a> = (&'static str, Option<&'a Place>, Option<&'a Place>);
 
+/// What is wrong on both sides, the same from either.
+pub(crate) type Sides<'a> = [(&'a MemberName, &'a str); 2];
+
 /// A rule that a claim breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -44,10 +47,13 @@ pub struct Finding {
     pub other: Option<MemberName>,
     /// Another claim of the member without which there were no clash: its network.
     pub because: Option<Place>,
+    /// The field of a written object that overrode one of these claims until it was emptied.
+    pub emptied: Option<Place>,
     /// The addresses both sides share.
     pub extent: Option<Subnet>,
-    /// What is wrong, whatever field states it: a member's other document may state it already.
-    pub value: Option<String>,
+    /// What is wrong on each side, whatever field states it: a member's other document may state it
+    /// already. The other side is empty where there is none.
+    pub value: Option<[String; 2]>,
     /// What clashes with what.
     pub message: String,
     /// What to write instead.
@@ -95,6 +101,7 @@ impl Rule {
             against: None,
             other: None,
             because: None,
+            emptied: None,
             extent: None,
             value: None,
             message,
@@ -129,6 +136,14 @@ impl Finding {
         (self.rule, ours.min(theirs), ours.max(theirs))
     }
 
+    /// What is wrong on both sides, whatever fields state it.
+    pub(crate) fn sides(&self) -> Option<Sides<'_>> {
+        let [ours, theirs] = self.value.as_ref()?;
+        let other = self.other.as_ref().unwrap_or(&self.member);
+        let sides = [(&self.member, &**ours), (other, &**theirs)];
+        Some(if sides[0] <= sides[1] { sides } else { [sides[1], sides[0]] })
+    }
+
     fn places(&self) -> (Option<&Place>, Option<&Place>) {
         (Some(&self.place), self.against.as_ref())
     }
@@ -142,35 +157,28 @@ impl Finding {
         // A standing wrong value may be repeated in another document of the member: a ModuleConfig's
         // first value must equal the ClusterConfiguration's old one, and a generated ConfigMap has a
         // new name for each content.
-        let echoes = self.value.is_some()
-            && self.rule == before.rule
-            && self.member == before.member
-            && self.value == before.value;
+        let says_the_same = self.sides() == before.sides();
+        let echoes = self.value.is_some() && self.rule == before.rule && says_the_same;
         // In the same place a smaller overlap is half a repair; any other wrong value is a new one.
         let is_no_worse = match (before.extent, self.extent) {
             (Some(stood), Some(now)) => stood.contains(now),
-            _ => self.value == before.value,
+            _ => says_the_same,
         };
         echoes || (self.is_at_places_of(before) && is_no_worse)
     }
 
     /// Whether both tell of one clash, maybe from its two sides.
     pub fn tells_the_same(&self, other: &Self) -> bool {
-        self.is_at_places_of(other) && self.extent == other.extent && self.value == other.value
+        self.is_at_places_of(other) && self.extent == other.extent && self.sides() == other.sides()
     }
 }
 
-/// The values of both sides, the same from either side.
-pub(super) fn both(ours: &str, theirs: &str) -> String {
-    if ours <= theirs { format!("{ours} | {theirs}") } else { format!("{theirs} | {ours}") }
-}
-
-/// What a message calls a value: one that nobody wrote is a default.
+/// What a message calls a value: one that is not written is a default.
 pub(super) fn default(place: &Place) -> &'static str {
     if place.is_default() { "the default " } else { "" }
 }
 
-/// A member and the object that speaks of it, as messages name them.
+/// One side of a clash, as messages name it: a member and the object that describes it.
 pub(super) fn side(member: &Member, place: &Place) -> String {
     format!("member \"{}\" ({})", member.name(), place.object)
 }

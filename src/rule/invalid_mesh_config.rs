@@ -1,4 +1,4 @@
-//! InvalidMeshConfig: what Istio is told of its networks and of the mesh reaches it.
+//! InvalidMeshConfig: Istio's mesh networks and mesh config take effect as written.
 
 use super::{Finding, Rule};
 use crate::mesh::{About, Claim, Fact, Member};

@@ -1,4 +1,4 @@
-//! What a document says of itself that nobody acts on as it is written.
+//! Statements of a document that have no effect as they are written.
 
 use super::{Finding, Rule};
 use crate::mesh::{Claim, Fact, Member, Network, Place, View};

@@ -23,8 +23,8 @@ mod subnet_self_overlap;
 mod trust_domain_mismatch;
 mod unknown_facts;
 
-pub(crate) use finding::Key;
 pub use finding::{Finding, Severity};
+pub(crate) use finding::{Key, Sides};
 pub use self_reference::leads_to;
 
 use crate::budget::Exhausted;
@@ -43,7 +43,7 @@ pub struct Rule {
     pub remedy: &'static str,
     /// A message of it, as kubectl prints it.
     pub example: &'static str,
-    /// What it tells of that cannot be read as what it should be.
+    /// Which unreadable values it reports.
     faults: fn(About) -> bool,
     /// What it holds against a member within the mesh.
     state: fn(&View<'_>, &Member) -> Vec<Finding>,
@@ -53,7 +53,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// A rule that holds nothing against anybody.
+    /// A rule that never reports anything.
     const IDLE: Self = Self {
         name: "",
         what: "",
@@ -127,7 +127,7 @@ pub fn too_complicated(member: &Member, place: &Place, end: Exhausted) -> Findin
 
 /// Everything that is dangerous about a step of a member.
 pub fn judge_step(before: &Member, after: &Member) -> Vec<Finding> {
-    // Of whom nothing was said, nothing has moved.
+    // A member without any statement before has not moved.
     if before.is_empty() {
         return Vec::new();
     }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_told_by_one_rule() {
+    fn every_fault_is_reported_by_one_rule() {
         for about in About::ALL {
             let telling: Vec<_> = RULES.iter().filter(|rule| (rule.faults)(about)).collect();
             assert_eq!(telling.len(), 1, "{about}: {telling:?}");

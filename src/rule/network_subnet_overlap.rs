@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::finding::{both, side};
+use super::finding::side;
 use super::{Finding, Rule};
 use crate::mesh::{Claim, EndpointSource, Fact, Member, NetworkEndpoints, View};
 use crate::value::{Subnet, clipped};
@@ -17,12 +17,12 @@ pub(super) static RULE: Rule = Rule {
     ..Rule::IDLE
 };
 
-/// As many clashes within one object are told: each range may clash with every other.
+/// How many clashes within one object are reported: each range may clash with every other.
 const MOST_CLASHES: usize = 100;
 /// How many clashes with members one range reports: thousands of members may share subnets.
 const MOST_WARNINGS: usize = 3;
-/// How many members are looked at for all ranges: most of those behind gateways are on a network
-/// that nobody names, and none of them may make a review slow.
+/// How many members are looked at for all ranges: most of those behind gateways are on an unnamed
+/// network, and none of them may make a review slow.
 const MOST_LOOKED_AT: usize = 100_000;
 
 /// What to do about a member that is elsewhere than its addresses.
@@ -144,7 +144,7 @@ fn clash(local: &Member, first: Stated<'_>, second: Stated<'_>) -> Finding {
                     format!("narrow {second} so that the ranges do not overlap"),
                 )
             };
-            let value = both(&format!("{theirs:?} {first}"), &format!("{ours:?} {second}"));
+            let value = [format!("{ours:?} {second}"), format!("{theirs:?} {first}")];
             (message, remedy, first.intersection(second), Some(value))
         }
         _ => {

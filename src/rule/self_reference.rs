@@ -6,11 +6,11 @@ use super::finding::side;
 use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Fact, Member, View};
 use crate::settings::Policy;
-use crate::value::{ClusterUuid, MetadataEndpoint, PublicDomainTemplate, host_identity};
+use crate::value::{MetadataEndpoint, PublicDomainTemplate, host_identity};
 
 pub(super) static RULE: Rule = Rule {
     name: "SelfReference",
-    what: "An IstioMulticluster has the name of the local member, the local metadata endpoint (host and port), or the local cluster UUID (which is only a warning, because it is not written by hand). The setting `selfReference` can turn the rule into a warning.",
+    what: "An IstioMulticluster has the name of the local member, the local metadata endpoint (host and port), or the local identity: the UID of namespace `kube-system`, the cluster UUID of Deckhouse, or the cluster ID of Istio (in a status only a warning, because it is not written by hand). The setting `selfReference` can turn the rule into a warning.",
     why: "The cluster would discover itself as a remote cluster, and every endpoint would appear twice: once directly and once through the cluster's own gateway. Deckhouse does not check this.",
     remedy: "Apply the IstioMulticluster in the other clusters, not in the cluster that it describes.",
     example: "spec.metadataEndpoint: https://istio-metadata.kube.example.com/metadata/ is the local cluster's own metadata endpoint, by publicDomainTemplate %s.kube.example.com of ModuleConfig global; apply this IstioMulticluster in the other clusters only [SelfReference]",
@@ -47,9 +47,9 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
             }
         }
     }
-    for (uuid, ours) in member.pick(uuid) {
-        for (_, theirs) in local.pick(self::uuid).filter(|(local, _)| *local == uuid) {
-            findings.push(same_uuid(member, ours, theirs, uuid));
+    for ours in member.claims() {
+        for theirs in same_identity(ours, local) {
+            findings.push(identified(member, severity, ours, theirs));
         }
     }
     findings
@@ -96,23 +96,30 @@ fn local_against_peers(mesh: &View<'_>, local: &Member, severity: Severity) -> V
             }
         }
     }
-    for (uuid, ours) in local.pick(uuid) {
-        for other in mesh.others_with_uuid(local, uuid) {
-            for (_, theirs) in other.pick(self::uuid).filter(|(other, _)| *other == uuid) {
-                findings.push(same_uuid(local, ours, theirs, uuid));
+    for ours in local.claims() {
+        let Some(identity) = ours.identity() else { continue };
+        for other in mesh.others_with(local, &identity) {
+            for theirs in same_identity(ours, other) {
+                findings.push(identified(local, Severity::Warn, ours, theirs));
             }
         }
     }
     findings
 }
 
-fn same_uuid(member: &Member, ours: &Claim, theirs: &Claim, uuid: ClusterUuid) -> Finding {
-    let message = format!(
-        "cluster UUID {uuid} is also that of {}: the cluster refers to itself",
-        theirs.place.object
-    );
+/// What another member says of itself that is the identity which a claim states.
+fn same_identity<'a>(ours: &Claim, other: &'a Member) -> impl Iterator<Item = &'a Claim> {
+    ours.identity().into_iter().flat_map(|identity| {
+        other.claims().iter().filter(move |theirs| theirs.identity().as_ref() == Some(&identity))
+    })
+}
+
+fn identified(member: &Member, severity: Severity, ours: &Claim, theirs: &Claim) -> Finding {
+    let identity = ours.identity().map(|identity| identity.to_string()).unwrap_or_default();
+    let message =
+        format!("{identity} is also that of {}: the cluster refers to itself", theirs.place.object);
     let remedy = "delete the IstioMulticluster here, and apply it in the other clusters".to_owned();
-    RULE.warn(member, &ours.place, message, remedy).against(&theirs.place)
+    RULE.find(severity, member, &ours.place, message, remedy).against(&theirs.place)
 }
 
 /// Whether an endpoint is one at which a cluster with this template publishes its metadata.
@@ -127,13 +134,6 @@ pub fn leads_to(endpoint: &MetadataEndpoint, template: &PublicDomainTemplate) ->
 fn template(fact: &Fact) -> Option<&PublicDomainTemplate> {
     match fact {
         Fact::PublicDomain(template) => Some(template),
-        _ => None,
-    }
-}
-
-fn uuid(fact: &Fact) -> Option<ClusterUuid> {
-    match fact {
-        Fact::Uuid(uuid) => Some(*uuid),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
-use super::finding::{both, default, side};
+use super::finding::{default, side};
 use super::free::offer;
 use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Member, Network, Role, View};
@@ -128,10 +128,8 @@ impl Side<'_> {
                 finding = finding.against_member(other, &claim.place);
                 finding.because = self.member.network_claim().map(|(_, claim)| claim.place.clone());
                 finding.extent = Some(extent);
-                finding.value = Some(both(
-                    &format!("{} {} {}", self.member.name(), self.role, self.subnet),
-                    &format!("{} {role} {theirs}", other.name()),
-                ));
+                finding.value =
+                    Some([format!("{} {}", self.role, self.subnet), format!("{role} {theirs}")]);
                 finding
             })
             .collect()
@@ -181,13 +179,13 @@ impl Side<'_> {
         }
     }
 
-    /// The side that no document joins to the mesh and whose network nobody states.
+    /// The side that no document joins to the mesh and whose network is not stated.
     fn described<'m>(&'m self, other: &'m Member) -> Option<&'m Member> {
         let sides = [self.member, other].into_iter();
         sides.filter(|member| member.network_claim().is_none()).find(|it| !self.mesh.is_joined(it))
     }
 
-    /// The side that is on the local network only because nobody says where it is.
+    /// The side that is on the local network only because its network is not stated.
     fn stranger<'m>(&'m self, other: &'m Member) -> Option<&'m Member> {
         [self.member, other]
             .into_iter()

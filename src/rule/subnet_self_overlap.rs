@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::finding::{both, default};
+use super::finding::default;
 use super::free::offer;
 use super::{Finding, Rule};
 use crate::mesh::{Claim, Member, Role, View};
@@ -18,7 +18,7 @@ pub(super) static RULE: Rule = Rule {
     ..Rule::IDLE
 };
 
-/// How many of those that it overlaps one subnet is told of: many documents may speak of one member.
+/// How many overlaps of one subnet are reported: many documents may describe one member.
 const MOST_TOLD: usize = 16;
 
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
@@ -35,7 +35,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     for (ours, others) in [(services, pods), (pods, services)] {
         for stated in ours.all() {
             let (role, _, claim) = *stated;
-            // Within one object a clash is told once, from its services.
+            // Within one object a clash is reported once, at the service subnet.
             let apart = |other: &&Stated<'_>| {
                 role == Role::Service || other.2.place.object != claim.place.object
             };
@@ -79,7 +79,7 @@ impl<'a> Ranges<'a> {
 }
 
 /// The next free subnets that were looked for. A look costs as much as the member has subnets, so
-/// that after a few of them another subnet of the same length is told the same.
+/// that after a few of them, further subnets of the same length get the same one.
 #[derive(Default)]
 struct Free(BTreeMap<Subnet, String>);
 
@@ -106,7 +106,7 @@ fn overlap(member: &Member, ours: &Stated<'_>, theirs: &Stated<'_>, remedy: Stri
         default(&claim.place),
         their_claim.place.object
     );
-    let value = both(&format!("{role} {ours}"), &format!("{their_role} {theirs}"));
+    let value = [format!("{role} {ours}"), format!("{their_role} {theirs}")];
     Finding {
         extent: ours.intersection(theirs),
         value: Some(value),

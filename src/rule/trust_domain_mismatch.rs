@@ -39,7 +39,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     findings
 }
 
-/// Where nobody states the local cluster domain, one of another member that is unlike.
+/// If the local cluster domain is not stated, a different one of another member.
 fn domain_of_another<'a>(
     mesh: &View<'a>,
     local: &Member,

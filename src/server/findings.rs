@@ -44,7 +44,7 @@ pub(super) struct StandingLabels {
 /// What findings are counted by: the rule, and how bad they are.
 type Counted = (&'static str, Severity);
 
-/// Counts the findings of the mesh as it stands whenever it has changed, for ever.
+/// Counts the findings of the current mesh whenever it has changed, until it is cancelled.
 pub(super) async fn count_standing(app: &App, metrics: &FindingMetrics) {
     let mut judged = None;
     loop {

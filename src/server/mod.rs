@@ -51,17 +51,17 @@ use upkeep::UpkeepMetrics;
 use webhook::caller::Verification;
 use webhook::route::Webhook;
 
-/// How many connections may wait to be accepted, where the kernel allows so many
-/// (`net.core.somaxconn`): those of a second in which thousands are made.
+/// The backlog of connections to accept, as far as the kernel allows it (`net.core.somaxconn`):
+/// enough for a second with thousands of new ones.
 const BACKLOG: u32 = 4096;
 /// How many connections the admin endpoint keeps: enough that a probe is answered before all
 /// others have been replaced.
 const ADMIN_CONNECTIONS: usize = 256;
 /// How long a client of it may take for a request: the longest that a probe usually waits.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(3);
-/// File descriptors that are no connections of the webhook.
+/// File descriptors besides the webhook's connections.
 const OTHER_DESCRIPTORS: usize = ADMIN_CONNECTIONS + 64;
-/// What is told where anybody may say that he is the API server.
+/// The log message if anyone may claim to be the API server.
 const UNVERIFIED: &str = "callers cannot be verified, so admitted writes are not remembered until the watch reports them: set --tls-client-ca, --tls-secret or --tls-path-file";
 /// How often connections are looked at while they end.
 const DRAIN_STEP: Duration = Duration::from_millis(10);
@@ -96,7 +96,7 @@ pub struct Config {
     pub callers: Option<Callers>,
     /// The file of the secret path that the API server calls, if it is in one.
     pub path_file: Option<PathBuf>,
-    /// How long to go on as before once it is said that the process ends.
+    /// How long to keep serving after the signal to end.
     pub drain_delay: Duration,
     /// How much is done at once.
     pub limits: Limits,
@@ -257,7 +257,7 @@ struct Running {
 }
 
 impl Running {
-    /// Serves until a signal ends it, or a fault that nothing but a new start puts right.
+    /// Serves until a signal ends it, or a fault that only a restart can repair.
     async fn until_the_end(self, show: impl FnOnce(&Mesh)) -> anyhow::Result<Ended> {
         let app = Arc::clone(&self.app);
         tokio::select! {

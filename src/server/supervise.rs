@@ -1,5 +1,5 @@
-//! Background tasks are to run for ever. One that panics or returns is counted, told of, and begun
-//! anew with what it knew.
+//! Background tasks run until the process ends. One that panics or returns is counted, logged, and
+//! restarted with its state.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use super::metrics::metrics;
 
-/// How long to wait before a task is begun anew, the first time and after many.
+/// How long to wait before a task is restarted, the first time and after many.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// So many ends of a task within [`SPAN`] are too many.
 pub(super) const TOO_MANY: usize = 3;
@@ -53,7 +53,7 @@ pub(super) struct TaskLabels {
 /// Watches over tasks.
 #[derive(Debug, Default)]
 pub(super) struct Supervisor {
-    /// When the vital tasks ended of late.
+    /// When the vital tasks ended recently.
     ends: Mutex<BTreeMap<String, VecDeque<Instant>>>,
     metrics: TaskMetrics,
     #[cfg(test)]
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_task_that_fails_again_and_again_is_told_of_until_it_is_stable() {
+    fn a_failing_task_is_reported_until_it_is_stable() {
         let (supervisor, begun) = (Supervisor::default(), Instant::now());
         let end = |name: &str, weight, seconds| {
             supervisor.note(name, weight, begun + Duration::from_secs(seconds));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_panics_or_returns_goes_on_with_what_it_knew() {
+    async fn a_task_that_panics_or_returns_continues_with_its_state() {
         let supervisor = Arc::<Supervisor>::default();
         let (told, mut tells) = tokio::sync::mpsc::unbounded_channel();
         let task = supervisor.spawn("counts", Weight::Vital, (0, told), |(runs, told)| {

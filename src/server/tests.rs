@@ -124,7 +124,7 @@ async fn ask(address: SocketAddr, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_task_that_panics_is_counted_and_begun_anew_and_readiness_falls_if_it_repeats() {
+async fn a_panicking_task_is_counted_and_restarted_and_costs_readiness_if_it_repeats() {
     let (running, webhook, admin) = start().await;
     let app = Arc::clone(&running.app);
     wait_for("the mesh to be read", async || app.faults().is_empty()).await;
@@ -165,7 +165,7 @@ async fn a_task_that_panics_is_counted_and_begun_anew_and_readiness_falls_if_it_
         let is_told = failing.iter().any(|told| told.contains(&format!("\"{task}\"")));
         assert_eq!(is_told, task != "findings", "{task}: {failing:?}");
     }
-    // All is as it was, but for readiness.
+    // Everything is as before, except for readiness.
     assert!(ask(admin, "/livez").await.starts_with("HTTP/1.1 200"));
     let told = ask(admin, "/readyz").await;
     assert!(told.starts_with("HTTP/1.1 503") && told.contains("keeps failing"), "{told}");
@@ -188,7 +188,7 @@ async fn a_task_that_panics_is_counted_and_begun_anew_and_readiness_falls_if_it_
 }
 
 #[tokio::test]
-async fn a_mesh_that_is_half_changed_ends_the_process() {
+async fn a_half_changed_mesh_ends_the_process() {
     let (running, _, _) = start().await;
     let app = Arc::clone(&running.app);
     wait_for("the mesh to be read", async || app.faults().is_empty()).await;

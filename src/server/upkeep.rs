@@ -16,13 +16,13 @@ use super::tls::TlsSetup;
 use crate::inventory::Inventory;
 use crate::snapshot::Source;
 
-/// What the inventory is called where it is told how the mesh stands.
+/// The name of the inventory among the sources.
 pub(super) const INVENTORY: &str = "the inventory";
 /// How often it is looked whether an admitted write was held for too long, and whether the mesh is
 /// sound.
 const EXPIRY: Duration = Duration::from_millis(500);
 
-/// Gives up what was admitted and never came to be, for ever.
+/// Drops admitted writes that were never stored, until it is cancelled.
 pub(super) async fn holds(app: &App) {
     loop {
         sleep(EXPIRY).await;
@@ -56,7 +56,7 @@ pub(super) struct Files {
     metrics: Arc<UpkeepMetrics>,
     kept: Arc<Mutex<Kept>>,
     every: Duration,
-    /// Who is to be told of the first time.
+    /// Notified once it was read for the first time.
     loaded: Option<oneshot::Sender<()>>,
 }
 
@@ -78,7 +78,7 @@ impl Files {
         Self { app, metrics, kept, every, loaded: Some(loaded) }
     }
 
-    /// Keeps the mesh as the inventory says, for ever.
+    /// Keeps the mesh in line with the inventory, until it is cancelled.
     pub(super) async fn keep(&mut self) {
         loop {
             let (app, metrics) = (Arc::clone(&self.app), Arc::clone(&self.metrics));
@@ -95,7 +95,8 @@ impl Files {
     }
 }
 
-/// Keeps the certificate, the callers' authority and the paths as their files say, for ever.
+/// Reloads the certificate, the CA of callers and the paths from their files, until it is
+/// cancelled.
 pub(super) async fn certificate(
     app: &Arc<App>,
     metrics: &UpkeepMetrics,

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn all_together_are_bounded_in_number_and_bytes() {
+    fn held_writes_are_bounded_in_number_and_bytes() {
         let mut holds = Holds::default();
         let mut many = (0..).map(|number| hold(&format!("n{number}"), &format!("u{number}"), 1));
         assert!(many.any(|hold| !insert(&mut holds, hold)));

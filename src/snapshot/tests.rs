@@ -30,7 +30,7 @@ fn claims(snapshot: &Snapshot, name: &str) -> usize {
 }
 
 #[test]
-fn what_was_admitted_counts_until_it_is_observed() {
+fn an_admitted_write_counts_until_it_is_observed() {
     let snapshot = snapshot();
     let a = reading("a", "a.example.com");
     snapshot.admit(change(a.clone()), HOLD);
@@ -44,7 +44,7 @@ fn what_was_admitted_counts_until_it_is_observed() {
 }
 
 #[test]
-fn it_counts_beside_what_stands_and_an_older_event_does_not_end_that() {
+fn it_counts_besides_the_stored_state_until_a_newer_event() {
     let snapshot = snapshot();
     let (old, new) = (reading("a", "old.example.com"), reading("a", "new.example.com"));
     snapshot.put(Source::Cluster, old.clone());
@@ -95,7 +95,7 @@ fn a_write_is_held_until_its_own_identity_is_settled() {
 }
 
 #[test]
-fn what_is_never_observed_is_given_up() {
+fn a_write_that_is_never_observed_is_dropped() {
     let snapshot = snapshot();
     snapshot.admit(change(reading("a", "a.example.com")), HOLD);
     snapshot.expire(Instant::now());
@@ -105,7 +105,7 @@ fn what_is_never_observed_is_given_up() {
 }
 
 #[test]
-fn of_writes_that_clash_at_the_same_moment_one_is_admitted() {
+fn of_simultaneous_clashing_writes_one_is_admitted() {
     for _ in 0..100 {
         let snapshot = snapshot();
         let admit = |name: &str| {
@@ -138,7 +138,7 @@ fn the_cluster_counts_before_files_and_files_remain_when_it_forgets() {
 }
 
 #[test]
-fn an_old_object_is_believed_unless_the_watch_knows_better() {
+fn an_old_object_is_trusted_unless_the_watch_knows_better() {
     let snapshot = snapshot();
     let versioned = |host: &str, version| {
         let mut reading = reading("a", host);
@@ -160,7 +160,7 @@ fn an_old_object_is_believed_unless_the_watch_knows_better() {
 }
 
 #[test]
-fn what_there_is_no_room_to_hold_is_not_admitted() {
+fn a_write_that_cannot_be_held_is_not_admitted() {
     let snapshot = snapshot();
     let admit = |number: u32, user: &'static str| {
         let new = reading(&format!("n{number}"), &format!("n{number}.example.com"));
@@ -192,7 +192,7 @@ fn a_fault_in_judging_leaves_the_mesh_as_it_was() {
 }
 
 #[test]
-fn a_mesh_that_is_half_changed_is_looked_at_by_nobody() {
+fn a_half_changed_mesh_is_never_read() {
     let snapshot = snapshot();
     snapshot.put(Source::Cluster, reading("a", "a.example.com"));
     assert!(snapshot.is_sound());
@@ -205,7 +205,7 @@ fn a_mesh_that_is_half_changed_is_looked_at_by_nobody() {
 }
 
 #[test]
-fn a_clash_with_nothing_but_a_pending_write_waits_for_it() {
+fn a_clash_with_only_a_pending_write_waits_for_it() {
     let snapshot = snapshot();
     let verdict = |new: Reading| snapshot.judge(change(new));
     snapshot.admit(change(reading("a", "one.example.com")), HOLD);
@@ -219,7 +219,7 @@ fn a_clash_with_nothing_but_a_pending_write_waits_for_it() {
 }
 
 #[test]
-fn every_creation_is_held_though_its_name_exists_and_says_the_same() {
+fn every_creation_is_held_even_if_the_name_exists_with_the_same_claims() {
     let snapshot = snapshot();
     snapshot.put(Source::Cluster, reading("a", "one.example.com"));
     let create = |uid: &str| Write {
@@ -238,7 +238,7 @@ fn every_creation_is_held_though_its_name_exists_and_says_the_same() {
 }
 
 #[test]
-fn repeating_a_write_does_not_prolong_it_and_another_of_the_same_key_is_held_beside_it() {
+fn repeating_a_write_does_not_extend_its_hold_and_another_of_the_same_key_is_held_too() {
     let snapshot = snapshot();
     let update = |host: &str| Write { id: WriteId::Update(Some(7)), ..change(reading("a", host)) };
     snapshot.admit(update("one.example.com"), HOLD);

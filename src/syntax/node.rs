@@ -29,7 +29,7 @@ pub enum Value<'a> {
     Text(Cow<'a, str>),
     /// A list.
     List(Vec<Node<'a>>),
-    /// A mapping in the order of the text; no key stands twice.
+    /// A mapping in the order of the text, without duplicate keys.
     Map(Vec<(Key<'a>, Node<'a>)>),
 }
 
@@ -238,7 +238,7 @@ pub(crate) struct Entries<'a> {
 const FEW: usize = 16;
 
 impl<'a> Entries<'a> {
-    /// Adds an entry, or gives a key back that stands there already.
+    /// Adds an entry, or returns the key if it is a duplicate.
     pub(crate) fn insert(&mut self, key: Key<'a>, node: Node<'a>) -> Result<(), Key<'a>> {
         if self.entries.len() == FEW {
             self.seen = self.entries.iter().map(|(key, _)| key.text.to_string()).collect();

@@ -23,7 +23,7 @@ struct Built {
     segments: Vec<Segment<'static>>,
     position: Position,
     identity: Option<Box<str>>,
-    /// Whether nothing stands there, so that a default is in force.
+    /// Whether the field is not set, so that its default applies.
     is_default: bool,
 }
 
@@ -61,7 +61,7 @@ impl Path {
         Self::new(vec![Segment::Key(field.into())], Position::NONE)
     }
 
-    /// A key of an object's `data` or the like.
+    /// A key of a field such as `data`.
     pub fn of_key(field: &'static str, key: &str) -> Self {
         let segments = vec![Segment::Key(field.into()), Segment::Key(key.to_owned().into())];
         Self::new(segments, Position::NONE)
@@ -111,7 +111,7 @@ impl Path {
         Self(Repr::Built(Box::new(built)))
     }
 
-    /// Whether nothing stands there, so that a default is in force.
+    /// Whether the field is not set, so that its default applies.
     pub fn is_default(&self) -> bool {
         matches!(&self.0, Repr::Built(built) if built.is_default)
     }
@@ -187,8 +187,8 @@ impl Segment<'_> {
     }
 }
 
-/// Paths are compared by their steps, or by what they are known by: lines and indexes move with
-/// every edit above them.
+/// Paths are compared by their segments, or by the content that identifies them: lines and indexes
+/// move with every edit above them.
 impl PartialEq for Path {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal

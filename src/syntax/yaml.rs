@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mapping_takes_in_others_unless_it_says_otherwise() {
+    fn a_mapping_merges_others_unless_it_overrides_them() {
         let text = "a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc: {y: 9, <<: *a}\nd: {<<: [*a, *b]}\n\"<<\": e\n";
         let expected = serde_json::json!({
             "a": {"x": 1, "y": 2}, "b": {"y": 3, "z": 4},
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn aliases_grow_a_text_in_proportion_only() {
+    fn aliases_expand_a_text_only_in_proportion() {
         let read = |text: &str| documents(text).map(drop).map_err(|error| error.what);
         let bomb = |levels: usize| {
             let level =

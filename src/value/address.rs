@@ -16,7 +16,7 @@ impl RemoteAddress {
         Self::read(text, false)
     }
 
-    /// Reads what may also be a host name, which is no address but none the worse.
+    /// Reads what may also be a host name, which is not an address but just as good.
     pub fn parse_or_host(text: &str) -> Result<Option<Self>, Invalid> {
         if is_host(text) { Ok(None) } else { Self::read(text, true).map(Some) }
     }
@@ -46,7 +46,7 @@ impl fmt::Display for RemoteAddress {
     }
 }
 
-/// What makes an address one that nobody elsewhere can reach, in words with an article.
+/// Why an address cannot be reached from elsewhere, with an article.
 pub(crate) fn unusable(address: IpAddr) -> Option<&'static str> {
     let address = address.to_canonical();
     let link_local = match address {
@@ -74,7 +74,7 @@ fn is_host(text: &str) -> bool {
     is_named && ClusterDomain::parse(text).is_ok()
 }
 
-/// Why a text is no literal address, or host name: mostly it is one with something around it.
+/// Why a text is not a literal address, or host name: often it is one with something around it.
 fn no_literal(text: &str, may_be_host: bool) -> Invalid {
     let trimmed = text.trim();
     if trimmed.is_empty() {

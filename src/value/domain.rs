@@ -106,7 +106,7 @@ impl PublicDomainTemplate {
     /// Reads a template; it must hold `%s` once.
     pub fn parse(text: &str) -> Option<Self> {
         let template = text.to_ascii_lowercase();
-        // `%S` is no place for a name, and would look like one from now on.
+        // `%S` is not a placeholder, and would look like one from now on.
         let is_one = text.contains("%s") && template.matches("%s").count() == 1;
         is_one.then(|| Self(template.into()))
     }
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_dns_name() {
+    fn rejects_what_is_not_a_dns_name() {
         let long_label = "a".repeat(64);
         let long_name = ["a"; 128].join(".");
         for text in [

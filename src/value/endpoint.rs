@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn localhost_is_nobody_else() {
+    fn localhost_is_not_another_cluster() {
         for host in ["localhost", "a.localhost", "LOCALHOST.", "a.localhost:8443"] {
             let why = MetadataEndpoint::parse(&format!("https://{host}/metadata/")).unwrap_err();
             assert!(why.problem.contains("is a loopback name"), "{why}");
@@ -505,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn advises_the_endpoint_that_a_document_behind_it_tells() {
+    fn advises_the_endpoint_behind_a_pasted_document() {
         for path in ["private/federation.json", "public/", "metadata/"] {
             let text = format!("https://a.example/metadata/{path}");
             let endpoint = MetadataEndpoint::parse(&text).unwrap();
@@ -532,14 +532,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_in_canonical_form_is_refused_as_it_is_written() {
+    fn a_value_with_too_long_a_canonical_form_is_rejected() {
         let written = format!("https://a.example/{}/metadata/", "\u{e4}".repeat(500));
         let why = MetadataEndpoint::parse(&written).unwrap_err();
         assert_eq!(why.problem, "the metadata endpoint is longer than 2048 characters");
     }
 
     #[test]
-    fn tells_no_password_of_what_is_no_url() {
+    fn does_not_print_passwords_of_invalid_urls() {
         for (text, told) in [
             ("https;//u:p@a.example/metadata/", r#""...@a.example/metadata/" is not an https URL"#),
             (

@@ -1,4 +1,4 @@
-//! What claims are made of: values that are parsed once and valid for ever.
+//! What claims are made of: values that are parsed once and valid from then on.
 //!
 //! Each type refuses what Kubernetes, Istio or Deckhouse could not use, and says what to write
 //! instead.

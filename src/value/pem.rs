@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_certificates_from_all_else() {
+    fn distinguishes_certificates_from_everything_else() {
         let pem = format!("{BEGIN}\nMIIB\n{END}\n");
         assert_eq!(check_certificates(&pem), Ok(()));
         assert_eq!(check_certificates(&format!("# root\r\n{pem}{pem}")), Ok(()));

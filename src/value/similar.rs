@@ -1,8 +1,8 @@
-//! What a name that nobody knows was meant to be.
+//! What an unknown name was meant to be.
 
 use strsim::damerau_levenshtein;
 
-/// One in so many characters may be wrong.
+/// One in this many characters may be wrong.
 const CHARACTERS_PER_MISTAKE: usize = 3;
 /// Longer names, in bytes, are not compared: the cost grows with the square.
 const LONGEST: usize = 63;

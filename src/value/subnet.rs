@@ -148,7 +148,7 @@ impl Subnet {
         IpNet::aggregate(&nets).into_iter().map(Self).collect()
     }
 
-    /// Whether it is of a range that nobody reaches from elsewhere: of RFC 1918, RFC 6598 or a ULA.
+    /// Whether it is in a private range: RFC 1918, RFC 6598 or ULA.
     pub fn is_private(self) -> bool {
         self.private_ranges().iter().any(|range| range.contains(self))
     }

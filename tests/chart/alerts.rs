@@ -24,7 +24,7 @@ pub(crate) const OF_ITS_OWN_CERTIFICATE: [&str; 2] = [
 ];
 
 #[test]
-fn every_alert_can_be_read_and_has_its_remedy_in_the_documentation() {
+fn every_alert_is_readable_and_documented() {
     let alerts = file("files/alerts.yaml");
     let alerts = yaml_documents(&alerts).unwrap()[0].to_json();
     let alerts = alerts[0]["rules"].as_array().unwrap();

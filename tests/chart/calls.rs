@@ -12,7 +12,7 @@ const SERVER_SIDE: &[&str] =
     &["apply", "--server-side", "--force-conflicts", "--field-manager=tests", "-f", "-"];
 
 #[test]
-fn nobody_waits_for_isthmus_but_those_who_must() {
+fn only_mesh_resources_wait_for_isthmus() {
     let release = Release::install(&[]);
     for object in of_no_concern(&release) {
         written(&release, &object, false, 0);

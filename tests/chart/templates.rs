@@ -6,7 +6,7 @@ use super::helm::{HELMS, IMAGE, chart, file, helm, objects, only, rendered, temp
 use crate::support::TempDir;
 
 #[test]
-fn no_proxy_of_the_mesh_is_put_beside_what_guards_it() {
+fn no_sidecar_is_injected_into_the_pods() {
     let inject = "sidecar.istio.io/inject";
     let chosen = r#"--set-json=podLabels={"sidecar.istio.io/inject":"true","a":"b"}"#;
     for (values, expected) in [(&[][..], "false"), (&[chosen], "true")] {
@@ -21,7 +21,7 @@ fn no_proxy_of_the_mesh_is_put_beside_what_guards_it() {
 }
 
 #[test]
-fn who_makes_the_roles_otherwise_is_given_none() {
+fn no_roles_are_rendered_if_they_are_created_elsewhere() {
     let rendered = template("helm", &["--set=rbac.create=false"]);
     let role = rendered.iter().find(|object| object["kind"].as_str().unwrap().contains("Role"));
     assert_eq!(role, None);
@@ -29,7 +29,7 @@ fn who_makes_the_roles_otherwise_is_given_none() {
 }
 
 #[test]
-fn a_disruption_budget_is_what_is_given_or_one() {
+fn the_disruption_budget_is_as_set_or_one() {
     for (given, expected) in [
         ("null", json!(1)),
         (r#""""#, json!(1)),
@@ -47,7 +47,7 @@ fn a_disruption_budget_is_what_is_given_or_one() {
 }
 
 #[test]
-fn whoever_the_policy_names_may_call_and_nobody_else_is_reached() {
+fn the_network_policy_allows_only_the_named_peers() {
     let ports =
         |names: &[Json]| -> Json { names.iter().map(|port| json!({"port": port})).collect() };
     let api_server = ports(&[json!(443), json!(6443)]);
@@ -81,7 +81,7 @@ fn whoever_the_policy_names_may_call_and_nobody_else_is_reached() {
 }
 
 #[test]
-fn a_lost_node_is_left_soon_unless_something_else_is_said_of_it() {
+fn pods_leave_a_lost_node_soon_unless_set_otherwise() {
     const KEYS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
     let tolerations = |values: &[&str]| {
         let rendered = template("helm", values);
@@ -130,7 +130,7 @@ fn a_release_of_any_name_has_names_that_the_api_server_takes() {
 }
 
 #[test]
-fn a_certificate_of_cert_manager_is_by_an_authority_that_stays() {
+fn a_cert_manager_certificate_has_a_lasting_ca() {
     let rendered = template("helm", &["--set=tls.mode=cert-manager"]);
     let of = |kind: &str, name: &str| -> &Json {
         let is = |object: &&Json| object["kind"] == kind && object["metadata"]["name"] == name;
@@ -149,7 +149,7 @@ fn a_certificate_of_cert_manager_is_by_an_authority_that_stays() {
 }
 
 #[test]
-fn what_is_taken_away_is_missed_by_its_name_or_done_without() {
+fn a_resource_that_is_removed_is_reported_or_optional() {
     let schema: Json = serde_json::from_str(&file("values.schema.json")).unwrap();
     let mut open = vec![(String::new(), &schema)];
     let mut missed = 0;

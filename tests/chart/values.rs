@@ -57,7 +57,7 @@ fn the_schema_has_every_value_and_no_other() {
 }
 
 #[test]
-fn what_is_no_value_is_refused_by_its_name() {
+fn an_unknown_value_is_rejected_by_name() {
     for (value, place, why) in [
         ("replica=2", "replica", "not allowed"),
         ("webhooks.failurePolicy.secrets=Fail", "secrets", "not allowed"),
@@ -127,7 +127,7 @@ fn the_chart_passes_helm_s_own_lint() {
 }
 
 #[test]
-fn nothing_takes_the_name_of_another_or_of_deckhouse() {
+fn names_collide_neither_with_each_other_nor_with_deckhouse() {
     let everything = CASES.iter().find(|case| case.name.starts_with("everything")).unwrap();
     let rendered = rendered("helm", everything.values).unwrap();
     assert!(!rendered.contains("heritage"), "{rendered}");

@@ -63,7 +63,7 @@ fn every_cluster_sees_the_others_as_their_own_files_are() {
 }
 
 #[test]
-fn what_is_found_in_other_files_than_those_asked_about_is_left_out() {
+fn findings_in_unselected_files_are_left_out() {
     golden("check/clusters/asked", &["clusters/us-east/peers.yaml"], b"");
     // As seen from a directory below.
     let output = check(&data("check/clusters/clusters/us-east"), &["."], b"");
@@ -72,7 +72,7 @@ fn what_is_found_in_other_files_than_those_asked_about_is_left_out() {
 }
 
 #[test]
-fn files_of_several_clusters_are_no_one_mesh() {
+fn files_of_several_clusters_are_not_one_mesh() {
     let directory = repository("unclear");
     for paths in [&["."][..], &["clusters"], &["clusters/eu-west", "clusters/us-east"]] {
         let output = check(&directory, paths, b"");
@@ -99,7 +99,7 @@ fn files_of_several_clusters_are_no_one_mesh() {
 }
 
 #[test]
-fn what_it_proposes_is_taken() {
+fn its_proposals_are_accepted() {
     let directory = repository("proposed");
     let told = text(&check(&directory, &["."], b"").stderr);
     let (_, proposed) = told.trim().split_once("isthmus check ").unwrap();
@@ -110,7 +110,7 @@ fn what_it_proposes_is_taken() {
 }
 
 #[test]
-fn a_clash_is_told_once_with_all_who_see_it() {
+fn a_clash_is_reported_once_with_every_cluster_that_sees_it() {
     let directory = repository("once");
     let all = ["eu-west", "us-east", "ap-south"].map(str::to_owned).to_vec();
     let found_of = |directory: &Path| found(directory, &MEMBERS);
@@ -130,7 +130,7 @@ fn a_clash_is_told_once_with_all_who_see_it() {
 }
 
 #[test]
-fn clusters_that_do_not_see_each_other_alike_are_told() {
+fn clusters_with_different_views_of_each_other_are_reported() {
     let directory = repository("alike");
     let peers = directory.join("clusters/us-east/peers.yaml");
     edit(&peers, "istio-metadata.eu-west.example.com", "istio-metadata.eu-north.example.com");
@@ -273,7 +273,7 @@ fn a_branch_is_judged_by_what_it_brings_to_where_it_is_merged() {
 }
 
 #[test]
-fn a_branch_of_several_clusters_is_no_one_mesh_either() {
+fn a_branch_of_several_clusters_is_not_one_mesh_either() {
     let directory = repository("branch-unclear");
     git(&directory, &["init", "-q"]);
     commit(&directory, "all");
@@ -283,7 +283,7 @@ fn a_branch_of_several_clusters_is_no_one_mesh_either() {
 }
 
 #[test]
-fn members_are_held_against_another_state_of_their_repository() {
+fn members_are_compared_with_another_revision_of_their_repository() {
     let (before, after) = (repository("before"), repository("after"));
     let against = before.to_str().unwrap();
     let args: Vec<_> = MEMBERS.into_iter().chain(["--against", against]).collect();

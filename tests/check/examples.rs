@@ -15,14 +15,14 @@ fn every_example_of_the_documentation_passes() {
 }
 
 #[test]
-fn the_example_mesh_passes_without_a_word() {
+fn the_example_mesh_passes_without_warnings() {
     let output = check(&examples(), &["--strict", "mesh"], b"");
     assert_eq!(text(&output.stdout), "3 files, 6 objects judged: 0 denials, 0 warnings\n");
     assert_eq!(output.status.code(), Some(0));
 }
 
 #[test]
-fn the_example_descriptors_pass_without_a_word() {
+fn the_example_descriptors_pass_without_warnings() {
     let output = check(&examples(), &["--strict", "multicluster"], b"");
     assert_eq!(
         text(&output.stdout),

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use super::{check, data, golden, json, scratch, text};
 
 #[test]
-fn passes_over_what_is_no_manifest() {
+fn skips_what_is_not_a_manifest() {
     golden("check/sorts/directory", &["."], b"");
 }
 
@@ -17,7 +17,7 @@ fn named_files_must_be_read() {
 }
 
 #[test]
-fn a_broken_document_of_the_mesh_is_a_finding_even_where_it_is_named() {
+fn a_broken_mesh_document_is_a_finding_even_in_a_named_file() {
     golden("check/sorts/broken", &["broken.yml", "nested"], b"");
 }
 
@@ -28,7 +28,7 @@ fn says_which_definition_counts() {
 }
 
 #[test]
-fn no_link_leads_round_in_circles_and_no_file_is_read_twice() {
+fn symlink_cycles_end_and_no_file_is_read_twice() {
     let directory = scratch("links");
     fs::create_dir(directory.join("a")).unwrap();
     fs::copy(data("check/twice/b.yaml"), directory.join("a/b.yaml")).unwrap();
@@ -83,7 +83,7 @@ fn says_what_is_wrong_with_a_file() {
 }
 
 #[test]
-fn a_mesh_that_cannot_be_read_is_no_mesh_to_judge_against() {
+fn an_unreadable_mesh_cannot_be_judged_against() {
     let directory = data("check");
     let output = check(&directory, &["twice/b.yaml", "--against", "sorts"], b"");
     assert_eq!(output.status.code(), Some(2));
@@ -94,7 +94,7 @@ fn a_mesh_that_cannot_be_read_is_no_mesh_to_judge_against() {
 }
 
 #[test]
-fn a_cause_is_told_once() {
+fn a_cause_is_printed_once() {
     let output = check(&scratch("cause"), &["--cluster", "--kubeconfig", "absent", "."], b"");
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{told}");

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use super::{check, data, golden, scratch, text};
 
 #[test]
-fn writes_what_can_be_written_and_tells_the_rest() {
+fn writes_what_it_can_and_reports_the_rest() {
     let before = fs::read_to_string(data("check/fix/peers.yaml")).unwrap();
     golden("check/fix/stdin", &["--fix", "-"], before.as_bytes());
     golden("check/fix/unfixed", &["peers.yaml"], b"");
@@ -38,7 +38,7 @@ fn writes_what_can_be_written_and_tells_the_rest() {
 }
 
 #[test]
-fn writes_nothing_where_something_cannot_be_read() {
+fn writes_nothing_if_something_cannot_be_read() {
     let directory = scratch("fix-none");
     let file = directory.join("peers.yaml");
     fs::copy(data("check/fix/peers.yaml"), &file).unwrap();

@@ -50,7 +50,7 @@ fn finds_the_lines_of_networks() {
 }
 
 #[test]
-fn judges_a_change_against_what_stands() {
+fn judges_a_change_against_the_existing_mesh() {
     golden("check/change/grown", &["set", "--against", "mesh"], b"");
     golden("check/change/strict", &["mesh/cluster.yaml", "--strict", "--against", "mesh"], b"");
     let stdin = std::fs::read(data("check/change/same.yaml")).unwrap();
@@ -58,7 +58,7 @@ fn judges_a_change_against_what_stands() {
 }
 
 #[test]
-fn what_stood_before_is_only_warned_of() {
+fn existing_mistakes_are_only_warnings() {
     let directory = data("check/change");
     // The same name: it replaces the one that stands, mistake and all.
     let copy = super::scratch("stood").join("cluster.yaml");
@@ -72,7 +72,7 @@ fn what_stood_before_is_only_warned_of() {
 }
 
 #[test]
-fn colours_only_what_is_asked_for() {
+fn colours_only_on_request() {
     let run = |variables: &[(&str, &str)]| {
         let mut command = command(&data("check/carried"), &["secret.yaml"]);
         let output = command.envs(variables.iter().copied()).output().unwrap();

@@ -40,7 +40,7 @@ fn cost_grows_no_faster_than_size() {
 }
 
 #[test]
-fn every_document_that_a_cluster_holds_is_made_long() {
+fn every_document_of_a_cluster_is_tried_at_length() {
     for document in DOCUMENTS.iter().filter(|document| !document.resource.is_empty()) {
         let parts = PARTS.iter().filter(|part| part.document == document.name);
         assert!(parts.count() > 0, "{} has no part in tests/complexity/parts.rs", document.name);
@@ -128,7 +128,7 @@ fn documents_of_one_member_cost_no_more_than_their_number() {
 }
 
 #[test]
-fn whenever_the_time_is_up_the_answer_is_whole_or_a_denial() {
+fn whenever_time_runs_out_the_response_is_complete_or_a_denial() {
     let part = PARTS.iter().find(|part| part.name == "keys with a descriptor").unwrap();
     let object = (part.make)(300, Kind::Sound);
     let body = review(None, &object).to_string().into_bytes();

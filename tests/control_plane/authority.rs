@@ -38,7 +38,7 @@ fn replicas_that_start_at_once_agree_on_one_authority() {
 }
 
 #[test]
-fn while_certificates_rotate_no_call_fails() {
+fn no_call_fails_while_certificates_rotate() {
     drop(no_call_fails_in(12, 1));
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn no_call_fails_in(rotations_in_all: usize, by_themselves: usize) ->
 }
 
 #[test]
-fn what_is_lost_or_spoilt_is_put_right_and_no_call_fails() {
+fn a_lost_or_corrupted_secret_is_restored_without_a_failed_call() {
     let replicas = Replicas::start(2, &["--tls-settle=300ms"]);
     let (done, made) = (AtomicBool::new(false), AtomicU32::new(0));
     let mut api = replicas.api();
@@ -143,7 +143,7 @@ fn what_is_lost_or_spoilt_is_put_right_and_no_call_fails() {
 }
 
 #[test]
-fn a_secret_that_is_gone_is_asked_for_and_filled_again() {
+fn a_deleted_secret_is_requested_and_filled_again() {
     let replicas = Replicas::start(2, &["--tls-settle=300ms"]);
     let mut api = replicas.api();
     let (authorities, path) = (api.secret("ca.crt").unwrap(), api.path());
@@ -169,7 +169,7 @@ fn a_secret_that_is_gone_is_asked_for_and_filled_again() {
 }
 
 #[test]
-fn a_changed_bundle_is_put_right() {
+fn a_changed_bundle_is_corrected() {
     let replicas = Replicas::start(2, &[]);
     let mut api = replicas.api();
     let authorities = api.secret("ca.crt").unwrap();
@@ -195,7 +195,7 @@ fn a_changed_bundle_is_put_right() {
 }
 
 #[test]
-fn nothing_but_the_bundles_and_paths_is_owned() {
+fn only_the_bundles_and_paths_are_owned() {
     let replicas = Replicas::unregistered(2, &[]);
     let mut api = replicas.api();
     let install = |count: usize| {
@@ -230,7 +230,7 @@ fn nothing_but_the_bundles_and_paths_is_owned() {
 }
 
 #[test]
-fn a_paused_process_heals_when_it_goes_on() {
+fn a_paused_process_recovers_when_it_continues() {
     let lives = ["--tls-life=3s", "--tls-ca-life=6s", "--tls-settle=200ms"];
     let replicas = Replicas::start(1, &lives);
     let server = &replicas.servers[0];
@@ -251,7 +251,7 @@ fn a_paused_process_heals_when_it_goes_on() {
 }
 
 #[test]
-fn while_the_api_server_is_lost_what_there_is_stays() {
+fn the_state_stays_while_the_api_server_is_lost() {
     let replicas = Replicas::start(1, &[]);
     let server = &replicas.servers[0];
     let shown = replicas.shown();
@@ -270,7 +270,7 @@ fn while_the_api_server_is_lost_what_there_is_stays() {
 }
 
 #[test]
-fn rights_that_are_missing_are_told_with_what_grants_them() {
+fn missing_permissions_are_reported_with_the_command_that_grants_them() {
     let replicas = Replicas::unregistered(0, &[]);
     let namespace =
         "{apiVersion: v1, kind: ServiceAccount, metadata: {name: nobody, namespace: isthmus}}";

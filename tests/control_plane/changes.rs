@@ -77,7 +77,7 @@ fn members_are_described_by_config_maps_in_their_namespace_only() {
 }
 
 #[test]
-fn what_stood_before_is_in_nobodys_way() {
+fn existing_mistakes_block_nobody() {
     let cluster = Guarded::start_unasked();
     let mut told = Transcript::new("stood-before");
     let twice = [("a", "10.1.0.0/16"), ("b", "10.1.0.0/16")].map(|(name, pods)| {

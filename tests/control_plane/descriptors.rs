@@ -84,7 +84,7 @@ fn the_documented_directory_is_admitted_with_its_correction() {
 }
 
 #[test]
-fn a_strict_guard_refuses_the_documented_directory() {
+fn strict_descriptors_deny_the_documented_directory() {
     let cluster = Guarded::start_by(CRDS, "Fail", &["--strict-descriptors"]);
     let mut told = Transcript::new("descriptors-strict");
     told.kubectl(&cluster, &of_directory(DOCUMENTED), "");

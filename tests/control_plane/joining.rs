@@ -30,7 +30,7 @@ fn joins(name: &str, gateway: bool) -> Value {
 }
 
 #[test]
-fn deleting_and_creating_anew_is_no_way_round_a_denial() {
+fn deleting_and_recreating_does_not_avoid_a_denial() {
     let cluster = Guarded::start_unasked();
     let mut told = Transcript::new("joining");
     cluster.create(&local(PODS)).ok();
@@ -54,7 +54,7 @@ fn deleting_and_creating_anew_is_no_way_round_a_denial() {
 }
 
 #[test]
-fn in_a_hub_most_members_have_the_domain_of_the_mesh() {
+fn in_a_hub_the_majority_states_the_domain_of_the_mesh() {
     let cluster = Guarded::start_by(CRDS, "Fail", &["--local-member="]);
     let mut told = Transcript::new("hub");
     let member = |n: u8, domain: &str| {
@@ -100,7 +100,7 @@ fn a_directory_is_applied_at_once() {
 }
 
 #[test]
-fn what_others_say_of_the_local_cluster_is_held_against_nobody() {
+fn statements_of_others_about_the_local_cluster_have_no_effect() {
     let cluster = Guarded::start();
     let mut told = Transcript::new("local-by-others");
     cluster.create(&local(PODS)).ok();

@@ -63,7 +63,7 @@ fn files_are_judged_as_a_change_to_the_cluster() {
 }
 
 #[test]
-fn what_the_cluster_has_is_audited() {
+fn the_state_of_the_cluster_is_audited() {
     let cluster = Guarded::start_unasked();
     let directory = TempDir::new();
     let mut told = Transcript::new("audit");
@@ -110,7 +110,7 @@ fn what_the_cluster_has_is_audited() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_with_what_to_do() {
+fn an_unreadable_cluster_is_reported_with_a_remedy() {
     let cluster = Guarded::start_unasked();
     let files = TempDir::with("b.yaml", &flat("b", "10.112.64.0/18", "10.224.0.0/16"));
     cluster.kubectl(&["create", "serviceaccount", "unbound", "-n=isthmus"], "").ok();

@@ -34,7 +34,7 @@ fn resources_that_come_later_and_go_are_normal() {
 }
 
 #[test]
-fn a_resource_that_is_served_in_another_version_goes_on_being_seen() {
+fn a_resource_stays_visible_when_its_served_version_changes() {
     let version = |name: &str, served: bool, storage: bool| {
         format!(
             "    - name: {name}\n      served: {served}\n      storage: {storage}\n      schema:\n        openAPIV3Schema:\n          type: object\n          x-kubernetes-preserve-unknown-fields: true\n"
@@ -93,7 +93,7 @@ fn a_resource_that_is_served_in_another_version_goes_on_being_seen() {
 }
 
 #[test]
-fn a_watch_that_has_expired_begins_anew() {
+fn an_expired_watch_starts_again() {
     let cluster = Guarded::start();
     let kept = member("kept", "https://istio.kept.example.com/metadata/");
     let lost = member("lost", "https://istio.lost.example.com/metadata/");
@@ -127,7 +127,7 @@ fn a_watch_that_has_expired_begins_anew() {
 }
 
 #[test]
-fn a_lost_api_server_leaves_what_was_last_known() {
+fn a_lost_api_server_keeps_the_last_known_state() {
     let cluster = Guarded::start();
     cluster.create(&local("10.111.0.0/16")).ok();
     cluster.wait_watched(1);
@@ -177,7 +177,7 @@ fn without_isthmus_the_failure_policy_decides() {
 }
 
 #[test]
-fn of_two_that_race_one_is_stored() {
+fn of_two_racing_writes_one_is_stored() {
     const PAIRS: u32 = 200;
     let cluster = Guarded::start();
     cluster.create(&local("10.111.0.0/16")).ok();
@@ -212,7 +212,7 @@ fn of_two_that_race_one_is_stored() {
 }
 
 #[test]
-fn what_was_admitted_counts_before_its_event() {
+fn an_admitted_write_counts_before_its_event() {
     let cluster = Guarded::start();
     let peer = |name: &str| crate::support::peer(name, "https://istio.a.example.com/metadata/");
     let is_allowed = |review: &Json| cluster.asks(review)["allowed"].as_bool().unwrap();
@@ -242,7 +242,7 @@ fn what_was_admitted_counts_before_its_event() {
 }
 
 #[test]
-fn etcd_stops_and_goes_on() {
+fn etcd_stops_and_continues() {
     let cluster = Guarded::start();
     cluster.create(&member("a", "https://istio.a.example.com/metadata/")).ok();
     cluster.wait_watched(1);

@@ -32,7 +32,7 @@ fn status(server: &Server, path: &str) -> u16 {
 const CHANGED: &str = "a new secret path is created";
 
 #[test]
-fn what_is_said_by_the_path_is_remembered_and_by_nobody_else() {
+fn only_writes_by_the_secret_path_are_remembered() {
     let replicas = Replicas::start(1, &STILL);
     let path = wait_for("the path", || replicas.api().path());
     assert_eq!(path.len(), 32);
@@ -51,7 +51,7 @@ fn what_is_said_by_the_path_is_remembered_and_by_nobody_else() {
 }
 
 #[test]
-fn paths_that_follow_each_other_fail_no_call_and_are_told_to_nobody() {
+fn rotating_paths_fail_no_call_and_are_not_disclosed() {
     let args = ["--tls-path-life=700ms", "--tls-settle=300ms", "--log=trace", "--log-format=json"];
     let replicas = Replicas::start(3, &args);
     let (done, made) = (AtomicBool::new(false), AtomicU32::new(0));
@@ -85,7 +85,7 @@ fn paths_that_follow_each_other_fail_no_call_and_are_told_to_nobody() {
 }
 
 #[test]
-fn a_path_that_a_call_failed_by_is_followed_by_another() {
+fn a_path_is_replaced_after_a_failed_call() {
     let replicas = Replicas::start(1, &["--tls-path-life=24h", "--tls-settle=500ms"]);
     let (server, mut api) = (&replicas.servers[0], replicas.api());
     // Nobody knows whom the last process failed; whom this one failed it knows.
@@ -113,7 +113,7 @@ fn a_path_that_a_call_failed_by_is_followed_by_another() {
 }
 
 #[test]
-fn an_api_server_that_shows_a_certificate_is_known_by_it() {
+fn an_api_server_is_recognized_by_its_client_certificate() {
     for (optional, is_called) in [(&[][..], false), (&["--tls-client-optional"], true)] {
         let authority = format!("--tls-client-ca={}", callers().display());
         let args =
@@ -169,7 +169,7 @@ fn an_unknown_path_has_the_secret_read_again() {
 }
 
 #[test]
-fn whoever_has_a_path_of_their_own_keeps_what_is_before_it() {
+fn a_path_prefix_of_the_url_is_kept() {
     let replicas = Replicas::unregistered(1, &STILL);
     let server = &replicas.servers[0];
     let port = server.webhook.port();

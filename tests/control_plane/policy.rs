@@ -101,7 +101,7 @@ fn registered(replicas: &Replicas) -> [Json; 2] {
 }
 
 #[test]
-fn isthmus_may_change_bundles_and_paths_and_nothing_else() {
+fn isthmus_may_change_only_bundles_and_paths() {
     let replicas = Replicas::unregistered(0, &[]);
     let account = Account::new(replicas.plane);
     let webhooks = registered(&replicas);

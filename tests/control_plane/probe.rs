@@ -35,7 +35,7 @@ fn wait_told(kubeconfig: &Path, args: &[&str], status: i32, told: &str) {
 }
 
 #[test]
-fn it_tells_whether_isthmus_is_asked() {
+fn the_probe_reports_whether_isthmus_is_called() {
     let cluster = Guarded::start();
     let nobody = account(&cluster, "nobody");
     let (status, told) = probe(&nobody, &[]);

@@ -61,12 +61,12 @@ fn is_noticed_in_a_black_hole(crds: &str) {
 }
 
 #[test]
-fn a_way_to_the_api_server_that_goes_dead_is_noticed_and_recovered_from() {
+fn a_dead_connection_to_the_api_server_is_noticed_and_recovered_from() {
     is_noticed_in_a_black_hole(CRDS);
 }
 
 #[test]
-fn one_watch_that_goes_silent_is_begun_anew() {
+fn a_single_silent_watch_is_restarted() {
     const LARGE: usize = 200 << 10;
     let cluster = Guarded::start_unasked();
     let cable = Cable::to(cluster.plane.api());

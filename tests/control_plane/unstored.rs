@@ -23,7 +23,7 @@ const DELAYED: &str = r#"isthmus_reviews_total{hook="validate",kind="IstioMultic
 const CONTESTED: &str = "https://istio.contested.example.com/metadata/";
 
 #[test]
-fn what_another_webhook_refuses_is_in_nobodys_way_for_long() {
+fn a_write_that_another_webhook_denies_blocks_others_only_briefly() {
     let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", HOLD]);
     let _denier = Denier::start(&cluster, "denied");
     passes(&cluster, &|api| {
@@ -34,7 +34,7 @@ fn what_another_webhook_refuses_is_in_nobodys_way_for_long() {
 }
 
 #[test]
-fn what_a_quota_refuses_is_in_nobodys_way_for_long() {
+fn a_write_that_a_quota_rejects_blocks_others_only_briefly() {
     // A member that is only described denies nobody else by its subnets otherwise.
     let args = ["--hold", HOLD, "--described-overlap=Deny"];
     let cluster = Guarded::start_by(CRDS, "Fail", &args);
@@ -51,7 +51,7 @@ fn what_a_quota_refuses_is_in_nobodys_way_for_long() {
 }
 
 #[test]
-fn what_exists_already_is_in_nobodys_way_for_long() {
+fn a_write_of_an_existing_name_blocks_others_only_briefly() {
     let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", HOLD]);
     let mut api = cluster.plane.admin();
     let stored = peer("exists", "https://istio.exists.example.com/metadata/");
@@ -64,7 +64,7 @@ fn what_exists_already_is_in_nobodys_way_for_long() {
 }
 
 #[test]
-fn what_times_out_is_in_nobodys_way_for_long() {
+fn a_write_that_times_out_blocks_others_only_briefly() {
     let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", HOLD]);
     // Connections are made, and nothing is ever answered.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -78,7 +78,7 @@ fn what_times_out_is_in_nobodys_way_for_long() {
 }
 
 #[test]
-fn a_generated_name_that_is_never_used_is_in_nobodys_way_for_long() {
+fn a_generated_name_that_is_never_used_blocks_others_only_briefly() {
     let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", HOLD]);
     let _denier = Denier::start(&cluster, "generated");
     passes(&cluster, &|api| {
@@ -93,7 +93,7 @@ fn a_generated_name_that_is_never_used_is_in_nobodys_way_for_long() {
 }
 
 #[test]
-fn kubectl_comes_again_by_itself_until_what_it_waits_for_is_over() {
+fn kubectl_retries_by_itself_until_the_pending_write_is_over() {
     let delayed = |cluster: &Guarded| cluster.isthmus.metric(DELAYED).unwrap_or_default();
     let mut told = Transcript::new("pending");
     let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", "4s"]);
@@ -131,7 +131,7 @@ fn kubectl_comes_again_by_itself_until_what_it_waits_for_is_over() {
 }
 
 #[test]
-fn a_denial_does_not_rest_on_what_is_gone() {
+fn a_denial_does_not_rest_on_a_deleted_object() {
     const LARGE: usize = 200 << 10;
     let cluster = Guarded::start_unasked();
     let cable = Cable::to(cluster.plane.api());

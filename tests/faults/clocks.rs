@@ -19,7 +19,7 @@ const OFF: [&str; 7] = ["+0", "+2d", "-2d", "+120d", "-120d", "-20000d", "+0"];
 
 #[test]
 #[ignore = "it takes minutes, and a library that turns clocks: `make faults`"]
-fn a_replica_whose_clock_steps_harms_nobody() {
+fn a_replica_whose_clock_jumps_does_no_harm() {
     let library = PLACES.iter().map(PathBuf::from).find(|place| place.exists());
     let library = library.expect("install the package faketime, for its libfaketime.so.1");
     let clock = TempDir::with("offset", "+0");

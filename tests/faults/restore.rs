@@ -18,7 +18,7 @@ const HEALED: Duration = Duration::from_secs(30);
 
 #[test]
 #[ignore = "it takes minutes: `make faults`"]
-fn a_restored_etcd_is_gone_on_from() {
+fn work_continues_from_a_restored_etcd() {
     let replicas = Replicas::start(2, &["--tls-settle=500ms", "--tls-path-life=2s"]);
     let plane = replicas.plane;
     let mut api = replicas.api();

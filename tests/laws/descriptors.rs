@@ -145,7 +145,7 @@ fn more_descriptors_than_an_object_has_room_for_are_refused_at_once() {
 }
 
 #[test]
-fn an_answer_does_not_grow_with_the_square_of_what_is_wrong() {
+fn a_response_does_not_grow_with_the_square_of_the_mistakes() {
     let refused = of_many(500, |_| "10.0.0.0/16".to_owned());
     let causes = refused["status"]["details"]["causes"].as_array().unwrap();
     assert_eq!(causes.len(), 257);

@@ -2,6 +2,7 @@
 
 mod canonical;
 mod descriptors;
+mod identities;
 mod networks;
 mod steps;
 

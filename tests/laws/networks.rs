@@ -50,7 +50,7 @@ fn networks() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn of_very_many_mistakes_an_answer_tells_enough() {
+fn a_response_to_very_many_mistakes_lists_enough() {
     let many = |endpoint: &str| {
         let networks = (0..2_000).map(|n| format!("n{n}: {{endpoints: [{{{endpoint}}}]}}"));
         format!("networks: {{{}}}", networks.collect::<Vec<_>>().join(", "))

@@ -346,7 +346,7 @@ fn put(object: &Value, field: &str, value: &Value) -> Option<Value> {
 
 /// Nobody is refused who follows a guide.
 #[test]
-fn what_the_documentation_of_others_shows_is_admitted_in_any_order() {
+fn documented_examples_of_others_are_admitted_in_any_order() {
     let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/guides");
     let mut files = 0;
     for guide in fs::read_dir(guides).unwrap().map(|guide| guide.unwrap().path()) {

@@ -46,7 +46,7 @@ fn only_callers_of_the_authority_are_served() {
 }
 
 #[test]
-fn of_those_only_the_named_ones_are_if_names_are_given() {
+fn only_callers_with_the_given_names_are_accepted() {
     let caller = pem::valid();
     let authorities = TempDir::with("ca.crt", &authority(&caller));
     for (names, served) in [
@@ -63,7 +63,7 @@ fn of_those_only_the_named_ones_are_if_names_are_given() {
 }
 
 #[test]
-fn others_are_answered_where_a_certificate_is_optional() {
+fn other_callers_are_answered_if_the_certificate_is_optional() {
     let caller = pem::valid();
     let authorities = TempDir::with("ca.crt", &authority(&caller));
     let args = ["--tls-client-optional", "--tls-client-names=kube-apiserver"];
@@ -76,7 +76,7 @@ fn others_are_answered_where_a_certificate_is_optional() {
 }
 
 #[test]
-fn another_authority_counts_from_when_it_is_written() {
+fn another_ca_takes_effect_when_it_is_written() {
     let (first, second) = (pem::valid(), pem::valid());
     let authorities = TempDir::with("ca.crt", &authority(&first));
     let server = start(&authorities, &[]);
@@ -91,7 +91,7 @@ fn another_authority_counts_from_when_it_is_written() {
 }
 
 #[test]
-fn what_cannot_be_used_is_told_at_start() {
+fn unusable_arguments_are_reported_at_startup() {
     let directory = TempDir::with("empty.crt", "");
     let cases: &[(&[&str], &str)] = &[
         (&["--tls-client-ca", "none.crt"], "none.crt: No such file"),

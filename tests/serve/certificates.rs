@@ -39,7 +39,7 @@ fn wait_shown(server: &Server, pair: &Pair) {
 }
 
 #[test]
-fn the_given_chain_is_shown_and_leads_to_its_authority() {
+fn the_given_chain_is_served_up_to_its_ca() {
     let now = || std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
     let begun = now();
     let (inventory, pair) = (TempDir::new(), pem::pair(-60, 3600));
@@ -58,7 +58,7 @@ fn the_given_chain_is_shown_and_leads_to_its_authority() {
 }
 
 #[test]
-fn a_new_pair_is_shown_and_a_bad_one_is_not() {
+fn a_new_certificate_is_served_and_an_invalid_one_is_not() {
     let (inventory, first) = (TempDir::new(), pem::valid());
     let certificates = written(&first);
     let server = start(inventory.path(), certificates.path());
@@ -133,7 +133,7 @@ fn only_a_valid_certificate_is_ready() {
 }
 
 #[test]
-fn a_pair_that_cannot_be_used_is_told_at_start() {
+fn an_unusable_certificate_is_reported_at_startup() {
     let (inventory, pair) = (TempDir::new(), pem::valid());
     let certificates = written(&pair);
     let serve = |args: &[&str]| {

@@ -31,7 +31,7 @@ fn without(pointer: &str) -> Json {
 }
 
 #[test]
-fn what_is_no_review_is_a_bad_request() {
+fn a_body_that_is_not_a_review_is_a_bad_request() {
     let (server, _inventory) = server();
     let text = good().to_string();
     let cases: Vec<(&str, Vec<u8>)> = vec![
@@ -89,7 +89,7 @@ fn what_is_no_review_is_a_bad_request() {
 }
 
 #[test]
-fn what_cannot_be_read_is_denied_by_its_uid() {
+fn an_unreadable_object_is_denied_with_its_uid() {
     let (server, _inventory) = server();
     let secret = |value: Json| {
         let data = json!({"cluster-configuration.yaml": value});
@@ -176,7 +176,7 @@ fn what_cannot_be_read_is_denied_by_its_uid() {
 }
 
 #[test]
-fn what_is_odd_but_right_is_answered_as_any_other() {
+fn odd_but_valid_reviews_are_answered_as_usual() {
     let (server, _inventory) = server();
     let text = good().to_string();
     let crlf = serde_json::to_string_pretty(&good()).unwrap().replace('\n', "\r\n");
@@ -229,7 +229,7 @@ fn names_with_control_characters_come_back_without_them() {
 }
 
 #[test]
-fn what_is_made_of_a_body_is_little_beside_it() {
+fn reading_a_body_takes_little_memory_beside_it() {
     let peak = |body: String| {
         let (server, _inventory) = server();
         assert_eq!(server.client().post("/validate", &body).status, 200);

@@ -75,7 +75,7 @@ fn a_bad_file_keeps_its_last_good_state() {
 }
 
 #[test]
-fn a_file_that_was_never_good_leaves_a_hole_and_the_server_unready() {
+fn a_file_that_was_never_valid_keeps_the_server_unready() {
     let inventory = TempDir::with("local.yaml", "kind: [ClusterConfiguration\n");
     let server = Server::launch(inventory.path(), &[]);
     let told = wait_for("the reason", || {
@@ -146,7 +146,7 @@ fn a_mounted_config_map_swaps_a_symlink() {
 }
 
 #[test]
-fn an_object_in_two_files_is_told_of() {
+fn an_object_in_two_files_is_reported() {
     let inventory = TempDir::with("a.yaml", &data("seed/istiomulticlusters.yaml"));
     inventory.write("b.yaml", data("seed/istiomulticlusters.yaml"));
     let server = Server::start(inventory.path(), &[]);
@@ -155,7 +155,7 @@ fn an_object_in_two_files_is_told_of() {
 }
 
 #[test]
-fn a_directory_that_is_gone_leaves_what_was_read() {
+fn a_removed_directory_keeps_what_was_read() {
     let parent = TempDir::new();
     let directory = parent.path().join("inventory");
     fs::create_dir(&directory).unwrap();
@@ -169,7 +169,7 @@ fn a_directory_that_is_gone_leaves_what_was_read() {
 }
 
 #[test]
-fn what_a_bad_file_contains_is_not_logged() {
+fn the_content_of_an_invalid_file_is_not_logged() {
     let inventory = TempDir::new();
     let server = Server::start(inventory.path(), &[]);
     let secret = "kind: Secret\nmetadata: {name: s}\nstringData:\n  ";
@@ -193,7 +193,7 @@ fn what_a_bad_file_contains_is_not_logged() {
 }
 
 #[test]
-fn what_is_read_again_and_again_takes_no_more_memory() {
+fn reading_repeatedly_takes_no_more_memory() {
     let inventory = TempDir::new();
     for n in 0..1000 {
         let mut member =

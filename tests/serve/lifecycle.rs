@@ -25,7 +25,7 @@ fn half_sent(server: &Server) -> (Client, String) {
 }
 
 #[test]
-fn what_is_under_way_is_finished_and_what_is_not_is_let_go() {
+fn reviews_in_flight_finish_and_idle_connections_close() {
     let empty = TempDir::new();
     let mut server = Server::start(empty.path(), &[]);
     let mut idle = server.client();
@@ -49,7 +49,7 @@ fn what_is_under_way_is_finished_and_what_is_not_is_let_go() {
 }
 
 #[test]
-fn with_nothing_under_way_it_ends_at_once() {
+fn without_reviews_in_flight_it_ends_at_once() {
     let empty = TempDir::new();
     let mut server = Server::start(empty.path(), &["--client-timeout", "1h"]);
     let _idle = server.client();
@@ -69,7 +69,7 @@ fn a_second_signal_ends_it_whatever_is_under_way() {
 }
 
 #[test]
-fn before_it_drains_it_goes_on_for_a_while_no_longer_ready() {
+fn before_draining_it_keeps_serving_for_a_while_unready() {
     let empty = TempDir::new();
     let mut server = Server::start(empty.path(), &["--drain-delay", "1h"]);
     let mut kept = server.client();
@@ -91,7 +91,7 @@ fn before_it_drains_it_goes_on_for_a_while_no_longer_ready() {
 }
 
 #[test]
-fn what_it_cannot_start_with_is_told() {
+fn startup_errors_are_reported() {
     let directory = TempDir::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();

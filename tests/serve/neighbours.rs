@@ -105,7 +105,7 @@ fn served(server: &Server, call: impl Fn() -> io::Result<u16> + Send) -> (usize,
 }
 
 #[test]
-fn neighbours_keep_neither_callers_nor_probes_out() {
+fn neighbours_do_not_lock_out_callers_or_probes() {
     let inventory = TempDir::new();
     let server = Server::start(inventory.path(), &[]);
     let call = call();

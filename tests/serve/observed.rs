@@ -18,7 +18,7 @@ fn banner(server: &Server) -> String {
 }
 
 #[test]
-fn it_says_what_it_guards() {
+fn it_prints_what_it_guards() {
     let inventory = TempDir::with("local.yaml", &data("seed/cluster-configuration.yaml"));
     inventory.write("peers.yaml", data("seed/istiomulticlusters.yaml"));
     let server = Server::start(inventory.path(), &[]);
@@ -74,7 +74,7 @@ fn many_members_are_summed_up() {
 }
 
 #[test]
-fn a_decision_is_one_line_that_repeats_no_secret() {
+fn a_decision_is_one_line_without_secrets() {
     let inventory = TempDir::with("local.yaml", &data("seed/cluster-configuration.yaml"));
     let server = Server::start(inventory.path(), &[]);
     let mut review = peer("peer", "https://peer:hunter2@istio.example.com/metadata/");
@@ -199,7 +199,7 @@ fn metrics_count_what_happens_in_bounded_labels() {
 }
 
 #[test]
-fn what_stands_is_counted_once_for_both_its_sides() {
+fn a_standing_finding_is_counted_once_for_both_sides() {
     let series = |rule: &str, severity: &str| {
         format!("isthmus_standing_findings{{rule=\"{rule}\",severity=\"{severity}\"}}")
     };

@@ -23,7 +23,7 @@ fn status(server: &Server, path: &str) -> u16 {
 }
 
 #[test]
-fn paths_of_the_file_are_served_and_others_may_come_yet() {
+fn paths_of_the_file_are_served_and_unknown_ones_are_retried() {
     let (inventory, directory) = (TempDir::new(), TempDir::with("path", &format!("{FIRST}\n")));
     // Nobody looks by himself.
     let args = ["--tls-path-file", &file(&directory), "--log=trace", "--log-format=json"];
@@ -57,7 +57,7 @@ fn paths_of_the_file_are_served_and_others_may_come_yet() {
 }
 
 #[test]
-fn a_path_that_cannot_be_used_is_told_at_start() {
+fn an_unusable_path_is_reported_at_startup() {
     let directory = TempDir::with("path", &FIRST.to_uppercase());
     let run = |args: &[&str]| -> Output { command(directory.path()).args(args).output().unwrap() };
     let serve = ["serve", "--inventory=.", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"];

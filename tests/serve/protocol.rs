@@ -79,7 +79,7 @@ fn a_connection_serves_one_review_after_another() {
 }
 
 #[test]
-fn bodies_come_in_chunks_or_are_asked_for() {
+fn bodies_may_be_chunked_or_wait_for_100_continue() {
     let (server, _inventory) = server();
     let body = review();
     let mut client = server.client();
@@ -137,7 +137,7 @@ fn tls_12_and_13_are_spoken_and_http_11_within() {
 }
 
 #[test]
-fn those_who_speak_no_tls_are_told_so() {
+fn plain_http_gets_a_clear_response() {
     let (server, _inventory) = server();
     let mut client = Client::plain(server.webhook);
     let answer = client.post("/validate", review());
@@ -158,7 +158,7 @@ fn those_who_speak_no_tls_are_told_so() {
 }
 
 #[test]
-fn heads_that_are_no_http_are_refused() {
+fn heads_that_are_not_http_are_rejected() {
     let (server, _inventory) = server();
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(100_000));
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(1000));

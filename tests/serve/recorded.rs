@@ -62,7 +62,7 @@ fn recorded(file: &str) -> (String, Json) {
 }
 
 #[test]
-fn each_is_allowed_by_a_mesh_of_which_nothing_is_known() {
+fn each_is_allowed_in_an_unknown_mesh() {
     let empty = TempDir::new();
     let server = Server::start(empty.path(), &[]);
     let mut client = server.client();
@@ -128,7 +128,7 @@ const HISTORY: &[(&str, bool, &str)] = &[
 ];
 
 #[test]
-fn as_one_history_they_are_allowed_but_for_the_one_that_breaks_the_mesh() {
+fn in_sequence_all_are_allowed_except_the_one_that_breaks_the_mesh() {
     // The recording begins after the creation of cluster-b.
     let inventory = TempDir::with("seed.yaml", &data("seed/istiomulticlusters.yaml"));
     let server = Server::start(inventory.path(), &[]);

@@ -41,7 +41,7 @@ fn ends(mut server: Server) {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_nothing() {
+fn an_unread_log_stops_nothing() {
     let empty = TempDir::new();
     let (_unread, log) = pipe().unwrap();
     let server = Server::logging_into(log.into(), empty.path(), &[]);
@@ -51,7 +51,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
 }
 
 #[test]
-fn a_log_that_is_full_stops_nothing() {
+fn a_full_log_stops_nothing() {
     let empty = TempDir::new();
     let full = File::options().write(true).open("/dev/full").unwrap();
     let server = Server::logging_into(full.into(), empty.path(), &[]);
@@ -61,7 +61,7 @@ fn a_log_that_is_full_stops_nothing() {
 }
 
 #[test]
-fn a_log_that_is_read_slowly_has_each_line_or_counts_it() {
+fn a_slowly_read_log_has_each_line_or_counts_it() {
     let empty = TempDir::new();
     let (mut slow, log) = pipe().unwrap();
     let server = Server::logging_into(log.into(), empty.path(), &[]);
@@ -103,7 +103,7 @@ fn handles(child: &Child, signal: Signal) -> bool {
 }
 
 #[test]
-fn a_process_whose_output_nobody_reads_ends_when_it_is_told_to() {
+fn a_process_with_unread_output_ends_on_a_signal() {
     let directory = TempDir::new();
     let (_unread, mut output) = pipe().unwrap();
     rustix::io::ioctl_fionbio(&output, true).unwrap();
@@ -120,7 +120,7 @@ fn a_process_whose_output_nobody_reads_ends_when_it_is_told_to() {
 }
 
 #[test]
-fn calls_that_are_no_reviews_are_logged_by_sample() {
+fn requests_that_are_not_reviews_are_logged_by_sample() {
     const CALLS: u32 = 1000;
     let empty = TempDir::new();
     let server = Server::start(empty.path(), &[]);

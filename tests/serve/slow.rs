@@ -46,7 +46,7 @@ fn every_step_has_its_time() {
 }
 
 #[test]
-fn a_caller_who_waits_no_longer_is_not_waited_for() {
+fn a_caller_that_has_given_up_is_not_waited_for() {
     let empty = TempDir::new();
     let server = Server::start(empty.path(), &[]);
     let head = HEAD.replace("/validate", "/validate?timeout=50ms");
@@ -150,7 +150,7 @@ fn told(answer: &Answer) -> (u16, Option<String>) {
 }
 
 #[test]
-fn large_reviews_give_way_to_all_else() {
+fn large_reviews_have_a_lower_priority() {
     let empty = TempDir::new();
     let server = Server::start(empty.path(), &[]);
     let small = review();
@@ -169,7 +169,7 @@ fn large_reviews_give_way_to_all_else() {
 }
 
 #[test]
-fn work_beyond_the_limit_is_put_off() {
+fn work_beyond_the_limit_is_shed() {
     let empty = TempDir::new();
     let server = Server::start(empty.path(), &["--max-reviews", "1"]);
     let body = laborious(30 << 10);
@@ -195,7 +195,7 @@ fn work_beyond_the_limit_is_put_off() {
 }
 
 #[test]
-fn large_reviews_that_wait_take_no_place_of_small_ones() {
+fn waiting_large_reviews_do_not_take_slots_of_small_ones() {
     let empty = TempDir::new();
     let server = Server::start(empty.path(), &["--max-reviews", "1"]);
     let body = laborious(2 << 20);

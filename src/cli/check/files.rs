@@ -75,7 +75,7 @@ enum Seen {
 }
 
 impl Inputs {
-    /// Reads these paths, but for these files and directories.
+    /// Reads these paths, except for these files and directories.
     pub(super) fn read(paths: &[PathBuf], but: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut inputs = Self::default();
         inputs.seen.extend(but.into_iter().map(|real| (real, Seen::Other)));

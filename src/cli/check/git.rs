@@ -12,12 +12,12 @@ use anyhow::{Context, bail};
 
 use super::files::{Inputs, is_manifest};
 
-/// What a branch changes: the files of a working tree beside those of the revision that it is to be
+/// What a branch changes: the files of a working tree next to those of the revision that it will be
 /// merged into.
 pub(super) struct Branch {
     top: PathBuf,
     reference: String,
-    /// The tree that it is to be merged into.
+    /// The tree that it will be merged into.
     target: String,
     /// The tree that it began with.
     base: String,
@@ -40,8 +40,8 @@ impl Branch {
         Ok(Self { top, reference: reference.to_owned(), target, base })
     }
 
-    /// Leaves in a set of files what the branch has changed, and gives back what the target has
-    /// below these paths, with those marked that the branch changes or deletes.
+    /// Leaves in a set of files what the branch has changed, and returns what the target has below
+    /// these paths, with those marked that the branch changes or deletes.
     pub(super) fn split(&self, set: &mut Inputs, paths: &[PathBuf]) -> anyhow::Result<Inputs> {
         let below =
             paths.iter().map(|path| self.within(path)).collect::<anyhow::Result<Vec<_>>>()?;

@@ -55,7 +55,7 @@ pub(super) fn unusable(
     unusable
 }
 
-/// Whether a broken document is reported as a finding: somebody meant it to be YAML of the mesh.
+/// Whether a broken document is reported as a finding: it was meant to be YAML of the mesh.
 fn is_finding(broken: &BrokenDocument) -> bool {
     broken.is_of_mesh && !broken.is_template
 }
@@ -64,7 +64,7 @@ fn is_finding(broken: &BrokenDocument) -> bool {
 #[derive(Clone, Copy)]
 pub(super) struct Files<'a> {
     pub(super) sources: &'a [SourceFile],
-    /// Whose each of them is; nobody's where no members are named.
+    /// The member that each belongs to; none if no members are named.
     pub(super) owners: &'a [Option<MemberName>],
     /// Which of them only stood before: the set has them in another form, or no longer.
     pub(super) replaced: &'a [bool],
@@ -73,7 +73,7 @@ pub(super) struct Files<'a> {
     pub(super) views: &'a [Arc<Settings>],
 }
 
-/// An object that says something of the mesh.
+/// An object that is a mesh resource.
 pub(super) struct Judged<'a> {
     pub(super) source: usize,
     /// Which of its file's objects.
@@ -146,7 +146,7 @@ impl<'a> Checking<'a> {
         manifest.reading(view).map(|reading| reading.of_cluster(cluster))
     }
 
-    /// Tells of documents that are not YAML, and gives back those that are passed over.
+    /// Reports documents that are not YAML, and returns those that are skipped.
     pub(super) fn broken(&mut self, source: usize, broken: &[BrokenDocument]) -> Vec<PassedOver> {
         let (diagnostics, passed): (Vec<_>, Vec<_>) = broken.iter().partition(|b| is_finding(b));
         for broken in diagnostics {
@@ -166,7 +166,7 @@ impl<'a> Checking<'a> {
         passed.collect()
     }
 
-    /// Takes an object in; gives back whether it says something of the mesh.
+    /// Adds an object; returns whether it is a mesh resource.
     pub(super) fn object(
         &mut self,
         source: usize,
@@ -260,7 +260,7 @@ impl<'a> Checking<'a> {
         }
     }
 
-    /// Tells of objects that stand more than once in the set.
+    /// Reports objects that are defined more than once in the set.
     pub(super) fn defined_twice(&mut self) {
         let (mut diagnostics, mut carried) = (Vec::new(), CarriedTexts::default());
         for (index, judged) in self.objects.iter().enumerate() {
@@ -293,7 +293,7 @@ impl<'a> Checking<'a> {
         self.diagnostics.append(&mut diagnostics);
     }
 
-    /// Tells what the set brings.
+    /// Reports what the set changes.
     pub(super) fn verdict(&mut self) {
         let counted = |index: usize, judged: &Judged<'_>| {
             self.counts.get(&*judged.reading.object) == Some(&index)

@@ -33,7 +33,7 @@ pub(super) struct Repository {
     pub(super) members: Vec<(MemberName, Vec<PathBuf>)>,
     /// What is not read, from the root.
     excluded: Vec<PathBuf>,
-    /// How seriously rules are taken, where that is not their own doing; nothing is not told at all.
+    /// The levels of rules that differ from their own; `None` turns a rule off.
     pub(super) severities: BTreeMap<&'static str, Option<Level>>,
     settings: Vec<(&'static Setting, String)>,
 }
@@ -119,8 +119,7 @@ impl Repository {
         paths.filter_map(Result::ok).collect()
     }
 
-    /// Which files of the set it is told of, where members are named and only some paths are asked
-    /// about.
+    /// Which files of the set to report on, if members are named and only some paths are given.
     pub(super) fn told_of(
         &self,
         paths: &[PathBuf],
@@ -194,7 +193,7 @@ impl Repository {
     }
 }
 
-/// The code of a rule, or of something else that is told, by its name.
+/// The code of a rule, or of another diagnostic, by its name.
 pub(super) fn code(name: &str) -> Result<&'static str, String> {
     let codes = || RULES.iter().map(|rule| rule.name).chain(CHECK_CODES.iter().map(|code| code.0));
     if let Some(code) = codes().find(|code| code.eq_ignore_ascii_case(name)) {

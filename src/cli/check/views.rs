@@ -150,7 +150,8 @@ fn names(sources: &[SourceFile], owners: &[Option<MemberName>], count: usize) ->
     named.map(|source| source.name.clone()).collect()
 }
 
-/// Joins what all views tell: what several of them do is told once, as the strictest does.
+/// Merges what all views report: what several of them find is reported once, at the strictest
+/// level.
 fn merged(checked: Vec<Checking<'_>>, sources: &[SourceFile]) -> Vec<Diagnostic> {
     let several = checked.len() > 1;
     let mut merged: Vec<Diagnostic> = Vec::new();
@@ -183,8 +184,8 @@ fn merged(checked: Vec<Checking<'_>>, sources: &[SourceFile]) -> Vec<Diagnostic>
     merged
 }
 
-/// What makes two things told the same: the rule and the places, whichever of them is blamed. What
-/// has one place only may be told for several reasons.
+/// What makes two diagnostics the same: the rule and the places, whichever of them is blamed. At a
+/// single place there may be several.
 fn cause(
     diagnostic: &Diagnostic,
     sources: &[SourceFile],

@@ -91,7 +91,7 @@ fn is_read(sources: &Sources) -> bool {
 }
 
 #[tokio::test]
-async fn what_has_gone_while_it_was_begun_anew_is_forgotten() {
+async fn objects_deleted_during_a_restart_are_removed() {
     let pages = Pages::default();
     pages.lock().unwrap().extend([page(&["a", "b"], "")]);
     let mut watching = watching(&pages);
@@ -107,7 +107,7 @@ async fn what_has_gone_while_it_was_begun_anew_is_forgotten() {
 }
 
 #[tokio::test]
-async fn what_a_list_told_that_broke_off_is_forgotten_too() {
+async fn objects_of_an_interrupted_list_are_removed_too() {
     let pages = Pages::default();
     pages.lock().unwrap().extend([page(&["a", "b"], "more"), Json::Null]);
     let mut watching = watching(&pages);

@@ -18,7 +18,7 @@ use crate::meshmember::Observed;
 use crate::observe::{NotKubernetes, Seen};
 use crate::settings::Settings;
 
-/// What must not be told anywhere.
+/// What must not appear anywhere.
 const PLANTED: &str = "planted-token";
 
 /// What a server does with a request.
@@ -27,7 +27,7 @@ enum Reply {
     Answer(u16, String),
     /// It answers with a list that never ends.
     Endless,
-    /// It begins to answer, and never goes on.
+    /// It begins to respond, and never continues.
     Stall,
 }
 
@@ -206,7 +206,7 @@ async fn what_an_answer_is_not_is_told_by_its_class() {
         let server = Server::start(move |_| reply.clone()).await;
         let error = server.observed(&Bounds::default()).await.unwrap_err();
         assert_eq!(error, expected);
-        // Nobody follows, and nobody tries again and again.
+        // Redirects are not followed, and requests are not repeated.
         assert!(server.requests() <= Seen::new(&Settings::default()).first().len() + 2, "{error}");
     }
 }

@@ -28,7 +28,7 @@ pub(crate) const DOCUMENT: Document = Document {
 
 /// The cluster domain of a cluster whose configuration states none, in both dialects.
 const DEFAULT_DOMAIN: &str = "cluster.local";
-/// The service subnet of a cluster that kubeadm is told none for.
+/// kubeadm's default service subnet.
 const KUBEADM_SERVICE_SUBNET: &str = "10.96.0.0/12";
 /// What each node gets of an IPv4 pod subnet unless the configuration states it.
 const DEFAULT_NODE_PREFIX: u8 = 24;
@@ -108,7 +108,7 @@ pub(super) fn read_fields(root: &Cursor<'_, '_>, dialect: Dialect, notes: &mut N
 /// A mapping or list of flags, and one of them.
 type Flag = (&'static [&'static str], &'static str);
 
-/// Where kubeadm is told subnets: flags of the control plane override `networking`.
+/// The subnets of kubeadm: flags of the control plane override `networking`.
 const KUBEADM_SUBNETS: [(Role, &[&str], &[Flag]); 2] = [
     (Role::Pod, &["networking", "podSubnet"], &[(CONTROLLER_ARGS, "cluster-cidr")]),
     (
@@ -147,7 +147,7 @@ fn read_kubeadm(root: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
 }
 
 /// Reads a flag of the control plane, in a mapping (v1beta3) or in a list of names and values
-/// (v1beta4), of which the last one counts; gives back whether it is there.
+/// (v1beta4), of which the last one counts; returns whether it is there.
 fn read_flag(args: &Cursor<'_, '_>, flag: &str, role: Role, notes: &mut Notes<'_>) -> bool {
     let mut read = |at: &Cursor<'_, '_>| {
         if let Some(text) = notes.text(at) {
@@ -177,7 +177,7 @@ fn read_flag(args: &Cursor<'_, '_>, flag: &str, role: Role, notes: &mut Notes<'_
     }
 }
 
-/// Reads the one subnet that Deckhouse takes for each role; gives back its text.
+/// Reads the one subnet that Deckhouse takes for each role; returns its text.
 fn read_subnets<'n>(
     root: &Cursor<'_, 'n>,
     keys: &'static [&'static str],

@@ -1,5 +1,5 @@
-//! Descriptors of clusters, by which Pilot of Istio 0.8 was told of a mesh: ConfigMap
-//! `multicluster`, and the cluster registry's own objects.
+//! Cluster descriptors, which configured the mesh of Pilot in Istio 0.8: ConfigMap `multicluster`,
+//! and the cluster registry's own objects.
 
 mod descriptor;
 mod directory;
@@ -61,8 +61,8 @@ pub(crate) const FILE: Document = Document {
     ..OBJECT
 };
 
-/// How many descriptors one ConfigMap may hold: each is held against every other. With a kubeconfig
-/// for each there is no room for more in an object.
+/// How many descriptors one ConfigMap may hold: each is compared with every other. With a
+/// kubeconfig for each, an object cannot hold more.
 const MOST_DESCRIPTORS: usize = 500;
 /// How many others a message names.
 const NAMED: usize = 3;

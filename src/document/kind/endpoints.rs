@@ -86,7 +86,7 @@ fn read(
     }
 }
 
-/// Reads one address. That of a pod is not remote, and told by a controller.
+/// Reads one address. That of a pod is not remote, and comes from a controller.
 fn address(at: &Cursor<'_, '_>, is_of_pod: bool, notes: &mut Notes<'_>) {
     let text = at.text().unwrap_or_default();
     match RemoteAddress::parse(text) {

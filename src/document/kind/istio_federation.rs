@@ -23,7 +23,7 @@ pub(crate) const DOCUMENT: Document = Document {
         let root = fields(object, ["spec"], &mut notes);
         let top = root.top();
         let trust = notes.get(&top, &["spec", "trustDomain"]);
-        // Deckhouse does not use it yet, but for this comparison.
+        // Deckhouse uses it only for this comparison so far.
         if let Some(Ok(domain)) = notes.text(&trust).map(ClusterDomain::parse) {
             notes.claim(&trust, Fact::Federation(Arc::new(Federation::TrustDomain(domain))));
         }

@@ -140,7 +140,7 @@ fn read_values(root: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
     }
 }
 
-/// Reads one address; gives back whether there is one, however bad.
+/// Reads one address; returns whether there is one, valid or not.
 fn read_address(
     root: &Cursor<'_, '_>,
     address: &'static Address,
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misplaced_address_is_not_missing_too() {
+    fn a_misplaced_address_is_not_reported_as_missing() {
         assert_eq!(read("pilotEndpoint: 10.0.0.1\nmixerEndpoint: 10.0.0.2\n").len(), 2);
         assert_eq!(
             read("global.pilotEndpoint: 10.0.0.1\nglobal: {mixerEndpoint: 10.0.0.2}").len(),

@@ -1,7 +1,7 @@
 //! ConfigMap `istio`, or `istio-REVISION`: Istio's mesh networks and its mesh config.
 //!
 //! Istio reads both as protobuf's JSON. What it cannot read it drops as a whole, with a line in its
-//! log: it goes on with what it had, and after a restart with nothing.
+//! log: it keeps its previous state, and has none after a restart.
 
 mod mesh;
 mod networks;

@@ -79,7 +79,7 @@ fn spec(object: &Object<'_>, notes: &mut Notes<'_>) {
     }
 }
 
-/// Reads a name that is free but for being one.
+/// Reads a name of any form that is not empty.
 fn name(at: &Cursor<'_, '_>, notes: &mut Notes<'_>, fact: fn(MemberName) -> Fact) {
     match notes.text(at) {
         None => {}

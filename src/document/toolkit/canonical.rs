@@ -1,5 +1,5 @@
-//! Canonical forms, each declared once: admission writes them into objects of their own, `check`
-//! tells of them, and for a text that is never rewritten they are advice.
+//! Canonical forms, each declared once: admission writes them into custom resources, `check`
+//! reports them, and for text that is never rewritten they are advice.
 
 use serde_json::Value as Json;
 
@@ -13,8 +13,8 @@ use crate::syntax::Value;
 pub struct Canonical {
     /// Where it is.
     pub keys: &'static [&'static str],
-    /// What is to stand there, by what does and by the texts of the fields beside it; nothing where
-    /// that is not for isthmus to say.
+    /// The canonical value, from the current one and the texts of sibling fields; `None` where
+    /// isthmus has no say.
     pub form: fn(Written<'_>, Beside<'_>) -> Option<Json>,
 }
 
@@ -26,7 +26,7 @@ pub type Beside<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub struct Rewrite {
     /// The field.
     pub keys: &'static [&'static str],
-    /// What stands there, if anything.
+    /// The current value, if there is one.
     pub from: Option<Json>,
     /// What it becomes.
     pub to: Json,

@@ -11,7 +11,7 @@ pub(crate) struct Cursor<'c, 'n> {
     up: Option<&'c Cursor<'c, 'n>>,
     step: Step<'c>,
     position: Position,
-    /// Whether what holds it has the wrong kind, so that nobody can tell whether it is there.
+    /// Whether its parent has the wrong type, so that it is unknown whether the field is set.
     is_lost: bool,
 }
 
@@ -78,7 +78,7 @@ impl<'c, 'n> Cursor<'c, 'n> {
         self.child(None, Step::Keys(keys))
     }
 
-    /// The same, of which nobody can tell whether it is there.
+    /// The same, if it is unknown whether it is there.
     pub(super) fn lost(&'c self, keys: &'static [&'static str]) -> Self {
         Self { is_lost: true, ..self.to(keys) }
     }
@@ -117,7 +117,7 @@ impl<'c, 'n> Cursor<'c, 'n> {
         self.position
     }
 
-    /// Whether it is not there, as far as anybody can tell.
+    /// Whether it is known not to be there.
     pub(crate) fn is_absent(&self) -> bool {
         self.node.is_none() && !self.is_lost
     }

@@ -1,4 +1,4 @@
-//! Names that were most likely meant to be others, which nobody reads as they are written.
+//! Names that are most likely misspelt, and have no effect as they are written.
 
 use super::cursor::{Cursor, shortened};
 use super::notes::Notes;
@@ -34,8 +34,8 @@ pub(crate) fn near_misses(at: &Cursor<'_, '_>, known: &[&str], notes: &mut Notes
     }
 }
 
-/// Notes annotations and labels of our own that nobody knows, or that mean nothing on this object:
-/// those that complete a document are read only where it `is_completed` by them.
+/// Notes unknown annotations and labels under isthmus's own prefix, and those without effect on
+/// this object: those that complete a document are read only where it `is_completed` by them.
 pub(crate) fn own_names(object: &Object<'_>, is_completed: bool, notes: &mut Notes<'_>) {
     let ours = |(key, _): &(&str, &str)| key.starts_with(OURS);
     for (key, _) in object.annotations().filter(ours).take(MOST_COMPARED) {

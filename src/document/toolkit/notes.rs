@@ -15,10 +15,10 @@ pub(crate) struct Dialect {
     consequence: &'static str,
     /// Whether any scalar does where a string is wanted.
     takes_scalars: bool,
-    /// As many faults, and as many doubts, are told; an answer that names more is too long for the
+    /// The maximum number of faults, and of doubts; a response with more would be too long for the
     /// API server.
     most_told: usize,
-    /// Whether items of lists are known by what they hold, and not by their indexes.
+    /// Whether items of lists are identified by their content, not by their index.
     is_known_by_content: bool,
 }
 
@@ -94,7 +94,7 @@ impl<'r> Notes<'r> {
         self.claim_at(path, fact);
     }
 
-    /// Notes what is in force where nobody wrote anything.
+    /// Notes the default of a field that is not set.
     pub(crate) fn claim_default(&mut self, at: &Cursor<'_, '_>, fact: Fact) {
         self.claim_at(at.path().by_default(), fact);
     }

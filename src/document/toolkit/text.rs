@@ -24,7 +24,7 @@ impl Fields<'_> {
     }
 }
 
-/// The fields of these names. Of those that cannot be read nobody says that they are missing.
+/// The fields of these names. A field that cannot be read is not reported as missing.
 pub(crate) fn fields<'a>(
     object: &Object<'a>,
     names: impl IntoIterator<Item = &'static str>,

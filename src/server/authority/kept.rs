@@ -36,7 +36,7 @@ const NEXT: &str = "next-ca.key";
 const CERTIFICATE: [&str; 2] = ["tls.crt", "tls.key"];
 /// The last certificates of authorities that do not sign any more.
 const OLD: &str = "old.crt";
-/// The path that is to be called, and the one before it.
+/// The current path and the previous one.
 const PATHS: [&str; 2] = ["path", "last-path"];
 
 /// The data of a Secret or a ConfigMap.

@@ -1,10 +1,10 @@
-//! The authority that isthmus is to itself: it makes its certificate, keeps it in a Secret of the
-//! cluster that all replicas share, and tells the API server whom to trust. So it does with the
-//! secret path that the API server calls.
+//! isthmus as its own certificate authority (CA): it creates its certificate, keeps it in a Secret
+//! that all replicas share, and tells the API server whom to trust. The secret path that the API
+//! server calls is kept in the same way.
 //!
-//! Each look reads the webhook configurations, then the Secret, and takes the next `step`, if
-//! there is one, by a write that succeeds only if nobody else has written since. An authority is
-//! published before a certificate by it is shown, and for as long as one may be shown.
+//! Each round reads the webhook configurations, then the Secret, and takes the next `step`, if
+//! there is one, by a write that fails if the Secret has changed since. A CA is published before a
+//! certificate signed by it is served, and for as long as one may be served.
 
 mod health;
 mod kept;
@@ -48,7 +48,7 @@ const LAST_RETRY: Duration = Duration::from_secs(1);
 const MOST_PATHS: usize = 8;
 /// How many steps may follow each other at once; more than any course of them has.
 const STEPS: u32 = 16;
-/// What is told while another replica may put back what the Secret has lost.
+/// The message while another replica may restore what the Secret has lost.
 const LOST: &str = "the Secret has lost its certificate; other replicas may put it back";
 
 /// How the authority is set up.
@@ -60,7 +60,7 @@ pub struct Config {
     pub secret: SecretName,
     /// The name of the webhook configurations.
     pub webhooks: String,
-    /// What certificates are to be like.
+    /// Requirements for certificates.
     pub terms: Terms,
     /// How often to look.
     pub poll: Duration,
@@ -88,7 +88,7 @@ pub(super) struct Keeper {
     paths: Arc<Paths>,
     /// What is shown, with the authorities that it is trusted by.
     held: Option<Kept>,
-    /// The next authority, and since when all callers were told to trust it.
+    /// The next CA, and since when it has been in every `caBundle`.
     next_published: Option<(Authority, Instant)>,
     /// Since when a certificate is missed that others may remember.
     missed: Option<Instant>,
@@ -96,7 +96,7 @@ pub(super) struct Keeper {
     unneeded: Option<(Vec<Authority>, Instant)>,
     /// The path that the Secret holds, and since when.
     path: Option<(SecretPath, Instant)>,
-    /// The path that all callers were told to call, and since when.
+    /// The path that is in every webhook, and since when.
     path_published: Option<(SecretPath, Instant)>,
 }
 
@@ -131,7 +131,7 @@ impl Keeper {
         Arc::clone(&self.health)
     }
 
-    /// Looks again and again, for ever. `failed` is called for each look that comes to nothing.
+    /// Runs round after round until it is cancelled. `failed` is called for each round that fails.
     pub(super) async fn run(&mut self, failed: impl Fn()) {
         let mut retry = None;
         loop {
@@ -351,7 +351,7 @@ impl Keeper {
 }
 
 impl SecretName {
-    /// What is told where there is no such Secret, which isthmus has no right to create.
+    /// The message if the Secret does not exist, which isthmus has no permission to create.
     fn missing(&self) -> String {
         let Self { namespace, name } = self;
         format!(

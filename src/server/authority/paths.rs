@@ -1,4 +1,4 @@
-//! Secret paths: what the API server calls, and nobody else is told.
+//! Secret paths, which only the API server is told to call.
 //!
 //! A path is a brake and no authority: the API server shows it to whoever's write meets a failed
 //! call, and writes it into its log. So it changes after such a call, and what it is good for is
@@ -16,7 +16,7 @@ use crate::server::tls::{self, TlsError};
 
 /// How many digits a path has.
 const DIGITS: usize = 32;
-/// How many paths that are no longer honoured are remembered.
+/// How many of the paths that are no longer valid are remembered.
 const MOST_STALE: usize = 8;
 /// How long to rest after a look for paths before callers may bring about the next one.
 pub(in crate::server) const REST: Duration = Duration::from_secs(1);
@@ -39,19 +39,19 @@ pub(in crate::server) struct Paths {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The one that is to be called first, then others that may still be called.
+    /// The current path first, then others that may still be called.
     honoured: Vec<SecretPath>,
     /// Those that were, the latest last.
     stale: Vec<SecretPath>,
-    /// Whether the first may have been shown to somebody.
+    /// Whether the first one may have been disclosed.
     is_suspect: bool,
 }
 
-/// A file of paths that somebody else writes.
+/// A file of paths that is maintained elsewhere.
 #[derive(Debug)]
 pub(in crate::server) struct PathFile {
     file: PathBuf,
-    /// The bytes that were last tried, so that each bad state is told once.
+    /// The bytes that were tried last, so that each invalid state is logged once.
     tried: Mutex<Option<u64>>,
 }
 
@@ -67,7 +67,7 @@ pub(in crate::server) enum Known {
 }
 
 impl SecretPath {
-    /// Makes one; nothing if there is no randomness to be had.
+    /// Generates a path; `None` if there is no source of randomness.
     pub(in crate::server) fn make() -> Option<Self> {
         let mut bits = [0; DIGITS / 2];
         tls::provider().secure_random.fill(&mut bits).ok()?;
@@ -87,7 +87,7 @@ impl SecretPath {
         format!("{:032x}", u128::from_be_bytes(self.0))
     }
 
-    /// Reads a file of paths, one a line, the first of which is to be called.
+    /// Reads a file of paths, one per line; the first is the current one.
     pub fn read(file: &Path) -> Result<Vec<Self>, TlsError> {
         Self::all(file, &tls::read(file)?)
     }
@@ -115,7 +115,7 @@ impl fmt::Debug for SecretPath {
     }
 }
 
-/// A text of somebody else without the paths in it.
+/// A foreign text, with secret paths masked.
 pub(crate) fn hidden(text: &str) -> String {
     let mut hidden = String::with_capacity(text.len());
     let mut rest = text;
@@ -142,7 +142,7 @@ impl Paths {
         self.is_set_up
     }
 
-    /// Honours these from now on, the first of which is to be called, and no others.
+    /// Accepts these from now on and no others; the first is the current one.
     pub(in crate::server) fn honour(&self, paths: Vec<SecretPath>) {
         let mut state = self.state();
         let is_another = state.honoured.first() != paths.first();
@@ -174,7 +174,7 @@ impl Paths {
         }
     }
 
-    /// The path that is to be called, which a call that fails may show to somebody.
+    /// The current path, which a failed call may disclose.
     pub(in crate::server) fn first(&self) -> Option<SecretPath> {
         self.state().honoured.first().copied()
     }
@@ -187,12 +187,12 @@ impl Paths {
         }
     }
 
-    /// Notes that the first one was made by this process, and failed nobody yet.
+    /// Notes that this process created the first one, and that no call of it has failed yet.
     pub(in crate::server) fn trust(&self) {
         self.state().is_suspect = false;
     }
 
-    /// Whether the first one may have been shown to somebody.
+    /// Whether the first one may have been disclosed.
     pub(in crate::server) fn is_suspect(&self) -> bool {
         self.state().is_suspect
     }
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_not_shown() {
+    fn a_path_is_never_printed() {
         let path = SecretPath::parse(ONE).unwrap();
         let paths = Paths::new(true);
         paths.honour(vec![path]);

@@ -1,5 +1,5 @@
-//! What is published to callers: whom to trust, the `caBundle` of every webhook of the configurations, and
-//! what to call, the secret path at the end of its `service.path` or `url`.
+//! What is published to the API server: the `caBundle` of every webhook, which says whom to trust,
+//! and the secret path at the end of its `service.path` or `url`, which says what to call.
 //!
 //! It is set by a JSON patch that names the configuration's resourceVersion: that owns nothing but
 //! the bundles and paths, and creates nothing. Server-side apply would come to own the webhooks' entries
@@ -72,7 +72,7 @@ struct Called {
     path: Option<SecretPath>,
 }
 
-/// What is to be published to callers.
+/// What to publish to callers.
 pub(super) struct Publication<'a> {
     /// Whom to trust.
     pub(super) authorities: &'a [Authority],
@@ -138,12 +138,12 @@ impl Published {
         self.bundles().all(|bundle| leaf.is_trusted(&bundle.authorities, now))
     }
 
-    /// Whether every webhook's caller is told to trust this authority.
+    /// Whether the `caBundle` of every webhook contains this CA.
     pub(super) fn holds(&self, authority: &Authority) -> bool {
         self.bundles().all(|bundle| bundle.authorities.contains(authority))
     }
 
-    /// All that any webhook's caller is told to trust.
+    /// The CAs in the `caBundle` of any webhook.
     pub(super) fn authorities(&self) -> Vec<Authority> {
         let mut all: Vec<Authority> = Vec::new();
         for authority in self.bundles().flat_map(|bundle| &bundle.authorities) {
@@ -154,12 +154,12 @@ impl Published {
         all
     }
 
-    /// Whether nobody was told to trust anything.
+    /// Whether every `caBundle` is empty.
     pub(super) fn is_blank(&self) -> bool {
         self.bundles().all(|bundle| bundle.authorities.is_empty())
     }
 
-    /// Whether every webhook's caller is told to call this path.
+    /// Whether every webhook has this path.
     pub(super) fn calls(&self, path: SecretPath) -> bool {
         let mut calls = self.0.iter().flat_map(|configuration| &configuration.calls);
         calls.all(|called| called.path == Some(path))

@@ -1,5 +1,5 @@
-//! What is to be done next: a function of what the Secret holds, of what is published, and of the
-//! time. One step is one write, so replicas that act at once agree by whose write comes first.
+//! The next step: a function of the Secret's content, of what is published, and of the time. One
+//! step is one write, so when replicas act at the same time, the first write decides.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use rcgen::Error;
 use super::kept::{Authority, Kept, Leaf, Signer};
 use super::paths::SecretPath;
 
-/// What certificates and paths are to be like.
+/// Requirements for certificates and paths.
 #[derive(Clone, Debug)]
 pub struct Terms {
     /// The DNS names and IP addresses that the certificate is for, in lower case.
@@ -30,25 +30,25 @@ pub(super) struct Situation<'a> {
     pub(super) now: i64,
     /// What this replica shows.
     pub(super) held: Option<&'a Kept>,
-    /// Whom callers are told to trust, as far as that is known.
+    /// The CAs that are published, as far as that is known.
     pub(super) published: &'a [Authority],
-    /// For how long every caller was told to trust the next authority; nothing if not all were.
+    /// For how long the next CA has been in every `caBundle`; `None` if it is not in all.
     pub(super) published_for: Option<Duration>,
     /// Whether there may be a replica that remembers what the Secret has lost.
     pub(super) others_may_know: bool,
     /// Whether every replica has had the time to say that it shows a certificate of an authority
     /// that the Secret knows no use of.
     pub(super) all_have_looked: bool,
-    /// For how long every caller was told to call the path; nothing if not all were.
+    /// For how long the path has been in every webhook; `None` if it is not in all.
     pub(super) path_published_for: Option<Duration>,
-    /// Whether the path may have been shown to somebody.
+    /// Whether the path may have been disclosed.
     pub(super) path_is_suspect: bool,
 }
 
 /// One change to the Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// There is nothing to go on from: make an authority, and a certificate by it.
+    /// There is nothing to continue from: create a CA, and a certificate signed by it.
     Begin,
     /// The certificate or its authority is lost: put back what is shown.
     PutBack,
@@ -100,8 +100,8 @@ pub(super) fn next(kept: &Kept, situation: Situation<'_>, terms: &Terms) -> Opti
     (situation.all_have_looked && !kept.unneeded(now).is_empty()).then_some(Step::Forget)
 }
 
-/// Whether to show what the Secret holds in place of what is shown, given how callers are told to
-/// trust each; they are not known to trust anything while that cannot be read.
+/// Whether to serve the certificate in the Secret instead of the current one, given whether callers
+/// trust each; while that cannot be read, they are not known to trust anything.
 pub(super) fn is_to_be_shown(kept_is_trusted: bool, held_is_trusted: bool) -> bool {
     kept_is_trusted || !held_is_trusted
 }
@@ -188,7 +188,7 @@ impl Step {
         Ok(kept)
     }
 
-    /// What is told of it in the log.
+    /// The log message.
     pub(super) fn message(self) -> &'static str {
         match self {
             Self::Begin => "a certificate authority (CA) and a certificate are created",
@@ -211,8 +211,8 @@ fn knows(kept: &Kept, held: &Kept, now: i64) -> bool {
 }
 
 impl Terms {
-    /// Whether an authority is to be followed by the next: two thirds of its life are over, or a
-    /// whole life of a certificate does not fit into the rest.
+    /// Whether it is time for the next CA: two thirds of its lifetime are over, or the rest is
+    /// shorter than the lifetime of a certificate.
     fn is_due(&self, authority: &Authority, now: i64) -> bool {
         let life = i64::try_from(self.life.as_secs()).unwrap_or(i64::MAX);
         let validity = authority.validity;
@@ -220,8 +220,8 @@ impl Terms {
     }
 
     /// Whether the path has been called for long enough, or may be known to others. One that was
-    /// shown to somebody is called until all callers know it: so a storm of failed calls changes no
-    /// more than one path at a time.
+    /// disclosed stays until all callers know it: so a storm of failed calls changes only one path
+    /// at a time.
     fn is_path_due(&self, kept: &Kept, situation: Situation<'_>) -> bool {
         let has_lasted = |time| situation.path_published_for.is_some_and(|lasted| lasted >= time);
         kept.path.is_none()

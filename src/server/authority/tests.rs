@@ -70,7 +70,7 @@ fn leaf_until(kept: &Kept) -> i64 {
 }
 
 #[test]
-fn from_nothing_comes_an_authority_unless_another_replica_may_know_of_one() {
+fn an_empty_secret_gets_a_ca_unless_another_replica_may_know_one() {
     let situation = Situation { others_may_know: true, ..situation(START, None) };
     assert_eq!(next(&Kept::default(), situation, &terms()), None);
     let (kept, steps) = settled(Kept::default(), None, START, &terms());
@@ -80,7 +80,7 @@ fn from_nothing_comes_an_authority_unless_another_replica_may_know_of_one() {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn what_is_serialized_is_parsed() {
     let mut kept = begun(START);
     let two_thirds = START + 3650 * DAY * 2 / 3;
     kept = settled(kept, None, two_thirds - DAY, &terms()).0;
@@ -106,7 +106,7 @@ fn clocks_that_are_off_neither_renew_nor_distrust() {
 }
 
 #[test]
-fn in_a_hundred_years_callers_always_trust_what_is_shown() {
+fn for_a_hundred_years_callers_always_trust_the_served_certificate() {
     let terms = terms();
     let mut kept = Kept::default();
     let (mut published, mut next_since) = (Vec::new(), None);
@@ -144,7 +144,7 @@ fn in_a_hundred_years_callers_always_trust_what_is_shown() {
 }
 
 #[test]
-fn a_lost_secret_is_put_back_and_its_authority_replaced() {
+fn a_lost_secret_is_restored_and_its_ca_replaced() {
     let held = begun(START).without_signers();
     let mut steps = Vec::new();
     let kept = settled(Kept::default(), Some(&held), START, &terms());
@@ -158,7 +158,7 @@ fn a_lost_secret_is_put_back_and_its_authority_replaced() {
 }
 
 #[test]
-fn whatever_is_spoilt_callers_go_on_trusting_what_is_shown() {
+fn whatever_is_corrupted_callers_keep_trusting_the_served_certificate() {
     let mut kept = begun(START);
     let now = START + 3650 * DAY / 2;
     kept = settled(kept, None, now, &terms()).0;
@@ -185,7 +185,7 @@ fn whatever_is_spoilt_callers_go_on_trusting_what_is_shown() {
 }
 
 #[test]
-fn authorities_that_are_lost_alone_are_put_back_with_nothing_changed() {
+fn lost_cas_are_restored_without_any_other_change() {
     let kept = begun(START);
     let mut data = data(&kept);
     data.remove("ca.crt");
@@ -196,7 +196,7 @@ fn authorities_that_are_lost_alone_are_put_back_with_nothing_changed() {
 }
 
 #[test]
-fn after_a_pause_beyond_every_end_all_is_made_anew() {
+fn after_a_pause_beyond_every_expiry_everything_is_recreated() {
     let kept = begun(START);
     let held = kept.without_signers();
     for (slept, expected) in [(91 * DAY, &[Step::Renew][..]), (3651 * DAY, &[Step::Begin][..])] {
@@ -207,7 +207,7 @@ fn after_a_pause_beyond_every_end_all_is_made_anew() {
 }
 
 #[test]
-fn an_unpublished_authority_signs_nothing_while_the_last_one_can() {
+fn an_unpublished_ca_signs_nothing_while_the_previous_one_can() {
     let kept = begun(START);
     let now = START + 3650 * DAY - 80 * DAY;
     let kept = Step::Renew.apply(kept, situation(now, None), &terms()).unwrap();
@@ -260,7 +260,7 @@ fn a_path_changes_when_it_is_old_or_suspect_and_all_know_it() {
 }
 
 #[test]
-fn a_path_that_is_lost_is_put_back_or_followed() {
+fn a_lost_path_is_restored_or_replaced() {
     let held = begun(START).without_signers();
     let (kept, _) = settled(Kept::default(), Some(&held), START, &terms());
     assert!(kept.path == held.path, "with all else it is put back");
@@ -330,7 +330,7 @@ impl World {
             Event::Look(at) => self.look(at),
             Event::Restart(at) => {
                 let others = self.replicas.iter().enumerate().filter(|(other, _)| *other != at);
-                // With nobody left who remembers, what is lost is lost.
+                // If no replica remembers it, what is lost stays lost.
                 if others.into_iter().any(|(_, other)| other.held.is_some()) {
                     self.replicas[at] = Replica::default();
                 }

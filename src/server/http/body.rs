@@ -31,7 +31,7 @@ pub(in crate::server) enum Unreceived {
     Broken,
     /// It is said not to be JSON.
     WrongType(&'static str),
-    /// There is no memory left for it.
+    /// There is not enough memory for it.
     NoMemory,
 }
 
@@ -68,8 +68,8 @@ pub(in crate::server) async fn receive(
     received
 }
 
-/// Goes on reading a body that nobody wants, so that its sender gets to read the answer: closing a
-/// connection with bytes unread would take the answer away from it.
+/// Keeps reading a body that is not needed, so that its sender can read the response: closing a
+/// connection with unread bytes would discard the response.
 pub(in crate::server) fn linger(client_timeout: Duration, headers: &HeaderMap, mut body: Body) {
     if headers.contains_key(EXPECT) {
         // It waits to be asked for the body, and reading would ask.

@@ -115,8 +115,8 @@ pub(in crate::server) struct Open {
 }
 
 impl Connections {
-    /// A table for so many, whose clients may take so long for each step. Where callers can be
-    /// verified, half of the room is for those that are; otherwise all of them share it.
+    /// A table for this many connections, whose clients may take this long for each step. If
+    /// callers can be verified, half of the capacity is for those that are; otherwise all share it.
     pub(in crate::server) fn new(
         capacity: usize,
         client_timeout: Duration,
@@ -197,7 +197,7 @@ impl Connections {
             // Who might have proven itself and has not is not the API server.
             Phase::Idle if self.verifies && group == Group::Stranger => Some(self.client_timeout),
             Phase::Idle => Some(IDLE.max(self.client_timeout)),
-            // The request is told of its timeout first.
+            // The request gets its timeout response first.
             Phase::Body => Some(self.client_timeout + Duration::from_secs(1)),
             Phase::Handshake | Phase::Fresh | Phase::Head | Phase::Answer => {
                 Some(self.client_timeout)

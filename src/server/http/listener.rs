@@ -31,7 +31,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 const MOST_UNREAD: u64 = 1 << 20;
 /// How long to wait before accepting again when that failed for want of something.
 const BREATHER: Duration = Duration::from_millis(50);
-/// What is told to those who speak HTTP where HTTPS is spoken.
+/// The response to a client that speaks HTTP on the HTTPS port.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 43\r\nConnection: close\r\n\r\nThis is HTTPS, and the request is in HTTP.\n";
 
@@ -56,7 +56,7 @@ pub(in crate::server) struct Endpoint<A> {
 }
 
 impl<A: Answers> Endpoint<A> {
-    /// Accepts connections for ever.
+    /// Accepts connections until it is cancelled.
     pub(in crate::server) async fn accept(&self, listener: &TcpListener) {
         loop {
             match listener.accept().await {
@@ -75,7 +75,7 @@ impl<A: Answers> Endpoint<A> {
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
-                    // Most likely there are no more file descriptors.
+                    // Most likely the process has run out of file descriptors.
                     if self.connections.evict() {
                         self.http.metrics.closed("evicted");
                     }
@@ -85,7 +85,7 @@ impl<A: Answers> Endpoint<A> {
         }
     }
 
-    /// Closes connections whose clients take too long, for ever.
+    /// Closes connections whose clients take too long, until it is cancelled.
     pub(in crate::server) async fn sweep(&self) {
         let often = (self.connections.client_timeout() / 4).min(Duration::from_secs(1));
         loop {
@@ -137,7 +137,7 @@ impl<A: Answers> Endpoint<A> {
             return;
         }
         self.http.metrics.refused(StatusCode::BAD_REQUEST);
-        // Whoever was told so gets to read it: closing with bytes unread would take it away.
+        // Lets the client read the response: closing with unread bytes would discard it.
         let mut rest = stream.take(MOST_UNREAD);
         let _ = timeout(GOODBYE, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
     }

@@ -8,7 +8,7 @@ use foldhash::HashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
-/// Which part of what is shared is for strangers, where callers can be told from them.
+/// The share of unverified callers, if callers can be verified.
 const STRANGERS: usize = 8;
 /// Which part of it one source may have that is not verified.
 const SOURCE: usize = 2;
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn one_place_is_there_for_everybody() {
+    fn everyone_gets_at_least_one_slot() {
         let room = Room::new(1);
         for caller in [Caller::Verified, Caller::Stranger, Caller::Anybody] {
             let mut part = room.part(caller, address(1));
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn strangers_wait_for_each_other_and_leave_a_turn_to_others() {
+    async fn unverified_callers_queue_among_themselves() {
         let turns = Turns::new(2);
         let now = Instant::now();
         let later = now + Duration::from_mins(1);

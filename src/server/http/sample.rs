@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const MOST: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// What was logged of late, by its reason.
+/// What was logged recently, by reason.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Sample {
     reasons: Mutex<BTreeMap<&'static str, Window>>,
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_a_few_are_logged_and_the_others_counted() {
+    fn only_a_few_are_logged_and_the_rest_counted() {
         let (sample, begun) = (Sample::default(), Instant::now());
         let logged = (0..1000).filter(|_| sample.take_at("bad", begun) == Some(0)).count();
         assert_eq!(logged, MOST as usize);

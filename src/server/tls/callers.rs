@@ -23,7 +23,7 @@ use super::certificate::{self, Certificate, TlsError};
 pub struct Callers {
     /// The authority that has signed their certificates, in PEM.
     pub authority: PathBuf,
-    /// The names that they bear, as common name or as DNS name; everybody's where there is none.
+    /// The common names or DNS names of their certificates; any if empty.
     pub names: Vec<String>,
     /// Whether others are answered, too, who are then strangers.
     pub optional: bool,
@@ -34,7 +34,7 @@ pub(in crate::server) struct TlsSetup {
     certificate: Arc<Certificate>,
     callers: Option<Callers>,
     config: RwLock<Arc<ServerConfig>>,
-    /// The authority's bytes that were last tried, so that each bad state is told once.
+    /// The bytes of the CA file that were tried last, so that each invalid state is logged once.
     tried: Mutex<Option<u64>>,
 }
 
@@ -60,8 +60,8 @@ impl TlsSetup {
         TlsAcceptor::from(Arc::clone(&config))
     }
 
-    /// Looks whether the callers' authority is another, and says so. A bad one is told once and
-    /// leaves the last good one in use.
+    /// Reads the CA of callers again, and returns whether it has changed. An invalid one is logged
+    /// once, and the last valid one stays in use.
     pub(in crate::server) fn refresh(&self) -> Result<bool, TlsError> {
         let Some(callers) = &self.callers else { return Ok(false) };
         let pem = certificate::read(&callers.authority);
@@ -117,7 +117,7 @@ fn config(
     Ok(Arc::new(config))
 }
 
-/// Takes those callers only whose certificate bears one of these names.
+/// Accepts only callers whose certificate has one of these names.
 #[derive(Debug)]
 struct Named {
     signed: Arc<dyn ClientCertVerifier>,

@@ -30,7 +30,7 @@ pub enum CertificateSource {
         /// Its private key.
         key: PathBuf,
     },
-    /// Made at start, known to nobody else.
+    /// Generated at startup; only this process knows the key.
     SelfSigned,
     /// Kept in a Secret of the cluster, from which it has yet to come.
     Kept,
@@ -81,7 +81,7 @@ pub enum TlsError {
 pub struct Certificate {
     source: CertificateSource,
     current: RwLock<Option<Loaded>>,
-    /// The bytes that were last tried, so that each bad state is told once.
+    /// The bytes that were tried last, so that each invalid state is logged once.
     tried: Mutex<Option<u64>>,
     clock: Clock,
 }
@@ -108,8 +108,8 @@ impl Certificate {
         Ok(Arc::new(Self { source, current, tried, clock: Clock::default() }))
     }
 
-    /// Looks whether there is a new one, and says so. A bad one is told once and leaves the last
-    /// good one in use.
+    /// Reads the files again, and returns whether there is a new certificate. An invalid one is
+    /// logged once, and the last valid one stays in use.
     pub fn refresh(&self) -> Result<bool, TlsError> {
         let (certificate, key) = match &self.source {
             CertificateSource::Files { certificate, key } => (certificate, key),

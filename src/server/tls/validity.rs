@@ -46,12 +46,12 @@ impl Validity {
     }
 }
 
-/// The clock of the API server, which checks certificates, as far as it has told the time; until
-/// then that on the wall. So a replica whose own clock is wrong neither makes certificates that
-/// nobody trusts, nor undoes what the others do.
+/// The clock of the API server, which verifies certificates, taken from its responses; until there
+/// is one, the local clock. So a replica whose own clock is wrong neither creates certificates that
+/// are not trusted, nor undoes what other replicas do.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Clock {
-    /// What was told, in seconds since 1970, and when.
+    /// The last time it reported, in seconds since 1970, and when.
     last: Mutex<Option<(i64, Instant)>>,
 }
 
@@ -70,7 +70,7 @@ impl Clock {
         self.at(SystemTime::now(), Instant::now())
     }
 
-    /// The time by what was told, or by this wall.
+    /// The time by the last report, or by the local clock.
     pub(in crate::server) fn at(&self, wall: SystemTime, now: Instant) -> i64 {
         let Some((date, at)) = *self.last.lock().unwrap_or_else(PoisonError::into_inner) else {
             return seconds(wall);

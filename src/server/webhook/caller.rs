@@ -41,8 +41,8 @@ impl Verification {
         self.by_certificate || self.paths.are_set_up()
     }
 
-    /// Waits until the file is to be looked at: so long at most, and shorter where somebody calls
-    /// what is not in it.
+    /// Waits until the file is due to be read again: for this long at most, and less if a path is
+    /// called that is not in it.
     pub(in crate::server) async fn rest(&self, wait: Duration) {
         let asked = async {
             sleep(REST.min(wait)).await;
@@ -54,8 +54,8 @@ impl Verification {
         }
     }
 
-    /// Looks whether the file holds other paths, and says so. A bad one is told once and leaves
-    /// the last good one in use.
+    /// Reads the file again, and returns whether its paths have changed. An invalid file is logged
+    /// once, and the last valid one stays in use.
     pub(in crate::server) fn refresh(&self) -> Result<bool, TlsError> {
         self.file.as_ref().map_or(Ok(false), |file| file.refresh(&self.paths))
     }
@@ -74,9 +74,9 @@ impl Verification {
     }
 }
 
-/// Finds out who calls, for those who answer; nobody where the path is unknown. It may be one that
-/// this replica has yet to hear of, so its caller is to come again: after another answer the API
-/// server would refuse or admit the write at once.
+/// Identifies the caller; `None` if the path is unknown. This replica may not have heard of that
+/// path yet, so the caller has to retry: after any other response, the API server would reject or
+/// admit the write at once.
 pub(in crate::server) async fn identify(
     verification: &Verification,
     request: Request,
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_are_known_by_what_they_show() {
+    fn callers_are_identified_by_certificate_or_path() {
         let plain = verification(false, &[]);
         let by_certificate = verification(true, &[]);
         let by_path = verification(false, &["0123456789abcdef0123456789abcdef", SECRET]);

@@ -208,7 +208,7 @@ fn answer(app: &App, case: &Case, may_doubt: bool) -> Result<Answered, Refusal> 
         }))
     })??;
     if !doubts.is_empty() {
-        // It is answered, and told of, once they have been looked at.
+        // It is answered and logged once they have been read again.
         return Ok(Answered { body, doubts });
     }
     let took = begun.elapsed();
@@ -217,7 +217,7 @@ fn answer(app: &App, case: &Case, may_doubt: bool) -> Result<Answered, Refusal> 
     Ok(Answered { body, doubts })
 }
 
-/// What is told of knowledge that is too old to say nothing about it.
+/// The warning about data that is too old to rely on silently.
 fn outdated(app: &App) -> Option<String> {
     let (what, age) = app.sources.stale(OUTDATED)?;
     Some(report::outdated(&what, age.as_secs()))
@@ -277,13 +277,13 @@ mod tests {
 
     #[test]
     #[allow(clippy::panic, reason = "it is what is tested")]
-    fn a_panic_is_an_answer() {
+    fn a_panic_becomes_a_response() {
         assert!(matches!(caught(|| panic!("on purpose")), Err::<(), _>(Refusal::Panic)));
         assert_eq!(caught(|| 1).ok(), Some(1));
     }
 
     #[test]
-    fn what_takes_long_leaves_the_thread_that_answers() {
+    fn long_reviews_leave_the_async_threads() {
         let (settings, sources) = (Arc::default(), Arc::new(Sources::new([])));
         let verification = Verification::new(false, false, None).unwrap();
         let certificate = Certificate::load(CertificateSource::SelfSigned).unwrap();

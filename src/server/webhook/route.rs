@@ -77,7 +77,7 @@ pub(in crate::server) async fn call(
     identify(&app.verification, request, is_certified, answer).await
 }
 
-/// Answers what is no call of a webhook. Calls do not come by a router and its boxes.
+/// Answers everything that is not a call of a webhook. Calls bypass the router and its allocations.
 fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/validate", post(not_allowed))

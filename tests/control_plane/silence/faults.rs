@@ -6,13 +6,13 @@ use crate::support::{peer, wait_for};
 
 #[test]
 #[ignore = "takes a minute: `make faults`"]
-fn a_way_that_goes_dead_is_noticed_where_no_resource_is_installed() {
+fn a_dead_connection_is_noticed_even_without_installed_resources() {
     is_noticed_in_a_black_hole("");
 }
 
 #[test]
 #[ignore = "takes a minute: `make faults`"]
-fn an_api_server_that_stands_still_is_noticed_and_recovered_from() {
+fn a_stopped_api_server_is_noticed_and_recovered_from() {
     let cluster = Guarded::start_unasked();
     let mut review = peer("new", "https://istio.new.example.com/metadata/");
     review["request"]["dryRun"] = true.into();

@@ -113,7 +113,7 @@ impl<'n> Descriptor<'n> {
         check_host_and_port(text, PILOT).ok().map(|()| text)
     }
 
-    /// Notes whom it speaks of.
+    /// Notes which member it describes.
     pub(super) fn member(
         &self,
         store: Option<bool>,
@@ -136,8 +136,8 @@ impl<'n> Descriptor<'n> {
         }
     }
 
-    /// Notes all that the descriptor says, and all that is wrong with it by itself and within its
-    /// surroundings.
+    /// Notes everything that the descriptor says, and what is wrong with it, by itself and within
+    /// its ConfigMap.
     pub(super) fn read(&self, around: &Surroundings<'_>, notes: &mut Notes<'_>) {
         let top = self.top();
         self.version(&top, notes);
@@ -355,7 +355,7 @@ impl<'n> Descriptor<'n> {
         notes: &mut Notes<'_>,
     ) {
         let node = self.annotation(path);
-        // That it is not a string is told already.
+        // That it is not a string is already reported.
         if node.is_some_and(|node| node.scalar().is_none()) {
             return;
         }

@@ -74,15 +74,16 @@ impl<'f> Directory<'f> {
         Self { files: files.collect() }
     }
 
-    /// The files that are no descriptors and that none of these names, as far as they are looked at.
+    /// The files that are not descriptors and that none of these names, as far as they are looked
+    /// at.
     pub(super) fn unnamed(&self, named: &BTreeSet<&str>) -> Vec<&'f str> {
         let others = self.files.iter().filter(|(key, _)| !named.contains(*key));
         let others = others.filter(|(_, (file, _))| !file.holds_descriptors());
         others.map(|(key, _)| *key).take(MOST_COMPARED).collect()
     }
 
-    /// What of a cluster nobody else may have, as messages name it: its kubeconfig, and the API
-    /// server that this leads to.
+    /// What must be unique to a cluster, as messages name it: its kubeconfig, and the API server in
+    /// it.
     pub(super) fn contexts(&self, key: Option<&str>) -> Vec<String> {
         let Some((key, (file, _))) = key.and_then(|key| self.files.get_key_value(key)) else {
             return Vec::new();
@@ -103,9 +104,8 @@ impl<'f> Directory<'f> {
         Access::of((*stream)?.documents.first()?).ok()
     }
 
-    /// Finds the kubeconfig that an `accessConfigFile` names; gives back the fields of it that name
-    /// files which are not beside it.
-    /// `unnamed` are the files that no descriptor names.
+    /// Finds the kubeconfig that an `accessConfigFile` names; returns its fields that refer to
+    /// files outside the ConfigMap. `unnamed` are the files that no descriptor names.
     pub(super) fn access(
         &self,
         text: &str,

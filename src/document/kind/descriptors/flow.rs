@@ -4,7 +4,7 @@ use crate::budget::Budget;
 use crate::syntax::yaml_document;
 use crate::syntax::{Key, Node, Value};
 
-/// A value in YAML's flow style, unless it has more than so many bytes.
+/// A value in YAML's flow style, unless it is longer than this many bytes.
 pub(super) fn flow(node: &Node<'_>, most: usize) -> Option<String> {
     let text = match &node.value {
         Value::Null => "null".to_owned(),
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_writes_reads_as_what_it_was() {
+    fn what_it_writes_parses_as_the_original() {
         for text in [
             "a: [b, c.d/e-f_g]",
             "{'::/0': ':', b: {}}",

@@ -1,6 +1,6 @@
 //! A kubeconfig, as far as Pilot needs it to reach a cluster.
 //!
-//! It may hold credentials. Of its text only names, hosts and file paths are ever told.
+//! It may hold credentials. Messages only quote names, hosts and file paths of it.
 
 use url::{Host, Url};
 

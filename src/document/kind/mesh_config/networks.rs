@@ -13,7 +13,7 @@ use crate::value::{ClusterDomain, Invalid, Subnet, unusable_address};
 /// Gateways of the networks before, by address and port.
 type Gateways = HashMap<(String, u16), Arc<str>>;
 
-/// What Istio calls the cluster that it runs in, unless it is told a name.
+/// Istio's default name of the cluster that it runs in.
 const DEFAULT_REGISTRY: &str = "Kubernetes";
 
 pub(super) fn read(root: &Cursor<'_, '_>, notes: &mut Notes<'_>) {

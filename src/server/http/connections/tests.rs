@@ -26,7 +26,7 @@ fn are_open<'a>(opens: impl IntoIterator<Item = &'a Open>) -> Vec<bool> {
 }
 
 #[test]
-fn who_kept_us_waiting_the_longest_makes_room() {
+fn the_client_that_kept_us_waiting_longest_makes_room() {
     let connections = Connections::new(4, Duration::from_secs(10), false);
     let idle = arrived(&connections, 1);
     let reviewed = arrived(&connections, 2);
@@ -71,7 +71,7 @@ fn an_address_in_both_notations_is_one_source() {
 }
 
 #[test]
-fn no_flood_takes_the_room_of_another_pool() {
+fn no_flood_takes_the_capacity_of_another_pool() {
     let connections = Connections::new(64, Duration::from_secs(10), true);
     let kept: Vec<_> = (0..32).map(|_| proven(&connections, 1)).collect();
     let strangers: Vec<_> = (0..=255).map(|last| arrived(&connections, last)).collect();
@@ -98,7 +98,7 @@ fn newcomers_from_where_verified_reviews_come_stay() {
 }
 
 #[test]
-fn where_verified_reviews_come_from_is_remembered_for_so_many() {
+fn sources_of_verified_reviews_are_remembered_up_to_a_limit() {
     let connections = Connections::new(64, Duration::from_secs(10), true);
     for last in 0..=255 {
         drop(proven(&connections, last));
@@ -108,7 +108,7 @@ fn where_verified_reviews_come_from_is_remembered_for_so_many() {
 }
 
 #[test]
-fn a_client_may_take_only_so_long() {
+fn a_client_has_limited_time() {
     let connections = Connections::new(8, Duration::ZERO, false);
     let (shaking, _) = connections.open(address(1));
     assert_eq!(connections.sweep(), 1);
@@ -121,7 +121,7 @@ fn a_client_may_take_only_so_long() {
 }
 
 #[test]
-fn strangers_are_not_kept_where_others_can_be_told_from_them() {
+fn unverified_callers_are_not_remembered_if_callers_can_be_verified() {
     let connections = Connections::new(8, Duration::ZERO, true);
     let (stranger, kept) = (arrived(&connections, 1), proven(&connections, 2));
     stranger.enter(Phase::Idle);
