@@ -186,6 +186,7 @@ fn question<'a>(
         is_stored: !request.dry_run && !object.name().is_empty(),
         user: request.user.clone(),
         budget: Budget::of(MOST_LOOKS).until(clock),
+        now: None,
     };
     // A call that times out would pass unseen where failures are ignored.
     if let Some(end) = clock.filter(|is_up| is_up()).map(|_| Exhausted::Time) {

@@ -25,6 +25,7 @@
 //! - [`budget`]: what a piece of work may cost.
 //! - [`wire`], [`admission`]: AdmissionReview in and out.
 //! - [`manifest`]: the text of a file into objects.
+//! - [`plan`]: subnets for clusters that are still to be made.
 //! - [`report`]: findings as people and programs read them.
 //!
 //! The edges (feature `serve`) are thin and lie around it:
@@ -45,6 +46,7 @@ pub mod mesh;
 pub mod meshmember;
 pub mod observe;
 pub mod pending;
+pub mod plan;
 pub mod report;
 pub mod review;
 pub mod rule;

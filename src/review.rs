@@ -13,6 +13,7 @@ use crate::mesh::{
 use crate::rule::{self, Finding, Key, Severity, Sides};
 use crate::settings::Policy;
 use crate::syntax::Path;
+use crate::value::Moment;
 
 /// What is to be said of a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub enum Reason {
     StoodBefore,
     /// An annotation of the document takes it as a warning.
     AllowedByAnnotation,
+    /// An operator renders the object, so nobody could correct it there.
+    Rendered,
     /// One of the two objects takes the place of the other, as its annotation says.
     Replaces,
     /// The object that it clashes with is being deleted.
@@ -101,6 +104,8 @@ pub struct Write<'a> {
     pub user: Cow<'a, str>,
     /// What judging it may cost.
     pub budget: Budget<'a>,
+    /// When it is written; nothing where nobody tells the time.
+    pub now: Option<Moment>,
 }
 
 impl Write<'_> {
@@ -123,16 +128,16 @@ const MOST_EMPTIED: usize = 64;
 /// Of what clashes only with writes that may never be stored, no denial is made: that is judged
 /// again once they are settled.
 pub fn review(mesh: &Mesh, write: Write<'_>) -> Verdict {
-    let Write { old, new, id, budget, .. } = write;
+    let Write { old, new, id, budget, now, .. } = write;
     // An update that does not bring along what the object said is held against what is known of
     // it, so that its old mistakes stay old.
     let known = || Some(mesh.reading_of(&new.object)).filter(|known| !known.statements.is_empty());
     let is_update = matches!(id, WriteId::Update(_));
     let old = old.or_else(|| if is_update { known() } else { None });
     let stored = (mesh.pending().len() > 0).then(|| (old.clone(), new.clone()));
-    let mut verdict = World { mesh, budget: &budget, has_pending: true }.judge(old, new);
+    let mut verdict = World { mesh, budget: &budget, now, has_pending: true }.judge(old, new);
     if let Some((old, new)) = stored.filter(|_| !verdict.denials.is_empty()) {
-        let stored = World { mesh, budget: &budget, has_pending: false }.judge(old, new);
+        let stored = World { mesh, budget: &budget, now, has_pending: false }.judge(old, new);
         verdict.wait = std::mem::replace(&mut verdict.denials, stored.denials);
         let denials = &verdict.denials;
         verdict.wait.retain(|waiting| !denials.iter().any(|denial| denial.tells_the_same(waiting)));
@@ -144,6 +149,7 @@ pub fn review(mesh: &Mesh, write: Write<'_>) -> Verdict {
 struct World<'a> {
     mesh: &'a Mesh,
     budget: &'a Budget<'a>,
+    now: Option<Moment>,
     /// Whether the writes are stored that were admitted and are not yet.
     has_pending: bool,
 }
@@ -151,7 +157,7 @@ struct World<'a> {
 impl World<'_> {
     /// What a write brings that makes an object say something new.
     fn judge(&self, old: Option<Reading>, new: Reading) -> Verdict {
-        let Self { mesh, budget, has_pending } = *self;
+        let Self { mesh, budget, now, has_pending } = *self;
         let object = Arc::clone(&new.object);
         let written = Written::new(mesh, old.as_ref(), &new);
         let mut subjects = written.subjects.clone();
@@ -175,7 +181,8 @@ impl World<'_> {
             after.push(subject);
         }
         let (before, after) = (mesh.changed(before), mesh.changed(after));
-        let (before, after) = (mesh.with(&before).within(budget), mesh.with(&after).within(budget));
+        let view = |changed| mesh.with(changed).within(budget).at(now);
+        let (before, after) = (view(&before), view(&after));
         let first = written.subjects.first().and_then(|name| after.member(name));
         let written = BTreeMap::from([(Arc::clone(&object), written)]);
         let mut verdict = Change { before, after, written }.verdict();
@@ -195,14 +202,19 @@ impl World<'_> {
 }
 
 /// What a set of objects brings that is written at once to the mesh `before`, and makes it `after`.
-pub fn review_all(before: &Mesh, after: &Mesh, written: &[Reading]) -> Verdict {
+pub fn review_all(
+    before: &Mesh,
+    after: &Mesh,
+    written: &[Reading],
+    now: Option<Moment>,
+) -> Verdict {
     let written = written.iter().map(|new| {
         let known = before.reading_of(&new.object);
         let known = Some(&known).filter(|known| !known.statements.is_empty());
         (Arc::clone(&new.object), Written::new(before, known, new))
     });
     let written = written.collect();
-    Change { before: before.view(), after: after.view(), written }.verdict()
+    Change { before: before.view().at(now), after: after.view().at(now), written }.verdict()
 }
 
 /// A change of the mesh. This is all that a verdict is made of, whoever asks for it: an admission
@@ -367,8 +379,10 @@ impl Change<'_> {
             Some(Reason::StoodBefore)
         } else if finding.severity == Severity::Warn {
             Some(Reason::RuleWarns)
-        } else if self.allows(finding) {
+        } else if self.allows(finding, |allow| *allow != Allow::Rendered) {
             Some(Reason::AllowedByAnnotation)
+        } else if self.allows(finding, |allow| *allow == Allow::Rendered) {
+            Some(Reason::Rendered)
         } else {
             let not_enforced = || {
                 let is_warn = self.after.settings().enforcement == Policy::Warn;
@@ -405,18 +419,34 @@ impl Change<'_> {
     /// Whether an annotation takes a finding as a warning: of the written objects at its places,
     /// or where there are none, of any that brought it about from elsewhere. So does one of the
     /// object that is found at fault.
-    fn allows(&self, finding: &Finding) -> bool {
+    fn allows(&self, finding: &Finding, is_such: fn(&Allow) -> bool) -> bool {
         let places = [Some(&finding.place), finding.against.as_ref(), finding.because.as_ref()];
         let objects = places.into_iter().flatten().map(|place| &*place.object);
         let mut at_places = objects.filter_map(|object| self.written.get(object)).peekable();
-        let allows = |it: &Written| it.allows.iter().any(|allow| allow.covers(finding.rule));
-        match at_places.peek() {
+        let covers = |allow: &Allow| is_such(allow) && allow.covers(finding.rule);
+        let allows = |it: &Written| it.allows.iter().any(|allow| covers(allow));
+        let said = |claims: &[Claim]| {
+            claims.iter().any(|it| matches!(&it.fact, Fact::Allow(allow) if covers(allow)))
+        };
+        let is_allowed = match at_places.peek() {
             Some(_) => at_places.any(allows),
             None => {
                 let at_fault = said_by(&self.after, &finding.member, &finding.place);
-                self.written.values().any(allows) || covers(at_fault, finding.rule)
+                self.written.values().any(allows) || said(at_fault)
             }
-        }
+        };
+        is_allowed || self.joined_by_written(&finding.member).is_some_and(|it| said(it.claims()))
+    }
+
+    /// A member that a written Secret joins: what people allow in any of its documents covers that
+    /// too, for `istioctl` prints it without annotations.
+    fn joined_by_written(&self, member: &MemberName) -> Option<&Member> {
+        let member = self.after.member(member)?;
+        let joins = |claim: &Claim| {
+            matches!(claim.fact, Fact::RemoteSecret(_))
+                && self.written.contains_key(&claim.place.object)
+        };
+        member.claims().iter().any(joins).then_some(member)
     }
 }
 
@@ -459,13 +489,9 @@ fn said_by<'a>(mesh: &View<'a>, member: &MemberName, place: &Place) -> &'a [Clai
     mesh.member(member).map_or(&[], |member| member.said_by(&place.object))
 }
 
-fn covers(claims: &[Claim], rule: &str) -> bool {
-    claims.iter().any(|claim| matches!(&claim.fact, Fact::Allow(allow) if allow.covers(rule)))
-}
-
 /// What is wrong with a member as it stands, and how bad that is once the annotations of both
 /// sides are taken into account.
-pub fn standing_findings(mesh: &Mesh, name: &str) -> Vec<(Finding, Severity)> {
+pub fn standing_findings(mesh: &Mesh, name: &str, now: Option<Moment>) -> Vec<(Finding, Severity)> {
     let Some(member) = mesh.member(name) else { return Vec::new() };
     // One object may state many members, and a member clash with all of them.
     let mut by_object: BTreeMap<Arc<ObjectRef>, Vec<Arc<Allow>>> = BTreeMap::new();
@@ -474,7 +500,7 @@ pub fn standing_findings(mesh: &Mesh, name: &str) -> Vec<(Finding, Severity)> {
         let allowed = by_object.entry(object).or_insert_with_key(|it| allows(mesh.said_by(it)));
         allowed.iter().any(|allow| allow.covers(rule))
     };
-    let view = mesh.view();
+    let view = mesh.view().at(now);
     let findings = rule::judge(&view, member).into_iter();
     let findings = findings.filter(|finding| !blames_local_for_status(&view, finding));
     let with_severity = findings.map(|finding| {
@@ -588,7 +614,7 @@ fn notes(old: Option<&Reading>, new: &Reading) -> Vec<(Place, String)> {
 
 fn unknown_rules(allow: &Allow) -> impl Iterator<Item = String> {
     let rules = match allow {
-        Allow::Every => &[][..],
+        Allow::Every | Allow::Rendered => &[][..],
         Allow::Rules(rules) => rules,
     };
     rules
@@ -627,7 +653,7 @@ mod tests {
             );
             let local = |domain| configuration("local", "", domain, "16");
             let written = readings(&(local("cluster.local") + &peer));
-            let verdict = review_all(&mesh(&[]), &mesh(&written), &written);
+            let verdict = review_all(&mesh(&[]), &mesh(&written), &written, None);
             assert_eq!(verdict.denials, [], "{name}");
             let mismatch = |it: &&Warning| it.finding.rule == "ClusterDomainMismatch";
             let places = verdict.warnings.iter().filter(mismatch).map(|it| &it.finding.place);
@@ -635,7 +661,7 @@ mod tests {
             assert_eq!(objects, [format!("IstioMulticluster {name}")]);
 
             let before = readings(&(local("other.local") + &peer));
-            let verdict = review_all(&mesh(&before), &mesh(&written), &written[..1]);
+            let verdict = review_all(&mesh(&before), &mesh(&written), &written[..1], None);
             let rules: Vec<_> = verdict.denials.iter().map(|finding| finding.rule).collect();
             assert_eq!(rules, ["ClusterDomainMismatch"], "{name}");
         }
@@ -648,7 +674,7 @@ mod tests {
         let local = |annotation| configuration("local", annotation, "cluster.local", "16");
         let before = readings(&(local("") + &named + &unstated));
         let after = readings(&(local("isthmus.dev/network: vpc") + &named + &unstated));
-        let verdict = review_all(&mesh(&before), &mesh(&after), &after[..1]);
+        let verdict = review_all(&mesh(&before), &mesh(&after), &after[..1], None);
         let rules: Vec<_> = verdict.denials.iter().map(|finding| finding.rule).collect();
         assert_eq!(rules, ["SubnetOverlap"; 2]);
     }

@@ -52,6 +52,9 @@ settings! {
     service_overlap: Policy, Form::Policy(&[Policy::Deny, Policy::Warn]), Policy::Deny;
     /// Whether what breaks a rule is denied at all, or only warned of.
     enforcement: Policy, Form::Policy(&[Policy::Deny, Policy::Warn]), Policy::Deny;
+    /// Options of kubeconfigs in remote Secrets that istiod accepts although they are insecure, as its
+    /// variable PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS lists them.
+    allowed_kubeconfig_options: Vec<String>, Form::Words, Vec::new();
     /// Deny an Istio 0.8 descriptor whose spec is misplaced under metadata, instead of warning.
     strict_descriptors: bool, Form::Switch, false;
 }
@@ -81,6 +84,8 @@ pub enum Form {
     Name,
     /// A list of namespaces, separated by commas.
     Namespaces,
+    /// A list of words, separated by commas.
+    Words,
     /// One of these.
     Policy(&'static [Policy]),
     /// `true` or `false`.
@@ -125,7 +130,7 @@ impl Setting {
             Form::Policy(choices) => {
                 format!("{}: {}.", meaning.trim_end_matches('.'), listed(choices))
             }
-            Form::Name | Form::Namespaces | Form::Switch => meaning.to_owned(),
+            Form::Name | Form::Namespaces | Form::Words | Form::Switch => meaning.to_owned(),
         }
     }
 
@@ -264,7 +269,7 @@ mod tests {
             assert_eq!(settings, Settings::default(), "{}", setting.name());
             let other = match setting.form {
                 Form::Name => "other",
-                Form::Namespaces => "a,b",
+                Form::Namespaces | Form::Words => "a,b",
                 Form::Switch => ["true", "false"][usize::from(setting.default() == "true")],
                 Form::Policy(choices) => {
                     for policy in Policy::ALL {

@@ -10,7 +10,7 @@ mod holds;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use holds::{Hold, Holds};
 
@@ -73,6 +73,7 @@ impl Snapshot {
 
     /// Judges a write.
     pub fn judge(&self, write: Write<'_>) -> Verdict {
+        let write = Write { now: Some(SystemTime::now().into()), ..write };
         let state = self.state();
         state.held.timed(review(&state.mesh, state.believed(write)))
     }
@@ -86,6 +87,7 @@ impl Snapshot {
         }
         let (id, user) = (write.id.clone(), write.user.as_ref().into());
         let reading = write.new.clone();
+        let write = Write { now: Some(SystemTime::now().into()), ..write };
         let mut state = self.state_mut();
         let write = state.believed(write);
         let may_say_else = state.may_say_else(&write);

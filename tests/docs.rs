@@ -23,6 +23,11 @@ fn the_rules_page_is_what_the_command_prints() {
 }
 
 #[test]
+fn the_schema_of_a_repository_s_file_is_that_of_the_tables() {
+    expect(&root().join("docs/isthmus.schema.json"), &isthmus::cli::repository_schema());
+}
+
+#[test]
 fn every_rule_is_explained_by_its_name() {
     let explain = |name: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_isthmus"));

@@ -10,13 +10,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use isthmus::admission::{Asked, Hook, answer};
+use isthmus::admission::{Asked, Hook};
 use isthmus::document::DOCUMENTS;
 use isthmus::manifest;
 use isthmus::mesh::Mesh;
-use isthmus::review::{Verdict, review as judge, review_all};
+use isthmus::review::{Verdict, Write as Written, review as judge, review_all};
 use isthmus::rule::RULES;
 use isthmus::settings::{Setting, Settings};
+use isthmus::value::Moment;
 use serde_json::{Value, json};
 
 use crate::support::golden::difference;
@@ -101,14 +102,20 @@ fn a_call_and_a_set_of_files_agree_on_every_case() {
                 before.remove(&write.new.object);
             }
             after.apply(write.new.clone());
-            let of_files = review_all(&before, &after, std::slice::from_ref(&write.new));
-            let of_call = judge(&mesh(), write);
+            let of_files =
+                review_all(&before, &after, std::slice::from_ref(&write.new), Some(now()));
+            let of_call = judge(&mesh(), Written { now: Some(now()), ..write });
             assert!(told(&of_call) == told(&of_files), "{}", file.display());
             judged += 1;
             of_call
         });
     }
     assert!(judged >= AT_LEAST, "{judged} of {AT_LEAST} cases are judged");
+}
+
+/// When all cases are judged.
+fn now() -> Moment {
+    "2026-11-01T12:00:00Z".parse::<jiff::Timestamp>().unwrap().into()
 }
 
 /// A verdict without its proposals.
@@ -209,7 +216,8 @@ fn object(yaml: &str) -> Value {
 pub(crate) fn call(mesh: &Mesh, hook: Hook, old: Option<&Value>, new: &Value) -> Value {
     let review = review(old, new);
     let body = review.to_string();
-    let answer = answer(mesh, hook, body.as_bytes()).unwrap();
+    let asked = Asked::read(hook, body.as_bytes(), mesh.settings(), None).unwrap();
+    let answer = asked.answer(|write| judge(mesh, Written { now: Some(now()), ..write }));
     let answer: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(answer["response"]["uid"], review["request"]["uid"]);
     answer

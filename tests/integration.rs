@@ -14,3 +14,4 @@ mod laws;
 mod serve;
 mod settings;
 mod support;
+mod tool;

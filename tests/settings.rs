@@ -26,8 +26,8 @@ pub(crate) fn values_have_every_setting() {
         let default = default.map_or_else(|| setting.default(), str::to_owned);
         let _ = writeln!(section, "# {}", format!("{meaning} {note}").trim_end());
         let _ = match setting.form {
-            Form::Namespaces if default.is_empty() => writeln!(section, "{name}: []"),
-            Form::Namespaces => {
+            Form::Namespaces | Form::Words if default.is_empty() => writeln!(section, "{name}: []"),
+            Form::Namespaces | Form::Words => {
                 writeln!(section, "{name}:\n  - {}", default.replace(',', "\n  - "))
             }
             Form::Name | Form::Policy(_) | Form::Switch => writeln!(section, "{name}: {default}"),
@@ -49,6 +49,11 @@ fn the_schema_knows_what_every_setting_takes() {
                     "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
                     "maxLength": 63,
                 },
+                "uniqueItems": true,
+            }),
+            Form::Words => json!({
+                "type": "array",
+                "items": {"type": "string", "pattern": "^[-A-Za-z0-9]+$"},
                 "uniqueItems": true,
             }),
             Form::Policy(choices) => {

@@ -1,18 +1,15 @@
 //! `isthmus audit`: what a cluster has now, judged as one mesh.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use anyhow::bail;
 use clap::ValueEnum;
 
-use super::mesh::{MeshArgs, of_cluster};
+use super::mesh::MeshArgs;
 use super::settings::SettingsArgs;
 use super::{exit_code, print};
-use crate::cluster;
-use crate::inventory::Inventory;
 use crate::mesh::{Mesh, Reading};
 use crate::report::diagnostic::{CheckReport, Counts, Diagnostic};
 use crate::report::json::json;
@@ -59,16 +56,8 @@ pub(super) enum Format {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    args.mesh.check()?;
     let settings = Arc::new(args.settings.settings());
-    let mut readings = match &args.mesh.inventory {
-        Some(directory) => of_files(directory, &settings)?,
-        None => Vec::new(),
-    };
-    if args.mesh.reads_cluster() {
-        let (file, context) = (args.mesh.kubeconfig.as_deref(), args.mesh.context.as_deref());
-        readings.extend(of_cluster(cluster::as_kubectl(file, context), &settings)?);
-    }
+    let readings = args.mesh.readings(&settings)?;
     let report = report(readings, settings);
     print(&mut anstream::stdout(), &args.format.of(&report))?;
     Ok(exit_code(&report, args.strict))
@@ -85,16 +74,6 @@ impl Format {
     }
 }
 
-fn of_files(directory: &Path, settings: &Arc<Settings>) -> anyhow::Result<Vec<Reading>> {
-    let mut inventory = Inventory::new(directory.to_owned(), Arc::clone(settings));
-    inventory.refresh();
-    let errors: Vec<_> = inventory.errors().collect();
-    if !errors.is_empty() {
-        bail!("--inventory {}: {}", directory.display(), errors.join("; "));
-    }
-    Ok(inventory.readings().cloned().collect())
-}
-
 /// Judges a mesh as if all of it were written now. Of an object that comes twice, the last one
 /// counts.
 fn report(readings: Vec<Reading>, settings: Arc<Settings>) -> CheckReport {
@@ -102,7 +81,8 @@ fn report(readings: Vec<Reading>, settings: Arc<Settings>) -> CheckReport {
         readings.into_iter().map(|reading| (Arc::clone(&reading.object), reading)).collect();
     let readings: Vec<_> = by_object.into_values().collect();
     let nothing = Mesh::new(Arc::clone(&settings));
-    let verdict = review_all(&nothing, &Mesh::of(settings, readings.iter().cloned()), &readings);
+    let mesh = Mesh::of(settings, readings.iter().cloned());
+    let verdict = review_all(&nothing, &mesh, &readings, Some(SystemTime::now().into()));
     let denials = verdict.denials.iter().map(|finding| Diagnostic::of(finding, None));
     let warnings = verdict.warnings.iter();
     let warnings = warnings.map(|it| Diagnostic::of(&it.finding, Some(it.because)));

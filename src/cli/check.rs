@@ -21,6 +21,7 @@ use clap::ValueEnum;
 use self::files::{Input, Inputs};
 use self::git::Branch;
 use self::output::OutputArgs;
+pub(super) use self::repository::schema as repository_schema;
 use self::repository::{Named, Repository};
 use super::mesh::of_cluster;
 use super::settings::SettingsArgs;

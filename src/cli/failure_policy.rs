@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(parse("fail").unwrap_err(), r#""fail" is not one of Fail, Ignore"#);
         assert_eq!(
             parse("secrets=Fail").unwrap_err(),
-            r#""secrets" is not one of mutating, customResources, kubeSystem, configMaps, endpoints"#
+            r#""secrets" is not one of mutating, customResources, kubeSystem, configMaps, endpoints, remoteSecrets"#
         );
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::bail;
 use serde_json::json;
@@ -126,7 +127,8 @@ fn judge(clusters: &[Cluster], settings: &Settings) -> anyhow::Result<CheckRepor
         let (own, written): (Vec<_>, Vec<_>) =
             readings.iter().cloned().partition(|reading| *reading.object.name == *local.name);
         let before = Mesh::of(Arc::clone(&settings), own);
-        let verdict = review_all(&before, &Mesh::of(settings, readings), &written);
+        let after = Mesh::of(settings, readings);
+        let verdict = review_all(&before, &after, &written, Some(SystemTime::now().into()));
         let denials = verdict.denials.into_iter().map(|finding| (finding, None));
         let warnings = verdict.warnings.into_iter().map(|it| (it.finding, Some(it.because)));
         for (finding, because) in denials.chain(warnings) {

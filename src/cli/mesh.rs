@@ -1,11 +1,13 @@
 //! Where the mesh is read from: the cluster, a directory of files, or both.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use kube::Config;
 
 use crate::cluster;
+use crate::inventory::Inventory;
 use crate::mesh::Reading;
 use crate::settings::Settings;
 
@@ -38,6 +40,21 @@ impl MeshArgs {
         self.inventory.is_none() || self.names_cluster()
     }
 
+    /// What every object says: those of files first, then those of the cluster, which count where
+    /// both have one.
+    pub(super) fn readings(&self, settings: &Arc<Settings>) -> anyhow::Result<Vec<Reading>> {
+        self.check()?;
+        let mut readings = match &self.inventory {
+            Some(directory) => of_files(directory, settings)?,
+            None => Vec::new(),
+        };
+        if self.reads_cluster() {
+            let (file, context) = (self.kubeconfig.as_deref(), self.context.as_deref());
+            readings.extend(of_cluster(cluster::as_kubectl(file, context), settings)?);
+        }
+        Ok(readings)
+    }
+
     /// Refuses an inventory that is not there.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         match &self.inventory {
@@ -58,4 +75,14 @@ pub(super) fn of_cluster(
     runtime
         .context("cannot start")?
         .block_on(async { Ok(cluster::read(config.await?, settings).await?) })
+}
+
+fn of_files(directory: &Path, settings: &Arc<Settings>) -> anyhow::Result<Vec<Reading>> {
+    let mut inventory = Inventory::new(directory.to_owned(), Arc::clone(settings));
+    inventory.refresh();
+    let errors: Vec<_> = inventory.errors().collect();
+    if !errors.is_empty() {
+        bail!("--inventory {}: {}", directory.display(), errors.join("; "));
+    }
+    Ok(inventory.readings().cloned().collect())
 }

@@ -14,6 +14,7 @@ mod json;
 mod lines;
 mod log;
 mod mesh;
+mod plan;
 mod policy;
 mod probe;
 mod rbac;
@@ -21,6 +22,7 @@ mod rules;
 mod serve;
 mod settings;
 mod tls;
+mod tool;
 mod webhooks;
 mod yaml;
 
@@ -32,6 +34,11 @@ use clap::{Parser, Subcommand};
 pub use chart::documents as chart_documents;
 pub use crd::chart_file as chart_crd;
 pub use rules::markdown as rules_page;
+
+/// The JSON schema of `isthmus.yaml`.
+pub fn repository_schema() -> String {
+    check::repository_schema()
+}
 
 use crate::report::diagnostic::{CheckReport, Level};
 
@@ -55,6 +62,7 @@ enum Command {
     Certs(certs::Args),
     Check(check::Args),
     Audit(audit::Args),
+    Plan(plan::Args),
     Facts(facts::Args),
     Join(join::Args),
     /// Print every rule: what it denies, why, what to do about it, and an example.
@@ -69,6 +77,12 @@ enum Command {
     Webhooks(webhooks::Args),
     /// Print the CustomResourceDefinition of MeshMember, as a manifest.
     Crd,
+    /// Print the completions of a shell: `source <(isthmus completion bash)`.
+    Completion(tool::CompletionArgs),
+    /// Write the manual pages into a directory.
+    Man(tool::ManArgs),
+    /// Print the version.
+    Version,
 }
 
 /// Runs the command of the process's arguments.
@@ -80,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Certs(args) => certs::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Facts(args) => facts::run(&args),
         Command::Join(args) => join::run(&args),
         Command::Probe(args) => probe::run(&args),
@@ -87,6 +102,9 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Rbac(args) => Ok(rbac::run(&args)),
         Command::Webhooks(args) => webhooks::run(&args),
+        Command::Completion(args) => tool::completion(&args),
+        Command::Man(args) => tool::man(&args),
+        Command::Version => tool::version(),
         Command::Crd => Ok(crd::run()),
     };
     result.unwrap_or_else(|error| {

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::settings::SettingsArgs;
 use super::{failure_policy, yaml};
-use crate::document::{DOCUMENTS, Document, Label};
+use crate::document::{DOCUMENTS, Document, Label, Scope};
 use crate::server::SecretPath;
 use crate::settings::Settings;
 
@@ -46,7 +46,7 @@ pub(super) struct Args {
     no_path: bool,
     /// The failure policy while isthmus does not answer: Fail rejects writes, Ignore stores them
     /// unchecked. May be set for one group: mutating (default Ignore), customResources (Fail),
-    /// configMaps (Fail), kubeSystem (Ignore), endpoints (Ignore).
+    /// configMaps (Fail), kubeSystem (Ignore), endpoints (Ignore), remoteSecrets (Ignore).
     #[arg(
         long,
         value_delimiter = ',',
@@ -157,6 +157,7 @@ fn webhook(document: &Document, settings: &Settings) -> Option<Json> {
     if namespaces.as_ref().is_some_and(BTreeSet::is_empty) {
         return None;
     }
+    let is_anywhere = select.scope == Scope::AllNamespaces;
     let scope = if select.is_namespaced() { "Namespaced" } else { "Cluster" };
     let mut webhook = json!({
         "name": format!("{}.{DOMAIN}", document.name.to_lowercase().replace(' ', "-")),
@@ -172,7 +173,7 @@ fn webhook(document: &Document, settings: &Settings) -> Option<Json> {
     });
     let conditions = [
         ("has-the-name", (!select.names.is_empty()).then(|| is_named(select.names))),
-        ("has-the-label", select.label.map(has_label)),
+        ("has-the-label", select.label.filter(|_| !is_anywhere).map(has_label)),
         ("has-a-key", (!document.keys.is_empty()).then(|| has_a_key(document.keys))),
     ];
     let conditions: Vec<_> = conditions
@@ -181,6 +182,10 @@ fn webhook(document: &Document, settings: &Settings) -> Option<Json> {
         .collect();
     if let Some(seconds) = registration.timeout_seconds {
         webhook["timeoutSeconds"] = seconds.into();
+    }
+    if let Some(Label { key, value: Some(value) }) = select.label.filter(|_| is_anywhere) {
+        // Of all objects of the cluster: a selector is cheaper than a condition.
+        webhook["objectSelector"] = json!({"matchLabels": {key: value}});
     }
     if !conditions.is_empty() {
         webhook["matchConditions"] = conditions.into();

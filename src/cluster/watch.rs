@@ -26,7 +26,7 @@ pub struct Watch {
 
 /// Every watch that the registry asks for.
 pub fn watches(settings: &Settings) -> Vec<Watch> {
-    let served = DOCUMENTS.iter().filter(|document| !document.resource.is_empty());
+    let served = DOCUMENTS.iter().filter(|document| document.is_watched());
     let of_document = |document: &'static Document| match document.select.namespaces(settings) {
         Some(namespaces) => {
             let namespaces = namespaces.into_iter().map(str::to_owned).map(Some);

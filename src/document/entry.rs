@@ -169,6 +169,12 @@ impl Label {
 }
 
 impl Document {
+    /// Whether its objects are read from the API server. Those that may be in any namespace are only
+    /// judged when they are written: nobody is to read all Secrets of a cluster.
+    pub fn is_watched(&self) -> bool {
+        !self.resource.is_empty() && self.select.scope != Scope::AllNamespaces
+    }
+
     /// Whether an object carries this document.
     pub fn matches(&self, object: &Object<'_>, settings: &Settings) -> bool {
         if object.kind != self.kind || object.group() != self.group {

@@ -14,7 +14,7 @@ pub use entry::{Document, Label, Registration, Scope, Select};
 pub use kind::istio_remote::VALUES_KIND;
 use kind::{
     carrier, cluster_configuration, cluster_uuid, descriptors, endpoints, istio_federation,
-    istio_multicluster, istio_remote, mesh_config, mesh_member, module_config,
+    istio_multicluster, istio_remote, mesh_config, mesh_member, module_config, remote_secret,
 };
 pub use toolkit::{Beside, Canonical, Rewrite, Written};
 use toolkit::{Notes, own_names};
@@ -40,6 +40,7 @@ pub static DOCUMENTS: &[Document] = &[
     mesh_config::DOCUMENT,
     endpoints::ENDPOINTS,
     endpoints::ENDPOINT_SLICE,
+    remote_secret::DOCUMENT,
     carrier::LABELLED,
     istio_remote::CONFIG_MAP,
     carrier::BARE_DECKHOUSE,

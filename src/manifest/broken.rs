@@ -14,6 +14,8 @@ pub struct BrokenDocument {
     pub is_template: bool,
     /// Whether by its looks it is one of those that isthmus judges.
     pub is_of_mesh: bool,
+    /// Whether by its looks it is a Secret, of which nothing may be shown.
+    pub is_secret: bool,
 }
 
 /// A text with its broken documents blanked out, so that the others stand where they stood, and
@@ -29,7 +31,13 @@ pub fn set_broken_aside(text: &str) -> (String, Vec<BrokenDocument>) {
             error.span.bytes =
                 error.span.bytes.start + range.start..error.span.bytes.end + range.start;
             let is_template = part.contains("{{");
-            broken.push(BrokenDocument { error, is_template, is_of_mesh: is_of_mesh(part) });
+            let is_secret = squeezed(part).contains("kind:Secret");
+            if is_secret {
+                // The parser's error may repeat what it has read.
+                "is not YAML".clone_into(&mut error.what);
+            }
+            let is_of_mesh = is_of_mesh(part);
+            broken.push(BrokenDocument { error, is_template, is_of_mesh, is_secret });
             readable.extend(part.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }));
         } else {
             readable.push_str(part);
@@ -42,8 +50,7 @@ pub fn set_broken_aside(text: &str) -> (String, Vec<BrokenDocument>) {
 
 /// Whether a text that cannot be read as an object is by its looks one that isthmus judges.
 pub fn is_of_mesh(text: &str) -> bool {
-    let squeezed: String =
-        text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '"' | '\'')).collect();
+    let squeezed = squeezed(text);
     let is_named = |name: &&str| {
         let start = name.strip_suffix('*').unwrap_or(name);
         squeezed.contains(&format!("name:{start}"))
@@ -55,6 +62,11 @@ pub fn is_of_mesh(text: &str) -> bool {
             && (select.names.is_empty() || select.names.iter().any(is_named))
             && select.label.is_none_or(|label| squeezed.contains(label.key))
     })
+}
+
+/// A text without what may stand anywhere between its words.
+fn squeezed(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '"' | '\'')).collect()
 }
 
 /// The documents of a text: a line that begins with `---` begins one wherever it stands.

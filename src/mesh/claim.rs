@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::origin::{Basis, ObjectRef};
 use crate::syntax::{Path, Position};
 use crate::value::{
-    ClusterDomain, ClusterUuid, Invalid, MetadataEndpoint, NetworkName, PublicDomainTemplate,
-    RemoteAddress, Subnet, clipped,
+    ClusterDomain, ClusterUuid, Invalid, MetadataEndpoint, Moment, NetworkName,
+    PublicDomainTemplate, RemoteAddress, Subnet, clipped,
 };
 
 /// The name of a member.
@@ -154,6 +154,10 @@ pub enum Fact {
     Remote,
     /// A custom resource holds the member's configuration.
     Configured,
+    /// A remote Secret joins the member: which one, and by which key.
+    RemoteSecret(Arc<SecretKey>),
+    /// When the credentials end by which Istio reaches the member.
+    Expires(Moment),
     /// The object is being deleted.
     Terminating,
     /// The object takes the place of another one, which is to be deleted.
@@ -234,6 +238,8 @@ impl Fact {
             Self::Peer
             | Self::Remote
             | Self::Configured
+            | Self::RemoteSecret(_)
+            | Self::Expires(_)
             | Self::Endpoint(_)
             | Self::RemoteAddress(_)
             | Self::Multicluster(_)
@@ -338,6 +344,8 @@ pub struct Replaced {
 pub enum Allow {
     /// Every rule (`deckhouse.io/allow-unsafe`).
     Every,
+    /// Every rule, since an operator renders the object: nobody could correct it there.
+    Rendered,
     /// The rules of these names (`isthmus.dev/allow`).
     Rules(Vec<String>),
 }
@@ -346,10 +354,21 @@ impl Allow {
     /// Whether denials by this rule are turned into warnings.
     pub fn covers(&self, rule: &str) -> bool {
         match self {
-            Self::Every => true,
+            Self::Every | Self::Rendered => true,
             Self::Rules(rules) => rules.iter().any(|allowed| allowed == rule),
         }
     }
+}
+
+/// A key of a remote Secret, which is the ID of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SecretKey {
+    /// The namespace of the Secret; empty where it is not said.
+    pub namespace: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// The key.
+    pub key: Box<str>,
 }
 
 /// Something that cannot be read as what it should be.
@@ -401,11 +420,13 @@ pub enum About {
     RemoteEndpoint,
     /// Istio's mesh networks, or its mesh config.
     MeshConfig,
+    /// A kubeconfig in a remote Secret.
+    RemoteSecret,
 }
 
 impl About {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Document,
         Self::Subnet(Role::Pod),
         Self::Subnet(Role::Service),
@@ -418,6 +439,7 @@ impl About {
         Self::SecurityContext,
         Self::RemoteEndpoint,
         Self::MeshConfig,
+        Self::RemoteSecret,
     ];
 }
 
@@ -435,6 +457,7 @@ impl fmt::Display for About {
             Self::SecurityContext => f.write_str("security context"),
             Self::RemoteEndpoint => f.write_str("remote endpoint"),
             Self::MeshConfig => f.write_str("mesh networks"),
+            Self::RemoteSecret => f.write_str("remote Secret"),
         }
     }
 }

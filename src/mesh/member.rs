@@ -161,13 +161,17 @@ impl Member {
     /// Whether a document joins it to the mesh, apart from being the local member. Otherwise it is
     /// merely described.
     pub fn is_joined(&self) -> bool {
-        let joins = |fact: &Fact| matches!(fact, Fact::Peer | Fact::Remote | Fact::Configured);
+        let joins = |fact: &Fact| {
+            matches!(fact, Fact::Peer | Fact::Remote | Fact::RemoteSecret(_) | Fact::Configured)
+        };
         self.claims.iter().any(|claim| joins(&claim.fact))
     }
 
     /// Whether it is joined as a peer, and not by its configuration alone.
     pub fn is_peer(&self) -> bool {
-        self.claims.iter().any(|claim| matches!(claim.fact, Fact::Peer | Fact::Remote))
+        self.claims
+            .iter()
+            .any(|claim| matches!(claim.fact, Fact::Peer | Fact::Remote | Fact::RemoteSecret(_)))
     }
 
     /// The subnets in force, with the claims that state them.

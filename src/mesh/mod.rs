@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use claim::{
     About, Allow, Claim, EndpointSource, Fact, Fault, Federation, Identity, MemberName, Network,
-    NetworkEndpoints, Place, Replaced, Role,
+    NetworkEndpoints, Place, Replaced, Role, SecretKey,
 };
 pub use domain::StatedDomain;
 pub use identity::{by_cluster_id, cluster_id, names};
@@ -28,7 +28,7 @@ pub use view::{Changed, View};
 pub use crate::syntax::Position;
 
 use crate::settings::Settings;
-use crate::value::EndpointHost;
+use crate::value::{EndpointHost, Subnet};
 use foldhash::{HashMap, HashMapExt};
 use identity::Identities;
 use member::Said;
@@ -173,6 +173,11 @@ impl Mesh {
     /// Notes whether the cluster knows IstioMulticlusters, though there may be none.
     pub fn serve_peers(&mut self, serves: bool) {
         self.serves_peers = serves;
+    }
+
+    /// The first subnet of this length within a range that no member claims.
+    pub fn first_free(&self, range: Subnet, length: u8) -> Option<Subnet> {
+        self.subnets.first_free(range, length)
     }
 
     /// Takes in what an object says now, in place of all it said before.

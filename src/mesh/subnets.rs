@@ -104,6 +104,14 @@ impl Subnets {
             .and_then(|free| subnet.sibling_at(free))
     }
 
+    /// The first subnet of this length within a range that nobody claims.
+    pub(super) fn first_free(&self, range: Subnet, length: u8) -> Option<Subnet> {
+        let subnet = range.first_of(length)?;
+        let ((first, last), (own_first, own_last)) = (range.bounds(), subnet.bounds());
+        let taken = if range.is_ipv4() { &self.taken_v4 } else { &self.taken_v6 };
+        subnet.sibling_at(taken.gap(first, last, own_last - own_first)?)
+    }
+
     fn taken_mut(&mut self, subnet: Subnet) -> &mut Ranges {
         if subnet.is_ipv4() { &mut self.taken_v4 } else { &mut self.taken_v6 }
     }

@@ -8,7 +8,7 @@ use super::small_set::SmallSet;
 use super::{Fact, Identity, Member, MemberName, Mesh, Network, StatedDomain};
 use crate::budget::Budget;
 use crate::settings::Settings;
-use crate::value::Subnet;
+use crate::value::{Moment, Subnet};
 
 /// A mesh with some of its members replaced. Every lookup leaves out the member that is judged:
 /// nobody clashes with itself, and so a judged member need not be part of the mesh.
@@ -23,6 +23,8 @@ pub struct View<'a> {
     local: Option<&'a Member>,
     /// What judging may cost; each member that is looked at costs a unit.
     budget: Option<&'a Budget<'a>>,
+    /// When it is judged; nothing where nobody tells the time.
+    now: Option<Moment>,
 }
 
 /// The members that a change replaces.
@@ -74,7 +76,7 @@ impl Changed {
 
 impl<'a> View<'a> {
     pub(super) fn new(mesh: &'a Mesh, changed: &'a Changed) -> Self {
-        let view = Self { mesh, changed, local: None, budget: None };
+        let view = Self { mesh, changed, local: None, budget: None, now: None };
         let local = view.member(&mesh.settings.local_member);
         Self { local: local.filter(|member| view.is_local(member)), ..view }
     }
@@ -83,6 +85,17 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn within(self, budget: &'a Budget<'a>) -> Self {
         Self { budget: Some(budget), ..self }
+    }
+
+    /// The same at a point in time.
+    #[must_use]
+    pub fn at(self, now: Option<Moment>) -> Self {
+        Self { now, ..self }
+    }
+
+    /// When it is judged; nothing where nobody tells the time.
+    pub fn now(&self) -> Option<Moment> {
+        self.now
     }
 
     /// Spends what looking at so many claims costs; says whether to go on.

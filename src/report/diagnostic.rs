@@ -334,6 +334,7 @@ impl Diagnostic {
             Reason::RuleWarns => None,
             Reason::StoodBefore => Some("it existed before this change, so it is only a warning"),
             Reason::AllowedByAnnotation => Some("an annotation of the object allows it"),
+            Reason::Rendered => Some("an operator renders the object, so it is only a warning"),
             Reason::Replaces => {
                 Some("isthmus.dev/replaces says that one object replaces the other")
             }

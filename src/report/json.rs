@@ -78,6 +78,7 @@ fn because(reason: Reason) -> &'static str {
         Reason::RuleWarns => "mild",
         Reason::StoodBefore => "stood",
         Reason::AllowedByAnnotation => "allowed",
+        Reason::Rendered => "rendered",
         Reason::Replaces => "replaces",
         Reason::Terminating => "terminating",
         Reason::NotEnforced => "not enforced",

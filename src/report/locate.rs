@@ -30,6 +30,8 @@ pub struct Location {
     pub end: Position,
     /// Whether it is the key of a text that an object carries, which may be secret.
     pub is_carrier: bool,
+    /// Whether nothing of the line may be shown.
+    pub is_hidden: bool,
 }
 
 /// The bytes at which a field stands.
@@ -99,7 +101,7 @@ impl SourceFile {
     pub fn location(&self, index: usize, bytes: Range<usize>) -> Location {
         let bytes = visible(&self.text, bytes);
         let (start, end) = (self.position(bytes.start), self.position(bytes.end));
-        Location { source: index, bytes, start, end, is_carrier: false }
+        Location { source: index, bytes, start, end, is_carrier: false, is_hidden: false }
     }
 }
 

@@ -145,6 +145,7 @@ fn told_warning(warning: &Warning, written: &ObjectRef) -> String {
         Reason::RuleWarns => format!(" [{}]", finding.rule),
         Reason::StoodBefore => format!(" [{}, existed before]", finding.rule),
         Reason::AllowedByAnnotation => format!(" [{}, allowed by annotation]", finding.rule),
+        Reason::Rendered => format!(" [{}, rendered by an operator]", finding.rule),
         Reason::Replaces => format!(" [{}, replaced by annotation]", finding.rule),
         Reason::Terminating => format!(" [{}, being deleted]", finding.rule),
         Reason::NotEnforced => format!(" [{}, denied once enforced]", finding.rule),

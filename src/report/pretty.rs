@@ -157,7 +157,7 @@ fn shown<'a>(
         // What follows may be a secret, and helps no reader.
         shown.end = at.bytes.end;
     }
-    if shown.len() > LONGEST_SHOWN {
+    if at.is_hidden || shown.len() > LONGEST_SHOWN {
         let column = usize::try_from(at.start.column).unwrap_or(usize::MAX);
         return group.element(Origin::path(file).line(line).char_column(column));
     }

@@ -76,6 +76,7 @@ fn result(report: &CheckReport, diagnostic: &Diagnostic) -> Json {
             Some(at) => location(report, at),
             None => logical_location(diagnostic),
         }],
+        "partialFingerprints": {"isthmus/v1": fingerprint(report, diagnostic)},
     });
     let index = RULES.iter().map(|rule| rule.name).chain(CHECK_CODES.iter().map(|(code, _)| *code));
     if let Some(index) = index.into_iter().position(|name| name == diagnostic.code) {
@@ -96,6 +97,17 @@ fn result(report: &CheckReport, diagnostic: &Diagnostic) -> Json {
         result["relatedLocations"] = related.into();
     }
     result
+}
+
+/// What stays the same when lines move: services that read SARIF follow a result by it.
+fn fingerprint(report: &CheckReport, diagnostic: &Diagnostic) -> String {
+    let object = diagnostic.object.as_ref().map(ToString::to_string).unwrap_or_default();
+    let related = diagnostic.related.iter().map(|(_, at)| report.file(at));
+    let file = diagnostic.at.iter().map(|at| report.file(at)).chain(related);
+    let file = file.collect::<Vec<_>>().join(" ");
+    let member = diagnostic.member.as_deref().unwrap_or_default();
+    let parts = [diagnostic.code, &object, &diagnostic.field, member, &file, &diagnostic.message];
+    parts.join("|")
 }
 
 /// What no file holds is named.

@@ -72,8 +72,8 @@ pub(super) fn told_by<'a>(rule: &'a Rule, member: &'a Member) -> impl Iterator<I
 
 /// Whether a member's other document may state the same.
 fn is_fact(about: About) -> bool {
-    use About::{ClusterDomain, Endpoint, NodePrefix, Subnet};
-    matches!(about, Subnet(_) | NodePrefix | ClusterDomain | Endpoint)
+    use About::{ClusterDomain, Endpoint, NodePrefix, RemoteSecret, Subnet};
+    matches!(about, Subnet(_) | NodePrefix | ClusterDomain | Endpoint | RemoteSecret)
 }
 
 fn invalid_subnet(_: &View<'_>, member: &Member) -> Vec<Finding> {

@@ -13,6 +13,7 @@ mod finding;
 mod free;
 mod invalid_mesh_config;
 mod invalid_remote_endpoint;
+mod invalid_remote_secret;
 mod misnamed;
 mod multicluster_disabled;
 mod network_subnet_overlap;
@@ -85,6 +86,7 @@ pub static RULES: &[&Rule] = &[
     &descriptors::CONTROL_PLANE_COUNT,
     &descriptors::MISSING_ACCESS_CONFIG,
     &invalid_remote_endpoint::RULE,
+    &invalid_remote_secret::RULE,
     &invalid_mesh_config::RULE,
     &network_subnet_overlap::RULE,
     &trust_domain_mismatch::RULE,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -78,8 +78,10 @@ fn count(snapshot: &Snapshot) -> HashMap<Counted, i64> {
     // A clash is seen from both its sides, maybe more seriously from one.
     let mut clashes: HashMap<u64, Counted> = HashMap::new();
     for names in names.chunks(AT_ONCE) {
-        let findings: Vec<_> = snapshot
-            .read(|mesh| names.iter().flat_map(|name| standing_findings(mesh, name)).collect());
+        let now = Some(SystemTime::now().into());
+        let findings: Vec<_> = snapshot.read(|mesh| {
+            names.iter().flat_map(|name| standing_findings(mesh, name, now)).collect()
+        });
         for (finding, severity) in findings {
             let (_, worst) = clashes.entry(identity(&finding)).or_insert((finding.rule, severity));
             *worst = severity.max(*worst);

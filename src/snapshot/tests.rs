@@ -18,7 +18,7 @@ fn reading(name: &str, host: &str) -> Reading {
 fn change(new: Reading) -> Write<'static> {
     let budget = Budget::of(usize::MAX);
     let id = WriteId::Update(None);
-    Write { old: None, new, id, is_stored: true, user: "admin".into(), budget }
+    Write { old: None, new, id, is_stored: true, user: "admin".into(), budget, now: None }
 }
 
 fn snapshot() -> Snapshot {

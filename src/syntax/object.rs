@@ -15,6 +15,9 @@ const OURS: &str = "isthmus.dev/";
 const ISTIO: &str = "config.istio.io/";
 /// Deckhouse's own way to say that a dangerous change is meant.
 pub(crate) const ALLOW_UNSAFE: &str = "deckhouse.io/allow-unsafe";
+/// Labels and annotations of others that tell what a Secret is, and who writes it.
+const OF_OTHERS: &[&str] =
+    &[ALLOW_UNSAFE, "istio/multiCluster", "networking.istio.io/cluster", "heritage"];
 /// The largest field that is read, in bytes of JSON: more than any object that etcd can store.
 const LARGEST_FIELD: usize = 2 << 20;
 
@@ -71,6 +74,8 @@ pub struct Metadata<'a> {
     pub uid: Cow<'a, str>,
     /// Whether it is being deleted: it has a `deletionTimestamp`.
     pub is_terminating: bool,
+    /// Whether another object owns it: it has `ownerReferences`.
+    pub is_owned: bool,
     /// `resourceVersion`; empty for what is not stored.
     pub resource_version: Cow<'a, str>,
     /// A `spec` that stands here by mistake, where it is lost.
@@ -210,7 +215,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut metadata = Metadata::default();
                 let mut generate_name = Cow::default();
-                let mut seen = [false; 9];
+                let mut seen = [false; 10];
                 while let Some(BorrowedText(key)) = map.next_key()? {
                     match key.as_ref() {
                         "name" => {
@@ -236,6 +241,11 @@ impl<'a, 'de: 'a> Deserialize<'de> for Metadata<'a> {
                         "deletionTimestamp" => {
                             once(&mut seen[8], "metadata.deletionTimestamp")?;
                             metadata.is_terminating = !optional_text(&mut map)?.is_empty();
+                        }
+                        "ownerReferences" => {
+                            once(&mut seen[9], "metadata.ownerReferences")?;
+                            let owners: Option<Vec<IgnoredAny>> = map.next_value()?;
+                            metadata.is_owned = owners.is_some_and(|owners| !owners.is_empty());
                         }
                         "labels" => {
                             once(&mut seen[3], "metadata.labels")?;
@@ -296,7 +306,7 @@ impl<'a, 'de: 'a> Deserialize<'de> for Ours<'a> {
                 let mut entries = Texts::new();
                 while let Some(BorrowedText(key)) = map.next_key()? {
                     let means = key.starts_with(OURS) || key.starts_with(ISTIO);
-                    if !means && key != ALLOW_UNSAFE {
+                    if !means && !OF_OTHERS.contains(&key.as_ref()) {
                         map.next_value::<IgnoredAny>()?;
                         continue;
                     }

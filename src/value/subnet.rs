@@ -185,6 +185,12 @@ impl Subnet {
         *ranges.iter().find(|range| range.contains(self)).unwrap_or(&ranges[0])
     }
 
+    /// The first subnet of this length within this one, if it is no larger.
+    pub fn first_of(self, length: u8) -> Option<Self> {
+        let fits = length >= self.prefix_len();
+        fits.then(|| IpNet::new(self.0.network(), length).ok().map(Self)).flatten()
+    }
+
     /// First and last address as numbers, in the family's own width.
     pub(crate) fn bounds(self) -> (u128, u128) {
         match self.0 {

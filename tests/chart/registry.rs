@@ -98,6 +98,7 @@ pub(crate) const CASES: &[Case] = &[
         values: &[
             "--set=webhooks.failurePolicy.mutating=Fail,webhooks.failurePolicy.kubeSystem=Fail",
             "--set=webhooks.failurePolicy.endpoints=Fail,podDisruptionBudget.enabled=false",
+            "--set=webhooks.failurePolicy.remoteSecrets=Fail",
         ],
         settings: &[],
         webhooks: &["--failure-policy=Fail", "--no-path"],
@@ -232,7 +233,9 @@ fn the_namespace_of_the_release_is_asked_about_only_for_labelled_config_maps() {
     for kind in ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"] {
         for webhook in only(&rendered, kind)["webhooks"].as_array().unwrap() {
             let rule = &webhook["rules"][0];
-            if rule["scope"] == "Cluster" {
+            // Remote Secrets are asked about wherever they are, by their label.
+            let label = &webhook["objectSelector"]["matchLabels"]["istio/multiCluster"];
+            if rule["scope"] == "Cluster" || *label == "true" {
                 continue;
             }
             let within = &webhook["namespaceSelector"]["matchExpressions"][0];

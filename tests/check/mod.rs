@@ -7,6 +7,7 @@ mod fix;
 mod formats;
 mod layouts;
 mod sarif;
+mod secrets;
 
 use std::fmt::Write as _;
 use std::fs;

@@ -28,6 +28,10 @@ fn has_the_shape_of_the_schema() {
     assert!(results.iter().any(|result| result["level"] == "warning"));
     assert!(results.iter().any(|result| result["level"] == "note"));
     assert!(results.iter().any(|result| result.get("relatedLocations").is_some()));
+    let prints =
+        results.iter().map(|result| result["partialFingerprints"]["isthmus/v1"].to_string());
+    let distinct: std::collections::BTreeSet<_> = prints.collect();
+    assert_eq!(distinct.len(), results.len(), "two results have one fingerprint");
     for result in results {
         let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
         assert_eq!(rules[index]["id"], result["ruleId"]);

@@ -118,7 +118,7 @@ fn documents_of_one_member_cost_no_more_than_their_number() {
             let gone = readings.iter().map(|reading| Reading::of(Arc::clone(&reading.object)));
             let gone: Vec<_> = gone.collect();
             let mut mesh = Mesh::of(Arc::clone(&settings), readings);
-            assert!(!standing_findings(&mesh, "far").is_empty());
+            assert!(!standing_findings(&mesh, "far", None).is_empty());
             answer(&mesh, Hook::Validate, updated).unwrap();
             mesh.apply_all(gone);
             assert!(mesh.is_empty());

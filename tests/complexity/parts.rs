@@ -223,6 +223,24 @@ pub static PARTS: &[Part] = &[
             Map::new(),
         )
     }),
+    part("remote Secret", "keys", |n, kind| {
+        let server = |at: usize| kind.pick(format!("https://h{at}.example.com"), "http://h".into());
+        remote(many(n, |at| {
+            (format!("c{at}"), STANDARD.encode(remote_kubeconfig(&server(at), "")).into())
+        }))
+    }),
+    part("remote Secret", "users", |n, kind| {
+        let user = kind.pick("{token: t}", "{exec: {}}");
+        let users = list(n, |at| format!("- {{name: u{at}, user: {user}}}"), "\n");
+        let text = remote_kubeconfig("https://192.0.2.1", &users);
+        remote(many(1, |_| ("c".to_owned(), STANDARD.encode(&text).into())))
+    }),
+    part("remote Secret", "a long token", |n, kind| {
+        let token = kind.pick("xxxxxxxx", "x.e30.e30").repeat(n);
+        let user = format!("- {{name: long, user: {{token: '{token}'}}}}");
+        let text = remote_kubeconfig("https://192.0.2.1", &user).replace("user: u}", "user: long}");
+        remote(many(1, |_| ("c".to_owned(), STANDARD.encode(&text).into())))
+    }),
     part("kubeadm-config", "subnets", |n, kind| {
         let subnets = list(n, |at| kind.pick(subnet(at), "10.0.0.1/8".to_owned()), ",");
         let text = format!(
@@ -548,6 +566,18 @@ fn secret(text: String, mut data: Map<String, Value>) -> Value {
     objects::secret("kube-system", "d8-cluster-configuration", data)
 }
 
+fn remote(data: Map<String, Value>) -> Value {
+    let mut secret = objects::secret("istio-system", "remote", data);
+    secret["metadata"]["labels"] = json!({"istio/multiCluster": "true"});
+    secret
+}
+
+fn remote_kubeconfig(server: &str, users: &str) -> String {
+    format!(
+        "kind: Config\nclusters: [{{name: c, cluster: {{server: '{server}'}}}}]\ncontexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\nusers:\n- {{name: u, user: {{token: t}}}}\n{users}\n"
+    )
+}
+
 fn descriptor(at: usize, kind: Kind) -> String {
     let store = if at == 0 { "true" } else { "false" };
     yaml(&objects::descriptor(
@@ -628,7 +658,7 @@ impl Works {
         let Ok(object) = Object::parse(&self.object) else { return Mesh::new(settings) };
         let mesh = Mesh::of(Arc::clone(&settings), [document::read(&object, &settings)]);
         for member in mesh.members() {
-            standing_findings(&mesh, member.name());
+            standing_findings(&mesh, member.name(), None);
         }
         mesh
     }

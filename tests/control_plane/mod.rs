@@ -16,6 +16,7 @@ mod outages;
 mod paths;
 mod policy;
 mod probe;
+mod remote_secrets;
 mod silence;
 mod unstored;
 mod writes;

@@ -234,7 +234,7 @@ proptest! {
             let scratch = of(&stands);
             prop_assert_eq!(mesh.members(), scratch.members());
             for member in scratch.members() {
-                prop_assert_eq!(standing_findings(&mesh, member.name()), standing_findings(&scratch, member.name()));
+                prop_assert_eq!(standing_findings(&mesh, member.name(), None), standing_findings(&scratch, member.name(), None));
                 for subject in member.subjects() {
                     prop_assert_eq!(mesh.member(subject.name()).map(Member::name), Some(member.name()));
                     prop_assert_eq!(mesh.subject(subject.name()), Some(subject));
@@ -258,9 +258,9 @@ proptest! {
             let old = Some(known).filter(|known| !known.statements.is_empty());
             let id = if old.is_some() { WriteId::Update(None) } else { WriteId::Create("".into()) };
             let budget = Budget::of(usize::MAX);
-            let write = Write { old, new: new.clone(), id, is_stored: true, user: "admin".into(), budget };
+            let write = Write { old, new: new.clone(), id, is_stored: true, user: "admin".into(), budget, now: None };
             let of_call = review(&mesh, write);
-            let of_files = review_all(&mesh, &after, &[new]);
+            let of_files = review_all(&mesh, &after, &[new], None);
             let told = |verdict: &isthmus::review::Verdict| {
                 let denials = verdict.denials.iter().map(|denial| (None, denial));
                 let warnings = verdict.warnings.iter().map(|it| (Some(it.because), &it.finding));
@@ -283,8 +283,8 @@ proptest! {
             let said = names(&mesh);
             prop_assert!(names(&silence).iter().all(|name| said.contains(name)), "{said:?}");
             for name in names(&silence) {
-                let told = standing_findings(&mesh, name);
-                for (finding, severity) in standing_findings(&silence, name) {
+                let told = standing_findings(&mesh, name, None);
+                for (finding, severity) in standing_findings(&silence, name, None) {
                     let is_same = |(it, how): &&(isthmus::rule::Finding, _)| {
                         finding.stood_as(it) && *how >= severity
                     };

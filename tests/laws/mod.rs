@@ -296,7 +296,7 @@ proptest! {
         all.push(stranger);
         let after = mesh(&all);
         let written: Vec<_> = all.iter().map(|object| reading(object, &settings)).collect();
-        let verdict = review_all(&before, &after, &written);
+        let verdict = review_all(&before, &after, &written, None);
         prop_assert_eq!(verdict.denials, vec![]);
         let brought = verdict.warnings.iter().filter(|w| w.because != isthmus::review::Reason::StoodBefore);
         prop_assert_eq!(brought.filter(|w| w.finding.rule != "PinnedMemberMoved").count(), 0);

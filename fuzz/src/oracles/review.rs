@@ -203,7 +203,7 @@ pub fn stream(data: &[u8]) -> usize {
     // A mesh brings nothing to itself, and nothing is denied that is there already.
     let all = of(&mut stand.values().chain([&new]));
     let written: Vec<_> = stand.into_values().chain([new]).collect();
-    let verdict = review_all(&all, &all, &written);
+    let verdict = review_all(&all, &all, &written, None);
     assert_eq!(verdict.denials, [], "without a change");
     8 * data.len()
 }

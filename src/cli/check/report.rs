@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::files::{Input, readable};
 use super::unjudged;
@@ -150,7 +151,8 @@ impl<'a> Checking<'a> {
     pub(super) fn broken(&mut self, source: usize, broken: &[BrokenDocument]) -> Vec<PassedOver> {
         let (diagnostics, passed): (Vec<_>, Vec<_>) = broken.iter().partition(|b| is_finding(b));
         for broken in diagnostics {
-            let at = self.source(source).location(source, broken.error.span.bytes.clone());
+            let mut at = self.source(source).location(source, broken.error.span.bytes.clone());
+            at.is_hidden = broken.is_secret;
             let base = diagnostic_at(Level::Denial, INVALID_DOCUMENT, at);
             self.diagnostics.push(Diagnostic {
                 message: broken.error.what.clone(),
@@ -322,7 +324,7 @@ impl<'a> Checking<'a> {
         let before = Mesh::of(Arc::clone(self.settings), stands(|_| true));
         let kept = stands(|is_replaced| !is_replaced);
         let after = Mesh::of(Arc::clone(self.settings), kept.chain(written.iter().cloned()));
-        let verdict = review_all(&before, &after, &written);
+        let verdict = review_all(&before, &after, &written, Some(SystemTime::now().into()));
         let (mut diagnostics, mut carried) = (Vec::new(), CarriedTexts::default());
         for finding in &verdict.denials {
             diagnostics.push(self.finding(&mut carried, finding, None));

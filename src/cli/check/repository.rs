@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use serde_json::{Map, Value as Json, json};
 
 use super::files::Inputs;
 use crate::budget::Budget;
 use crate::mesh::MemberName;
 use crate::report::diagnostic::{CHECK_CODES, Level};
 use crate::rule::RULES;
-use crate::settings::{SETTINGS, Setting, Settings};
+use crate::settings::{Form, SETTINGS, Setting, Settings};
 use crate::syntax::{Key, MOST_VALUES, Node, Value, yaml_document};
 use crate::value::similar;
 
@@ -204,6 +205,75 @@ pub(super) fn code(name: &str) -> Result<&'static str, String> {
         Some(meant) => format!("there is no rule {name}; did you mean {meant}?"),
         None => format!("there is no rule {name}; `isthmus rules` lists them"),
     })
+}
+
+/// The schema of the file, for editors.
+pub(in crate::cli) fn schema() -> String {
+    let paths = json!({
+        "oneOf": [
+            {"type": "string", "minLength": 1},
+            {"type": "array", "items": {"type": "string", "minLength": 1}},
+        ],
+    });
+    let settings: Map<_, _> = SETTINGS.iter().map(|it| (it.name(), setting_schema(it))).collect();
+    // YAML 1.1 reads off as a boolean.
+    let severity = json!({"enum": ["off", "warn", "deny", false]});
+    let judged = RULES.iter().map(|rule| (rule.name, rule.what));
+    let rules = judged.chain(CHECK_CODES.iter().copied()).map(|(name, what)| {
+        let mut rule = severity.clone();
+        rule["description"] = what.into();
+        (name.to_owned(), rule)
+    });
+    let rules: Map<_, _> = rules.collect();
+    let mut excluded = paths.clone();
+    excluded["description"] = "Files and directories that are not read.".into();
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": FILE,
+        "description": "What isthmus check has to know of a repository.",
+        "type": ["object", "null"],
+        "additionalProperties": false,
+        "properties": {
+            "members": {
+                "description": "The files of each cluster, by the name of the member that it is.",
+                "type": "object",
+                "additionalProperties": paths,
+            },
+            "settings": {
+                "description": "The settings of isthmus; a flag or environment variable takes precedence.",
+                "type": "object",
+                "additionalProperties": false,
+                "properties": settings,
+            },
+            "rules": {
+                "description": "How seriously rules are taken.",
+                "type": "object",
+                "additionalProperties": false,
+                "properties": rules,
+            },
+            "exclude": excluded,
+        },
+    });
+    format!("{schema:#}\n")
+}
+
+fn setting_schema(setting: &Setting) -> Json {
+    let mut schema = match setting.form {
+        Form::Namespaces | Form::Words => {
+            json!({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+        }
+        Form::Switch => json!({"type": "boolean"}),
+        Form::Policy(choices) => {
+            json!({"enum": choices.iter().map(|choice| choice.as_str()).collect::<Vec<_>>()})
+        }
+        Form::Name => json!({"type": "string"}),
+    };
+    schema["description"] = setting.meaning().into();
+    schema["default"] = match setting.form {
+        Form::Switch => (setting.default() == "true").into(),
+        _ => setting.default().into(),
+    };
+    schema
 }
 
 /// The nearest file that describes a repository, from the working directory up to the top of what

@@ -4,7 +4,6 @@
 mod descriptor;
 mod directory;
 mod flow;
-mod kubeconfig;
 mod object;
 mod spec;
 mod stream;
@@ -18,6 +17,7 @@ use self::descriptor::{
 use self::directory::{Directory, File};
 use self::stream::Stream;
 use crate::document::entry::{CONFIG_MAPS, CUSTOM_RESOURCES, Document, Scope, Select, local};
+use crate::document::kind::kubeconfig;
 use crate::document::toolkit::{EXITS, Notes, PILOT, PILOT_JSON, allow, fields};
 use crate::mesh::{About, Reading};
 use crate::settings::Settings;

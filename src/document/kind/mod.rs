@@ -8,6 +8,8 @@ pub(super) mod endpoints;
 pub(super) mod istio_federation;
 pub(super) mod istio_multicluster;
 pub(super) mod istio_remote;
+mod kubeconfig;
 pub(super) mod mesh_config;
 pub(super) mod mesh_member;
 pub(super) mod module_config;
+pub(super) mod remote_secret;

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::kubeconfig::Access;
 use super::stream::Stream;
+use crate::document::kind::kubeconfig::Access;
 use crate::document::toolkit::{EXITS, decoded};
 use crate::syntax::{Node, Path, Value, YamlError};
 use crate::value::{Invalid, similar};

@@ -1,6 +1,8 @@
-//! A kubeconfig, as far as Pilot needs it to reach a cluster.
+//! A kubeconfig, as far as Istio needs it to reach a cluster.
 //!
 //! It may hold credentials. Messages only quote names, hosts and file paths of it.
+
+use std::collections::BTreeMap;
 
 use url::{Host, Url};
 
@@ -28,14 +30,14 @@ enum Part {
 }
 
 /// What the current context of a kubeconfig leads to.
-pub(super) struct Access<'n, 'a> {
+pub(crate) struct Access<'n, 'a> {
     cluster: &'n Node<'a>,
     user: &'n Node<'a>,
 }
 
 impl<'n, 'a> Access<'n, 'a> {
-    /// Follows the current context to a cluster that Pilot can reach, and to a user.
-    pub(super) fn of(root: &'n Node<'a>) -> Result<Self, Invalid> {
+    /// Follows the current context to a cluster that Istio can reach, and to a user.
+    pub(crate) fn of(root: &'n Node<'a>) -> Result<Self, Invalid> {
         if !matches!(root.value, Value::Map(_)) {
             return Err(invalid(format!("it is {}", root.kind()), KUBECTL));
         }
@@ -71,19 +73,30 @@ impl<'n, 'a> Access<'n, 'a> {
     }
 
     /// The API server, as far as it is the same.
-    pub(super) fn server(&self) -> Option<String> {
+    pub(crate) fn server(&self) -> Option<String> {
         let url = Url::parse(self.cluster.get("server")?.text()?).ok()?;
         let host = url.host_str()?.trim_end_matches('.').to_ascii_lowercase();
         Some(format!("{host}:{}", url.port_or_known_default()?))
     }
 
+    /// Whether the API server's certificate is not verified.
+    pub(crate) fn is_insecure(&self) -> bool {
+        let skip = self.cluster.get("insecure-skip-tls-verify");
+        skip.is_some_and(|skip| skip.value == Value::Bool(true))
+    }
+
+    /// The bearer token.
+    pub(crate) fn token(&self) -> Option<&'n str> {
+        self.user.get("token")?.text()
+    }
+
     /// Whether a program must be run to get the credentials.
-    pub(super) fn runs_a_program(&self) -> bool {
+    pub(crate) fn runs_a_program(&self) -> bool {
         is_set(self.user, "exec")
     }
 
     /// The files that it needs beside itself, each with the field that names it.
-    pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &'n str)> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &'n str)> {
         let (cluster, user) = (self.cluster, self.user);
         FILES.iter().filter_map(move |(part, field, data)| {
             let holder = if *part == Part::Cluster { cluster } else { user };
@@ -99,10 +112,39 @@ fn is_set(user: &Node<'_>, field: &str) -> bool {
     !matches!(value, None | Some(Value::Null)) && user.get(field).and_then(Node::text) != Some("")
 }
 
+/// What any of its users needs that Istio takes from nobody, unless it is allowed: the name by which
+/// that is allowed, and the field.
+pub(crate) fn insecure_options(root: &Node<'_>) -> BTreeMap<String, String> {
+    const OPTIONS: &[(&str, &str)] = &[
+        ("client-key", "clientKey"),
+        ("client-certificate", "clientCertificate"),
+        ("tokenFile", "tokenFile"),
+        ("exec", "exec"),
+    ];
+    let mut found = BTreeMap::new();
+    for user in users(root) {
+        for (field, option) in OPTIONS {
+            if is_set(user, field) {
+                found.insert((*option).to_owned(), (*field).to_owned());
+            }
+        }
+        if let Some(provider) = user.get("auth-provider").filter(|it| it.value != Value::Null) {
+            let name = provider.get("name").and_then(Node::scalar).unwrap_or_default();
+            if name != "oidc" {
+                found.insert(name.to_owned(), "auth-provider".to_owned());
+            }
+        }
+    }
+    found
+}
+
+fn users<'n, 'a>(root: &'n Node<'a>) -> impl Iterator<Item = &'n Node<'a>> {
+    items(root, "users").filter_map(|entry| entry.get("user"))
+}
+
 /// Which credentials its users have, in the words of its fields.
-pub(super) fn credentials(root: &Node<'_>) -> Vec<&'static str> {
-    let users = items(root, "users").filter_map(|entry| entry.get("user"));
-    let users: Vec<_> = users.collect();
+pub(crate) fn credentials(root: &Node<'_>) -> Vec<&'static str> {
+    let users: Vec<_> = users(root).collect();
     let holds = |field: &&&str| {
         users.iter().filter_map(|user| user.get(field)).any(|node| node.value != Value::Null)
     };
@@ -186,8 +228,8 @@ fn check_server(cluster: &Node<'_>) -> Result<(), Invalid> {
     match unusable {
         None => Ok(()),
         Some(class) => Err(invalid(
-            format!("its server {host} is {class}, which would lead Pilot to its own pod"),
-            "write the address at which Pilot reaches the cluster",
+            format!("its server {host} is {class}, which would lead Istio to its own pod"),
+            "write the address at which Istio reaches the cluster",
         )),
     }
 }
