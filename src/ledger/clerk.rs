@@ -12,6 +12,8 @@ use crate::mesh::ObjectRef;
 pub struct Clerk<R> {
     pub(super) setup: Setup,
     pub(super) known: Option<Known<R>>,
+    /// When the page was last taken in.
+    known_at: Duration,
     /// When the page's era was first seen.
     pub(super) era_seen: Duration,
     /// Whether the page is to be begun anew, for it has gone back or was replaced.
@@ -97,6 +99,21 @@ pub struct Settled {
     pub lost: Vec<u64>,
 }
 
+/// A watch that was listed.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a> {
+    /// Which one.
+    pub watch: &'a str,
+    /// When the list was begun.
+    pub begun: Duration,
+    /// When it has come.
+    pub now: Duration,
+    /// The version of the list.
+    pub version: u64,
+    /// The version that the watch had come to before; 0 where it knew none.
+    pub before: u64,
+}
+
 /// What is to be done, whoever asks for a review.
 #[derive(Debug)]
 pub enum Due {
@@ -114,6 +131,7 @@ impl<R: Clone> Clerk<R> {
         Self {
             setup,
             known: None,
+            known_at: Duration::ZERO,
             era_seen: Duration::ZERO,
             is_lost: false,
             superseded: None,
@@ -188,14 +206,19 @@ impl<R: Clone> Clerk<R> {
         self.seen.values_mut().for_each(|seen| *seen = now);
     }
 
-    /// Notes that a watch has found an older state than it knew: etcd was restored. Gives back the
-    /// tickets of what is to be judged again.
-    pub fn gone_back(&mut self, now: Duration) -> Vec<u64> {
-        if self.minds(Safeguard::Regress) {
-            self.lose(now);
-            return self.unstage();
+    /// Takes in that a watch was listed, begun at a time, which has brought a version, and before that
+    /// it had come to another one. A version that goes back tells of a restored etcd: it is older than
+    /// what the watch or the page knew. Gives back the tickets of what is to be judged again.
+    pub fn listed(&mut self, list: &Listed<'_>) -> Vec<u64> {
+        let floors = self.page().map(|page| &page.floors);
+        let floor = floors.and_then(|floors| floors.get(list.watch)).copied().unwrap_or_default();
+        let was_known = list.begun > self.known_at;
+        let known = if was_known { floor.max(list.before) } else { list.before };
+        if list.version >= known || !self.minds(Safeguard::Regress) {
+            return Vec::new();
         }
-        Vec::new()
+        self.lose(list.now);
+        self.unstage()
     }
 
     fn unstage(&mut self) -> Vec<u64> {
@@ -221,6 +244,7 @@ impl<R: Clone> Clerk<R> {
             let since = self.superseded.unwrap_or(now);
             self.superseded = (!is_ours).then_some(since);
         }
+        self.known_at = now;
         self.known = Some(known);
     }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use admit::{Ask, Found, Judge, Step, Wait, Why};
-pub use clerk::{Clerk, Due, Expected, Outcome, Settled, Sight, Swap};
+pub use clerk::{Clerk, Due, Expected, Listed, Outcome, Settled, Sight, Swap};
 pub use page::{Cache, Entry, Page, Stored, Watched};
 
 /// The most entries of one user that are not settled.

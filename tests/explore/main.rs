@@ -26,6 +26,9 @@ use world::{Left, World};
 /// How many steps a schedule has.
 const STEPS: usize = 260;
 
+/// What takes so many schedules to be found that `make explore` alone looks for it.
+const FOUND_LATE: [Left; 0] = [];
+
 /// What a schedule has come to.
 #[derive(Default)]
 struct Sum {
@@ -95,16 +98,23 @@ fn no_schedule_stores_a_clash_or_leaves_a_write_waiting() {
     assert!(stored > schedules && denied > schedules / 10 && delayed > schedules / 10);
 }
 
+/// What is found within so few schedules that `make test` looks for it each time.
+const FOUND_SOON: u64 = 2_000;
+
 #[test]
 fn every_safeguard_that_is_left_out_is_missed() {
     let safeguards = Safeguard::ALL.map(Left::Safeguard);
     let around = [Left::Test, Left::Checksum, Left::Monotonic, Left::Late];
+    let is_long = env::var("ISTHMUS_SCHEDULES").is_ok();
     let mut missing = Vec::new();
     for left in safeguards.into_iter().chain(around) {
-        match explore(left, schedules(60_000), &Sum::default()) {
+        match explore(left, schedules(FOUND_SOON), &Sum::default()) {
             Some((seed, failure)) => println!("without {left:?}: schedule {seed}: {failure}"),
             None => missing.push(left),
         }
+    }
+    if !is_long {
+        missing.retain(|left| !FOUND_LATE.contains(left));
     }
     assert_eq!(missing, [], "nothing is found without these");
 }

@@ -5,7 +5,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use isthmus::ledger::{
-    Ask, Cache, Clerk, Due, Entry, Found, Judge, Outcome, Setup, Step, Stored, Swap, Watched,
+    Ask, Cache, Clerk, Due, Entry, Found, Judge, Listed, Outcome, Setup, Step, Stored, Swap,
+    Watched,
 };
 use isthmus::mesh::ObjectRef;
 
@@ -217,10 +218,10 @@ impl Replica {
         watch.objects = objects;
         watch.position = world.log.len();
         watch.state = State::At { version: world.version, listed: now };
-        if world.version < known && !is_first {
-            let lost = self.clerk.gone_back(now);
-            self.lost.extend(lost);
-        }
+        let before = if is_first { 0 } else { known };
+        let (watch, version) = (WATCHES[at], world.version);
+        let lost = self.clerk.listed(&Listed { watch, begun: now, now, version, before });
+        self.lost.extend(lost);
         self.clerk.observe(&self.cache);
     }
 

@@ -3,7 +3,7 @@
 use isthmus::ledger::Step;
 
 use crate::replica::{Replica, Write};
-use crate::world::{CC, NAMES, Object, PEERS, STORED_WITHIN, VALUES, World, brings};
+use crate::world::{CC, NAMES, Object, STORED_WITHIN, VALUES, World, brings};
 
 pub(crate) struct Request {
     write: Write,
@@ -28,8 +28,7 @@ enum Phase {
 
 impl Request {
     pub(crate) fn new(world: &mut World) -> Option<Self> {
-        let is_local = world.random.below(3) == 0;
-        let name = if is_local { CC + world.random.at(2) } else { world.random.at(PEERS) };
+        let name = world.names[world.random.at(world.names.len())];
         let value = world.random.below(u64::from(VALUES)) as u8;
         // A creation of a name that exists waits for that to be deleted.
         let exists = world.store.contains_key(&name);

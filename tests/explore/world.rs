@@ -15,6 +15,8 @@ pub(crate) const NAMES: [&str; 5] = ["p0", "p1", "p2", "cc", "mc"];
 pub(crate) const PEERS: usize = 3;
 pub(crate) const CC: usize = 3;
 pub(crate) const MC: usize = 4;
+/// What a schedule writes to.
+const WRITTEN: [&[usize]; 4] = [&[0, 1, 2, 0, 1, 2, CC, MC], &[2, 2, 0], &[0, CC], &[0, MC, CC]];
 /// What an object may claim: one of so many values.
 pub(crate) const VALUES: u8 = 5;
 pub(crate) const WATCHES: [&str; 4] = ["peers", "labelled", "configuration", "module"];
@@ -55,6 +57,44 @@ pub(crate) struct Lease {
     pub(crate) page: Option<Page<u8>>,
 }
 
+/// What may happen, and how often in a thousand steps.
+#[derive(Clone, Copy)]
+enum Event {
+    Request,
+    Step,
+    Pump,
+    List,
+    Read,
+    Work,
+    Restart,
+    Spoil,
+    Delete,
+    Restore,
+    Leap,
+    Orphan,
+    Clock,
+    Stall,
+}
+
+const USUAL: [(Event, u64); 6] = [
+    (Event::Request, 160),
+    (Event::Step, 400),
+    (Event::Pump, 160),
+    (Event::List, 40),
+    (Event::Read, 30),
+    (Event::Work, 170),
+];
+const FAULTS: [(Event, u64); 8] = [
+    (Event::Restart, 7),
+    (Event::Spoil, 2),
+    (Event::Delete, 1),
+    (Event::Restore, 5),
+    (Event::Leap, 9),
+    (Event::Orphan, 6),
+    (Event::Clock, 4),
+    (Event::Stall, 2),
+];
+
 /// What etcd holds.
 #[derive(Clone)]
 struct Etcd {
@@ -66,6 +106,9 @@ struct Etcd {
 
 pub(crate) struct World {
     pub(crate) random: Random,
+    weights: Vec<(Event, u64)>,
+    /// What is written to.
+    pub(crate) names: &'static [usize],
     pub(crate) left: Left,
     /// The true time, in milliseconds.
     pub(crate) now: u64,
@@ -128,8 +171,14 @@ impl World {
     pub(crate) fn new(seed: u64, left: Left) -> Self {
         let mut random = Random(seed);
         let lease = Lease { uid: 1, version: 1, page: None };
+        let names = WRITTEN[random.at(WRITTEN.len())];
+        // Each schedule is of some faults only: where all of them happen, they hide each other.
+        let fault = |(event, weight)| (event, weight * [0, 0, 1, 5][random.at(4)]);
+        let weights = USUAL.into_iter().chain(FAULTS.map(fault)).collect();
         let mut world = Self {
             random: Random(random.next()),
+            weights,
+            names,
             left,
             now: 1_000,
             version: 10,
@@ -226,22 +275,36 @@ impl World {
                 self.requests.extend(request);
             }
         }
-        match self.random.below(1000) {
-            0..160 if self.requests.len() < 6 => self.begin_request(),
-            160..320 => self.of_replica(Replica::pump),
-            320..360 => self.of_replica(Replica::list_one),
-            360..390 => self.of_replica(Replica::read),
-            390..560 => self.of_replica(Replica::work),
-            560..567 => self.restart(),
-            567..569 => self.spoil(),
-            569..570 => self.delete_lease(),
-            570..575 => self.save_or_restore(),
-            575..584 => self.now += [3_000, 12_000, 30_000][self.random.at(3)],
-            584..590 => self.land_orphan(),
-            594..596 => self.stalled_until = self.now + 20_000 + self.random.below(40_000),
-            590..594 => self.of_replica(Replica::set_clock),
-            _ => self.of_request(),
+        match self.event() {
+            Event::Request if self.requests.len() < 6 => self.begin_request(),
+            Event::Request | Event::Step => self.of_request(),
+            Event::Pump => self.of_replica(Replica::pump),
+            Event::List => self.of_replica(Replica::list_one),
+            Event::Read => self.of_replica(Replica::read),
+            Event::Work => self.of_replica(Replica::work),
+            Event::Restart => self.restart(),
+            Event::Spoil => self.spoil(),
+            Event::Delete => self.delete_lease(),
+            Event::Restore => self.save_or_restore(),
+            Event::Leap => self.now += [3_000, 12_000, 30_000][self.random.at(3)],
+            Event::Orphan => self.land_orphan(),
+            Event::Clock => self.of_replica(Replica::set_clock),
+            Event::Stall if !self.is_stalled() => {
+                self.stalled_until = self.now + 20_000 + self.random.below(40_000);
+            }
+            Event::Stall => {}
         }
+    }
+
+    fn event(&mut self) -> Event {
+        let mut left = self.random.below(self.weights.iter().map(|(_, weight)| weight).sum());
+        for (event, weight) in &self.weights {
+            match left.checked_sub(*weight) {
+                Some(rest) => left = rest,
+                None => return *event,
+            }
+        }
+        Event::Step
     }
 
     pub(crate) fn is_stalled(&self) -> bool {
