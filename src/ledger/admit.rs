@@ -159,9 +159,12 @@ impl<R: Clone + PartialEq> Clerk<R> {
             let found = entries.filter_map(|entry| self.over.get(&entry.stamp));
             found.chain(page.floors.get(watch)).copied().max().unwrap_or_default()
         };
+        // What is stored while entries may be missing raises no floor.
+        let known_since =
+            if page.is_proven { self.proven_seen } else { self.era_seen + self.setup.longest };
         let is_behind = |watch: &&Arc<str>| {
             let floor = if self.minds(Safeguard::Floors) { floor_of(watch) } else { 0 };
-            let is_past = |listed| listed <= self.era_seen && self.minds(Safeguard::Relist);
+            let is_past = |listed| listed <= known_since && self.minds(Safeguard::Relist);
             match cache.watch(watch) {
                 Watched::Unknown => true,
                 Watched::Absent { since, listed } => {

@@ -16,6 +16,8 @@ pub struct Clerk<R> {
     known_at: Duration,
     /// When the page's era was first seen.
     pub(super) era_seen: Duration,
+    /// When it was first seen to be proven.
+    pub(super) proven_seen: Duration,
     /// Whether the page is to be begun anew, for it has gone back or was replaced.
     pub(super) is_lost: bool,
     /// Since when replicas of another kind judge by the page; nothing while this kind does.
@@ -133,6 +135,7 @@ impl<R: Clone> Clerk<R> {
             known: None,
             known_at: Duration::ZERO,
             era_seen: Duration::ZERO,
+            proven_seen: Duration::ZERO,
             is_lost: false,
             superseded: None,
             was_ours: false,
@@ -226,9 +229,12 @@ impl<R: Clone> Clerk<R> {
     }
 
     fn take(&mut self, now: Duration, known: Known<R>) {
-        let before = self.page().map(|page| page.era);
+        let before = self.page().map(|page| (page.era, page.is_proven));
         if let Some(page) = &known.page {
-            if before != Some(page.era) {
+            if page.is_proven && before != Some((page.era, true)) {
+                self.proven_seen = now;
+            }
+            if before.map(|(era, _)| era) != Some(page.era) {
                 self.is_lost = false;
                 self.era_seen = now;
                 self.seen.clear();
