@@ -452,7 +452,7 @@ impl Change<'_> {
 
 /// Whether a finding is at the local member because of what a peer tells of itself.
 fn blames_local_for_status(mesh: &View<'_>, finding: &Finding) -> bool {
-    let is_against_status = finding.against.as_ref().is_some_and(Place::is_status);
+    let is_against_status = finding.against.as_ref().is_some_and(Place::is_discovered);
     let is_local = mesh.settings().is_local(&finding.member);
     is_local && is_against_status && finding.severity == Severity::Deny
 }

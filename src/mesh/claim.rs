@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::origin::{Basis, ObjectRef};
+use super::origin::{Basis, ObjectRef, Observation};
 use crate::syntax::{Path, Position};
 use crate::value::{
     ClusterDomain, ClusterUuid, Invalid, MetadataEndpoint, Moment, NetworkName,
@@ -52,7 +52,20 @@ impl Place {
 
     /// Whether the API server fills this field and strips it from what people write.
     pub fn is_status(&self) -> bool {
+        matches!(self.basis, Basis::Discovered | Basis::Observed(_))
+    }
+
+    /// Whether the member tells it of itself, and nobody has looked.
+    pub fn is_discovered(&self) -> bool {
         self.basis == Basis::Discovered
+    }
+
+    /// How it was observed, if it was.
+    pub fn observation(&self) -> Option<Observation> {
+        match self.basis {
+            Basis::Observed(observation) => Some(observation),
+            _ => None,
+        }
     }
 }
 

@@ -137,10 +137,16 @@ impl Member {
 
     /// On what basis each aspect is stated that decides, if only that does.
     fn force(&self) -> Force {
-        let mut force = Force::default();
+        let mut force = Force { is_observed: self.is_joined(), ..Force::default() };
         for claim in &self.claims {
-            if let (Some(aspect), Basis::Own(of)) = (aspect(&claim.fact), claim.place.basis) {
-                force[aspect] = Some(force[aspect].map_or(of, |strongest| strongest.min(of)));
+            let Some(aspect) = aspect(&claim.fact) else { continue };
+            if let Basis::Own(of) = claim.place.basis {
+                let own = &mut force.own[aspect];
+                *own = Some(own.map_or(of, |strongest| strongest.min(of)));
+            }
+            if matches!(claim.place.basis, Basis::Own(_) | Basis::Stated) {
+                force.is_observed = true;
+                force.has_stated_domain |= aspect == DOMAIN;
             }
         }
         force
@@ -201,19 +207,30 @@ impl Member {
     }
 }
 
-/// For each aspect the strongest of the member's own configurations that state it.
-type Force = [Option<Configuration>; ASPECTS];
+/// What decides which claims of a member count.
+#[derive(Clone, Copy, Default)]
+struct Force {
+    /// For each aspect the strongest of the member's own configurations that state it.
+    own: [Option<Configuration>; ASPECTS],
+    /// Whether what was observed counts: of a member that nobody states or joins it is a mere trace.
+    is_observed: bool,
+    /// Whether its domain is stated, so that another one that was observed is a conflict and no more.
+    has_stated_domain: bool,
+}
 
 fn is_in_force(claim: &Claim, force: Force) -> bool {
-    let decides = aspect(&claim.fact).and_then(|aspect| force[aspect]);
+    let aspect = aspect(&claim.fact);
+    let decides = aspect.and_then(|aspect| force.own[aspect]);
+    let is_beaten = |_| !force.is_observed || aspect == Some(DOMAIN) && force.has_stated_domain;
     decides.is_none_or(|decides| claim.place.basis == Basis::Own(decides))
+        && !claim.place.observation().is_some_and(is_beaten)
 }
 
 /// How strongly a claim states the network, the strongest first: an annotation, a gateway, what was
 /// observed; of those, the member's own configuration.
 fn network_strength(network: &Network, basis: Basis) -> (u8, Basis) {
     let strength = match (network, basis) {
-        (_, Basis::Observed | Basis::Discovered) => 2,
+        (_, Basis::Observed(_) | Basis::Discovered) => 2,
         (Network::Named(_), _) => 0,
         _ => 1,
     };
@@ -222,6 +239,8 @@ fn network_strength(network: &Network, basis: Basis) -> (u8, Basis) {
 
 /// How many aspects of a member its own configuration decides.
 const ASPECTS: usize = 4;
+/// That of the cluster domain.
+const DOMAIN: usize = 3;
 
 /// Which of them a fact is about.
 fn aspect(fact: &Fact) -> Option<usize> {
@@ -229,7 +248,7 @@ fn aspect(fact: &Fact) -> Option<usize> {
         Fact::Subnet(Role::Pod, _) => Some(0),
         Fact::Subnet(Role::Service, _) => Some(1),
         Fact::NodePrefix(_) => Some(2),
-        Fact::ClusterDomain(_) | Fact::NetworkName(_) => Some(3),
+        Fact::ClusterDomain(_) | Fact::NetworkName(_) => Some(DOMAIN),
         _ => None,
     }
 }

@@ -21,7 +21,7 @@ pub use claim::{
 pub use domain::StatedDomain;
 pub use identity::{by_cluster_id, cluster_id, names};
 pub use member::Member;
-pub use origin::{Basis, Configuration, ObjectRef, Origin, PendingWrite, WriteId};
+pub use origin::{Basis, Configuration, ObjectRef, Observation, Origin, PendingWrite, WriteId};
 pub use reading::Reading;
 pub use view::{Changed, View};
 

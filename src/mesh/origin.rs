@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::value::Moment;
+
 /// Which object: enough to find it again, and to name it in a message.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
@@ -117,9 +119,18 @@ pub enum Basis {
     /// People state it of the member.
     Stated,
     /// It was read in the member itself.
-    Observed,
+    Observed(Observation),
     /// The member tells it of itself, and it was put into a status.
     Discovered,
+}
+
+/// How something was observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Observation {
+    /// When.
+    pub at: Moment,
+    /// Whether that is all of it: otherwise the member has at least this.
+    pub is_exact: bool,
 }
 
 /// The local member's own configurations, the one that decides first.

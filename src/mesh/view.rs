@@ -2,13 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::identity::cluster_id;
 use super::small_set::SmallSet;
-use super::{Fact, Identity, Member, MemberName, Mesh, Network, StatedDomain};
+use super::{Fact, Identity, Member, MemberName, Mesh, Network, Observation, StatedDomain};
 use crate::budget::Budget;
 use crate::settings::Settings;
 use crate::value::{Moment, Subnet};
+
+/// How long what was observed may deny.
+const LONGEST_FIRM: Duration = Duration::from_hours(1);
 
 /// A mesh with some of its members replaced. Every lookup leaves out the member that is judged:
 /// nobody clashes with itself, and so a judged member need not be part of the mesh.
@@ -96,6 +100,12 @@ impl<'a> View<'a> {
     /// When it is judged; nothing where nobody tells the time.
     pub fn now(&self) -> Option<Moment> {
         self.now
+    }
+
+    /// Whether something was observed recently enough, and wholly, to deny anything.
+    pub fn is_firm(&self, observation: Observation) -> bool {
+        let Some(now) = self.now else { return false };
+        observation.is_exact && now.since(observation.at).is_none_or(|age| age < LONGEST_FIRM)
     }
 
     /// Spends what looking at so many claims costs; says whether to go on.

@@ -1,6 +1,6 @@
 //! A report of `check` for people: each diagnostic next to the lines that it is about.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -19,10 +19,10 @@ const NAMED: usize = 5;
 /// More findings than this are summed up by rule.
 const MANY: usize = 20;
 
-/// How many alike things are shown before the rest of them is counted, and how many more are still
-/// shown rather than counted.
-const ALIKE: usize = 3;
-const SPARED: usize = 2;
+/// Of more findings that are alike than this, one is shown and the others are counted.
+const ALIKE: usize = 5;
+/// What a message ends with where one of a few findings stands for more.
+const AND_MORE: &str = ", and there are more overlaps";
 
 /// How much of a report is shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,27 +41,30 @@ pub fn pretty(report: &CheckReport, amount: Amount) -> String {
     let mut text = String::new();
     let is_shown = |it: &&Diagnostic| !amount.is_quiet || it.level == Level::Denial;
     let shown = || report.diagnostics.iter().filter(is_shown);
-    let mut alike: HashMap<_, usize> = HashMap::new();
+    let mut alike: HashMap<_, (usize, BTreeSet<_>)> = HashMap::new();
     for diagnostic in shown() {
-        *alike.entry(Shape::of(diagnostic)).or_default() += 1;
+        let (count, members) = alike.entry(Shape::of(diagnostic)).or_default();
+        *count += 1;
+        members.extend(&diagnostic.member);
     }
-    let (mut seen, mut left): (HashMap<_, usize>, _) = (HashMap::new(), shown().count());
+    let (mut folded, mut left) = (HashSet::new(), shown().count());
     for diagnostic in shown().take(amount.most.unwrap_or(usize::MAX)) {
-        let shape = Shape::of(diagnostic);
-        let all = alike.get(&shape).copied().unwrap_or_default();
-        let most = if amount.is_verbose || all <= ALIKE + SPARED { all } else { ALIKE };
-        let seen = seen.entry(shape).or_default();
-        *seen += 1;
         left -= 1;
-        if *seen > most {
+        let shape = Shape::of(diagnostic);
+        let alike = alike.get(&shape).filter(|(count, _)| *count > ALIKE && !amount.is_verbose);
+        if alike.is_some() && !folded.insert(shape) {
             continue;
         }
         text.push_str(&renderer.render(&[group(report, diagnostic)]));
         text.push_str("\n\n");
-        if *seen == most && all > most {
+        if let Some((count, members)) = alike {
+            let (more, members) = (count - 1, counted(members.len(), "member"));
             // Writing to a String cannot fail.
-            let _ =
-                writeln!(text, "... and {} more like these [{}]\n", all - most, diagnostic.code);
+            let _ = writeln!(
+                text,
+                "... and {more} more like this, of {members} [{}]\n",
+                diagnostic.code
+            );
         }
     }
     if amount.most.is_some() && left > 0 {
@@ -109,7 +112,8 @@ impl Shape {
     fn of(diagnostic: &Diagnostic) -> Self {
         let mut words = String::new();
         let mut outer = true;
-        for part in diagnostic.message.split(['"', '(', ')']) {
+        let message = diagnostic.message.trim_end_matches(AND_MORE);
+        for part in message.split(['"', '(', ')']) {
             if outer {
                 words.push_str(part);
             }

@@ -63,9 +63,9 @@ struct Stated<'a> {
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
     // The usual member is described by one document, which cannot disagree with itself.
-    let mut objects = member.claims().iter().map(|claim| &claim.place.object);
-    let first = objects.clone().next();
-    if objects.any(|object| Some(object) != first) {
+    let mut voices = member.claims().iter().map(voice);
+    let first = voices.clone().next();
+    if voices.any(|voice| Some(voice) != first) {
         for (what, says) in ASPECTS {
             conflicts(member, what, *says, &mut findings);
             overruled(member, what, *says, &mut findings);
@@ -113,7 +113,8 @@ fn overruled(
         // Nobody stated it.
         _ if claim.place.is_default() => false,
         Basis::Own(weaker) => weaker > decides && !decides.supersedes(weaker),
-        Basis::Stated | Basis::Observed => true,
+        Basis::Stated => true,
+        Basis::Observed(observation) => observation.is_exact,
         Basis::Discovered => false,
     };
     let weaker = by_document(member.claims().iter().filter(is_weaker), says);
@@ -143,7 +144,20 @@ fn conflict(
 
 /// What each document says of an aspect that is in force.
 fn stated(member: &Member, says: fn(&Fact) -> Option<String>) -> Vec<Stated<'_>> {
-    by_document(member.in_force(), says)
+    let is_whole = |claim: &&Claim| claim.place.observation().is_none_or(|it| it.is_exact);
+    let is_domain = |claim: &&Claim| claim.fact.cluster_domain().is_some();
+    let is_stated = |claim: &Claim| claim.place.basis == Basis::Stated;
+    // One that was observed gives way to a stated one, and is held against it all the same.
+    let beaten = member.claims().iter().filter(is_domain);
+    let beaten = beaten.filter(|claim| claim.place.observation().is_some());
+    let gives_way = member.in_force().filter(is_domain).any(is_stated);
+    let beaten = beaten.filter(|_| gives_way);
+    by_document(member.in_force().chain(beaten).filter(is_whole), says)
+}
+
+/// Who states a claim: an object, or what was observed and an object keeps.
+fn voice(claim: &Claim) -> (&ObjectRef, bool) {
+    (&claim.place.object, claim.place.observation().is_some())
 }
 
 /// What each document says of an aspect, in the order of documents: its values in order, and the
@@ -152,10 +166,10 @@ fn by_document<'a>(
     claims: impl Iterator<Item = &'a Claim>,
     says: fn(&Fact) -> Option<String>,
 ) -> Vec<Stated<'a>> {
-    let mut by_object: BTreeMap<&ObjectRef, Vec<(String, &Claim)>> = BTreeMap::new();
+    let mut by_object: BTreeMap<(&ObjectRef, bool), Vec<(String, &Claim)>> = BTreeMap::new();
     for claim in claims {
         if let Some(text) = says(&claim.fact) {
-            by_object.entry(&claim.place.object).or_default().push((text, claim));
+            by_object.entry(voice(claim)).or_default().push((text, claim));
         }
     }
     let documents = by_object.into_values().filter_map(|mut stated| {

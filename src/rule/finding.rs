@@ -95,7 +95,7 @@ impl Rule {
         Finding {
             rule: self.name,
             // Nobody writes status by hand, so what it tells never denies its own document.
-            severity: if place.is_status() { Severity::Warn } else { severity },
+            severity: if place.is_discovered() { Severity::Warn } else { severity },
             member: member.name().clone(),
             place: place.clone(),
             against: None,

@@ -114,7 +114,24 @@ pub fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         }
         findings.append(&mut (rule.state)(mesh, member));
     }
+    for finding in &mut findings {
+        if finding.severity == Severity::Deny && !is_firm(mesh, member, finding) {
+            finding.severity = Severity::Warn;
+        }
+    }
     findings
+}
+
+/// Whether what a finding rests on may deny: what was observed only of a member that has joined, as
+/// long as it is fresh, and where it is all there is.
+fn is_firm(mesh: &View<'_>, member: &Member, finding: &Finding) -> bool {
+    let other = finding.other.as_ref().unwrap_or(&finding.member);
+    let sides = [(&finding.member, Some(&finding.place)), (other, finding.against.as_ref())];
+    sides.into_iter().all(|(name, place)| {
+        let Some(observation) = place.and_then(Place::observation) else { return true };
+        let of = if name == member.name() { Some(member) } else { mesh.member(name) };
+        mesh.is_firm(observation) && of.is_some_and(|of| mesh.is_joined(of))
+    })
 }
 
 /// That a change of a member is too complicated to be judged.

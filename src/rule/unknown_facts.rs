@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Finding, Rule};
-use crate::mesh::{About, Fact, Member, Place, Role, StatedDomain, View};
+use crate::mesh::{About, Claim, Fact, Member, Place, Role, StatedDomain, View};
 use crate::meshmember;
 use crate::syntax::Path;
 
@@ -20,11 +20,16 @@ pub(super) static RULE: Rule = Rule {
 fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
     // A member of which a document says only something else, such as an identity, is not described
     // here at all; nothing is missing in it.
-    let Some(describing) = member.claims().iter().find(|claim| describes(&claim.fact)) else {
+    let is_stated = |claim: &&Claim| claim.place.observation().is_none();
+    let stated = member.claims().iter().filter(is_stated);
+    let Some(describing) = stated.clone().find(|claim| describes(&claim.fact)) else {
         return Vec::new();
     };
-    let says =
-        |known: &dyn Fn(&Fact) -> bool| member.claims().iter().any(|claim| known(&claim.fact));
+    // Of what the member has at least, the rest is unknown.
+    let is_whole = |claim: &Claim| claim.place.observation().is_none_or(|it| it.is_exact);
+    let says = |known: &dyn Fn(&Fact) -> bool| {
+        member.claims().iter().any(|claim| known(&claim.fact) && is_whole(claim))
+    };
     let domain =
         says(&|fact| StatedDomain::of(fact).is_some() || is_fault(fact, About::ClusterDomain));
     let subnet = |role| {

@@ -9,6 +9,9 @@ use jiff::Timestamp;
 pub struct Moment(u32);
 
 impl Moment {
+    /// The beginning of 1970.
+    pub const EPOCH: Self = Self(0);
+
     /// So many seconds after 1970; what is before that or after 2106 is the nearest moment.
     pub fn of_unix(seconds: i64) -> Self {
         Self(u32::try_from(seconds.max(0)).unwrap_or(u32::MAX))

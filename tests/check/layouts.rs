@@ -81,7 +81,7 @@ fn what_has_one_cause_is_folded_so_that_it_fits_on_a_screen() {
     let all = text(&check(&directory, &[".", "--verbose"], b"").stdout);
     assert!(all.lines().count() > 5 * few);
     let told = text(&check(&directory, &["."], b"").stdout);
-    assert!(told.contains("more like these [SubnetOverlap]"), "{told}");
+    assert!(told.contains("more like this, of 100 members [SubnetOverlap]"), "{told}");
     assert!(told.contains("\nSubnetOverlap: 0 denials, "), "{told}");
 }
 

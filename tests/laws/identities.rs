@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use isthmus::budget::Budget;
 use isthmus::mesh::{
-    Basis, Configuration, Fact, Member, Mesh, Network, ObjectRef, Place, Reading, Role, WriteId,
-    by_cluster_id,
+    Basis, Configuration, Fact, Member, Mesh, Network, ObjectRef, Observation, Place, Reading,
+    Role, WriteId, by_cluster_id,
 };
 use isthmus::review::{Write, review, review_all, standing_findings};
 use isthmus::settings::{Policy, Settings};
-use isthmus::value::{ClusterDomain, ClusterUuid, Subnet};
+use isthmus::value::{ClusterDomain, ClusterUuid, Moment, Subnet};
 use proptest::prelude::*;
 
+/// What was observed wholly, at a time that nobody tells apart from now.
+const SEEN: Basis = Basis::Observed(Observation { at: Moment::EPOCH, is_exact: true });
 const NAMES: [&str; 4] = ["a", "b", "x", "local"];
 const IDS: [&str; 4] = ["x", "y", "z", "a"];
 
@@ -88,7 +90,7 @@ fn reading() -> impl Strategy<Value = Reading> {
             for (field, fact) in FIELDS.iter().zip(first.into_iter().chain(facts)) {
                 reading.claim(&member, *field, fact);
             }
-            reading.basis = if observed { Basis::Observed } else { Basis::Discovered };
+            reading.basis = if observed { SEEN } else { Basis::Discovered };
             for (field, fact) in STATUS.iter().zip(told) {
                 reading.claim(&member, *field, fact);
             }
@@ -168,7 +170,7 @@ fn documents_speak_of_one_member_by_its_cluster_id_or_else_its_name() {
         // What a cluster tells of itself takes nobody over.
         (vec![told("east", Basis::Discovered), secret("x", None)], "east: east; x: cluster ID x"),
         (
-            vec![told("a", Basis::Observed), states("west", "x"), secret("x", None)],
+            vec![told("a", SEEN), states("west", "x"), secret("x", None)],
             "a: a; west: west + cluster ID x",
         ),
     ];
@@ -211,7 +213,7 @@ fn names(mesh: &Mesh) -> Vec<&str> {
 /// The same without what clusters tell of themselves.
 fn silent(reading: &Reading) -> Reading {
     let mut silent = reading.clone();
-    let is_told = |place: &Place| matches!(place.basis, Basis::Observed | Basis::Discovered);
+    let is_told = |place: &Place| matches!(place.basis, Basis::Observed(_) | Basis::Discovered);
     for (_, claims) in &mut silent.statements {
         claims.retain(|claim| !is_told(&claim.place));
     }
