@@ -131,7 +131,7 @@ fn an_entry_is_given_up_after_a_swap_and_a_look() {
     ask(&mut clerk, now, "a", "user", 1, 1);
     commit(&mut clerk, now);
     let late = now + LONGEST;
-    assert!(clerk.due(late - Duration::from_millis(1), &Nothing).is_none());
+    assert!(clerk.due(late.saturating_sub(Duration::from_millis(1)), &Nothing).is_none());
     assert!(matches!(clerk.due(late, &Nothing), Some(Due::Swap)), "etcd is seen to go on");
     assert_eq!(commit(&mut clerk, late).page.entries.len(), 1);
     let Some(Due::Look(objects)) = clerk.due(late, &Nothing) else { unreachable!("no look") };
