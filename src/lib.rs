@@ -34,6 +34,7 @@
 //! - [`inventory`]: a directory of files into what its objects say.
 //! - [`cluster`]: everything that talks to an API server: what its objects say, followed or read.
 //! - [`sources`]: which of these have been read, and how old that is.
+//! - [`scout`]: visits the members, and keeps in MeshMembers what they show.
 //! - [`server`]: HTTPS, probes, metrics, certificates, limits.
 //! - [`cli`]: the commands.
 
@@ -61,6 +62,8 @@ pub mod cli;
 pub mod cluster;
 #[cfg(feature = "serve")]
 pub mod inventory;
+#[cfg(feature = "serve")]
+pub mod scout;
 #[cfg(feature = "serve")]
 pub mod server;
 #[cfg(feature = "serve")]

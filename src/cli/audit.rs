@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use super::mesh::MeshArgs;
 use super::settings::SettingsArgs;
 use super::{exit_code, print};
+use crate::cluster::Contents;
 use crate::mesh::{Mesh, Reading};
 use crate::report::diagnostic::{CheckReport, Counts, Diagnostic};
 use crate::report::json::json;
@@ -57,8 +58,8 @@ pub(super) enum Format {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = Arc::new(args.settings.settings());
-    let readings = args.mesh.readings(&settings)?;
-    let report = report(readings, settings);
+    let contents = args.mesh.contents(&settings)?;
+    let report = report(contents, settings);
     print(&mut anstream::stdout(), &args.format.of(&report))?;
     Ok(exit_code(&report, args.strict))
 }
@@ -76,12 +77,13 @@ impl Format {
 
 /// Judges a mesh as if all of it were written now. Of an object that comes twice, the last one
 /// counts.
-fn report(readings: Vec<Reading>, settings: Arc<Settings>) -> CheckReport {
-    let by_object: BTreeMap<_, _> =
-        readings.into_iter().map(|reading| (Arc::clone(&reading.object), reading)).collect();
+fn report(contents: Contents, settings: Arc<Settings>) -> CheckReport {
+    let by_object = |reading: Reading| (Arc::clone(&reading.object), reading);
+    let by_object: BTreeMap<_, _> = contents.readings.into_iter().map(by_object).collect();
     let readings: Vec<_> = by_object.into_values().collect();
     let nothing = Mesh::new(Arc::clone(&settings));
-    let mesh = Mesh::of(settings, readings.iter().cloned());
+    let mut mesh = Mesh::of(settings, readings.iter().cloned());
+    mesh.serve_peers(contents.serves_peers);
     let verdict = review_all(&nothing, &mesh, &readings, Some(SystemTime::now().into()));
     let denials = verdict.denials.iter().map(|finding| Diagnostic::of(finding, None));
     let warnings = verdict.warnings.iter();

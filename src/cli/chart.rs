@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use super::{policy, rbac, webhooks, yaml};
+use crate::scout::Secrets;
 use crate::settings::{SETTINGS, Setting, Settings};
 
 /// The file `manifests/isthmus/files/documents.yaml`.
@@ -17,13 +18,16 @@ pub fn documents() -> String {
         member_namespaces: vec!["memberNamespaces".to_owned()],
         ..Settings::default()
     };
-    let roles = rbac::watched(&settings).into_iter();
-    let roles = roles.map(|(namespace, rules)| json!({"namespace": namespace, "rules": rules}));
+    let role = |(namespace, rules): (Option<String>, Vec<serde_json::Value>)| json!({"namespace": namespace, "rules": rules});
+    let roles = rbac::watched(&settings).into_iter().map(role);
+    // The values say which remote Secrets it may read.
+    let scout = rbac::scout(&settings, &Secrets::None).into_iter().map(role);
     let documents = json!({
         "validating": webhooks::validating(&settings, |group| group),
         "mutating": webhooks::mutating(&settings, |group| group),
         "settings": SETTINGS.iter().map(flag).collect::<Vec<_>>(),
         "roles": roles.collect::<Vec<_>>(),
+        "scoutRoles": scout.collect::<Vec<_>>(),
         "policy": policy::spec("system:serviceaccount:releaseNamespace:serviceAccount", "fullName"),
     });
     let text = yaml::stream(&[documents]);

@@ -2,9 +2,7 @@
 //! stream stalls, is slow or is full, lines are lost and counted, and nothing else happens.
 
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -13,9 +11,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// How much may wait to be written, in bytes.
 const MOST_QUEUED: usize = 4 << 20;
-/// What a line in the queue takes besides its text, in bytes.
-const OF_A_LINE: usize = 64;
-/// How much is written by one call where so much waits, in bytes.
+/// How much is written by one call, in bytes, unless a single line is longer.
 const AT_ONCE: usize = 64 << 10;
 /// How long lines gather after a write, so that the writing thread is not woken, nor the stream
 /// written to, for each line.
@@ -26,32 +22,34 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A stream that lines are written to, by whichever thread. Each write is one line.
 #[derive(Clone)]
 pub(super) struct Lines {
-    queue: Sender<Message>,
     shared: Arc<Shared>,
 }
 
 #[derive(Default)]
 struct Shared {
-    /// What waits to be written, in bytes.
-    queued: AtomicUsize,
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    written: Condvar,
     lost: Counter,
 }
 
-enum Message {
-    Line(Vec<u8>),
-    Flush(SyncSender<()>),
+#[derive(Default)]
+struct Queue {
+    /// The lines that the writing thread has yet to take.
+    text: Vec<u8>,
+    /// How much was ever queued, in bytes, and how much of that is over.
+    accepted: usize,
+    done: usize,
 }
 
 impl Lines {
-    /// Begins to write to a stream.
+    /// Writes to a stream, for as long as the process lives.
     pub(super) fn to(stream: impl Write + Send + 'static) -> io::Result<Self> {
-        let (queue, lines) = channel();
         let shared = Arc::<Shared>::default();
         let of_thread = Arc::clone(&shared);
-        thread::Builder::new()
-            .name("lines".to_owned())
-            .spawn(move || write_out(&lines, stream, &of_thread))?;
-        Ok(Self { queue, shared })
+        let thread = thread::Builder::new().name("lines".to_owned());
+        thread.spawn(move || write_out(&of_thread, stream))?;
+        Ok(Self { shared })
     }
 
     /// Counts the lines that were not written: there was no room for them, or the stream has failed.
@@ -68,10 +66,10 @@ impl Lines {
     /// Returns once all lines so far are written, or a stream that takes none was waited for long
     /// enough.
     fn finish(&self) {
-        let (written, all_written) = sync_channel(1);
-        if self.queue.send(Message::Flush(written)).is_ok() {
-            let _ = all_written.recv_timeout(LAST_WORDS);
-        }
+        let queue = self.shared.queue();
+        let end = queue.accepted;
+        let is_unwritten = |queue: &mut Queue| queue.done < end;
+        let _ = self.shared.written.wait_timeout_while(queue, LAST_WORDS, is_unwritten);
     }
 }
 
@@ -86,12 +84,18 @@ impl Drop for ToTheLast {
 
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let room = line.len() + OF_A_LINE;
-        let queued = self.shared.queued.fetch_add(room, Ordering::Relaxed);
-        let has_room = queued + room <= MOST_QUEUED;
-        if !has_room || self.queue.send(Message::Line(line.to_vec())).is_err() {
-            self.shared.queued.fetch_sub(room, Ordering::Relaxed);
+        let mut queue = self.shared.queue();
+        if queue.accepted - queue.done + line.len() > MOST_QUEUED {
+            drop(queue);
             self.shared.lost.inc();
+            return Ok(line.len());
+        }
+        let is_first = queue.text.is_empty();
+        queue.text.extend_from_slice(line);
+        queue.accepted += line.len();
+        drop(queue);
+        if is_first {
+            self.shared.filled.notify_one();
         }
         Ok(line.len())
     }
@@ -109,48 +113,55 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-fn write_out(queue: &Receiver<Message>, mut stream: impl Write, shared: &Shared) {
-    let (mut next, mut told) = (None, 0);
-    while let Some(message) = next.take().or_else(|| queue.recv().ok()) {
-        let mut text = match message {
-            Message::Line(line) => line,
-            Message::Flush(written) => {
-                let _ = written.send(());
-                continue;
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes all lines that wait, once there are some, in exchange for an empty buffer.
+    fn take(&self, text: &mut Vec<u8>) {
+        text.clear();
+        text.shrink_to(AT_ONCE);
+        let queue = self.filled.wait_while(self.queue(), |queue| queue.text.is_empty());
+        std::mem::swap(&mut queue.unwrap_or_else(PoisonError::into_inner).text, text);
+    }
+}
+
+fn write_out(shared: &Shared, mut stream: impl Write) {
+    let (mut text, mut reported) = (Vec::new(), 0);
+    loop {
+        shared.take(&mut text);
+        let mut rest = text.as_slice();
+        while !rest.is_empty() {
+            let lines = rest.split_off(..first_lines(rest)).unwrap_or_default();
+            if stream.write_all(lines).and_then(|()| stream.flush()).is_err() {
+                let lines = lines.split_inclusive(|byte| *byte == b'\n').count();
+                shared.lost.inc_by(u64::try_from(lines).unwrap_or(u64::MAX));
             }
-        };
-        let mut lines = 1;
-        while text.len() < AT_ONCE {
-            match queue.try_recv() {
-                Ok(Message::Line(line)) => {
-                    text.extend(line);
-                    lines += 1;
-                }
-                other => {
-                    next = other.ok();
-                    break;
-                }
-            }
-        }
-        let written = stream.write_all(&text).and_then(|()| stream.flush());
-        shared.queued.fetch_sub(text.len() + lines * OF_A_LINE, Ordering::Relaxed);
-        if written.is_err() {
-            shared.lost.inc_by(u64::try_from(lines).unwrap_or(u64::MAX));
-            continue;
+            shared.queue().done += lines.len();
+            shared.written.notify_all();
         }
         let lost = shared.lost.get();
-        if lost > told {
-            tracing::warn!(lines = lost - told, "log lines were lost");
-            told = lost;
+        if lost > reported {
+            tracing::warn!(lines = lost - reported, "log lines were lost");
+            reported = lost;
         }
-        if next.is_none() && text.len() < AT_ONCE {
-            thread::sleep(GATHERING);
-        }
+        thread::sleep(GATHERING);
     }
+}
+
+/// The length of the first lines of a text, to write at once.
+fn first_lines(text: &[u8]) -> usize {
+    let end = |byte: &u8| *byte == b'\n';
+    let most = &text[..text.len().min(AT_ONCE)];
+    let last = most.iter().rposition(end).or_else(|| text.iter().position(end));
+    last.map_or(text.len(), |at| at + 1)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
     use super::*;
 
     /// A stream that takes a line for each word of permission.
@@ -174,13 +185,17 @@ mod tests {
         let (sent, written) = channel();
         let lines = Lines::to(Permitted(permitted, sent)).unwrap();
         let mut writer = &lines;
-        let line = [b'x'; 1000];
-        let fitting = MOST_QUEUED / (line.len() + OF_A_LINE);
+        let line = [[b'x'; 999].as_slice(), b"\n"].concat();
+        let fitting = MOST_QUEUED / line.len();
         for _ in 0..3 * fitting {
             writer.write_all(&line).unwrap();
         }
         assert_eq!(lines.lost().get(), 2 * fitting as u64);
-        assert!(lines.shared.queued.load(Ordering::Relaxed) <= MOST_QUEUED);
+        let queued = || {
+            let queue = lines.shared.queue();
+            queue.accepted - queue.done
+        };
+        assert!(queued() <= MOST_QUEUED);
         // The process waits for it for a limited time only.
         lines.finish();
         // Every line that had room is written once the stream continues.
@@ -189,7 +204,7 @@ mod tests {
         }
         lines.finish();
         assert_eq!(written.try_iter().map(|text| text.len()).sum::<usize>(), fitting * line.len());
-        assert_eq!(lines.shared.queued.load(Ordering::Relaxed), 0);
+        assert_eq!(queued(), 0);
     }
 
     #[test]

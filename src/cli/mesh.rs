@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use kube::Config;
 
-use crate::cluster;
+use crate::cluster::{self, Contents};
 use crate::inventory::Inventory;
 use crate::mesh::Reading;
 use crate::settings::Settings;
@@ -42,17 +42,20 @@ impl MeshArgs {
 
     /// What every object says: those of files first, then those of the cluster, which count where
     /// both have one.
-    pub(super) fn readings(&self, settings: &Arc<Settings>) -> anyhow::Result<Vec<Reading>> {
+    pub(super) fn contents(&self, settings: &Arc<Settings>) -> anyhow::Result<Contents> {
         self.check()?;
-        let mut readings = match &self.inventory {
+        let readings = match &self.inventory {
             Some(directory) => of_files(directory, settings)?,
             None => Vec::new(),
         };
+        let mut contents = Contents { readings, serves_peers: false };
         if self.reads_cluster() {
             let (file, context) = (self.kubeconfig.as_deref(), self.context.as_deref());
-            readings.extend(of_cluster(cluster::as_kubectl(file, context), settings)?);
+            let cluster = of_cluster(cluster::as_kubectl(file, context), settings)?;
+            contents.readings.extend(cluster.readings);
+            contents.serves_peers = cluster.serves_peers;
         }
-        Ok(readings)
+        Ok(contents)
     }
 
     /// Refuses an inventory that is not there.
@@ -70,7 +73,7 @@ impl MeshArgs {
 pub(super) fn of_cluster(
     config: impl Future<Output = anyhow::Result<Config>>,
     settings: &Settings,
-) -> anyhow::Result<Vec<Reading>> {
+) -> anyhow::Result<Contents> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime
         .context("cannot start")?

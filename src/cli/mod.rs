@@ -19,6 +19,7 @@ mod policy;
 mod probe;
 mod rbac;
 mod rules;
+mod scout;
 mod serve;
 mod settings;
 mod tls;
@@ -62,6 +63,8 @@ enum Command {
     Certs(certs::Args),
     Check(check::Args),
     Audit(audit::Args),
+    /// Visit the members of the mesh, and keep in MeshMembers what they show.
+    Scout(scout::Args),
     Plan(plan::Args),
     Facts(facts::Args),
     Join(join::Args),
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Certs(args) => certs::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Scout(args) => scout::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Facts(args) => facts::run(&args),
         Command::Join(args) => join::run(&args),

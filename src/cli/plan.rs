@@ -83,7 +83,7 @@ fn range(text: &str) -> Result<Subnet, String> {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = Arc::new(args.settings.settings());
-    let readings = args.mesh.readings(&settings)?;
+    let readings = args.mesh.contents(&settings)?.readings;
     let mut mesh = Mesh::of(settings, readings);
     let domain = domain(&mesh);
     let ranges = match args.from.as_slice() {

@@ -10,13 +10,16 @@ use super::settings::SettingsArgs;
 use super::tls::WebhooksArg;
 use super::{policy, yaml};
 use crate::cluster::watches;
+use crate::meshmember::{GROUP, RESOURCE};
 use crate::observe::{Ask, Seen};
+use crate::scout::Secrets;
 use crate::server::authority::SecretName;
 use crate::settings::Settings;
 
 const API: &str = "rbac.authorization.k8s.io";
 
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Args {
     /// The name of the roles. For a probe, the roles and the service account end in -probe.
     #[arg(long = "name", default_value = "isthmus", value_name = "NAME")]
@@ -37,10 +40,26 @@ pub(super) struct Args {
     /// Grant what `isthmus probe` needs instead, to a separate service account.
     #[arg(long)]
     probe: bool,
+    /// Grant what `isthmus scout` needs instead, to a separate service account whose name, like
+    /// that of the roles, ends in -scout.
+    #[arg(long, conflicts_with_all = ["probe", "tls_secret"])]
+    scout: bool,
+    /// For a scout: also grant reading all Secrets in Istio's namespaces.
+    #[arg(long, requires = "scout")]
+    remote_secrets: bool,
+    /// For a scout: also grant reading the Secrets of these names in Istio's namespaces.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        requires = "scout",
+        conflicts_with = "remote_secrets",
+        value_name = "NAMES"
+    )]
+    secret_names: Vec<String>,
     /// Print a role for a peer instead, to be applied there: with it, the account of the peer's
     /// remote Secret may read ServiceCIDRs and two ConfigMaps, which tell more of its facts than
     /// Istio's own role does. The role's name ends in -peer.
-    #[arg(long, conflicts_with_all = ["probe", "tls_secret"])]
+    #[arg(long, conflicts_with_all = ["probe", "scout", "tls_secret"])]
     peer: bool,
     #[command(flatten)]
     settings: SettingsArgs,
@@ -58,6 +77,13 @@ fn manifests(args: &Args) -> Vec<Json> {
     let settings = args.settings.settings();
     let (name, grants) = if args.probe {
         (format!("{}-probe", args.role), probe(&settings))
+    } else if args.scout {
+        let secrets = match args.secret_names.as_slice() {
+            _ if args.remote_secrets => Secrets::All,
+            [] => Secrets::None,
+            names => Secrets::Named(names.to_vec()),
+        };
+        (format!("{}-scout", args.role), scout(&settings, &secrets))
     } else if args.peer {
         (format!("{}-peer", args.role), peer(&settings))
     } else {
@@ -69,7 +95,7 @@ fn manifests(args: &Args) -> Vec<Json> {
     };
     let (account, namespace) = if args.peer { READER } else { ("isthmus", "isthmus") };
     let account = args.service_account.as_deref().unwrap_or(account);
-    let account = if args.probe { &name } else { account };
+    let account = if args.probe || args.scout { &name } else { account };
     let namespace = args.namespace.as_deref().unwrap_or(namespace);
     let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": namespace});
     let role = |(place, rules): (&Option<String>, &Vec<Json>)| {
@@ -141,6 +167,38 @@ fn probe(settings: &Settings) -> Grants {
     for probe in Probe::all(settings) {
         let rule = rule(probe.group(), &[probe.resource()], &["create"], &[]);
         grants.entry(probe.namespace().map(str::to_owned)).or_default().push(rule);
+    }
+    grants
+}
+
+/// What a scout reads and writes: the mesh as the webhook reads it, the cluster that it belongs to,
+/// MeshMembers and Events, and remote Secrets as far as it may.
+pub(super) fn scout(settings: &Settings, secrets: &Secrets) -> Grants {
+    let mut grants = watched(settings);
+    let asks = Seen::all(settings);
+    let mut rights: Vec<_> = asks.iter().map(Ask::right).collect();
+    rights.sort_by_key(|right| (right.namespace, right.group, right.resource, right.name));
+    rights.dedup();
+    for right in rights {
+        let names: Vec<_> = right.name.into_iter().collect();
+        let rule = rule(right.group, &[right.resource], &[right.verb], &names);
+        grants.entry(right.namespace.map(str::to_owned)).or_default().push(rule);
+    }
+    let status = format!("{RESOURCE}/status");
+    let everywhere = grants.entry(None).or_default();
+    everywhere.push(rule(GROUP, &[RESOURCE], &["create", "patch", "delete"], &[]));
+    everywhere.push(rule(GROUP, &[&status], &["patch"], &[]));
+    everywhere.push(rule("", &["events"], &["create"], &[]));
+    for namespace in settings.istio_namespaces.iter().collect::<BTreeSet<_>>() {
+        let rule = match secrets {
+            Secrets::None => continue,
+            Secrets::All => rule("", &["secrets"], &["list"], &[]),
+            Secrets::Named(names) => {
+                let names: Vec<_> = names.iter().map(String::as_str).collect();
+                rule("", &["secrets"], &["get"], &names)
+            }
+        };
+        grants.entry(Some(namespace.clone())).or_default().push(rule);
     }
     grants
 }
@@ -244,6 +302,33 @@ mod tests {
             (json!("guard"), rule("", &["secrets"], &["get", "update"], &["tls"])),
         ];
         assert_eq!(added, expected);
+    }
+
+    #[test]
+    fn a_scout_reads_secrets_only_as_it_is_told_and_writes_mesh_members_alone() {
+        let istio = ["--scout", "--istio-namespaces=mesh"];
+        let own = rule("", &["secrets"], &["get", "list", "watch"], &["d8-cluster-configuration"]);
+        for (more, expected) in [
+            (&[][..], vec![]),
+            (&["--remote-secrets"], vec![rule("", &["secrets"], &["list"], &[])]),
+            (&["--secret-names=b,c"], vec![rule("", &["secrets"], &["get"], &["b", "c"])]),
+        ] {
+            let rules = rules(&[&istio[..], more].concat());
+            let secrets = rules.iter().filter(|(_, rule)| rule["resources"] == json!(["secrets"]));
+            let secrets: Vec<_> = secrets.filter(|(_, rule)| *rule != own).cloned().collect();
+            let expected: Vec<_> = expected.into_iter().map(|rule| (json!("mesh"), rule)).collect();
+            assert_eq!(secrets, expected);
+            let reads = ["get", "list", "watch"];
+            let writes = rules.iter().filter(|(_, rule)| {
+                rule["verbs"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|verb| !reads.contains(&verb.as_str().unwrap()))
+            });
+            let written: Vec<_> = writes.map(|(_, rule)| &rule["resources"][0]).collect();
+            assert_eq!(written, ["meshmembers", "meshmembers/status", "events"]);
+        }
     }
 
     #[test]

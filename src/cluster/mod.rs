@@ -11,13 +11,13 @@ mod peer;
 mod unreached;
 mod watch;
 
-pub(crate) use call::Failure;
+pub(crate) use call::{Failure, answer};
 pub use config::{as_kubectl, as_pod};
 pub use follow::Watching;
 pub(crate) use live::Live;
 pub(crate) use objects::Objects;
 pub use observe::{Bounds, observe, observe_own};
-pub use once::{Unread, read};
+pub use once::{Contents, Unread, read};
 pub use peer::Dial;
 pub use unreached::Unreached;
 pub use watch::{Watch, watches};

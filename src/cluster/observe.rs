@@ -1,7 +1,7 @@
 //! The facts of a cluster, read within bounds, whatever it answers.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -45,7 +45,7 @@ pub async fn observe(
     settings: &Settings,
     bounds: &Bounds,
 ) -> Result<Observed, Unreached> {
-    let reader = Reader { client, bounds, left: Cell::new(bounds.whole) };
+    let reader = Reader { client, bounds, left: AtomicUsize::new(bounds.whole) };
     timeout(bounds.time, reader.read(settings)).await.map_err(|_| Unreached::Slow)?
 }
 
@@ -63,7 +63,7 @@ struct Reader<'a> {
     client: &'a Client,
     bounds: &'a Bounds,
     /// How many bytes may still be read.
-    left: Cell<usize>,
+    left: AtomicUsize,
 }
 
 impl Reader<'_> {
@@ -102,17 +102,16 @@ impl Reader<'_> {
             status if status.is_redirection() => return Err(Unreached::Redirect(status.as_u16())),
             status => return Err(Unreached::Status(status.as_u16())),
         }
-        let most = self.bounds.answer.min(self.left.get());
+        let most = self.bounds.answer.min(self.left.load(Ordering::Relaxed));
         let read = match Limited::new(answer.into_body(), most).collect().await {
             Ok(read) => Some(read.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => None,
             Err(error) => return Err(Unreached::of(&*error)),
         };
         let cost = read.as_ref().map_or(most, Bytes::len);
-        match self.left.get().checked_sub(cost).filter(|left| *left > 0) {
-            Some(left) => self.left.set(left),
-            None => return Err(Unreached::TooMuch),
-        }
+        let left = |left: usize| left.checked_sub(cost).filter(|left| *left > 0);
+        let spent = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
+        spent.map_err(|_| Unreached::TooMuch)?;
         let text = read.map(|read| String::from_utf8(read.to_vec())).transpose();
         text.map_err(|_| Unreached::NotKubernetes(crate::observe::NotKubernetes))
     }

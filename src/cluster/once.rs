@@ -22,8 +22,16 @@ pub struct Unread {
     reasons: Vec<Failure>,
 }
 
+/// What a cluster has.
+pub struct Contents {
+    /// What its objects say.
+    pub readings: Vec<Reading>,
+    /// Whether it knows `IstioMulticluster` as a resource, though there may be none.
+    pub serves_peers: bool,
+}
+
 /// Reads what every object of the cluster says.
-pub async fn read(config: Config, settings: &Settings) -> Result<Vec<Reading>, Unread> {
+pub async fn read(config: Config, settings: &Settings) -> Result<Contents, Unread> {
     let cluster = config.cluster_url.to_string();
     let mut unread = Unread { cluster, watches: Vec::new(), reasons: Vec::new() };
     let client = match Client::try_from(config) {
@@ -35,17 +43,21 @@ pub async fn read(config: Config, settings: &Settings) -> Result<Vec<Reading>, U
     };
     let watches = watches(settings);
     let lists = join_all(watches.iter().map(|watch| watch.list(&client, settings))).await;
-    let mut readings = Vec::new();
+    let mut contents = Contents { readings: Vec::new(), serves_peers: false };
     for (watch, listed) in watches.iter().zip(lists) {
         match listed {
-            Ok(listed) => readings.extend(listed),
+            Ok(None) => {}
+            Ok(Some(listed)) => {
+                contents.readings.extend(listed);
+                contents.serves_peers |= watch.document.is_peer();
+            }
             Err(why) => {
                 unread.watches.push(watch.to_string());
                 unread.reasons.push(why);
             }
         }
     }
-    if unread.reasons.is_empty() { Ok(readings) } else { Err(unread) }
+    if unread.reasons.is_empty() { Ok(contents) } else { Err(unread) }
 }
 
 impl fmt::Display for Unread {
@@ -76,7 +88,12 @@ impl fmt::Display for Unread {
 }
 
 impl Watch {
-    async fn list(&self, client: &Client, settings: &Settings) -> Result<Vec<Reading>, Failure> {
+    /// What there is of it; nothing where the resource is not served.
+    async fn list(
+        &self,
+        client: &Client,
+        settings: &Settings,
+    ) -> Result<Option<Vec<Reading>>, Failure> {
         answer(Box::pin(self.list_patiently(client, settings))).await
     }
 
@@ -84,8 +101,8 @@ impl Watch {
         &self,
         client: &Client,
         settings: &Settings,
-    ) -> Result<Vec<Reading>, Failure> {
-        let Some(served) = self.served(client).await? else { return Ok(Vec::new()) };
+    ) -> Result<Option<Vec<Reading>>, Failure> {
+        let Some(served) = self.served(client).await? else { return Ok(None) };
         let params = ListParams {
             field_selector: self.fields(),
             label_selector: self.labels(),
@@ -94,9 +111,9 @@ impl Watch {
         let listed = match served.api.list(&params).await.map_err(Failure::from) {
             Ok(listed) => listed,
             // The resource went away between the two questions.
-            Err(failure) if failure.is_not_found() => return Ok(Vec::new()),
+            Err(failure) if failure.is_not_found() => return Ok(None),
             Err(failure) if failure.is_forbidden() && self.has_no_namespace(client).await => {
-                return Ok(Vec::new());
+                return Ok(Some(Vec::new()));
             }
             Err(failure) => return Err(failure),
         };
@@ -111,6 +128,6 @@ impl Watch {
                 }
             }
         }
-        Ok(readings)
+        Ok(Some(readings))
     }
 }

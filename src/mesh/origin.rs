@@ -151,6 +151,9 @@ pub enum Configuration {
 }
 
 impl Configuration {
+    /// The one that decides last.
+    pub const WEAKEST: Self = Self::MeshMember;
+
     /// Whether what this one states replaces what `weaker` does by design, so that it is no
     /// contradiction.
     pub fn supersedes(self, weaker: Self) -> bool {

@@ -27,13 +27,15 @@ pub struct Reading {
     pub statements: Vec<(MemberName, Vec<Claim>)>,
     said: usize,
     faults: usize,
+    doubts: usize,
 }
 
 /// How many claims one object may make: twice as many as a full ConfigMap of descriptors does.
 const MOST_CLAIMS: usize = 10_000;
 /// Among how many of the claims before it a fault is looked for that would be told twice.
 const LOOKED_BACK: usize = 64;
-/// How many faults of one object are noted, which is more than any answer tells.
+/// How many faults of one object are noted, and as many that do no harm, which is more than any answer
+/// tells.
 const MOST_FAULTS: usize = 400;
 
 impl Reading {
@@ -52,6 +54,7 @@ impl Reading {
             statements: Vec::new(),
             said: 0,
             faults: 0,
+            doubts: 0,
         }
     }
 
@@ -77,7 +80,7 @@ impl Reading {
 
     /// The claim if there is room for it; in place of the first one too many, that there are more.
     fn counted(&mut self, claim: Claim) -> Option<Claim> {
-        let is_fault = matches!(claim.fact, Fact::Fault(_));
+        let is_fault = matches!(&claim.fact, Fact::Fault(fault) if !fault.harmless);
         self.said += 1;
         self.faults += usize::from(is_fault);
         let problem = match (self.said.cmp(&MOST_CLAIMS), self.faults.cmp(&MOST_FAULTS)) {
@@ -96,14 +99,17 @@ impl Reading {
 
     /// Notes a value that cannot be what it should be.
     pub fn fault(&mut self, member: &MemberName, path: impl Into<Path>, fault: Fault) {
-        if self.faults >= MOST_FAULTS {
+        let noted = if fault.harmless { self.doubts } else { self.faults };
+        if noted >= MOST_FAULTS {
             return;
         }
+        let is_harmless = fault.harmless;
         let (path, fact) = (path.into(), Fact::Fault(Arc::new(fault)));
         // A field that is read for two facts would tell its fault twice, the one soon after the other.
         let told = |claim: &Claim| claim.fact == fact && *claim.place.path() == path;
         let said = self.statements.iter().rev().find(|(name, _)| name == member);
         if !said.is_some_and(|(_, claims)| claims.iter().rev().take(LOOKED_BACK).any(told)) {
+            self.doubts += usize::from(is_harmless);
             self.claim(member, path, fact);
         }
     }
@@ -202,5 +208,31 @@ impl Reading {
     /// What it says of one member.
     pub fn claims_of(&self, member: &str) -> &[Claim] {
         self.statements.iter().find(|(name, _)| **name == *member).map_or(&[], |(_, claims)| claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_no_harm_hides_no_fault_and_is_none() {
+        let mut reading = Reading::new(ObjectRef::new("ConfigMap", None, "name"));
+        let member = MemberName::from("member");
+        let fault = |n: usize, harmless| {
+            let why = Invalid::new(format!("is wrong {n}"), "write it right");
+            Fault { harmless, ..Fault::new(About::Document, "", why) }
+        };
+        for n in 0..2 * MOST_FAULTS {
+            reading.fault(&member, &["data"], fault(n, true));
+        }
+        let count = |reading: &Reading, wanted| {
+            let is_wanted =
+                |claim: &&Claim| matches!(&claim.fact, Fact::Fault(it) if it.harmless == wanted);
+            reading.claims().filter(is_wanted).count()
+        };
+        assert_eq!((count(&reading, true), count(&reading, false)), (MOST_FAULTS, 0));
+        reading.fault(&member, &["data"], fault(0, false));
+        assert_eq!((count(&reading, true), count(&reading, false)), (MOST_FAULTS, 1));
     }
 }

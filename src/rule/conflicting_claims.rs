@@ -69,6 +69,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         for (what, says) in ASPECTS {
             conflicts(member, what, *says, &mut findings);
             overruled(member, what, *says, &mut findings);
+            contradicted(member, what, *says, &mut findings);
         }
     }
     domain_unlike_pinned(member, &mut findings);
@@ -114,14 +115,41 @@ fn overruled(
         _ if claim.place.is_default() => false,
         Basis::Own(weaker) => weaker > decides && !decides.supersedes(weaker),
         Basis::Stated => true,
-        Basis::Observed(observation) => observation.is_exact,
-        Basis::Discovered => false,
+        Basis::Observed(_) | Basis::Discovered => false,
     };
     let weaker = by_document(member.claims().iter().filter(is_weaker), says);
     for ours in weaker.iter().filter(|ours| in_force.iter().all(|it| it.texts != ours.texts)) {
         let remedy = format!("write {} here, or leave it out", listed(&theirs.texts));
         let which = ", which takes precedence";
         findings.push(conflict(member, what, (ours, theirs), which, remedy));
+    }
+}
+
+/// Reports each of the member's own configurations that states something else than its cluster
+/// shows as a whole: it decides, but it is what can be wrong.
+fn contradicted(
+    member: &Member,
+    what: &str,
+    says: fn(&Fact) -> Option<String>,
+    findings: &mut Vec<Finding>,
+) {
+    let is_shown = |claim: &&Claim| claim.place.observation().is_some_and(|it| it.is_exact);
+    let shown = by_document(member.claims().iter().filter(is_shown), says);
+    let Some(theirs) = shown.first() else { return };
+    let is_declared =
+        |claim: &&Claim| matches!(claim.place.basis, Basis::Own(_)) && !claim.place.is_default();
+    let declared = by_document(member.claims().iter().filter(is_declared), says);
+    for ours in declared.iter().filter(|ours| ours.texts != theirs.texts).take(MOST_TOLD) {
+        let shown = listed(&theirs.texts);
+        let message = format!(
+            "{what} {} of member \"{}\" is {shown} in the running cluster ({})",
+            listed(&ours.texts),
+            member.name(),
+            theirs.claim.place.object
+        );
+        let remedy = format!("write {shown}, unless the cluster is to be rebuilt");
+        let finding = RULE.warn(member, &ours.claim.place, message, remedy);
+        findings.push(finding.against(&theirs.claim.place));
     }
 }
 

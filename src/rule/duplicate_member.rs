@@ -34,10 +34,10 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                         );
                         let remedy =
                             "write this member's own endpoint, or delete one of the two".to_owned();
-                        findings.push(
-                            RULE.deny(member, &ours.place, message, remedy)
-                                .against_member(other, &theirs.place),
-                        );
+                        let value = [identity.to_string(), identity.to_string()];
+                        let finding = RULE.deny(member, &ours.place, message, remedy);
+                        let finding = finding.against_member(other, &theirs.place);
+                        findings.push(Finding { value: Some(value), ..finding });
                     }
                 }
             }
@@ -61,7 +61,9 @@ fn identified(mesh: &View<'_>, member: &Member, ours: &Claim) -> Vec<Finding> {
                 _ => "both are the same cluster: delete one of the two",
             };
             let finding = RULE.deny(member, &ours.place, message, remedy.to_owned());
-            findings.push(finding.against_member(other, &theirs.place));
+            let finding = finding.against_member(other, &theirs.place);
+            let value = Some([identity.to_string(), identity.to_string()]);
+            findings.push(Finding { value, ..finding });
         }
     }
     findings

@@ -138,17 +138,17 @@ fn invalid_cluster_domain(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                 "cluster domain {domain} is also the domain of the publicDomainTemplate in {}",
                 theirs.place.object
             );
-            findings.push(
-                rule.deny(member, &ours.place, message, remedy.to_owned()).against(&theirs.place),
-            );
+            let value = || Some([format!("cluster domain {domain}"), "template".to_owned()]);
+            let finding = rule.deny(member, &ours.place, message, remedy.to_owned());
+            findings.push(Finding { value: value(), ..finding.against(&theirs.place) });
             if mesh.is_local(member) && ours.place.object != theirs.place.object {
                 let message = format!(
                     "the template's domain {domain} is also the cluster domain of {}",
                     side(member, &ours.place)
                 );
                 let remedy = "write a template with a different domain".to_owned();
-                findings
-                    .push(rule.deny(member, &theirs.place, message, remedy).against(&ours.place));
+                let finding = rule.deny(member, &theirs.place, message, remedy);
+                findings.push(Finding { value: value(), ..finding.against(&ours.place) });
             }
         }
     }
@@ -186,7 +186,9 @@ fn leads_home(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
 fn home(member: &Member, ours: &Claim, theirs: &Claim, message: String) -> Finding {
     let remedy = "write the host under which other clusters reach the peer".to_owned();
     let rule = &INVALID_METADATA_ENDPOINT;
-    rule.deny(member, &ours.place, message, remedy).against(&theirs.place)
+    let finding = rule.deny(member, &ours.place, message, remedy).against(&theirs.place);
+    let host = ours.fact.endpoint().map(|endpoint| endpoint.host().to_owned());
+    Finding { value: host.map(|host| [host, String::new()]), ..finding }
 }
 
 fn invalid_metadata_endpoint(mesh: &View<'_>, member: &Member) -> Vec<Finding> {

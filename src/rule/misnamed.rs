@@ -23,14 +23,17 @@ pub(super) fn judge(rule: &Rule, mesh: &View<'_>, member: &Member) -> Vec<Findin
         let remedy = "write the name of that network, or remove the annotation".to_owned();
         findings.push(rule.warn(member, &claim.place, message, remedy));
     }
-    let is_flat = |other: &&Claim| {
-        other.place.object == claim.place.object && other.fact == Fact::Network(Network::Local)
-    };
+    let is_flat = |other: &&Claim| other.fact == Fact::Network(Network::Local);
     if let Some(flat) = member.claims().iter().find(is_flat) {
+        let other = if flat.place.object == claim.place.object {
+            String::new()
+        } else {
+            format!(" of {}", flat.place.object)
+        };
         let message = format!(
-            "network {name:?} contradicts spec.enableIngressGateway: false, on which Deckhouse acts: it reaches the pods directly"
+            "network {name:?} contradicts spec.enableIngressGateway: false{other}, on which Deckhouse acts: it reaches the pods directly"
         );
-        let remedy = "write enableIngressGateway: true, or remove the annotation".to_owned();
+        let remedy = "write enableIngressGateway: true, or remove the network".to_owned();
         let finding = rule.warn(member, &claim.place, message, remedy);
         findings.push(finding.against(&flat.place));
     }

@@ -49,7 +49,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     }
     for ours in member.claims() {
         for theirs in same_identity(ours, local) {
-            findings.push(identified(member, severity, ours, theirs));
+            findings.push(identified(member, false, severity, ours, theirs));
         }
     }
     findings
@@ -100,7 +100,7 @@ fn local_against_peers(mesh: &View<'_>, local: &Member, severity: Severity) -> V
         let Some(identity) = ours.identity() else { continue };
         for other in mesh.others_with(local, &identity) {
             for theirs in same_identity(ours, other) {
-                findings.push(identified(local, Severity::Warn, ours, theirs));
+                findings.push(identified(local, true, severity, ours, theirs));
             }
         }
     }
@@ -114,11 +114,21 @@ fn same_identity<'a>(ours: &Claim, other: &'a Member) -> impl Iterator<Item = &'
     })
 }
 
-fn identified(member: &Member, severity: Severity, ours: &Claim, theirs: &Claim) -> Finding {
+fn identified(
+    member: &Member,
+    is_local: bool,
+    severity: Severity,
+    ours: &Claim,
+    theirs: &Claim,
+) -> Finding {
     let identity = ours.identity().map(|identity| identity.to_string()).unwrap_or_default();
     let message =
         format!("{identity} is also that of {}: the cluster refers to itself", theirs.place.object);
-    let remedy = "delete the IstioMulticluster here, and apply it in the other clusters".to_owned();
+    // The local member itself stays.
+    let foreign = if is_local { theirs } else { ours };
+    let kind = &foreign.place.object.kind;
+    let remedy = format!("delete the {kind} here, and apply it in the other clusters");
+    let severity = if is_local { Severity::Warn } else { severity };
     RULE.find(severity, member, &ours.place, message, remedy).against(&theirs.place)
 }
 

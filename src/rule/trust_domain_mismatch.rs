@@ -7,9 +7,9 @@ use crate::value::ClusterDomain;
 
 pub(super) static RULE: Rule = Rule {
     name: "TrustDomainMismatch",
-    what: "Warns when the trust domain of Istio's mesh config differs from the cluster domain and `trustDomainAliases` does not name that.",
+    what: "Warns when the trust domain of Istio's mesh config differs from the cluster domain and `trustDomainAliases` does not name that, or when a member's trust domain is neither the local one nor an alias on either side.",
     why: "Istio names identities after the trust domain. Authorization policies and certificates that name another one do not match, unless it is among the aliases.",
-    remedy: "Write the cluster domain as `trustDomain`, or add it to `trustDomainAliases`.",
+    remedy: "Write the cluster domain as `trustDomain`, or add the other trust domain to `trustDomainAliases`.",
     example: "data[mesh].trustDomain: line 1, column 14: trust domain corp.example differs from cluster domain cluster.local of member \"local\" (Secret kube-system/d8-cluster-configuration); write cluster.local, or add it to trustDomainAliases [TrustDomainMismatch]",
     state: judge,
     ..Rule::IDLE
@@ -17,7 +17,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     if !mesh.is_local(member) {
-        return Vec::new();
+        return mesh.local().map_or_else(Vec::new, |local| against_local(member, local));
     }
     let mut findings = Vec::new();
     for (trust, claim) in member.pick(trust_domain) {
@@ -37,6 +37,32 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A member's trust domains that neither side accepts as its own.
+fn against_local(member: &Member, local: &Member) -> Vec<Finding> {
+    let stated: Vec<_> = local.pick(trust_domain).collect();
+    let domains = || local.pick(Fact::cluster_domain).collect();
+    // Istio's trust domain is the cluster domain where nobody says otherwise.
+    let (what, own) =
+        if stated.is_empty() { ("cluster domain", domains()) } else { ("trust domain", stated) };
+    let Some((domain, theirs)) = own.first() else { return Vec::new() };
+    let is_alias =
+        |of: &Member, domain: &ClusterDomain| of.pick(alias).any(|(alias, _)| alias == domain);
+    let is_accepted = |trust: &ClusterDomain| {
+        is_alias(local, trust)
+            || own.iter().any(|(domain, _)| *domain == trust || is_alias(member, domain))
+    };
+    let foreign = member.pick(trust_domain).filter(|(trust, _)| !is_accepted(trust));
+    let findings = foreign.map(|(trust, ours)| {
+        let message = format!(
+            "trust domain {trust} differs from {what} {domain} of {}",
+            side(local, &theirs.place)
+        );
+        let remedy = format!("write {domain}, or add {trust} to the local trustDomainAliases");
+        RULE.warn(member, &ours.place, message, remedy).against(&theirs.place)
+    });
+    findings.collect()
 }
 
 /// If the local cluster domain is not stated, a different one of another member.

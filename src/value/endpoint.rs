@@ -225,6 +225,10 @@ fn https_url(written: &str) -> Result<Url, Invalid> {
     };
     let by_https = |rest: &str| meant(&format!("https://{rest}"));
     match Url::parse(written) {
+        // Browsers take the first part of the path for the host.
+        Ok(_) if has_authority(written) && written[8..].starts_with(['/', '\\']) => {
+            Err(not_url(written, "it has no host"))
+        }
         // Browsers forgive `https:host` and `https:/host`; Deckhouse's discovery does not.
         Ok(url) if url.scheme() == "https" && has_authority(written) => Ok(url),
         Ok(url) if url.has_host() => {

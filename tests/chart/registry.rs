@@ -223,6 +223,42 @@ fn the_program_knows_every_argument_that_it_is_given() {
     }
 }
 
+#[test]
+fn a_scout_is_granted_what_the_command_prints_and_knows_its_arguments() {
+    for (values, args) in [
+        (&[][..], &[][..]),
+        (&["--set=scout.remoteSecrets=true"], &["--remote-secrets"]),
+        (&["--set=scout.secretNames={b,c}"], &["--secret-names=b,c"]),
+    ] {
+        let enabled = ["--set=scout.enabled=true,networkPolicy.enabled=true"];
+        let values = [&enabled[..], values].concat();
+        let [four, three] = HELMS.map(|helm| template(helm, &values));
+        let of_scout = |objects: &[Json]| -> BTreeSet<String> {
+            grants(objects).into_iter().filter(|grant| grant.ends_with("-scout")).collect()
+        };
+        let rbac = [&["rbac", "--scout", "--member-namespaces=isthmus"], args].concat();
+        let printed = grants(&super::helm::objects(&isthmus(&rbac)));
+        assert_eq!(of_scout(&four), printed);
+        assert_eq!(of_scout(&three), printed);
+        let is_scout = |object: &&Json| {
+            object["kind"] == "Deployment" && object["metadata"]["name"] == "isthmus-scout"
+        };
+        let deployment = four.iter().find(is_scout).unwrap();
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(pod["serviceAccountName"], "isthmus-scout");
+        let mut args = super::release::args_of(&pod["containers"][0]);
+        args.push("--help".to_owned());
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        assert!(isthmus(&args).contains("Usage:"));
+        let is_policy = |object: &&Json| {
+            object["kind"] == "NetworkPolicy" && object["metadata"]["name"] == "isthmus-scout"
+        };
+        assert_eq!(four.iter().filter(is_policy).count(), 1);
+    }
+    let without = template("helm", &[]);
+    assert!(without.iter().all(|object| !object.to_string().contains("scout")));
+}
+
 fn is_of_probe(grant: &str) -> bool {
     grant.ends_with("-probe")
 }

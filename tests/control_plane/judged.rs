@@ -6,7 +6,7 @@ use isthmus::settings::Settings;
 use serde_json::Value as Json;
 
 use crate::support::guarded::{Guarded, Ran, local, member};
-use crate::support::objects::{stated, yaml};
+use crate::support::objects::{carried, configuration, stated, yaml};
 use crate::support::process::command;
 use crate::support::transcript::Transcript;
 use crate::support::{TempDir, data};
@@ -23,11 +23,15 @@ fn flat(name: &str, pods: &str, services: &str) -> String {
 fn files_are_judged_as_a_change_to_the_cluster() {
     let cluster = Guarded::start_unasked();
     cluster.create(&local("10.111.0.0/16")).ok();
+    let files = TempDir::new();
+    let mut told = Transcript::new("check-cluster");
+    told.note("No peer is there, but the cluster knows of them: a gateway may come with this one.");
+    files
+        .write("d.yaml", yaml(&carried("d", configuration("d", "10.111.0.0/16", "10.224.0.0/16"))));
+    told.isthmus(&cluster, files.path(), &[CHECK, &["d.yaml"]].concat());
     cluster.create(&flat("a", "10.112.0.0/16", "10.223.0.0/16")).ok();
     let status = ["patch", "istiomulticluster/a", "--subresource=status", "--type=merge", "-p"];
     cluster.kubectl(&[&status[..], &[UUID]].concat(), "").ok();
-    let files = TempDir::new();
-    let mut told = Transcript::new("check-cluster");
     let mut check = |note: &str, file: &str, text: &str| -> Ran {
         files.write(file, text);
         told.note(note);

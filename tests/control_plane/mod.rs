@@ -18,6 +18,7 @@ mod paths;
 mod policy;
 mod probe;
 mod remote_secrets;
+mod scout;
 mod silence;
 mod unstored;
 mod writes;

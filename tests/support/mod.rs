@@ -13,6 +13,7 @@ pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod relay;
 pub(crate) mod replicas;
+pub(crate) mod scouting;
 pub(crate) mod showing;
 pub(crate) mod transcript;
 

@@ -75,6 +75,12 @@ pub fn config_map(namespace: &str, name: &str, data: impl Into<Value>) -> Value 
     })
 }
 
+/// A member ConfigMap that carries a ClusterConfiguration.
+pub fn carried(member: &str, configuration: Value) -> Value {
+    let data = json!({"cluster-configuration.yaml": yaml(&bare(configuration))});
+    labelled(config_map("isthmus", member, data), "isthmus.dev/member", member)
+}
+
 /// A Secret.
 pub fn secret(namespace: &str, name: &str, data: impl Into<Value>) -> Value {
     json!({

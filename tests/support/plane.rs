@@ -274,6 +274,11 @@ impl Plane {
         (self.host, self.ports.api).into()
     }
 
+    /// The certificate of the API server, which has signed itself.
+    pub(crate) fn authority(&self) -> String {
+        fs::read_to_string(self.directory.join("pki/apiserver.crt")).unwrap()
+    }
+
     /// A kubeconfig of somebody with this token.
     pub(crate) fn kubeconfig(&self, name: &str, token: &str) -> PathBuf {
         let path = self.directory.join(format!("{name}.kubeconfig"));

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use super::files::{Input, readable};
 use super::unjudged;
 use super::write::NotFixed;
+use crate::cluster::Contents;
 use crate::document;
 use crate::manifest::broken::{BrokenDocument, is_of_mesh};
 use crate::manifest::{Manifest, fix, read_as};
@@ -89,6 +90,8 @@ pub(super) struct Checking<'a> {
     files: Files<'a>,
     /// What a cluster has, if the set is held against one.
     cluster: Option<HashMap<Arc<ObjectRef>, Reading>>,
+    /// Whether that cluster knows `IstioMulticluster` as a resource.
+    serves_peers: bool,
     pub(super) objects: Vec<Judged<'a>>,
     /// For each object the last definition, which counts, as it does for kubectl; one of the set
     /// before any other.
@@ -102,12 +105,14 @@ impl<'a> Checking<'a> {
     pub(super) fn new(
         settings: &'a Arc<Settings>,
         files: Files<'a>,
-        cluster: Option<Vec<Reading>>,
+        cluster: Option<Contents>,
     ) -> Self {
         let by_object = |reading: Reading| (Arc::clone(&reading.object), reading);
-        let cluster = cluster.map(|readings| readings.into_iter().map(by_object).collect());
+        let serves_peers = cluster.as_ref().is_some_and(|contents| contents.serves_peers);
+        let cluster = cluster.map(|it| it.readings.into_iter().map(by_object).collect());
         let (objects, counts, diagnostics) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { settings, files, cluster, objects, counts, diagnostics, passed_over: Vec::new() }
+        let passed_over = Vec::new();
+        Self { settings, files, cluster, serves_peers, objects, counts, diagnostics, passed_over }
     }
 
     /// The member whose cluster a file describes, if that is not the one of this view.
@@ -321,9 +326,11 @@ impl<'a> Checking<'a> {
             let in_cluster = self.cluster.iter().flat_map(HashMap::values).cloned();
             stands.map(|judged| judged.reading.clone()).chain(in_cluster)
         };
-        let before = Mesh::of(Arc::clone(self.settings), stands(|_| true));
+        let mut before = Mesh::of(Arc::clone(self.settings), stands(|_| true));
         let kept = stands(|is_replaced| !is_replaced);
-        let after = Mesh::of(Arc::clone(self.settings), kept.chain(written.iter().cloned()));
+        let mut after = Mesh::of(Arc::clone(self.settings), kept.chain(written.iter().cloned()));
+        before.serve_peers(self.serves_peers);
+        after.serve_peers(self.serves_peers);
         let verdict = review_all(&before, &after, &written, Some(SystemTime::now().into()));
         let (mut diagnostics, mut carried) = (Vec::new(), CarriedTexts::default());
         for finding in &verdict.denials {

@@ -10,9 +10,10 @@ use super::files::{Inputs, readable};
 use super::report::{Checking, Files};
 use super::unjudged::{self, Unjudged};
 use super::write::NotFixed;
+use crate::cluster::Contents;
 use crate::document;
 use crate::manifest::{read, read_as};
-use crate::mesh::{MemberName, Reading};
+use crate::mesh::MemberName;
 use crate::report::diagnostic::{CheckReport, Counts, Diagnostic, OTHER_SIDE, PassedOver};
 use crate::report::locate::{Location, SourceFile};
 use crate::settings::Settings;
@@ -29,7 +30,7 @@ const MOST_PROPOSED: usize = 4;
 pub(super) fn report(
     set: Inputs,
     against: Inputs,
-    mut cluster: Option<Vec<Reading>>,
+    mut cluster: Option<Contents>,
     views: &[Arc<Settings>],
     kind: Option<&'static str>,
     not_fixed: Option<&NotFixed>,
@@ -39,7 +40,7 @@ pub(super) fn report(
     let mut counts = Counts {
         files: count + set.passed_over.len() + set.other_files,
         files_passed_over: set.passed_over.len() + set.other_files,
-        in_cluster: cluster.as_ref().map(Vec::len),
+        in_cluster: cluster.as_ref().map(|contents| contents.readings.len()),
         ..Counts::default()
     };
     let mut passed_over = set.passed_over;

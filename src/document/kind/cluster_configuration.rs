@@ -31,7 +31,7 @@ const DEFAULT_DOMAIN: &str = "cluster.local";
 /// kubeadm's default service subnet.
 const KUBEADM_SERVICE_SUBNET: &str = "10.96.0.0/12";
 /// What each node gets of an IPv4 pod subnet unless the configuration states it.
-const DEFAULT_NODE_PREFIX: u8 = 24;
+pub(super) const DEFAULT_NODE_PREFIX: u8 = 24;
 
 const DECKHOUSE_FIELDS: &[&str] =
     &["clusterDomain", "podSubnetCIDR", "podSubnetNodeCIDRPrefix", "serviceSubnetCIDR"];

@@ -1,5 +1,6 @@
 //! `ModuleConfig`: the settings of Deckhouse's modules that say something of the local member.
 
+use super::cluster_configuration::DEFAULT_NODE_PREFIX;
 use crate::document::entry::{CUSTOM_RESOURCES, Document, Scope, Select, local};
 use crate::document::toolkit::{
     Cursor, Notes, allow_unsafe, common_annotations, fields, node_prefix, subnets,
@@ -7,7 +8,7 @@ use crate::document::toolkit::{
 use crate::mesh::{Basis, Configuration, Fact, Reading, Role};
 use crate::settings::Settings;
 use crate::syntax::Object;
-use crate::value::{Invalid, PublicDomainTemplate};
+use crate::value::{Invalid, PublicDomainTemplate, Subnet};
 
 pub(crate) const CONTROL_PLANE_MANAGER: Document = Document {
     name: "ModuleConfig control-plane-manager",
@@ -15,6 +16,7 @@ pub(crate) const CONTROL_PLANE_MANAGER: Document = Document {
     says: "the local member: its subnets, overriding those of its ClusterConfiguration",
     read: |object, settings, reading| {
         read(object, settings, reading, |top, notes| {
+            let mut pods = None;
             // An empty value is unset: the ClusterConfiguration's is in force.
             for (keys, role) in [
                 (&["spec", "settings", "network", "podSubnetCIDR"], Role::Pod),
@@ -23,12 +25,18 @@ pub(crate) const CONTROL_PLANE_MANAGER: Document = Document {
                 let at = notes.get(top, keys);
                 if let Some(text) = notes.text(&at).filter(|text| !text.is_empty()) {
                     subnets(notes, &at.path(), role, std::iter::once(text));
+                    pods = pods.or_else(|| Subnet::meant(text).filter(|_| role == Role::Pod));
                 }
             }
             let prefix = &["spec", "settings", "network", "podSubnetNodeCIDRPrefix"];
             let prefix = notes.get(top, prefix);
-            if prefix.text() != Some("") {
+            if !prefix.is_absent() && prefix.text() != Some("") {
                 node_prefix(notes, &prefix);
+            } else if pods.is_some_and(Subnet::is_ipv4) {
+                // Any ClusterConfiguration states one, if only by default.
+                notes.reading.basis = Basis::Own(Configuration::WEAKEST);
+                notes.claim_default(&prefix, Fact::NodePrefix(DEFAULT_NODE_PREFIX));
+                notes.reading.basis = Basis::Own(Configuration::ModuleConfig);
             }
         });
     },

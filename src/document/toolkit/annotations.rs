@@ -108,10 +108,15 @@ fn replaces(object: &Object<'_>, notes: &mut Notes<'_>) {
 }
 
 /// Reads Deckhouse's own escape hatch, which it honours on some kinds. Deckhouse takes an empty
-/// value and `null` as unset.
+/// value and `null` as unset, and anything else as set.
 pub(crate) fn allow_unsafe(object: &Object<'_>, notes: &mut Notes<'_>) {
-    let is_set = |(text, _): &(&str, Path)| !matches!(*text, "" | "null" | "false");
-    if let Some((_, path)) = Annotations::Object(object).find(UNSAFE).filter(is_set) {
-        notes.claim_at(path, Fact::Allow(Arc::new(Allow::Every)));
+    let is_set = |(text, _): &(&str, Path)| !matches!(*text, "" | "null");
+    let annotations = Annotations::Object(object);
+    let Some((text, path)) = annotations.find(UNSAFE).filter(is_set) else { return };
+    if text.eq_ignore_ascii_case("false") {
+        let problem = format!("{text:?} allows unsafe changes, as any other value does");
+        let why = Invalid::new(problem, "remove the annotation to allow none");
+        notes.doubt_at(About::Document, path.clone(), why);
     }
+    notes.claim_at(path, Fact::Allow(Arc::new(Allow::Every)));
 }

@@ -1,0 +1,99 @@
+//! `isthmus scout`: visits the members of the mesh.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::lines::ToTheLast;
+use super::log::{self, LogFormat};
+use super::settings::SettingsArgs;
+use super::{FAILED, told};
+use crate::cluster::{Dial, as_pod};
+use crate::scout::{self, Config, Secrets};
+use crate::server::duration;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The kubeconfig of the cluster that the scout belongs to; by default the one it runs in.
+    #[arg(long, env = "ISTHMUS_KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig.
+    #[arg(long, env = "ISTHMUS_CONTEXT", value_name = "NAME")]
+    context: Option<String>,
+    /// Read all remote Secrets in Istio's namespaces, and visit the clusters they lead to.
+    #[arg(long, env = "ISTHMUS_REMOTE_SECRETS")]
+    remote_secrets: bool,
+    /// Read only the remote Secrets of these names.
+    #[arg(
+        long,
+        env = "ISTHMUS_SECRET_NAMES",
+        value_delimiter = ',',
+        conflicts_with = "remote_secrets",
+        value_name = "NAMES"
+    )]
+    secret_names: Vec<String>,
+    /// How often each member is visited.
+    #[arg(
+        long,
+        env = "ISTHMUS_INTERVAL",
+        default_value = "10m",
+        value_parser = duration::positive,
+        value_name = "DURATION"
+    )]
+    interval: Duration,
+    /// The address of probes and metrics, over HTTP.
+    #[arg(long, env = "ISTHMUS_ADMIN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    admin: String,
+    /// The log format; by default human on a terminal and JSON elsewhere.
+    #[arg(long, env = "ISTHMUS_LOG_FORMAT", value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// The log level: error, warn, info, debug, or a filter such as `isthmus=debug`.
+    #[arg(long, env = "ISTHMUS_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+    /// Visit clusters at loopback addresses too: in tests, all of them are on one machine.
+    #[arg(long, hide = true)]
+    allow_loopback_peers: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let log = ToTheLast(log::init(args.log_format, &args.log).context("--log")?);
+    Ok(match until_the_end(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log.0.print(&format!("isthmus: {}\n", told(&error)));
+            ExitCode::from(FAILED)
+        }
+    })
+}
+
+fn until_the_end(args: &Args) -> anyhow::Result<()> {
+    let secrets = match args.secret_names.as_slice() {
+        _ if args.remote_secrets => Secrets::All,
+        [] => Secrets::None,
+        names => Secrets::Named(names.to_vec()),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    let ended = runtime.block_on(async {
+        let config = Config {
+            settings: args.settings.settings(),
+            cluster: as_pod(args.kubeconfig.as_deref(), args.context.as_deref()).await?,
+            secrets,
+            interval: args.interval,
+            admin: args.admin.clone(),
+            dial: Dial::default().with_loopback(args.allow_loopback_peers),
+        };
+        let show = |admin| tracing::info!(%admin, "visiting the members of the mesh");
+        Box::pin(scout::run(config, show)).await
+    });
+    // What is left is cut short.
+    runtime.shutdown_background();
+    ended
+}

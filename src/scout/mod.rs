@@ -1,0 +1,15 @@
+//! The scout: it goes to the members of the mesh from time to time, and keeps in MeshMembers what
+//! they show.
+//!
+//! Several of them do no harm: each writes what it sees by itself, and nothing that stands already.
+
+mod events;
+mod metrics;
+mod peers;
+mod probes;
+mod run;
+mod stored;
+mod written;
+
+pub use run::{Config, run};
+pub use stored::Secrets;

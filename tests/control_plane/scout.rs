@@ -1,0 +1,182 @@
+//! The scout, between real clusters.
+
+use serde_json::{Value as Json, json};
+
+use crate::support::plane::{Plane, several};
+use crate::support::scouting::{Scout, home, reader, remote_secret};
+use crate::support::showing::Showing;
+use crate::support::wait_for;
+
+const MEMBERS: &str = "/apis/isthmus.dev/v1alpha1/meshmembers";
+const SECRETS: &str = "/api/v1/namespaces/istio-system/secrets";
+/// Each member is visited so often that a test need not wait.
+const OFTEN: &str = "--interval=1s";
+
+/// A MeshMember once it is as it should be.
+fn member(plane: &Plane, name: &str, is: impl Fn(&Json) -> bool) -> Json {
+    let mut api = plane.admin();
+    wait_for(name, || {
+        let found = api.get(&format!("{MEMBERS}/{name}"));
+        is(&found).then_some(found)
+    })
+}
+
+fn condition<'a>(member: &'a Json, kind: &str) -> (&'a str, &'a str) {
+    let conditions = member["status"]["conditions"].as_array();
+    let found = conditions.into_iter().flatten().find(|condition| condition["type"] == kind);
+    found.map_or(("", ""), |found| {
+        (found["status"].as_str().unwrap(), found["reason"].as_str().unwrap())
+    })
+}
+
+fn usual(showing: &Showing, pods: &str, id: &str) {
+    let Plane { services, .. } = showing.plane;
+    let networking = format!(
+        "{{dnsDomain: cluster.local, podSubnet: {pods}.0.0/16, serviceSubnet: {services}}}"
+    );
+    showing.kubeadm(&networking).istiod("cluster.local", id);
+    showing.control_plane("kube-controller-manager", &format!("--cluster-cidr={pods}.0.0/16"));
+    showing.control_plane("kube-apiserver", &format!("--service-cluster-ip-range={services}"));
+}
+
+#[test]
+fn members_are_visited_and_what_stands_wrong_is_told() {
+    let ([own, other], _turns) = several();
+    let local = home(own, &["--remote-secrets"]);
+    usual(&local, "10.111", "local");
+    let peer = Showing::nothing(other);
+    usual(&peer, "10.111", "cluster-b");
+    let token = reader(other);
+    let scout = Scout::start(own, &["--remote-secrets", OFTEN]);
+    let seen = member(own, "local", |it| condition(it, "Sound").0 == "True");
+    assert_eq!(condition(&seen, "Known"), ("True", "Known"));
+    assert_eq!(scout.page("/readyz").0, 200);
+
+    // It joins with the same Pods' subnet.
+    peer.network(None);
+    local.create(SECRETS, &remote_secret("cluster-b", other, &token));
+    let seen = member(own, "cluster-b", |it| condition(it, "Sound").0 == "False");
+    assert_eq!(condition(&seen, "Reachable"), ("True", "Read"));
+    assert_eq!(condition(&seen, "Sound"), ("False", "SubnetOverlap"));
+    assert_eq!(seen["status"]["observed"]["uid"]["value"], peer.uid());
+    let from = &seen["status"]["observed"]["podSubnets"]["from"];
+    assert_eq!(*from, "Pod kube-system/kube-controller-manager-m (--cluster-cidr)");
+    let joined = json!([{
+        "kind": "Secret", "namespace": "istio-system", "name": "istio-remote-secret-cluster-b",
+        "key": "cluster-b",
+    }]);
+    assert_eq!(seen["status"]["joinedBy"], joined);
+    let columns = own.kubectl(&["get", "meshmembers"], "").ok();
+    let row = |name: &str| {
+        let row = columns.lines().find(|line| line.starts_with(name)).unwrap();
+        row.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (services, theirs) = (&own.services, &other.services);
+    let local_row = ["local", "cluster.local", "10.111.0.0/16", services, "True", "True"];
+    assert_eq!(row("local")[..6], local_row);
+    let row = row("cluster-b");
+    let expected =
+        ["cluster-b", "cluster.local", "10.111.0.0/16", theirs, "Secret", "True", "False"];
+    assert_eq!(row[..7], expected);
+    let event = wait_for("an Event", || {
+        let events = own.admin().get("/api/v1/namespaces/default/events");
+        let events = events["items"].as_array().unwrap().clone();
+        events.into_iter().find(|event| event["reason"] == "SubnetOverlap")
+    });
+    let regards = [&event["involvedObject"]["kind"], &event["involvedObject"]["name"]];
+    assert_eq!(regards, ["MeshMember", "cluster-b"]);
+    let about = "10.111.0.0/16 overlaps pod subnet 10.111.0.0/16 of member \"local\"";
+    assert!(event["message"].as_str().unwrap().contains(about), "{event}");
+    let series = "isthmus_standing_findings_by_member{rule=\"SubnetOverlap\",severity=\"deny\",member=\"cluster-b\"} 1";
+    wait_for("the metric", || scout.page("/metrics").1.contains(series).then_some(()));
+
+    // It is rebuilt elsewhere in the address space, as far as its objects show.
+    other.admin().clear("/api/v1/namespaces/kube-system/pods");
+    peer.control_plane("kube-controller-manager", "--cluster-cidr=10.112.0.0/16");
+    peer.control_plane("kube-apiserver", &format!("--service-cluster-ip-range={theirs}"));
+    let seen = member(own, "cluster-b", |it| condition(it, "Sound").0 == "True");
+    assert_eq!(seen["status"]["summary"]["pods"], "10.112.0.0/16");
+    // Another network.
+    peer.network(Some("vpc-b"));
+    let seen = member(own, "cluster-b", |it| it["status"]["summary"]["network"] == "vpc-b");
+    let since = seen["status"]["observed"].clone();
+
+    // It is lost: nothing is forgotten.
+    other.stop_api_server();
+    let seen = member(own, "cluster-b", |it| condition(it, "Reachable").0 == "False");
+    assert_eq!(condition(&seen, "Reachable").1, "ConnectionRefused");
+    assert_eq!(seen["status"]["observed"]["podSubnets"]["value"], since["podSubnets"]["value"]);
+    assert_eq!(condition(&seen, "Known"), ("True", "Known"));
+    other.start_api_server();
+    member(own, "cluster-b", |it| condition(it, "Reachable").0 == "True");
+
+    // Its credentials are no good any more.
+    let path = format!("{SECRETS}/istio-remote-secret-cluster-b");
+    let wrong = remote_secret("cluster-b", other, "another-planted-token");
+    own.admin().merge(&path, &json!({"stringData": wrong["stringData"]}));
+    let seen = member(own, "cluster-b", |it| condition(it, "Reachable").0 == "False");
+    assert_eq!(condition(&seen, "Reachable").1, "Unauthorized");
+
+    // Nothing of the credentials is anywhere.
+    let stored = [
+        own.admin().get(MEMBERS).to_string(),
+        own.admin().get("/api/v1/namespaces/default/events").to_string(),
+        scout.log(),
+        scout.page("/metrics").1,
+    ];
+    for text in stored {
+        for secret in [token.as_str(), "another-planted-token", "BEGIN CERTIFICATE"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+
+    // What joined it is gone, and so is its MeshMember; one that people have written stays.
+    let stated = "{apiVersion: isthmus.dev/v1alpha1, kind: MeshMember, metadata: {name: stated}}";
+    own.kubectl(&["create", "-f", "-"], stated).ok();
+    own.admin().delete(&path);
+    wait_for("the MeshMember to be gone", || {
+        (own.admin().get(&format!("{MEMBERS}/cluster-b"))["code"] == 404).then_some(())
+    });
+    let kept = member(own, "stated", |it| condition(it, "Reachable").0 == "Unknown");
+    assert_eq!(condition(&kept, "Known"), ("False", "UnknownFacts"));
+    assert_eq!(own.admin().get(&format!("{MEMBERS}/local"))["kind"], "MeshMember");
+}
+
+#[test]
+fn two_scouts_do_no_harm_and_a_secret_that_leads_home_is_nobody() {
+    let ([own, other], _turns) = several();
+    let local = home(own, &["--secret-names=istio-remote-secret-b,istio-remote-secret-own"]);
+    usual(&local, "10.111", "local");
+    let peer = Showing::nothing(other);
+    usual(&peer, "10.112", "b");
+    let names = "--secret-names=istio-remote-secret-b,istio-remote-secret-own";
+    local.create(SECRETS, &remote_secret("b", other, &reader(other)));
+    local.create(SECRETS, &remote_secret("own", own, &reader(own)));
+    local.create(SECRETS, &remote_secret("unread", other, "planted-token"));
+    let scouts = [(); 2].map(|()| Scout::start(own, &[names, OFTEN]));
+    member(own, "b", |it| condition(it, "Sound").0 == "True");
+    for scout in &scouts {
+        wait_for("visits", || {
+            let page = scout.page("/metrics").1;
+            let line = page.lines().find(|line| line.contains("visits_total{outcome=\"Read\"}"))?;
+            (line.split(' ').nth(1)?.parse::<f64>().ok()? >= 6.0).then_some(())
+        });
+    }
+    // Both have seen the same again and again: it was written once, and judged.
+    let version = |name: &str| {
+        let member = own.admin().get(&format!("{MEMBERS}/{name}"));
+        member["metadata"]["resourceVersion"].as_str().unwrap().to_owned()
+    };
+    let before = version("b");
+    let visits = |scout: &Scout| {
+        let page = scout.page("/metrics").1;
+        let line = page.lines().find(|line| line.contains("visits_total{outcome=\"Read\"}"));
+        line.and_then(|line| line.split(' ').nth(1)?.parse::<f64>().ok()).unwrap()
+    };
+    let so_far = visits(&scouts[0]);
+    wait_for("more visits", || (visits(&scouts[0]) >= so_far + 6.0).then_some(()));
+    assert_eq!(version("b"), before, "nothing new is nothing to write");
+    let names = own.kubectl(&["get", "meshmembers", "-o=name"], "").ok();
+    let expected = "meshmember.isthmus.dev/b\nmeshmember.isthmus.dev/local\n";
+    assert_eq!(names, expected);
+}
