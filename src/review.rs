@@ -1,93 +1,26 @@
 //! What a change adds: the only place that compares before and after.
 
+mod notes;
+mod stood;
+mod verdict;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+
+use notes::notes;
+use stood::{Stood, told_once};
+pub use verdict::{Reason, Verdict, Warning};
 
 use crate::budget::Budget;
 use crate::mesh::{
-    Allow, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Origin, Place, Reading,
-    StatedDomain, View, WriteId,
+    Allow, Claim, Fact, Member, MemberName, Mesh, Network, ObjectRef, Place, Reading, StatedDomain,
+    View, WriteId,
 };
-use crate::rule::{self, Finding, Key, Severity, Sides};
+use crate::rule::{self, Finding, Severity};
 use crate::settings::Policy;
 use crate::syntax::Path;
 use crate::value::Moment;
-
-/// What is to be said of a change.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
-    /// What the change breaks; if there is any, it is refused.
-    pub denials: Vec<Finding>,
-    /// What it breaks only if writes are stored that were admitted and may not be. Once they are
-    /// settled, a repetition is refused or passes.
-    pub wait: Vec<Finding>,
-    /// Whether it has to wait because its author has too many such writes already.
-    pub is_crowded: bool,
-    /// How long it takes at most until what it waits for is settled.
-    pub settled_in: Duration,
-    /// What it may be told nevertheless.
-    pub warnings: Vec<Warning>,
-    /// How the object would better be written.
-    pub notes: Vec<(Place, String)>,
-}
-
-/// A finding that does not deny, and why it does not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// The finding.
-    pub finding: Finding,
-    /// What makes it a warning.
-    pub because: Reason,
-}
-
-/// What makes a finding a warning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// Its rule only warns of this.
-    RuleWarns,
-    /// It stood before: an old mistake must not block an unrelated edit.
-    StoodBefore,
-    /// An annotation of the document takes it as a warning.
-    AllowedByAnnotation,
-    /// An operator renders the object, so nobody could correct it there.
-    Rendered,
-    /// One of the two objects takes the place of the other, as its annotation says.
-    Replaces,
-    /// The object that it clashes with is being deleted.
-    Terminating,
-    /// The operator has set `enforcement` to `Warn`.
-    NotEnforced,
-}
-
-impl Verdict {
-    /// Whether the change may be stored.
-    pub fn is_admitted(&self) -> bool {
-        self.denials.is_empty() && !self.waits()
-    }
-
-    /// Whether it is to be asked again later, with nothing against it that is certain.
-    pub fn waits(&self) -> bool {
-        self.denials.is_empty() && (self.is_crowded || !self.wait.is_empty())
-    }
-
-    /// The other objects of the guarded cluster that it is denied for.
-    pub fn denied_for(&self, written: &ObjectRef) -> Vec<Arc<ObjectRef>> {
-        let places = self.denials.iter().flat_map(|finding| {
-            [Some(&finding.place), finding.against.as_ref(), finding.because.as_ref()]
-        });
-        let objects = places.flatten().map(|place| &place.object);
-        let others = objects.filter(|it| it.origin == Origin::Here && ***it != *written);
-        others.cloned().collect::<BTreeSet<_>>().into_iter().collect()
-    }
-
-    /// The names of all rules that fired, each once.
-    pub fn rules(&self) -> BTreeSet<&'static str> {
-        let warned = self.warnings.iter().map(|warning| &warning.finding);
-        self.denials.iter().chain(&self.wait).chain(warned).map(|finding| finding.rule).collect()
-    }
-}
 
 /// One object's write, as an admission call tells of it.
 #[derive(Debug)]
@@ -536,53 +469,6 @@ fn named_network(view: &View<'_>) -> Option<Network> {
     matches!(network, Network::Named(_)).then(|| network.clone())
 }
 
-/// Keeps one of two findings that tell of one clash from its two sides: the more serious one, else
-/// the one that stands in a written object.
-fn told_once(findings: Vec<Finding>, is_written: impl Fn(&ObjectRef) -> bool) -> Vec<Finding> {
-    let mut told: Vec<usize> = Vec::new();
-    let mut by_key: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-    for (at, finding) in findings.iter().enumerate() {
-        let alike = by_key.entry(finding.key()).or_default();
-        let same = alike.iter().find(|&&slot| findings[told[slot]].tells_the_same(finding));
-        let Some(&slot) = same else {
-            alike.push(told.len());
-            told.push(at);
-            continue;
-        };
-        let weight = |finding: &Finding| (finding.severity, is_written(&finding.place.object));
-        if weight(finding) > weight(&findings[told[slot]]) {
-            told[slot] = at;
-        }
-    }
-    let mut findings: Vec<_> = findings.into_iter().map(Some).collect();
-    told.into_iter().filter_map(|at| findings[at].take()).collect()
-}
-
-/// The findings that stood before, so that a mesh with thousands is looked up and not searched.
-struct Stood<'a> {
-    by_key: BTreeMap<Key<'a>, Vec<&'a Finding>>,
-    by_value: BTreeMap<(&'static str, Sides<'a>), Vec<&'a Finding>>,
-}
-
-impl<'a> Stood<'a> {
-    fn new(findings: &'a [Finding]) -> Self {
-        let mut stood = Self { by_key: BTreeMap::new(), by_value: BTreeMap::new() };
-        for finding in findings {
-            stood.by_key.entry(finding.key()).or_default().push(finding);
-            if let Some(sides) = finding.sides() {
-                stood.by_value.entry((finding.rule, sides)).or_default().push(finding);
-            }
-        }
-        stood
-    }
-
-    fn holds(&self, finding: &Finding) -> bool {
-        let by_value = finding.sides().and_then(|sides| self.by_value.get(&(finding.rule, sides)));
-        let mut before = self.by_key.get(&finding.key()).into_iter().chain(by_value).flatten();
-        before.any(|before| finding.stood_as(before))
-    }
-}
-
 fn allows<'a>(claims: impl Iterator<Item = &'a Claim>) -> Vec<Arc<Allow>> {
     claims
         .filter_map(|claim| match &claim.fact {
@@ -590,37 +476,6 @@ fn allows<'a>(claims: impl Iterator<Item = &'a Claim>) -> Vec<Arc<Allow>> {
             _ => None,
         })
         .collect()
-}
-
-/// What an object would better say, unless it said so before.
-fn notes(old: Option<&Reading>, new: &Reading) -> Vec<(Place, String)> {
-    let mut notes = Vec::new();
-    for (member, claims) in &new.statements {
-        let is_note = |claim: &&Claim| matches!(claim.fact, Fact::Advice(_) | Fact::Allow(_));
-        let old = old.map_or(&[][..], |old| old.claims_of(member));
-        let said: Vec<_> = old.iter().filter(is_note).collect();
-        for claim in claims.iter().filter(is_note).filter(|claim| !said.contains(claim)) {
-            match &claim.fact {
-                Fact::Advice(advice) => notes.push((claim.place.clone(), advice.to_string())),
-                Fact::Allow(allow) => {
-                    notes.extend(unknown_rules(allow).map(|note| (claim.place.clone(), note)));
-                }
-                _ => {}
-            }
-        }
-    }
-    notes
-}
-
-fn unknown_rules(allow: &Allow) -> impl Iterator<Item = String> {
-    let rules = match allow {
-        Allow::Every | Allow::Rendered => &[][..],
-        Allow::Rules(rules) => rules,
-    };
-    rules
-        .iter()
-        .filter(|name| rule::by_name(name).is_none())
-        .map(|name| format!("there is no rule {name:?}; `isthmus rules` lists them"))
 }
 
 #[cfg(test)]

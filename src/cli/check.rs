@@ -27,7 +27,7 @@ use super::mesh::of_cluster;
 use super::settings::SettingsArgs;
 use super::{FAILED, exit_code};
 use crate::cluster;
-use crate::document::VALUES_KIND;
+use crate::document::{ISTIOD_VALUES_KIND, VALUES_KIND};
 use crate::report::printable;
 
 /// Judge manifests as one mesh, offline, or as a change to what a cluster has.
@@ -101,6 +101,8 @@ pub(super) struct Args {
 enum ReadAs {
     /// Helm values for the chart istio-remote.
     IstioRemoteValues,
+    /// Helm values for the chart istiod.
+    IstiodValues,
 }
 
 impl ReadAs {
@@ -108,6 +110,7 @@ impl ReadAs {
     fn kind(self) -> &'static str {
         match self {
             Self::IstioRemoteValues => VALUES_KIND,
+            Self::IstiodValues => ISTIOD_VALUES_KIND,
         }
     }
 }

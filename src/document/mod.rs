@@ -11,10 +11,12 @@ use std::borrow::Cow;
 
 use entry::local;
 pub use entry::{Document, Label, Registration, Scope, Select};
+pub use kind::istio_installation::ISTIOD_VALUES_KIND;
 pub use kind::istio_remote::VALUES_KIND;
 use kind::{
     carrier, cluster_configuration, cluster_uuid, descriptors, endpoints, istio_federation,
-    istio_multicluster, istio_remote, mesh_config, mesh_member, module_config, remote_secret,
+    istio_installation, istio_multicluster, istio_remote, mesh_config, mesh_member, module_config,
+    remote_secret,
 };
 pub use toolkit::{Beside, Canonical, Rewrite, Written};
 use toolkit::{Notes, own_names};
@@ -38,6 +40,8 @@ pub static DOCUMENTS: &[Document] = &[
     descriptors::CONFIG_MAP,
     descriptors::OBJECT,
     mesh_config::DOCUMENT,
+    istio_installation::ISTIO,
+    istio_installation::ISTIO_OPERATOR,
     endpoints::ENDPOINTS,
     endpoints::ENDPOINT_SLICE,
     remote_secret::DOCUMENT,
@@ -46,6 +50,8 @@ pub static DOCUMENTS: &[Document] = &[
     carrier::BARE_DECKHOUSE,
     carrier::BARE_KUBEADM,
     istio_remote::FILE,
+    istio_installation::BARE_ISTIO_OPERATOR,
+    istio_installation::ISTIOD_VALUES,
     descriptors::FILE,
 ];
 

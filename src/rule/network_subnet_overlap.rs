@@ -118,8 +118,10 @@ fn shared_registries<'a>(stated: &[Stated<'a>]) -> Vec<(Stated<'a>, Stated<'a>)>
 
 fn clash(local: &Member, first: Stated<'_>, second: Stated<'_>) -> Finding {
     let (ours, theirs) = (clipped(&second.of.network), clipped(&first.of.network));
-    let line = first.claim.place.position().line;
-    let there = format!("network {theirs:?} (line {line})");
+    let there = match first.claim.place.position().line {
+        0 => format!("network {theirs:?}"),
+        line => format!("network {theirs:?} (line {line})"),
+    };
     let (message, remedy, extent, value) = match (range(first.of), range(second.of)) {
         (Some(first), Some(second)) => {
             let (message, remedy) = if first == second {

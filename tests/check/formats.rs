@@ -24,6 +24,7 @@ fn reads_values_files_that_have_no_kind() {
     golden("check/values/misplaced", &["--as", values, "misplaced.yaml"], b"");
     golden("check/values/good", &["--as", values, "good.yaml"], b"");
     golden("check/values/list", &["--as", values, "list.yaml", "good.yaml"], b"");
+    golden("check/values/istiod", &["--as", "istiod-values", "istiod.yaml"], b"");
 }
 
 #[test]

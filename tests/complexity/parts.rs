@@ -223,6 +223,21 @@ pub static PARTS: &[Part] = &[
             Map::new(),
         )
     }),
+    part("Istio", "networks", |n, kind| {
+        let networks = many(n, |at| {
+            let registry = kind.pick(format!("c{at}"), "c".to_owned());
+            let gateways = json!([{"address": "192.0.2.1", "port": 15443}]);
+            (
+                format!("n{at}"),
+                json!({"endpoints": [{"fromRegistry": registry}], "gateways": gateways}),
+            )
+        });
+        installation("sailoperator.io/v1", "Istio", json!({"global": {"meshNetworks": networks}}))
+    }),
+    part("IstioOperator", "values", |n, kind| {
+        let fields = many(n, |at| (format!("network{at}"), kind.pick(json!("x"), json!([]))));
+        installation("install.istio.io/v1alpha1", "IstioOperator", json!({"global": fields}))
+    }),
     part("remote Secret", "keys", |n, kind| {
         let server = |at: usize| kind.pick(format!("https://h{at}.example.com"), "http://h".into());
         remote(many(n, |at| {
@@ -564,6 +579,13 @@ fn deckhouse(rest: &str) -> String {
 fn secret(text: String, mut data: Map<String, Value>) -> Value {
     data.insert("cluster-configuration.yaml".to_owned(), STANDARD.encode(text).into());
     objects::secret("kube-system", "d8-cluster-configuration", data)
+}
+
+fn installation(version: &str, kind: &str, values: Value) -> Value {
+    json!({
+        "apiVersion": version, "kind": kind, "metadata": {"name": "default"},
+        "spec": {"values": values},
+    })
 }
 
 fn remote(data: Map<String, Value>) -> Value {

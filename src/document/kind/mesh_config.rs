@@ -9,7 +9,7 @@ mod protobuf;
 
 use crate::document::entry::{CONFIG_MAPS, Document, Scope, Select, local};
 use crate::document::toolkit::{
-    Cursor, Notes, PROTOBUF, common_annotations, fields, text_of, tree_of,
+    Cursor, Notes, PROTOBUF, common_annotations, fields, rendered, text_of, tree_of,
 };
 use crate::mesh::{Fact, Reading};
 use crate::settings::Settings;
@@ -34,9 +34,14 @@ pub(crate) const DOCUMENT: Document = Document {
     canonical: &[],
 };
 
+/// Istio's mesh config, and its networks as Helm's values have them.
+pub(super) use mesh::read as read_mesh;
+pub(super) use networks::read_networks;
+
 fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     let mut notes = Notes::new(reading, local(settings));
     common_annotations(object, &mut notes);
+    rendered(object, &mut notes);
     let root = fields(object, ["data"], &mut notes);
     let top = root.top();
     let notes = &mut notes.in_dialect(&PROTOBUF);

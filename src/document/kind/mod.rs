@@ -6,6 +6,7 @@ pub(super) mod cluster_uuid;
 pub(super) mod descriptors;
 pub(super) mod endpoints;
 pub(super) mod istio_federation;
+pub(super) mod istio_installation;
 pub(super) mod istio_multicluster;
 pub(super) mod istio_remote;
 mod kubeconfig;

@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use super::kubeconfig::{Access, insecure_options};
 use crate::document::entry::{Document, Label, Registration, Scope, Select};
-use crate::document::toolkit::{Notes, common_annotations, fields, shortened};
-use crate::mesh::{About, Allow, Fact, Fault, Reading, SecretKey, by_cluster_id};
+use crate::document::toolkit::{Notes, common_annotations, fields, rendered, shortened};
+use crate::mesh::{About, Fact, Fault, Reading, SecretKey, by_cluster_id};
 use crate::settings::Settings;
 use crate::syntax::{Node, Object, Path, Position, Segment, Value, yaml_document};
 use crate::value::{Invalid, Moment};
@@ -25,12 +25,11 @@ const CLUSTER: &str = "networking.istio.io/cluster";
 /// What `istioctl create-remote-secret --type=config` prints: the label is there, but it leads
 /// Istio to its configuration and not to a cluster.
 const CONFIG_SECRET: &str = "istio-kubeconfig";
-/// Where Deckhouse renders remote Secrets, and its label on all that it renders.
+/// Where Deckhouse renders remote Secrets.
 const DECKHOUSE: &str = "d8-istio";
 /// How Deckhouse and istioctl call them, by what follows: Deckhouse by the name of the member, and
 /// istioctl by the cluster ID.
 const PREFIX: &str = "istio-remote-secret-";
-const HERITAGE: (&str, &str) = ("heritage", "deckhouse");
 /// How values begin that SOPS has encrypted.
 const SOPS: &[u8] = b"ENC[";
 const ISTIOCTL: &str = "print the Secret with `istioctl create-remote-secret`";
@@ -77,8 +76,6 @@ fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
         return;
     };
     let is_only = entries.len() == 1;
-    let is_rendered = object.metadata.is_owned
-        || namespace == DECKHOUSE && object.label(HERITAGE.0) == Some(HERITAGE.1);
     let mut servers = BTreeMap::new();
     for (key, node) in entries {
         let id: &str = &key.text;
@@ -88,8 +85,8 @@ fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
             notes.claim_at(Path::NAME, Fact::Alias(name.into()));
         }
         common_annotations(object, &mut notes);
-        if is_rendered {
-            notes.claim_at(&["metadata"], Fact::Allow(Arc::new(Allow::Rendered)));
+        if object.metadata.is_owned || namespace == DECKHOUSE {
+            rendered(object, &mut notes);
         }
         let mut secret = RemoteSecret { path: at_key(id), notes: &mut notes };
         let joins =

@@ -107,6 +107,14 @@ fn replaces(object: &Object<'_>, notes: &mut Notes<'_>) {
     }
 }
 
+/// Notes that an operator renders the object: nobody could correct it there.
+pub(crate) fn rendered(object: &Object<'_>, notes: &mut Notes<'_>) {
+    const HERITAGE: (&str, &str) = ("heritage", "deckhouse");
+    if object.metadata.is_owned || object.label(HERITAGE.0) == Some(HERITAGE.1) {
+        notes.claim_at(&["metadata"], Fact::Allow(Arc::new(Allow::Rendered)));
+    }
+}
+
 /// Reads Deckhouse's own escape hatch, which it honours on some kinds. Deckhouse takes an empty
 /// value and `null` as unset, and anything else as set.
 pub(crate) fn allow_unsafe(object: &Object<'_>, notes: &mut Notes<'_>) {

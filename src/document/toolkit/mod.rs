@@ -11,7 +11,7 @@ mod values;
 
 pub(super) use annotations::{
     Annotations, allow, allow_unsafe, common_annotations, completing_annotations,
-    network_annotation,
+    network_annotation, rendered,
 };
 pub(super) use canonical::advise;
 pub use canonical::{Beside, Canonical, Rewrite, Written};

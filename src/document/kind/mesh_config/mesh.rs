@@ -78,7 +78,7 @@ const MOST_COMPARED: usize = 500;
 /// A discovery address, as Istio's own installation has it.
 const ISTIOD: &str = "istiod.istio-system.svc:15012";
 
-pub(super) fn read(root: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
+pub(in crate::document::kind) fn read(root: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
     let wanted = "a mapping with the fields of Istio's MeshConfig";
     let mut near_misses = NearMisses::default();
     for (key, node) in notes.entries(root, wanted) {

@@ -28,8 +28,13 @@ pub(super) fn read(root: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
     let Some(all) = fields.field("networks") else {
         return notes.claim(root, Fact::MeshNetworks(false));
     };
-    let networks = notes.entries(&all, "a mapping of names to networks");
-    notes.claim(&all, Fact::MeshNetworks(!networks.is_empty()));
+    read_networks(&all, notes);
+}
+
+/// Reads the networks by their names.
+pub(in crate::document::kind) fn read_networks(all: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
+    let networks = notes.entries(all, "a mapping of names to networks");
+    notes.claim(all, Fact::MeshNetworks(!networks.is_empty()));
     let mut gateways = Gateways::new();
     for (name, node) in networks {
         let at = all.entry(&name.text, &name.text, node).at(name.span.position());
