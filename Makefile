@@ -21,6 +21,9 @@ FUZZ_LIMITS ?= -max_len=4096 -timeout=20
 # How many inputs of each law `make laws` tries.
 PROPTEST_CASES ?= 2000
 
+# How many schedules of the ledger `make explore` runs.
+SCHEDULES ?= 1000000
+
 # What is shipped: for which target, and what the image is called.
 RUST_TARGET ?= $(shell uname -m)-unknown-linux-gnu
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -36,7 +39,7 @@ STATIC_RUSTFLAGS := -C target-feature=+crt-static \
 	--remap-path-prefix=$(CURDIR)=/isthmus --remap-path-prefix=$(CARGO_HOME)=/cargo
 STATIC_CFLAGS := -g0 -ffile-prefix-map=$(CURDIR)=/isthmus -ffile-prefix-map=$(CARGO_HOME)=/cargo
 
-.PHONY: help run demo test format lint core unit laws faults control-plane docs deny advisories bench limits \
+.PHONY: help run demo test format lint core unit laws explore faults control-plane docs deny advisories bench limits \
 	golden fuzz fuzz-corpus release static image dist attest version clean
 
 help: ## Print what can be made.
@@ -65,10 +68,14 @@ core: ## Check that the core builds without anything that does I/O.
 
 # A change is judged by the same inputs each time; `make laws` looks for others.
 unit: control-plane ## Run every test.
-	PROPTEST_RNG_SEED=1 $(CARGO) test --locked --lib --test integration
+	PROPTEST_RNG_SEED=1 $(CARGO) test --locked --lib --test integration --test explore
 
 laws: ## Look for inputs that break a law: PROPTEST_CASES of each, other ones each time.
 	PROPTEST_CASES=$(PROPTEST_CASES) $(CARGO) test --locked --test integration laws::
+
+explore: ## Run SCHEDULES of the ledger's replicas against each other, and find each safeguard that is left out.
+	ISTHMUS_SCHEDULES=$(SCHEDULES) nice $(CARGO) test --locked --profile explore --no-default-features \
+		--test explore -- --nocapture --test-threads=1
 
 faults: control-plane ## Run the tests of faults that take minutes: silence, etcd restored, a hundred rotations, clocks that step (needs faketime).
 	$(CARGO) test --locked --test integration faults:: -- --ignored

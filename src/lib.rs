@@ -19,6 +19,7 @@
 //! - [`document`]: one file for each kind of object that says something; `DOCUMENTS`.
 //! - [`rule`]: one file for each rule; `RULES`.
 //! - [`review`]: the only place that compares before and after.
+//! - [`ledger`]: what replicas have admitted and may not see stored yet, and what each does next.
 //! - [`observe`]: what was read of a cluster into facts about it.
 //! - [`pending`]: writes that may never be stored, and those that wait for them.
 //! - [`budget`]: what a piece of work may cost.
@@ -40,6 +41,7 @@
 pub mod admission;
 pub mod budget;
 pub mod document;
+pub mod ledger;
 pub mod manifest;
 pub mod mesh;
 pub mod meshmember;

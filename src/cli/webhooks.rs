@@ -210,17 +210,23 @@ fn is_named(names: &[&str]) -> String {
 /// Before or after the write, so that the removal of the label is noticed too.
 fn has_label(label: Label) -> String {
     let Label { key, value, .. } = label;
-    let has = |object: &str| {
+    before_or_after(|object| {
         let labels = format!("{object}.metadata.labels");
         let is = value.map(|value| format!(" && {labels}[{key:?}] == {value:?}"));
-        let is = is.unwrap_or_default();
-        format!("({object} != null && has({labels}) && {key:?} in {labels}{is})")
-    };
-    format!("{} || {}", has("object"), has("oldObject"))
+        format!("has({labels}) && {key:?} in {labels}{}", is.unwrap_or_default())
+    })
 }
 
+/// Likewise: without its keys an object says nothing any more, which may unmask what others say.
 fn has_a_key(keys: &[&str]) -> String {
-    let one = |key: &&str| format!("{key:?} in object.data");
-    let any = keys.iter().map(one).collect::<Vec<_>>().join(" || ");
-    format!("has(object.data) && ({any})")
+    before_or_after(|object| {
+        let one = |key: &&str| format!("{key:?} in {object}.data");
+        let any = keys.iter().map(one).collect::<Vec<_>>().join(" || ");
+        format!("has({object}.data) && ({any})")
+    })
+}
+
+fn before_or_after(condition: impl Fn(&str) -> String) -> String {
+    let of = |object: &str| format!("({object} != null && {})", condition(object));
+    format!("{} || {}", of("object"), of("oldObject"))
 }

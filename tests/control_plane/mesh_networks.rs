@@ -117,13 +117,15 @@ fn mesh_networks_are_judged() {
 }
 
 #[test]
-fn a_config_map_that_loses_its_keys_is_forgotten() {
+fn a_config_map_that_loses_its_keys_is_asked_about_and_forgotten() {
     let cluster = Guarded::start();
     let istio = config_map("istio", &networks("10.2.0.0/16"));
     cluster.create(&istio).ok();
     cluster.wait_watched(1);
     let keyless = istio.replace("  mesh: |", "  a: |").replace("  meshNetworks: |", "  b: |");
+    let before = cluster.isthmus.reviews();
     cluster.plane.kubectl(&["replace", "-f", "-"], &keyless).ok();
+    assert!((cluster.isthmus.reviews() - before - 1.0).abs() < f64::EPSILON);
     cluster.wait_watched(0);
 }
 

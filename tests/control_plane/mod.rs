@@ -1,5 +1,6 @@
 //! isthmus before a real kube-apiserver, as those see it who run kubectl.
 
+mod assumptions;
 pub(crate) mod authority;
 mod changes;
 mod demo;
