@@ -95,6 +95,8 @@ fn a_cluster_s_facts_are_a_file_that_can_be_judged() {
     let ([plane], _turns) = several();
     let showing = Showing::nothing(plane);
     let mut session = Session::new(&[("a", plane, ADMIN)]);
+    // One that begins like a number is quoted.
+    session.chance.push((format!("\"{}\"", showing.uid()), "UID"));
     session.chance.push((showing.uid(), "UID"));
     session.note("Nothing but what every API server has.");
     session.run(&["facts", "--context", "a", "--member", "bare"]);
@@ -155,6 +157,8 @@ fn each_right_tells_its_rows_and_what_is_refused_is_not_known() {
     plane.kubectl(&["create", "serviceaccount", account, "-n=istio-system"], "").ok();
     let token = plane.kubectl(&["create", "token", account, "-n=istio-system"], "").ok();
     let mut session = Session::new(&[("a", plane, token.trim())]);
+    // One that begins like a number is quoted.
+    session.chance.push((format!("\"{}\"", showing.uid()), "UID"));
     session.chance.push((showing.uid(), "UID"));
     session.note("Without any right.");
     session.run(&["facts", "--context", "a"]);

@@ -130,8 +130,9 @@ fn an_unreadable_cluster_is_reported_with_a_remedy() {
     };
     let api = cluster.plane.api().to_string();
     let mut forbidden = format!("isthmus: the cluster at https://{api}/ cannot be read:\n");
-    // What is not served is not forbidden: MeshMembers are not installed here.
-    let is_served = |watch: &isthmus::cluster::Watch| watch.document.name != "MeshMember";
+    // What is not served is not forbidden: neither is installed here.
+    let is_served =
+        |watch: &isthmus::cluster::Watch| !["MeshMember", "Istio"].contains(&watch.document.name);
     for watch in isthmus::cluster::watches(&Settings::default()).into_iter().filter(is_served) {
         writeln!(forbidden, "  {watch}: forbidden").unwrap();
     }

@@ -203,13 +203,19 @@ pub(crate) fn wait_established(plane: &Plane) {
     plane.kubectl(&wait, "").ok();
 }
 
+/// The definition of MeshMember.
+const MESH_MEMBERS: &str =
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/meshmembers.isthmus.dev";
+
 /// Leaves nothing of an earlier test.
 pub(crate) fn clear(plane: &Plane, crds: &str) {
+    unguard(plane);
     let mut api = plane.admin();
-    for kind in ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"] {
-        api.clear(&format!("/apis/admissionregistration.k8s.io/v1/{kind}"));
-    }
     if crds == CRDS {
+        // It is installed by the tests that need it.
+        if api.get(MESH_MEMBERS)["kind"] == "CustomResourceDefinition" {
+            plane.kubectl(&["delete", "crd", "meshmembers.isthmus.dev"], "").ok();
+        }
         // A resource that was stored in another version cannot go back to this one.
         if !plane.kubectl(&["apply", "-f", "-"], crds).succeeded {
             delete_definitions(plane);
@@ -221,7 +227,6 @@ pub(crate) fn clear(plane: &Plane, crds: &str) {
             "deckhouse.io/v1alpha1/moduleconfigs",
             "deckhouse.io/v1/clusterconfigurations",
             "clusterregistry.k8s.io/v1alpha1/namespaces/istio-system/clusters",
-            "isthmus.dev/v1alpha1/meshmembers",
         ] {
             api.clear(&format!("/apis/{resource}"));
         }
@@ -247,6 +252,13 @@ pub(crate) fn clear(plane: &Plane, crds: &str) {
         "/api/v1/namespaces/kube-system/configmaps/d8-cluster-uuid",
     ] {
         api.clear(path);
+    }
+}
+
+/// Has the API server ask no webhook any more.
+pub(super) fn unguard(plane: &Plane) {
+    for kind in ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"] {
+        plane.admin().clear(&format!("/apis/admissionregistration.k8s.io/v1/{kind}"));
     }
 }
 

@@ -2,7 +2,9 @@
 
 use serde_json::{Value as Json, json};
 
+use super::guarded::unguard;
 use super::plane::Plane;
+use super::wait_for;
 
 /// What a test has a cluster show.
 pub(crate) struct Showing {
@@ -13,6 +15,15 @@ impl Showing {
     /// A cluster that shows nothing yet, whatever an earlier test had it show.
     pub(crate) fn nothing(plane: &'static Plane) -> Self {
         let mut api = plane.admin();
+        // The API server goes on asking an earlier test's isthmus for a moment.
+        unguard(plane);
+        let maps = "/api/v1/namespaces/kube-system/configmaps";
+        let map =
+            json!({"metadata": {"name": "kubeadm-config"}, "data": {"ClusterConfiguration": ""}});
+        api.clear(&format!("{maps}/kubeadm-config"));
+        wait_for("an API server that asks nobody", || {
+            (api.try_create(maps, &map).status == 201).then_some(())
+        });
         for path in [
             "/api/v1/nodes",
             "/api/v1/namespaces/default/pods",
