@@ -52,8 +52,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let context = args.context.as_deref();
     let read = read_all(args.kubeconfig.as_deref(), &[context], &settings)?;
     let Some(observed) = read.into_iter().next() else { return Ok(ExitCode::from(super::FAILED)) };
-    for gap in gaps(&observed) {
-        anstream::eprintln!("isthmus: {gap}");
+    for Gap { what, remedy, .. } in gaps(&observed) {
+        anstream::eprintln!("isthmus: {what}; {remedy}");
     }
     let name = args.member.clone().unwrap_or_else(|| {
         let id = observed.cluster_id.as_ref().map(|id| id.value.as_str());
@@ -91,22 +91,35 @@ pub(super) fn read_all(
     runtime.context("cannot start")?.block_on(try_join_all(reads))
 }
 
-/// What is not known of a cluster as a whole, each in a sentence.
-pub(super) fn gaps(observed: &Observed) -> Vec<String> {
+/// A fact that is not known of a cluster as a whole.
+pub(super) struct Gap {
+    /// What is known of it.
+    pub(super) what: String,
+    /// What to do about it.
+    pub(super) remedy: String,
+    /// Whether anything is known of it.
+    pub(super) is_known_in_part: bool,
+}
+
+/// What is not known of a cluster as a whole.
+pub(super) fn gaps(observed: &Observed) -> Vec<Gap> {
     let part = |from: &str, value: &str| format!("known in part only, from {from}: {value}");
     let domain = match &observed.cluster_domain {
-        Some(fact) if !fact.exact => Some(part(&fact.from, &fact.value)),
-        Some(_) => None,
-        None => Some("not known".to_owned()),
+        Some(fact) if fact.exact => None,
+        fact => Some(fact.as_ref().map(|fact| part(&fact.from, &fact.value))),
     };
     let subnets =
         [("podSubnets", &observed.pod_subnets), ("serviceSubnets", &observed.service_subnets)];
     let subnets = subnets.into_iter().filter_map(|(field, fact)| match fact {
-        Some(fact) if !fact.exact => Some((field, part(&fact.from, &fact.value.join(", ")))),
-        Some(_) => None,
-        None => Some((field, "not known".to_owned())),
+        Some(fact) if fact.exact => None,
+        fact => Some((field, fact.as_ref().map(|fact| part(&fact.from, &fact.value.join(", "))))),
     });
-    let domain = domain.map(|why| ("clusterDomain", why));
+    let domain = domain.map(|known| ("clusterDomain", known));
     let gaps = domain.into_iter().chain(subnets);
-    gaps.map(|(field, why)| format!("{field}: {why}; state it in spec.{field}")).collect()
+    gaps.map(|(field, known)| Gap {
+        is_known_in_part: known.is_some(),
+        what: format!("{field}: {}", known.as_deref().unwrap_or("not known")),
+        remedy: format!("state it in spec.{field}"),
+    })
+    .collect()
 }

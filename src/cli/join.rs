@@ -10,7 +10,7 @@ use anyhow::bail;
 use serde_json::json;
 
 use super::audit::{Format, report_of};
-use super::facts::{gaps, read_all};
+use super::facts::{Gap, gaps, read_all};
 use super::settings::SettingsArgs;
 use super::{exit_code, print};
 use crate::document;
@@ -148,12 +148,9 @@ fn judge(clusters: &[Cluster], settings: &Settings) -> anyhow::Result<CheckRepor
         told.iter().map(|(finding, because)| Diagnostic::of(finding, *because)).collect();
     diagnostics.extend(same_identity(clusters));
     for Cluster { name, observed, .. } in clusters {
-        for gap in gaps(observed) {
-            let (message, remedy) = gap.split_once("; ").unwrap_or((&gap, ""));
-            // What is not known at all, the rule tells already.
-            if message.contains("in part") {
-                diagnostics.push(diagnostic(Level::Warning, "UnknownFacts", name, message, remedy));
-            }
+        // What is not known at all, the rule tells already.
+        for Gap { what, remedy, .. } in gaps(observed).iter().filter(|it| it.is_known_in_part) {
+            diagnostics.push(diagnostic(Level::Warning, "UnknownFacts", name, what, remedy));
         }
     }
     Ok(report_of(diagnostics, clusters.len()))

@@ -94,7 +94,7 @@ pub(super) fn take_placeholders(reading: &mut Reading) -> Vec<String> {
     taken
 }
 
-/// The files that a kustomization names as patches, with the reason that they are no objects.
+/// The files that a kustomization names as patches, with why they are not judged as objects.
 pub(super) fn patches(sources: &[SourceFile]) -> HashMap<PathBuf, String> {
     let mut patches = HashMap::new();
     for source in sources {
