@@ -66,9 +66,10 @@ pub trait Cache {
 }
 
 /// How far a watch has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Watched {
     /// It has not listed anything, or has lost its connection since.
+    #[default]
     Unknown,
     /// There is no such resource.
     Absent {

@@ -53,21 +53,7 @@ struct Seen {
     objects: BTreeMap<usize, Object>,
     /// How much of the log it has taken in.
     position: usize,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-enum State {
-    #[default]
-    Unknown,
-    Absent {
-        since: Duration,
-        listed: Duration,
-    },
-    At {
-        version: u64,
-        listed: Duration,
-    },
+    state: Watched,
 }
 
 fn name_of(object: &ObjectRef) -> usize {
@@ -89,11 +75,7 @@ impl Cache for Watches {
 
     fn watch(&self, name: &str) -> Watched {
         let at = WATCHES.iter().position(|watch| *watch == name).unwrap_or_default();
-        match self.watches[at].state {
-            State::Unknown => Watched::Unknown,
-            State::Absent { since, listed } => Watched::Absent { since, listed },
-            State::At { version, listed } => Watched::At { version, listed },
-        }
+        self.watches[at].state
     }
 }
 
@@ -157,7 +139,7 @@ impl Replica {
     pub(crate) fn disconnect(&mut self, _: &mut World) {
         self.call = None;
         for watch in &mut self.cache.watches {
-            watch.state = State::Unknown;
+            watch.state = Watched::Unknown;
         }
         let settled = self.clerk.swapped(Duration::ZERO, Outcome::Lost);
         self.lost.extend(settled.lost);
@@ -168,8 +150,7 @@ impl Replica {
         let at = world.random.at(4);
         let mut left = 1 + world.random.at(3);
         let watch = &mut self.cache.watches[at];
-        let State::At { version, listed } = &mut watch.state else { return };
-        let _ = listed;
+        let Watched::At { version, .. } = &mut watch.state else { return };
         while left > 0 && watch.position < world.log.len() {
             let (changed, name, old, new) = world.log[watch.position];
             watch.position += 1;
@@ -204,20 +185,20 @@ impl Replica {
         let before = watch.state;
         if world.may_be_undiscovered(at) && world.random.below(3) == 0 {
             let since = match before {
-                State::Absent { since, .. } => since,
+                Watched::Absent { since, .. } => since,
                 _ => now,
             };
             watch.objects.clear();
-            watch.state = State::Absent { since, listed: now };
+            watch.state = Watched::Absent { since, listed: now };
             return;
         }
         let here = world.store.iter().filter(|(name, it)| watch_of(**name, it.value) == at);
         let objects: BTreeMap<_, _> = here.map(|(name, object)| (*name, *object)).collect();
         let known = watch.objects.values().map(|object| object.version).max().unwrap_or_default();
-        let known = if let State::At { version, .. } = before { version } else { known };
+        let known = if let Watched::At { version, .. } = before { version } else { known };
         watch.objects = objects;
         watch.position = world.log.len();
-        watch.state = State::At { version: world.version, listed: now };
+        watch.state = Watched::At { version: world.version, listed: now };
         let before = if is_first { 0 } else { known };
         let (watch, version) = (WATCHES[at], world.version);
         let lost = self.clerk.listed(&Listed { watch, begun: now, now, version, before });
@@ -377,7 +358,7 @@ impl Replica {
 
     /// Whether it may not know of everything, for it was told that there is no such resource.
     pub(crate) fn is_misled(&self) -> bool {
-        self.cache.watches.iter().any(|watch| matches!(watch.state, State::Absent { .. }))
+        self.cache.watches.iter().any(|watch| matches!(watch.state, Watched::Absent { .. }))
     }
 
     fn base(&self, write: &Write) -> Values {
