@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::call::{Failure, SILENT, answer};
 use super::config::{CALL, SILENCE};
 use super::told::Told;
-use super::watch::{Found, Served, Watch};
+use super::watch::{Parsed, Served, Watch};
 use crate::ledger::{Listed, Watched};
 use crate::mesh::ObjectRef;
 use crate::sources::Sources;
@@ -223,12 +223,12 @@ impl Watching {
         for object in objects {
             let named = self.reference(&object);
             match self.read(object, types) {
-                Found::Says(reading) => {
+                Parsed::Says(reading) => {
                     ours.insert(Arc::clone(&reading.object));
                     told.push(reading);
                 }
-                Found::OfNoConcern => {}
-                Found::Unreadable(error) => {
+                Parsed::OfNoConcern => {}
+                Parsed::Unreadable(error) => {
                     let (watch, name) = (&*self.name, &*named.name);
                     tracing::error!(
                         watch,
@@ -246,12 +246,12 @@ impl Watching {
         ours
     }
 
-    fn read(&self, object: DynamicObject, types: &TypeMeta) -> Found {
+    fn read(&self, object: DynamicObject, types: &TypeMeta) -> Parsed {
         let settings = self.told.snapshot.read(|mesh| Arc::clone(mesh.settings()));
         // A fault of ours costs one object, not the watch.
         let read = AssertUnwindSafe(|| self.watch.read(object, types, &settings));
         let read = catch_unwind(read);
-        read.unwrap_or_else(|_| Found::Unreadable(OUR_FAULT.to_owned()))
+        read.unwrap_or_else(|_| Parsed::Unreadable(OUR_FAULT.to_owned()))
     }
 
     fn reference(&self, object: &DynamicObject) -> ObjectRef {

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use kube::{Client, Config};
 
 use super::call::Failure;
-use super::watch::{Found, Watch, watches};
+use super::watch::{Parsed, Watch, watches};
 use crate::mesh::Reading;
 use crate::settings::Settings;
 
@@ -108,9 +108,9 @@ impl Watch {
             for object in listed.items {
                 let name = object.metadata.name.clone().unwrap_or_default();
                 match self.read(object, &served.types, settings) {
-                    Found::Says(reading) => readings.push(reading),
-                    Found::OfNoConcern => {}
-                    Found::Unreadable(error) => {
+                    Parsed::Says(reading) => readings.push(reading),
+                    Parsed::OfNoConcern => {}
+                    Parsed::Unreadable(error) => {
                         return Err(Failure::Other(format!("{name} cannot be read: {error}")));
                     }
                 }

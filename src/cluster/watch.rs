@@ -155,7 +155,7 @@ impl Watch {
         mut object: DynamicObject,
         types: &TypeMeta,
         settings: &Settings,
-    ) -> Found {
+    ) -> Parsed {
         object.metadata.managed_fields = None;
         // The items of a list do not say their kind.
         object.types = Some(types.clone());
@@ -167,9 +167,9 @@ impl Watch {
             Ok(is_ours.then(|| document::read(&object, settings)))
         });
         match read {
-            Ok(Some(reading)) => Found::Says(reading),
-            Ok(None) => Found::OfNoConcern,
-            Err(error) => Found::Unreadable(error),
+            Ok(Some(reading)) => Parsed::Says(reading),
+            Ok(None) => Parsed::OfNoConcern,
+            Err(error) => Parsed::Unreadable(error),
         }
     }
 }
@@ -181,7 +181,7 @@ pub(super) struct Served {
 }
 
 /// What became of an object.
-pub(super) enum Found {
+pub(super) enum Parsed {
     Says(Reading),
     OfNoConcern,
     Unreadable(String),
