@@ -20,6 +20,7 @@ use super::webhook::caller::Verification;
 use super::webhook::metrics::ReviewMetrics;
 use crate::cluster::Live;
 use crate::mesh::Mesh;
+use crate::pending::LONGEST;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::sources::Sources;
@@ -120,7 +121,10 @@ impl App {
         let mut registry = registry();
         let supervisor = Arc::new(Supervisor::new(&mut registry));
         Ok(Self {
-            snapshot: Arc::new(Snapshot::new(Mesh::new(Arc::clone(&settings)))),
+            snapshot: Arc::new(Snapshot::holding(
+                Mesh::new(Arc::clone(&settings)),
+                hold.unwrap_or(LONGEST),
+            )),
             settings,
             sources,
             hold,
