@@ -122,7 +122,12 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
             let migrates = "to migrate the mesh, annotate isthmus.dev/allow: ClusterDomainMismatch";
             (Severity::Deny, format!("{write}; {migrates}"))
         };
-        let finding = RULE.find(severity, member, &ours.place, message, remedy);
+        let mut finding = RULE.find(severity, member, &ours.place, message, remedy);
+        if let [other] = members
+            && let Some((_, claim)) = other.domains().find(|(stated, _)| stated == *theirs)
+        {
+            finding = finding.against_member(other, &claim.place);
+        }
         let value = Some([domain.to_string(), theirs.to_string()]);
         findings.push(Finding { value, ..finding });
     }
