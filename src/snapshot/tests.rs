@@ -23,7 +23,9 @@ fn change(new: Reading) -> Write<'static> {
 }
 
 fn snapshot() -> Snapshot {
-    Snapshot::holding(Mesh::new(Arc::new(Settings::default())), HOLD)
+    let snapshot = Snapshot::holding(Mesh::new(Arc::new(Settings::default())), HOLD);
+    snapshot.serve_peers(true);
+    snapshot
 }
 
 fn claims(snapshot: &Snapshot, name: &str) -> usize {
