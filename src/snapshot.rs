@@ -5,15 +5,22 @@
 //! in a [ledger](crate::ledger), and the next one is judged with it and without it, until the cluster
 //! tells what has become of it.
 
+mod case;
+
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::ledger::{Ask, Cache, Clerk, Due, Outcome, Page, Setup, Sight, Step, Stored, Watched};
+pub use case::Admission;
+use case::Case;
+
+use crate::ledger::{
+    Cache, Clerk, Due, Listed, Outcome, Page, Setup, Sight, Step, Stored, Watched,
+};
 use crate::mesh::{Mesh, ObjectRef, Reading, WriteId};
 use crate::pending;
-use crate::review::{Trial, Verdict, Write, review};
+use crate::review::{Verdict, Write, review};
 
 /// The mesh that reviews are held against.
 ///
@@ -23,16 +30,11 @@ pub struct Snapshot {
     state: RwLock<State>,
     /// What the times of the ledger count from.
     begun: Instant,
+    known_by: KnownBy,
 }
 
-/// What is to become of a write.
-#[derive(Debug)]
-pub enum Admission {
-    /// It is decided.
-    Judged(Box<Verdict>),
-    /// What is said of it rests on these objects: they are to be read, and the same to be asked again.
-    Confirm(Vec<Arc<ObjectRef>>),
-}
+/// By which watches of the cluster an object is known.
+pub type KnownBy = Box<dyn Fn(&ObjectRef) -> Vec<Arc<str>> + Send + Sync>;
 
 /// How many bytes of memory everything may take that was admitted and not observed yet.
 const MOST_BYTES: usize = 8 << 20;
@@ -60,6 +62,8 @@ struct State {
 struct Told {
     /// Of each object.
     objects: HashMap<Arc<ObjectRef>, Layers>,
+    /// How far each watch of the cluster has come.
+    watches: BTreeMap<Arc<str>, Watched>,
 }
 
 /// What sources tell of one object.
@@ -89,7 +93,14 @@ impl Snapshot {
         let (uid, version) = Default::default();
         clerk.read(Duration::ZERO, Sight { uid, version, page: Some(page) });
         let state = State { mesh, revision: 0, told: Told::default(), clerk };
-        Self { state: RwLock::new(state), begun: Instant::now() }
+        let known_by = Box::new(|_: &ObjectRef| Vec::new());
+        Self { state: RwLock::new(state), begun: Instant::now(), known_by }
+    }
+
+    /// The same, where objects are known by watches.
+    #[must_use]
+    pub fn known_by(self, known_by: KnownBy) -> Self {
+        Self { known_by, ..self }
     }
 
     /// Looks at the mesh. It does not change meanwhile, so look briefly.
@@ -123,7 +134,8 @@ impl Snapshot {
         drop(state);
         let (mut state, now) = (self.state_mut(), self.now());
         let State { mesh, told, clerk, .. } = &mut *state;
-        let case = Case::new(mesh, told.believed(mesh, write), confirmed);
+        let watches = (self.known_by)(&write.new.object);
+        let case = Case::new(mesh, told.believed(mesh, write), watches, confirmed);
         // Nothing changes while it is looked at, so a fault in that leaves the mesh as it was.
         let admit =
             AssertUnwindSafe(|| case.decide(|ask, trial| clerk.admit(now, told, ask, trial)));
@@ -149,7 +161,7 @@ impl Snapshot {
             let now = Some(SystemTime::now().into());
             return Admission::Judged(Box::new(review(mesh, Write { now, ..write })));
         }
-        let case = Case::new(mesh, write, confirmed);
+        let case = Case::new(mesh, write, Vec::new(), confirmed);
         case.decide(|ask, trial| clerk.judge(self.now(), ask, trial)).1
     }
 
@@ -179,6 +191,26 @@ impl Snapshot {
             objects.into_iter().filter_map(|object| state.remove(source, object)).collect()
         };
         self.state_mut().change(remove);
+    }
+
+    /// Takes in how far a watch of the cluster has come, after all that it has told before.
+    pub fn come(&self, watch: &Arc<str>, watched: Watched) {
+        let mut state = self.state_mut();
+        state.told.watches.insert(Arc::clone(watch), watched);
+        state.observe();
+    }
+
+    /// Takes in that a watch was listed, after what that has brought.
+    pub fn listed(&self, list: &Listed<'_>) {
+        let watched = Watched::At { version: list.version, listed: list.begun };
+        let mut state = self.state_mut();
+        state.told.watches.insert(list.watch.into(), watched);
+        state.observe();
+    }
+
+    /// How far a watch of the cluster has come.
+    pub fn watched(&self, watch: &str) -> Watched {
+        self.state().told.watch(watch)
     }
 
     /// The version in which the cluster was last seen to have an object, if it has one.
@@ -284,8 +316,8 @@ impl Snapshot {
         panic!("on purpose");
     }
 
-    /// The time by the ledger's clock.
-    fn now(&self) -> Duration {
+    /// The time, by a clock that never goes back.
+    pub fn now(&self) -> Duration {
         self.begun.elapsed()
     }
 
@@ -360,6 +392,11 @@ impl State {
     fn apply(&mut self, readings: impl IntoIterator<Item = Reading>) {
         self.revision += 1;
         self.mesh.apply_all(readings);
+        self.observe();
+    }
+
+    /// Notes which of the entries are over by what has been told.
+    fn observe(&mut self) {
         self.clerk.observe(&self.told);
     }
 
@@ -420,59 +457,8 @@ impl Cache for Told {
         Some(Stored { uid: &layers.uid, version })
     }
 
-    fn watch(&self, _: &str) -> Watched {
-        Watched::Unknown
-    }
-}
-
-/// A write that is judged by a ledger.
-struct Case<'a> {
-    trial: Trial<'a>,
-    object: Arc<ObjectRef>,
-    id: WriteId,
-    user: Arc<str>,
-    says: Arc<Reading>,
-    confirmed: Option<bool>,
-}
-
-impl<'a> Case<'a> {
-    fn new(mesh: &'a Mesh, write: Write<'a>, confirmed: Option<bool>) -> Self {
-        let (object, id) = (Arc::clone(&write.new.object), write.id.clone());
-        let (user, says) = (write.user.as_ref().into(), Arc::new(write.new.clone().pending()));
-        let now = Some(SystemTime::now().into());
-        let trial = Trial::new(mesh, Write { now, ..write });
-        Self { trial, object, id, user, says, confirmed }
-    }
-
-    /// Has a clerk decide on it, one way or another.
-    fn decide(
-        mut self,
-        mut decide: impl FnMut(&Ask<'_, Arc<Reading>>, &mut Trial<'a>) -> Step,
-    ) -> (Step, Admission) {
-        let mut ask = Ask {
-            object: &self.object,
-            id: &self.id,
-            watches: &[],
-            user: &self.user,
-            reading: Some(&self.says),
-            bytes: self.says.bytes(),
-            is_entered: self.trial.says_else(),
-            confirmed: self.confirmed,
-        };
-        let mut step = decide(&ask, &mut self.trial);
-        if step == Step::Confirm && self.trial.rests_on().is_empty() {
-            ask.confirmed = Some(true);
-            step = decide(&ask, &mut self.trial);
-        }
-        let admission = match step {
-            Step::Confirm => {
-                let is_update = matches!(self.id, WriteId::Update(_));
-                let itself = is_update.then_some(self.object);
-                Admission::Confirm(itself.into_iter().chain(self.trial.rests_on()).collect())
-            }
-            _ => Admission::Judged(Box::new(self.trial.verdict(&step))),
-        };
-        (step, admission)
+    fn watch(&self, name: &str) -> Watched {
+        self.watches.get(name).copied().unwrap_or_default()
     }
 }
 

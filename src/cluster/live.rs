@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::call::answer;
-use super::watch::{Watch, Watched};
+use super::watch::{Parsed, Watch};
 use crate::ledger::Stored;
 use crate::mesh::{ObjectRef, Reading};
 use crate::settings::Settings;
@@ -92,13 +92,13 @@ impl Live {
         let mut found = Found { uid: uid.as_deref()?.into(), version, says: None };
         for watch in watches {
             match watch.read(object.clone(), &served.types, &self.settings) {
-                Watched::Says(reading) => {
+                Parsed::Says(reading) => {
                     found.says = Some(reading);
                     break;
                 }
                 // It may have lost what made it a document.
-                Watched::OfNoConcern => {}
-                Watched::Unreadable(_) => return None,
+                Parsed::OfNoConcern => {}
+                Parsed::Unreadable(_) => return None,
             }
         }
         Some(Some(found))

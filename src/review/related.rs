@@ -82,12 +82,12 @@ impl Reach {
             reading.claims().for_each(|claim| reach.take(claim, &mut found));
         }
         while let Some(name) = found.pop() {
-            // By its cluster ID, and by the name that this is taken for.
-            found.extend(cluster_id(&name).map(MemberName::from));
-            found.extend(mesh.akin(&name).cloned());
             if !reach.subjects.insert(Arc::clone(&name)) {
                 continue;
             }
+            // By its cluster ID, and by the name that this is taken for.
+            found.extend(cluster_id(&name).map(MemberName::from));
+            found.extend(mesh.akin(&name).cloned());
             reach.is_local |= mesh.settings().is_local(&name);
             if let Some(member) = mesh.member(&name) {
                 found.push(Arc::clone(member.name()));

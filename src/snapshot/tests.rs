@@ -100,6 +100,18 @@ fn a_pending_update_counts_beside_what_it_replaces() {
 }
 
 #[test]
+fn an_update_is_over_once_its_object_is_gone_as_every_watch_tells() {
+    let snapshot = snapshot().known_by(Box::new(|_| vec!["one".into(), "other".into()]));
+    snapshot.put(Source::Cluster, versioned("a", "old.example.com", "u", 5));
+    admit(&snapshot, update(reading("a", "new.example.com"), 5));
+    snapshot.remove(Source::Cluster, &reading("a", "").object);
+    for (watch, version, pending) in [("one", 7, 1), ("other", 5, 1), ("other", 6, 0)] {
+        snapshot.come(&watch.into(), Watched::At { version, listed: Duration::ZERO });
+        assert_eq!(snapshot.counts(), (0, pending), "{watch} {version}");
+    }
+}
+
+#[test]
 fn a_write_counts_until_its_own_identity_is_settled() {
     let snapshot = snapshot();
     // Two creations of one name: the first may be stored and deleted before the second is.
