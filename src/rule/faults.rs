@@ -5,7 +5,7 @@ use super::cluster_domain_mismatch::of_mesh;
 use super::finding::{default, side};
 use super::free::exemplified;
 use super::{Finding, Rule, Severity, misnamed};
-use crate::mesh::{About, Claim, Fact, Fault, Federation, Member, Role, StatedDomain, View};
+use crate::mesh::{About, Claim, Fact, Fault, Member, Role, StatedDomain, View};
 use crate::value::{ClusterDomain, MetadataEndpoint, Subnet};
 
 pub(super) static INVALID_DOCUMENT: Rule = Rule {
@@ -216,7 +216,8 @@ fn leads_home(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let rule = &INVALID_METADATA_ENDPOINT;
     let local = if mesh.is_local(member) { Some(member) } else { mesh.local() };
     let mut findings = Vec::new();
-    for (endpoint, ours) in member.pick(endpoint) {
+    let federated = member.pick(Fact::federated_endpoint);
+    for (endpoint, ours) in member.pick(Fact::endpoint).chain(federated) {
         for (home, theirs) in homes(endpoint, local) {
             let message = format!("{home}, so it leads to the local cluster");
             let remedy = "write the host under which other clusters reach the peer".to_owned();
@@ -243,18 +244,6 @@ fn leads_home(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         }
     }
     findings
-}
-
-/// The endpoint of a peer, or of one that is federated.
-fn endpoint(fact: &Fact) -> Option<&MetadataEndpoint> {
-    match fact {
-        Fact::Endpoint(endpoint) => Some(endpoint),
-        Fact::Federation(federation) => match &**federation {
-            Federation::Endpoint(endpoint) => Some(endpoint),
-            Federation::TrustDomain(_) => None,
-        },
-        _ => None,
-    }
 }
 
 fn leading(endpoint: &MetadataEndpoint) -> [String; 2] {
