@@ -196,6 +196,7 @@ impl Written {
 
 impl Change<'_> {
     fn verdict(mut self) -> Verdict {
+        self.after = self.after.following(&self.before);
         let notes = self.written.values_mut().flat_map(|it| std::mem::take(&mut it.notes));
         let notes = notes.collect();
         let mut verdict = Verdict { notes, ..Verdict::default() };

@@ -44,7 +44,7 @@ fn every_case_reads_as_written() {
 }
 
 /// How many cases there were when this was written: none may be lost.
-const AT_LEAST: usize = 470;
+const AT_LEAST: usize = 501;
 
 /// What a rule never does needs no case: some only warn, some only deny.
 const ONLY_WARN: &[&str] =

@@ -272,6 +272,17 @@ impl Fact {
         }
     }
 
+    /// The metadata endpoint of a federated peer, if it states one.
+    pub fn federated_endpoint(&self) -> Option<&MetadataEndpoint> {
+        match self {
+            Self::Federation(federation) => match &**federation {
+                Federation::Endpoint(endpoint) => Some(endpoint),
+                Federation::TrustDomain(_) => None,
+            },
+            _ => None,
+        }
+    }
+
     /// The cluster domain, if it states one.
     pub fn cluster_domain(&self) -> Option<&ClusterDomain> {
         match self {

@@ -49,6 +49,8 @@ pub struct Mesh {
     domains: BTreeMap<StatedDomain, BTreeSet<MemberName>>,
     /// Who has an IstioMulticluster.
     peers: BTreeSet<MemberName>,
+    /// Of whom an object speaks that is being deleted.
+    terminating: BTreeSet<MemberName>,
     /// Whether the cluster knows IstioMulticlusters, though there may be none.
     serves_peers: bool,
 }
@@ -66,6 +68,7 @@ impl Mesh {
             identified: HashMap::new(),
             domains: BTreeMap::new(),
             peers: BTreeSet::new(),
+            terminating: BTreeSet::new(),
             serves_peers: false,
         }
     }
@@ -274,6 +277,8 @@ impl Mesh {
                 SmallSet::add(self.identified.entry(identity), &name);
             } else if claim.fact == Fact::Peer {
                 self.peers.insert(Arc::clone(&name));
+            } else if claim.fact == Fact::Terminating {
+                self.terminating.insert(Arc::clone(&name));
             }
         }
         for (domain, _) in member.domains() {
@@ -300,6 +305,8 @@ impl Mesh {
                 }
             } else if claim.fact == Fact::Peer {
                 self.peers.remove(&name);
+            } else if claim.fact == Fact::Terminating {
+                self.terminating.remove(&name);
             }
         }
         for (domain, _) in member.domains() {

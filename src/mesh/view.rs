@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::identity::cluster_id;
 use super::small_set::SmallSet;
-use super::{Fact, Identity, Member, MemberName, Mesh, Network, Observation, StatedDomain};
+use super::{Claim, Fact, Identity, Member, MemberName, Mesh, Network, Observation, StatedDomain};
 use crate::budget::Budget;
 use crate::settings::Settings;
 use crate::value::{Moment, Subnet};
@@ -29,6 +29,8 @@ pub struct View<'a> {
     budget: Option<&'a Budget<'a>>,
     /// When it is judged; nothing where nobody tells the time.
     now: Option<Moment>,
+    /// Whether members joined by IstioMulticlusters before the change that it shows.
+    was_joined_by_peers: bool,
 }
 
 /// The members that a change replaces.
@@ -80,7 +82,14 @@ impl Changed {
 
 impl<'a> View<'a> {
     pub(super) fn new(mesh: &'a Mesh, changed: &'a Changed) -> Self {
-        let view = Self { mesh, changed, local: None, budget: None, now: None };
+        let view = Self {
+            mesh,
+            changed,
+            local: None,
+            budget: None,
+            now: None,
+            was_joined_by_peers: false,
+        };
         let local = view.member(&mesh.settings.local_member);
         Self { local: local.filter(|member| view.is_local(member)), ..view }
     }
@@ -95,6 +104,13 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn at(self, now: Option<Moment>) -> Self {
         Self { now, ..self }
+    }
+
+    /// The same, after a change of what `before` shows: what was described where a gateway was the
+    /// default is not held against whoever switches multicluster off.
+    #[must_use]
+    pub fn following(self, before: &View<'_>) -> Self {
+        Self { was_joined_by_peers: before.is_joined_by_peers(), ..self }
     }
 
     /// When it is judged; nothing where nobody tells the time.
@@ -167,7 +183,8 @@ impl<'a> View<'a> {
             standing.any(|name| self.changed.find(name).is_none())
                 || self.changed.members.iter().any(is_peer)
         };
-        !of_module(false) && (self.mesh.serves_peers || of_module(true) || has_peer())
+        self.was_joined_by_peers
+            || !of_module(false) && (self.mesh.serves_peers || of_module(true) || has_peer())
     }
 
     /// The network a member's pods are on. A name of the local network is the local network.
@@ -321,6 +338,27 @@ impl<'a> View<'a> {
         }
         for member in self.changed.members.iter().filter(|it| it.name() != judged.name()) {
             count(member, |count| *count += 1);
+        }
+        counts.retain(|_, count| *count > 0);
+        counts
+    }
+
+    /// The same without what only objects state that are being deleted.
+    pub fn lasting_domain_counts(&self, judged: &Member) -> BTreeMap<StatedDomain, usize> {
+        let mut counts = self.domain_counts(judged);
+        for member in self.others(judged, |mesh| mesh.terminating.iter()) {
+            let is_lasting = |claim: &Claim| {
+                member.said_by(&claim.place.object).iter().all(|it| it.fact != Fact::Terminating)
+            };
+            let (lasting, ending): (Vec<_>, Vec<_>) =
+                member.domains().partition(|(_, claim)| is_lasting(claim));
+            let ending: BTreeSet<_> = ending.into_iter().map(|(domain, _)| domain).collect();
+            let is_ending = |it: &&StatedDomain| lasting.iter().all(|(domain, _)| domain != *it);
+            for domain in ending.iter().filter(is_ending) {
+                if let Some(count) = counts.get_mut(domain) {
+                    *count = count.saturating_sub(1);
+                }
+            }
         }
         counts.retain(|_, count| *count > 0);
         counts

@@ -23,6 +23,8 @@ use crate::wire::Cause;
 const LONGEST_WARNING: usize = 256;
 /// How many characters of a path, and of what is wrong, a warning keeps at least.
 const SHORTEST_PART: usize = 60;
+/// How many bytes of what is wrong are left at least where it is cut off at the end of a word.
+const SHORTEST_START: usize = 20;
 /// How many characters all warnings of one answer may have; the API server drops what is beyond.
 const MOST_WARNING_TEXT: usize = 4096;
 
@@ -156,7 +158,9 @@ pub fn not_enforced(denial: &str) -> String {
 fn told_warning(warning: &Warning, written: &ObjectRef) -> String {
     let finding = &warning.finding;
     let (field, elsewhere) = field(finding, written);
-    let position = position_words(&finding.place);
+    // Of an object that is not at hand, the line would take the room of what is wrong.
+    let position =
+        if elsewhere.is_empty() { position_words(&finding.place) } else { String::new() };
     let end = match warning.because {
         Reason::RuleWarns => format!(" [{}]", finding.rule),
         Reason::StoodBefore => format!(" [{}, existed before]", finding.rule),
@@ -179,9 +183,16 @@ fn fitted(field: &str, message: &str, remedy: &str, end: &str) -> String {
         length.saturating_sub(LONGEST_WARNING)
     };
     let field = without_middle(field, beyond([field, message, remedy]));
+    let length = message.chars().count();
+    // One of several remedies rather than most of what is wrong.
+    let is_heard = |remedy: &str| beyond([&field, message, remedy]) < length / 3;
+    let remedy = match remedy.rsplit_once("; or") {
+        Some((first, _)) if !is_heard(remedy) => first,
+        _ => remedy,
+    };
     let cut = beyond([&field, message, remedy]);
-    let kept = message.chars().count().saturating_sub(cut + 1).max(SHORTEST_PART);
-    let message = if cut == 0 { message.to_owned() } else { clipped_to(message, kept) };
+    let kept = length.saturating_sub(cut + 1).max(SHORTEST_PART);
+    let message = if cut == 0 { message.to_owned() } else { cut_off(message, kept) };
     shortened(&format!("{field}{message}{remedy}"), end)
 }
 
@@ -194,6 +205,22 @@ fn without_middle(text: &str, cut: usize) -> String {
     let kept = length.saturating_sub(cut + 1).max(SHORTEST_PART);
     let end: String = text.chars().skip(length - kept / 2).collect();
     clipped_to(text, kept - kept / 2) + &end
+}
+
+/// The beginning of a sentence, up to the end of a word and without half a parenthesis: half an
+/// address or name reads as another one.
+fn cut_off(text: &str, kept: usize) -> String {
+    let Some((end, _)) = text.char_indices().nth(kept) else { return text.to_owned() };
+    let whole = &text[..end];
+    let words = match whole.rfind(' ') {
+        Some(word) if word >= SHORTEST_START && !text[end..].starts_with(' ') => &whole[..word],
+        _ => whole,
+    };
+    let closed = match words.rfind(" (") {
+        Some(open) if open >= SHORTEST_START && !words[open..].contains(')') => &words[..open],
+        _ => words,
+    };
+    format!("{}\u{2026}", closed.trim_end_matches([' ', ',', ':', ';']))
 }
 
 fn clipped_to(text: &str, kept: usize) -> String {
@@ -264,6 +291,19 @@ mod tests {
             let whole = format!("{field}{message}{remedy}{END}");
             assert_eq!(told == whole, whole.len() <= LONGEST_WARNING, "{told}");
         }
+        // Half an address or half a parenthesis would read as another one.
+        for (kept, told) in [
+            (52, "10.0.0.0/16 overlaps pod subnet 10.0.0.0/24 of\u{2026}"),
+            (40, "10.0.0.0/16 overlaps pod subnet\u{2026}"),
+            (70, "10.0.0.0/16 overlaps pod subnet 10.0.0.0/24 of member \"m0\"\u{2026}"),
+        ] {
+            let message = "10.0.0.0/16 overlaps pod subnet 10.0.0.0/24 of member \"m0\" (ConfigMap isthmus/m0) on the same network";
+            assert_eq!(cut_off(message, kept), told);
+        }
+        // The last of several remedies goes before most of what is wrong does.
+        let told =
+            fitted("f: ", &"m ".repeat(80), &format!("{remedy}; or {}", "y".repeat(60)), END);
+        assert!(told.ends_with(&format!("{remedy}{END}")), "{told}");
         // Where even that is too long, the remedy is cut, and the rule stays.
         let told = fitted("f: ", "m", &"r".repeat(1000), END);
         assert_eq!(told.chars().count(), LONGEST_WARNING);

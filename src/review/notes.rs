@@ -2,6 +2,7 @@
 
 use crate::mesh::{Allow, Claim, Fact, Place, Reading};
 use crate::rule;
+use crate::value::similar;
 
 /// What an object would better say, unless it said so before.
 pub(super) fn notes(old: Option<&Reading>, new: &Reading) -> Vec<(Place, String)> {
@@ -28,8 +29,11 @@ fn unknown_rules(allow: &Allow) -> impl Iterator<Item = String> {
         Allow::Every | Allow::Rendered => &[][..],
         Allow::Rules(rules) => rules,
     };
-    rules
-        .iter()
-        .filter(|name| rule::by_name(name).is_none())
-        .map(|name| format!("there is no rule {name:?}; `isthmus rules` lists them"))
+    rules.iter().filter(|name| rule::by_name(name).is_none()).map(|name| {
+        let known: Vec<_> = rule::RULES.iter().map(|rule| rule.name).collect();
+        match similar(name, &known) {
+            Some(meant) => format!("there is no rule {name:?}; did you mean {meant}?"),
+            None => format!("there is no rule {name:?}; `isthmus rules` lists them"),
+        }
+    })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::mesh::ObjectRef;
-use crate::rule::{Finding, Key, Sides};
+use crate::rule::{FaultKey, Finding, Key, Severity, Sides};
 
 /// Keeps one of two findings that tell of one clash from its two sides: the more serious one, else
 /// the one that stands in a written object.
@@ -34,15 +34,21 @@ pub(super) fn told_once(
 pub(super) struct Stood<'a> {
     by_key: BTreeMap<Key<'a>, Vec<&'a Finding>>,
     by_value: BTreeMap<(&'static str, Sides<'a>), Vec<&'a Finding>>,
+    faults: BTreeMap<FaultKey<'a>, Severity>,
 }
 
 impl<'a> Stood<'a> {
     pub(super) fn new(findings: &'a [Finding]) -> Self {
-        let mut stood = Self { by_key: BTreeMap::new(), by_value: BTreeMap::new() };
+        let (by_key, by_value) = (BTreeMap::new(), BTreeMap::new());
+        let mut stood = Self { by_key, by_value, faults: BTreeMap::new() };
         for finding in findings {
             stood.by_key.entry(finding.key()).or_default().push(finding);
             if let Some(sides) = finding.sides() {
                 stood.by_value.entry((finding.rule, sides)).or_default().push(finding);
+            }
+            if let Some(fault) = finding.fault() {
+                let worst = stood.faults.entry(fault).or_insert(finding.severity);
+                *worst = finding.severity.max(*worst);
             }
         }
         stood
@@ -51,6 +57,10 @@ impl<'a> Stood<'a> {
     pub(super) fn holds(&self, finding: &Finding) -> bool {
         let by_value = finding.sides().and_then(|sides| self.by_value.get(&(finding.rule, sides)));
         let mut before = self.by_key.get(&finding.key()).into_iter().chain(by_value).flatten();
-        before.any(|before| finding.stood_as(before))
+        let is_repeated = || {
+            let before = finding.fault().and_then(|fault| self.faults.get(&fault));
+            before.is_some_and(|before| *before >= finding.severity)
+        };
+        before.any(|before| finding.stood_as(before)) || is_repeated()
     }
 }

@@ -1,6 +1,8 @@
 //! ClusterDomainMismatch: every member of a mesh has the same cluster domain.
 
-use super::finding::side;
+use std::cell::OnceCell;
+
+use super::finding::{default, side};
 use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Member, StatedDomain, View};
 
@@ -29,7 +31,9 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     for (domain, ours) in member.domains().filter(|(domain, _)| !agrees(domain)) {
         for (theirs, claim) in exact(local).take(1) {
             let message = format!(
-                "cluster domain {domain} differs from {theirs} of {}",
+                "{}cluster domain {domain} differs from {}{theirs} of {}",
+                default(&ours.place),
+                default(&claim.place),
                 side(local, &claim.place)
             );
             let remedy = if ours.place.is_status() { rebuild(&theirs) } else { remedy(&theirs) };
@@ -53,7 +57,9 @@ fn against_all(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
         for member in members {
             for (_, claim) in member.domains().filter(|(stated, _)| *stated == theirs) {
                 let message = format!(
-                    "cluster domain {domain} differs from {theirs} of {}",
+                    "{}cluster domain {domain} differs from {}{theirs} of {}",
+                    default(&ours.place),
+                    default(&claim.place),
                     side(member, &claim.place)
                 );
                 let remedy = remedy(&theirs);
@@ -67,6 +73,17 @@ fn against_all(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// The domain that a member is to have in this mesh, if any is known.
+pub(super) fn of_mesh(mesh: &View<'_>, member: &Member) -> Option<StatedDomain> {
+    let others = || {
+        let counts = mesh.domain_counts(member).into_iter();
+        let exact = counts.filter(|(domain, _)| matches!(domain, StatedDomain::Exact(_)));
+        exact.max_by_key(|(_, count)| *count).map(|(domain, _)| domain)
+    };
+    let local = mesh.local().filter(|_| !mesh.is_local(member));
+    local.and_then(|local| Some(exact(local).next()?.0)).or_else(others)
 }
 
 /// A member, a domain, and the claim that states it.
@@ -87,6 +104,14 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let Some(most) = counts.values().max() else { return Vec::new() };
     let leading: Vec<_> =
         counts.iter().filter(|(_, count)| *count == most).map(|(domain, _)| domain).collect();
+    // Whoever is being deleted denies nobody.
+    let lasting = OnceCell::new();
+    let lasts = |domain: &StatedDomain| {
+        let counts = lasting.get_or_init(|| mesh.lasting_domain_counts(member));
+        let most = counts.values().max();
+        !counts.iter().any(|(leading, count)| Some(count) == most && leading.agrees(domain))
+            && most.is_some()
+    };
     let is_split = |domain: &StatedDomain| leading.iter().any(|leading| !leading.agrees(domain));
     let mut findings = Vec::new();
     for (domain, ours) in member.domains() {
@@ -106,21 +131,23 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         }
         let which = if members.len() == 1 { "member" } else { "members" };
         let message = format!(
-            "cluster domain {domain} differs from {theirs} of {which} {}",
+            "{}cluster domain {domain} differs from {theirs} of {which} {}",
+            default(&ours.place),
             names.join(", ")
         );
         let (severity, remedy) = if agrees {
             let remedy = "as many members state either domain; all members of a mesh share one";
             (Severity::Warn, remedy.to_owned())
         } else if ours.place.is_status() {
-            (Severity::Warn, rebuild(theirs))
+            (Severity::Deny, rebuild(theirs))
         } else {
+            let severity = if lasts(&domain) { Severity::Deny } else { Severity::Warn };
             let write = match theirs {
                 StatedDomain::Exact(domain) => format!("write {domain}"),
                 StatedDomain::Dashed(_) => "write the one that is in use there".to_owned(),
             };
             let migrates = "to migrate the mesh, annotate isthmus.dev/allow: ClusterDomainMismatch";
-            (Severity::Deny, format!("{write}; {migrates}"))
+            (severity, format!("{write}; {migrates}"))
         };
         let mut finding = RULE.find(severity, member, &ours.place, message, remedy);
         if let [other] = members

@@ -93,6 +93,10 @@ fn conflicts(
             differ.take(MOST_TOLD).collect()
         });
         for theirs in theirs {
+            if theirs.claim.place.observation().is_some() {
+                findings.push(unlike_shown(member, what, ours, theirs));
+                continue;
+            }
             let remedy = "correct the document that is wrong".to_owned();
             findings.push(conflict(member, what, (ours, theirs), "", remedy));
         }
@@ -140,17 +144,20 @@ fn contradicted(
         |claim: &&Claim| matches!(claim.place.basis, Basis::Own(_)) && !claim.place.is_default();
     let declared = by_document(member.claims().iter().filter(is_declared), says);
     for ours in declared.iter().filter(|ours| ours.texts != theirs.texts).take(MOST_TOLD) {
-        let shown = listed(&theirs.texts);
-        let message = format!(
-            "{what} {} of member \"{}\" is {shown} in the running cluster ({})",
-            listed(&ours.texts),
-            member.name(),
-            theirs.claim.place.object
-        );
-        let remedy = format!("write {shown}, unless the cluster is to be rebuilt");
-        let finding = RULE.warn(member, &ours.claim.place, message, remedy);
-        findings.push(finding.against(&theirs.claim.place));
+        findings.push(unlike_shown(member, what, ours, theirs));
     }
+}
+
+fn unlike_shown(member: &Member, what: &str, ours: &Stated<'_>, theirs: &Stated<'_>) -> Finding {
+    let shown = listed(&theirs.texts);
+    let message = format!(
+        "{what} {} of member \"{}\" is {shown} in the running cluster ({})",
+        listed(&ours.texts),
+        member.name(),
+        theirs.claim.place.object
+    );
+    let remedy = format!("write {shown}, unless the cluster is to be rebuilt");
+    RULE.warn(member, &ours.claim.place, message, remedy).against(&theirs.claim.place)
 }
 
 fn conflict(

@@ -2,15 +2,15 @@
 
 use super::finding::side;
 use super::{Finding, Rule};
-use crate::mesh::{About, Claim, Fact, Federation, Identity, Member, View};
+use crate::mesh::{About, Claim, Fact, Federation, Identity, Member, ObjectRef, View};
 use crate::value::{ClusterDomain, MetadataEndpoint};
 
 pub(super) static RULE: Rule = Rule {
     name: "DuplicateMember",
     what: "Two members have the same metadata endpoint (after normalization; the hosts `istio.…` and `istio-metadata.…` count as one) or the same identity: the UID of namespace `kube-system`, the cluster UUID of Deckhouse, or the cluster ID of Istio (in a status only a warning, because it is not written by hand); or two descriptors share a kubeconfig, or lead to the same API server. An IstioFederation with the endpoint of a member, or with the local cluster domain as its trust domain, is a warning.",
     why: "The same cluster joins the mesh twice: every endpoint appears twice, and removing one of the two members breaks the other.",
-    remedy: "Delete one of the two members, or correct its endpoint.",
-    example: "spec.metadataEndpoint: https://istio-metadata.k8s-b.example.com/metadata/ is also the metadata endpoint of member \"cluster-b\" (IstioMulticluster cluster-b); write this member's own endpoint, or delete one of the two [DuplicateMember]",
+    remedy: "Delete one of the two members, or correct its endpoint. Where one takes the place of the other, annotate it with `isthmus.dev/replaces`.",
+    example: "spec.metadataEndpoint: https://istio-metadata.k8s-b.example.com/metadata/ is also the metadata endpoint of member \"cluster-b\" (IstioMulticluster cluster-b); write this member's own endpoint, or delete one of the two; or, if this one takes its place, annotate isthmus.dev/replaces: IstioMulticluster/cluster-b [DuplicateMember]",
     faults: |about| about == About::SecurityContext,
     state: judge,
     ..Rule::IDLE
@@ -32,8 +32,10 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                             "{endpoint} is also the metadata endpoint of {}",
                             side(other, &theirs.place)
                         );
-                        let remedy =
-                            "write this member's own endpoint, or delete one of the two".to_owned();
+                        let remedy = format!(
+                            "write this member's own endpoint, or {}",
+                            delete_or_replace(theirs)
+                        );
                         let value = [identity.to_string(), identity.to_string()];
                         let finding = RULE.deny(member, &ours.place, message, remedy);
                         let finding = finding.against_member(other, &theirs.place);
@@ -56,17 +58,26 @@ fn identified(mesh: &View<'_>, member: &Member, ours: &Claim) -> Vec<Finding> {
         let same = |claim: &&Claim| claim.identity().as_ref() == Some(&identity);
         for theirs in other.claims().iter().filter(same).filter(|_| !mesh.is_local(other)) {
             let message = format!("{identity} is also that of {}", side(other, &theirs.place));
-            let remedy = match identity {
-                Identity::ClusterId(_) => "write this member's own, or delete one of the two",
-                _ => "both are the same cluster: delete one of the two",
+            let which = match identity {
+                Identity::ClusterId(_) => "write this member's own, or",
+                _ => "both are the same cluster:",
             };
-            let finding = RULE.deny(member, &ours.place, message, remedy.to_owned());
+            let remedy = format!("{which} {}", delete_or_replace(theirs));
+            let finding = RULE.deny(member, &ours.place, message, remedy);
             let finding = finding.against_member(other, &theirs.place);
             let value = Some([identity.to_string(), identity.to_string()]);
             findings.push(Finding { value, ..finding });
         }
     }
     findings
+}
+
+/// What to do about the other of two: a rename in Git creates the new one first.
+fn delete_or_replace(theirs: &Claim) -> String {
+    let ObjectRef { kind, name, .. } = &*theirs.place.object;
+    format!(
+        "delete one of the two; or, if this one takes its place, annotate isthmus.dev/replaces: {kind}/{name}"
+    )
 }
 
 /// Federated peers, which the local member's documents declare: none of them is a member of the

@@ -1,10 +1,12 @@
 //! Values that are wrong by themselves: InvalidDocument, InvalidSubnet, InvalidClusterDomain and
 //! InvalidMetadataEndpoint.
 
+use super::cluster_domain_mismatch::of_mesh;
 use super::finding::{default, side};
+use super::free::exemplified;
 use super::{Finding, Rule, Severity, misnamed};
-use crate::mesh::{About, Claim, Fact, Fault, Member, Role, View};
-use crate::value::Subnet;
+use crate::mesh::{About, Claim, Fact, Fault, Member, Role, StatedDomain, View};
+use crate::value::{ClusterDomain, MetadataEndpoint, Subnet};
 
 pub(super) static INVALID_DOCUMENT: Rule = Rule {
     name: "InvalidDocument",
@@ -41,7 +43,7 @@ pub(super) static INVALID_CLUSTER_DOMAIN: Rule = Rule {
 
 pub(super) static INVALID_METADATA_ENDPOINT: Rule = Rule {
     name: "InvalidMetadataEndpoint",
-    what: "A metadata endpoint is not `https`, has no host or path, has user info, a query or a fragment, or its host is `localhost`, a loopback, unspecified or link-local address, a name in the local cluster domain, or an address in the local subnets; or `spec.metadata.ca` is not a certificate in PEM. `insecureSkipVerify` is a warning. A path that does not end in `/metadata/` is a warning.",
+    what: "A metadata endpoint is not `https`, has no host or path, has user info, a query or a fragment, or its host is `localhost`, a loopback, unspecified or link-local address, the name of a Service (`.svc` or in the local cluster domain), or an address in the local subnets; or `spec.metadata.ca` is not a certificate in PEM. `insecureSkipVerify` is a warning. A path that does not end in `/metadata/` is a warning.",
     why: "Deckhouse's discovery fetches the peer's keys and gateways from this URL. If that fails, the peer silently stays out of the mesh.",
     remedy: "Write `https://`, the host under which other clusters reach the peer, and the path `/metadata/`.",
     example: "spec.metadataEndpoint: https://istio.k8s-b.example.com/ has no path; did you mean https://istio.k8s-b.example.com/metadata/? [InvalidMetadataEndpoint]",
@@ -55,7 +57,11 @@ pub(super) static INVALID_METADATA_ENDPOINT: Rule = Rule {
 const MOST_UNFIT: usize = 16;
 
 /// The faults of a member that a rule reports.
-pub(super) fn told_by<'a>(rule: &'a Rule, member: &'a Member) -> impl Iterator<Item = Finding> {
+pub(super) fn told_by<'a>(
+    rule: &'a Rule,
+    mesh: &'a View<'_>,
+    member: &'a Member,
+) -> impl Iterator<Item = Finding> {
     member.claims().iter().filter_map(|claim| {
         let Fact::Fault(fault) = &claim.fact else { return None };
         let Fault { about, text, problem, remedy, harmless } = &**fault;
@@ -63,11 +69,26 @@ pub(super) fn told_by<'a>(rule: &'a Rule, member: &'a Member) -> impl Iterator<I
             return None;
         }
         let severity = if *harmless { Severity::Warn } else { Severity::Deny };
-        let (problem, remedy) = (problem.clone(), remedy.clone());
-        let finding = rule.find(severity, member, &claim.place, problem, remedy);
+        let remedy = match about {
+            About::Subnet(role) => exemplified(mesh, member, *role, remedy),
+            About::ClusterDomain => remedy.replace(EXAMPLE_DOMAIN, &such_as(mesh, member, None)),
+            _ => remedy.clone(),
+        };
+        let finding = rule.find(severity, member, &claim.place, problem.clone(), remedy);
         let value = is_fact(*about).then(|| [format!("{about} {text}"), String::new()]);
         Some(Finding { value, ..finding })
     })
+}
+
+/// How remedies show a cluster domain where the text does not tell what was meant.
+const EXAMPLE_DOMAIN: &str = "such as cluster.local";
+
+/// The same with the domain that the mesh has.
+fn such_as(mesh: &View<'_>, member: &Member, taken: Option<&ClusterDomain>) -> String {
+    let is_taken =
+        |domain: &StatedDomain| taken.is_some_and(|it| domain.to_string() == it.as_str());
+    let domain = of_mesh(mesh, member).filter(|domain| !is_taken(domain));
+    domain.map_or(EXAMPLE_DOMAIN.to_owned(), |domain| format!("such as {domain}"))
 }
 
 /// Whether a member's other document may state the same.
@@ -133,13 +154,16 @@ fn invalid_cluster_domain(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     };
     for (public, theirs) in local.pick(template) {
         for (domain, ours) in member.pick(domain).filter(|(domain, _)| *domain == public) {
-            let remedy = "write a different cluster domain, such as cluster.local";
+            let remedy = format!(
+                "write a different cluster domain, {}",
+                such_as(mesh, member, Some(&domain))
+            );
             let message = format!(
                 "cluster domain {domain} is also the domain of the publicDomainTemplate in {}",
                 theirs.place.object
             );
             let value = || Some([format!("cluster domain {domain}"), "template".to_owned()]);
-            let finding = rule.deny(member, &ours.place, message, remedy.to_owned());
+            let finding = rule.deny(member, &ours.place, message, remedy);
             findings.push(Finding { value: value(), ..finding.against(&theirs.place) });
             if mesh.is_local(member) && ours.place.object != theirs.place.object {
                 let message = format!(
@@ -155,40 +179,75 @@ fn invalid_cluster_domain(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     findings
 }
 
+/// What of the local cluster an endpoint leads to, and the claim that tells so, if one does.
+fn homes<'a>(
+    endpoint: &MetadataEndpoint,
+    local: Option<&'a Member>,
+) -> Vec<(String, Option<&'a Claim>)> {
+    let (host, address) = (endpoint.host(), endpoint.address());
+    let in_force = || local.into_iter().flat_map(Member::in_force);
+    let mut homes = Vec::new();
+    for claim in in_force() {
+        let object = &claim.place.object;
+        match &claim.fact {
+            Fact::ClusterDomain(domain) if domain.holds(host) => {
+                let home =
+                    format!("host {host} is under the local cluster domain {domain} ({object})");
+                homes.push((home, Some(claim)));
+            }
+            Fact::Subnet(role, subnet) if address.is_some_and(|it| subnet.holds(it)) => {
+                let home = format!("{host} is in the local {role} {subnet} ({object})");
+                homes.push((home, Some(claim)));
+            }
+            _ => {}
+        }
+    }
+    let knows_domain = in_force().any(|claim| claim.fact.cluster_domain().is_some());
+    let is_service = |suffix: &&str| host.ends_with(*suffix);
+    let suffixes = [".svc", ".svc.cluster.local"];
+    if suffixes.iter().take(2 - usize::from(knows_domain)).any(is_service) {
+        homes.push((format!("host {host} is the name of a Service"), None));
+    }
+    homes
+}
+
 /// Where an endpoint leads to the cluster that reads it, whichever that is.
 fn leads_home(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    let rule = &INVALID_METADATA_ENDPOINT;
+    let local = if mesh.is_local(member) { Some(member) } else { mesh.local() };
     let mut findings = Vec::new();
-    let Some(local) = mesh.local().filter(|_| !mesh.is_local(member)) else { return findings };
-    for (endpoint, ours) in member.pick(Fact::endpoint) {
-        let domains =
-            local.pick(Fact::cluster_domain).filter(|(domain, _)| domain.holds(endpoint.host()));
-        for (domain, theirs) in domains {
-            let message = format!(
-                "host {} is under the local cluster domain {domain} ({}), so it leads to the local cluster",
-                endpoint.host(),
-                theirs.place.object
-            );
-            findings.push(home(member, ours, theirs, message));
+    let federated = member.pick(Fact::federated_endpoint);
+    for (endpoint, ours) in member.pick(Fact::endpoint).chain(federated) {
+        for (home, theirs) in homes(endpoint, local) {
+            let message = format!("{home}, so it leads to the local cluster");
+            let remedy = "write the host under which other clusters reach the peer".to_owned();
+            let mut finding = rule.deny(member, &ours.place, message, remedy);
+            if let (Some(local), Some(theirs)) = (local, theirs) {
+                finding = finding.against_member(local, &theirs.place);
+            }
+            findings.push(Finding { value: Some(leading(endpoint)), ..finding });
         }
-        let Some(address) = endpoint.address() else { continue };
-        let subnets = local.subnets().filter(|(_, subnet, _)| subnet.holds(address));
-        for (role, subnet, theirs) in subnets {
-            let message = format!(
-                "{address} is in the local {role} {subnet} ({}), so it leads to the local cluster",
-                theirs.place.object
-            );
-            findings.push(home(member, ours, theirs, message));
+    }
+    // The peer is to blame, whatever comes last.
+    for peer in if mesh.is_local(member) { mesh.peers(member) } else { Vec::new() } {
+        for (endpoint, theirs) in peer.pick(Fact::endpoint) {
+            for (home, ours) in homes(endpoint, local) {
+                let Some(ours) = ours else { continue };
+                let of = side(peer, &theirs.place);
+                let message = format!("{endpoint} of {of} leads to the local cluster: {home}");
+                let remedy = "correct that endpoint".to_owned();
+                let finding = rule.warn(member, &ours.place, message, remedy);
+                let [host, none] = leading(endpoint);
+                let finding = finding.against_member(peer, &theirs.place);
+                findings.push(Finding { value: Some([none, host]), ..finding });
+            }
         }
     }
     findings
 }
 
-fn home(member: &Member, ours: &Claim, theirs: &Claim, message: String) -> Finding {
-    let remedy = "write the host under which other clusters reach the peer".to_owned();
-    let rule = &INVALID_METADATA_ENDPOINT;
-    let finding = rule.deny(member, &ours.place, message, remedy).against(&theirs.place);
-    let host = ours.fact.endpoint().map(|endpoint| endpoint.host().to_owned());
-    Finding { value: host.map(|host| [host, String::new()]), ..finding }
+fn leading(endpoint: &MetadataEndpoint) -> [String; 2] {
+    [endpoint.host().to_owned(), String::new()]
 }
 
 fn invalid_metadata_endpoint(mesh: &View<'_>, member: &Member) -> Vec<Finding> {

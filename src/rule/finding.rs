@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::Rule;
 use crate::mesh::{Member, MemberName, Place};
+use crate::syntax::Path;
 use crate::value::Subnet;
 
 /// How bad a finding is.
@@ -29,6 +30,10 @@ pub(crate) type Key<'a> = (&'static str, Option<&'a Place>, Option<&'a Place>);
 
 /// What is wrong on both sides, the same from either.
 pub(crate) type Sides<'a> = [(&'a MemberName, &'a str); 2];
+
+/// What two findings must share to tell of one fault that a member's other document repeats: the
+/// rule, the member, the field and what is wrong there.
+pub(crate) type FaultKey<'a> = (&'static str, &'a MemberName, &'a Path, &'a str);
 
 /// A rule that a claim breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +139,12 @@ impl Finding {
     pub(crate) fn key(&self) -> Key<'_> {
         let (ours, theirs) = self.places();
         (self.rule, ours.min(theirs), ours.max(theirs))
+    }
+
+    /// What is wrong in one field, whatever document has that, if that is all there is to it.
+    pub(crate) fn fault(&self) -> Option<FaultKey<'_>> {
+        let is_fault = self.against.is_none() && self.value.is_none() && self.extent.is_none();
+        is_fault.then(|| (self.rule, &self.member, self.place.path(), &*self.message))
     }
 
     /// What is wrong on both sides, whatever fields state it.

@@ -24,8 +24,8 @@ mod subnet_self_overlap;
 mod trust_domain_mismatch;
 mod unknown_facts;
 
+pub(crate) use finding::{FaultKey, Key, Sides};
 pub use finding::{Finding, Severity};
-pub(crate) use finding::{Key, Sides};
 pub use self_reference::leads_to;
 
 use crate::budget::Exhausted;
@@ -110,7 +110,7 @@ pub fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
             break;
         }
         if is_faulty {
-            findings.extend(faults::told_by(rule, member));
+            findings.extend(faults::told_by(rule, mesh, member));
         }
         findings.append(&mut (rule.state)(mesh, member));
     }

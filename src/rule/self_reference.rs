@@ -10,7 +10,7 @@ use crate::value::{MetadataEndpoint, PublicDomainTemplate, host_identity};
 
 pub(super) static RULE: Rule = Rule {
     name: "SelfReference",
-    what: "An IstioMulticluster has the name of the local member, the local metadata endpoint (host and port), or the local identity: the UID of namespace `kube-system`, the cluster UUID of Deckhouse, or the cluster ID of Istio (in a status only a warning, because it is not written by hand). The setting `selfReference` can turn the rule into a warning.",
+    what: "An IstioMulticluster has the name of the local member, the local metadata endpoint (host and port), or the local identity: the UID of namespace `kube-system`, the cluster UUID of Deckhouse, or the cluster ID of Istio (in a status only a warning, because it is not written by hand). An IstioFederation with the local metadata endpoint is a warning. The setting `selfReference` can turn the rule into a warning.",
     why: "The cluster would discover itself as a remote cluster, and every endpoint would appear twice: once directly and once through the cluster's own gateway. Deckhouse does not check this.",
     remedy: "Apply the IstioMulticluster in the other clusters, not in the cluster that it describes.",
     example: "spec.metadataEndpoint: https://istio-metadata.kube.example.com/metadata/ is the local cluster's own metadata endpoint, by publicDomainTemplate %s.kube.example.com of ModuleConfig global; apply this IstioMulticluster in the other clusters only [SelfReference]",
@@ -31,25 +31,38 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     if mesh.is_local(member) {
         let mut findings = named_local(member, severity);
         findings.extend(local_against_peers(mesh, member, severity));
+        let federations = member.pick(Fact::federated_endpoint);
+        findings.extend(at_own_endpoint(member, member, Severity::Warn, federations));
         return findings;
     }
     let Some(local) = mesh.local() else { return Vec::new() };
-    let mut findings = Vec::new();
-    for (endpoint, ours) in member.pick(Fact::endpoint) {
-        for (template, theirs) in local.pick(template) {
-            if leads_to(endpoint, template) {
-                let message = format!(
-                    "{endpoint} is the local cluster's own metadata endpoint, by publicDomainTemplate {template} of {}",
-                    theirs.place.object
-                );
-                let finding = RULE.find(severity, member, &ours.place, message, REMEDY.to_owned());
-                findings.push(finding.against(&theirs.place));
-            }
-        }
-    }
+    let mut findings = at_own_endpoint(local, member, severity, member.pick(Fact::endpoint));
     for ours in member.claims() {
         for theirs in same_identity(ours, local) {
             findings.push(identified(member, false, severity, ours, theirs));
+        }
+    }
+    findings
+}
+
+/// Which of the endpoints are the local cluster's own.
+fn at_own_endpoint<'a>(
+    local: &Member,
+    member: &Member,
+    severity: Severity,
+    endpoints: impl Iterator<Item = (&'a MetadataEndpoint, &'a Claim)>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (endpoint, ours) in endpoints {
+        for (template, theirs) in local.pick(template).filter(|(it, _)| leads_to(endpoint, it)) {
+            let message = format!(
+                "{endpoint} is the local cluster's own metadata endpoint, by publicDomainTemplate {template} of {}",
+                theirs.place.object
+            );
+            let kind = &ours.place.object.kind;
+            let remedy = format!("apply this {kind} in the other clusters only");
+            let finding = RULE.find(severity, member, &ours.place, message, remedy);
+            findings.push(finding.against(&theirs.place));
         }
     }
     findings

@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     what: "Pod or service subnets of two members overlap. On the same network this is denied; on different networks the setting `multiNetworkOverlap` decides (default: a warning). For clusters that are described and not joined see the setting `describedOverlap`, for service subnets `serviceOverlap`.",
     why: "On the same network pods reach each other by IP address, so traffic goes to whichever cluster the address is found in first. Behind gateways an overlap is harmless until the networks are joined.",
     remedy: "Use the next free subnet in the message, or put the member on a network of its own (`isthmus.dev/network`, `enableIngressGateway`). The subnets of a running cluster cannot be changed without rebuilding it.",
-    example: "metadata.annotations[isthmus.dev/pod-subnet-cidr]: 10.111.0.0/16 overlaps pod subnet 10.111.0.0/16 of member \"local\" (Secret kube-system/d8-cluster-configuration) on the same network; next free /16: 10.112.0.0/16 [SubnetOverlap]",
+    example: "metadata.annotations[isthmus.dev/pod-subnet-cidr]: 10.111.0.0/16 overlaps pod subnet 10.111.0.0/16 of member \"local\" (Secret kube-system/d8-cluster-configuration) on the same network; next free /16: 10.112.0.0/16; or keep the member behind a gateway (spec.enableIngressGateway: true) [SubnetOverlap]",
     state: judge,
     ..Rule::IDLE
 };
@@ -153,6 +153,9 @@ impl Side<'_> {
                     "{free}; or keep the member behind a gateway (spec.enableIngressGateway: true)"
                 )
             }
+            None if together && let Some(name) = self.named() => format!(
+                "{free}; or, if the member is not on network \"{name}\", write the one that it is on"
+            ),
             None => free.clone(),
             Some(stranger) if self.described(other).is_some() && self.is_lenient() => {
                 format!("denied if \"{}\" joins without a gateway; {free}", stranger.name())
@@ -161,6 +164,13 @@ impl Side<'_> {
                 "{free}; or, if \"{}\" is on another network, set isthmus.dev/network or create its IstioMulticluster first",
                 stranger.name()
             ),
+        }
+    }
+
+    fn named(&self) -> Option<&str> {
+        match self.member.network_claim()? {
+            (Network::Named(name), _) => Some(name),
+            _ => None,
         }
     }
 

@@ -66,9 +66,9 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
         format!("kubectl annotate istiomulticluster {} {annotations}", member.name())
     } else if is_remote {
         let keys: Vec<_> = annotations.filter_map(|pair| pair.split('=').next()).collect();
-        format!("annotate the descriptor with {}", keys.join(", "))
+        format!("annotate the descriptor with {}", listed(&keys))
     } else if describing.place.object.kind == meshmember::KIND {
-        format!("write {}", fields.collect::<Vec<_>>().join(", "))
+        format!("write {}", listed(&fields.collect::<Vec<_>>()))
     } else {
         format!("state this in a ConfigMap labelled isthmus.dev/member: {}", member.name())
     };
@@ -78,6 +78,14 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
         Place::new(Arc::clone(&describing.place.object), Path::NAME)
     };
     vec![RULE.warn(member, &place, message, remedy)]
+}
+
+/// `a, b and c`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 fn describes(fact: &Fact) -> bool {

@@ -84,9 +84,10 @@ impl MetadataEndpoint {
         self.identity() == self.host_identity()
     }
 
-    /// The address that the host is, if it is one.
+    /// The address that the host is, if it is one; an IPv4 address written as IPv6 is that one.
     pub fn address(&self) -> Option<IpAddr> {
-        self.host().trim_matches(['[', ']']).parse().ok()
+        let address: Option<IpAddr> = self.host().trim_matches(['[', ']']).parse().ok();
+        address.map(|address| address.to_canonical())
     }
 
     fn without_scheme(&self) -> &str {
@@ -130,6 +131,9 @@ impl MetadataEndpoint {
                 format!("host {host} is {class}, which other clusters cannot reach"),
                 "write the address at which other clusters reach it",
             ));
+        }
+        if url.port() == Some(0) {
+            return Err(not_url(written, "its port is not between 1 and 65535"));
         }
         let host = host.to_string();
         let host = host.strip_suffix('.').unwrap_or(&host);

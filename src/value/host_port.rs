@@ -67,6 +67,9 @@ fn parts(text: &str) -> Result<(&str, Option<u16>), &'static str> {
     if is_address && host.parse::<IpAddr>().is_err() {
         return Err("its host is not an IP address");
     }
+    if host.is_empty() {
+        return Err("it has no host");
+    }
     if ClusterDomain::parse(host).is_err() {
         return Err("its host is not a DNS name");
     }
@@ -128,7 +131,7 @@ mod tests {
             ),
             (
                 ":9080",
-                "is not IP:port or host:port: its host is not a DNS name; write one such as 192.168.1.1:9080",
+                "is not IP:port or host:port: it has no host; write one such as 192.168.1.1:9080",
             ),
             (
                 "[fd00::1:9080",

@@ -12,6 +12,10 @@ use super::Invalid;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subnet(IpNet);
 
+/// What remedies show where the text does not tell what was meant.
+const EXAMPLE: &str = "10.111.0.0/16";
+const EXAMPLE_V6: &str = "fd00:10:111::/48";
+
 const PRIVATE_V4: &[Subnet] = &[
     v4([10, 0, 0, 0], 8),
     v4([172, 16, 0, 0], 12),
@@ -47,7 +51,7 @@ impl Subnet {
         if let Some(why) = subnet.unusable() {
             return Err(Invalid::new(
                 format!("{subnet} {why}"),
-                "write a private range such as 10.111.0.0/16",
+                format!("write a private range such as {EXAMPLE}"),
             ));
         }
         if net.addr() != subnet.0.addr() {
@@ -98,6 +102,18 @@ impl Subnet {
     pub fn prefix_len(self) -> u8 {
         self.0.prefix_len()
     }
+
+    /// The subnets that remedies show where the text does not tell what was meant, as written.
+    pub const EXAMPLES: [(&str, Self); 2] = [
+        (EXAMPLE, v4([10, 111, 0, 0], 16)),
+        (
+            EXAMPLE_V6,
+            Self(IpNet::V6(Ipv6Net::new_assert(
+                Ipv6Addr::new(0xfd00, 0x10, 0x111, 0, 0, 0, 0, 0),
+                48,
+            ))),
+        ),
+    ];
 
     /// Whether this is an IPv4 range.
     pub fn is_ipv4(self) -> bool {
@@ -259,16 +275,22 @@ impl fmt::Debug for Subnet {
     }
 }
 
+/// A subnet of the usual size that holds an address.
+fn around(address: IpAddr) -> Subnet {
+    let length = if address.is_ipv4() { 16 } else { 64 };
+    Subnet(IpNet::new_assert(address, length).trunc())
+}
+
 /// Reads a CIDR as Go's `netip.ParsePrefix` does: no leading zeros, no zone, no blanks.
 fn read(text: &str) -> Result<IpNet, Invalid> {
     if text.is_empty() {
         // An empty subnet overlaps nothing, so it must not pass as "no finding".
-        return Err(Invalid::new("the subnet is empty", "write one such as 10.111.0.0/16"));
+        return Err(Invalid::new("the subnet is empty", format!("write one such as {EXAMPLE}")));
     }
     let not_cidr = || {
         Invalid::new(
             format!("{text:?} is not a CIDR"),
-            "write one such as 10.111.0.0/16 or fd00:10:111::/48",
+            format!("write one such as {EXAMPLE} or {EXAMPLE_V6}"),
         )
     };
     let Some((address, length)) = text.split_once('/') else {
@@ -277,7 +299,7 @@ fn read(text: &str) -> Result<IpNet, Invalid> {
             |address| {
                 Invalid::new(
                     format!("{address} is an address, not a subnet"),
-                    "add a prefix length, as in 10.111.0.0/16",
+                    format!("add a prefix length, as in {}", around(address)),
                 )
             },
         ));
@@ -317,7 +339,7 @@ mod tests {
             ("10.111.5.0/16", "10.111.5.0/16 has host bits set; write 10.111.0.0/16"),
             (
                 "10.0.0.1",
-                "10.0.0.1 is an address, not a subnet; add a prefix length, as in 10.111.0.0/16",
+                "10.0.0.1 is an address, not a subnet; add a prefix length, as in 10.0.0.0/16",
             ),
             (
                 "0.0.0.0/0",

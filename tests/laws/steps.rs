@@ -318,8 +318,12 @@ fn remedy(rule: &str, field: &str, message: &str) -> Option<Value> {
         "SubnetOverlap" | "SubnetSelfOverlap" => {
             message.split("next free /").nth(1)?.split_once(": ")?.1
         }
-        "ClusterDomainMismatch" | "InvalidMetadataEndpoint" | "InvalidSubnet" => {
-            message.rsplit_once("write ")?.1
+        "ClusterDomainMismatch"
+        | "InvalidClusterDomain"
+        | "InvalidMetadataEndpoint"
+        | "InvalidSubnet" => {
+            let value = message.rsplit_once("write ")?.1;
+            value.rsplit_once("such as ").map_or(value, |(_, value)| value)
         }
         _ => return None,
     };
@@ -426,9 +430,17 @@ proptest! {
     fn a_remedy_that_is_followed_removes_its_finding_and_adds_none(
         (cluster, new) in change(&[PEER, 2, 3]),
         endpoint in prop::sample::select(&["", "http://h.example.com/metadata/", "https://u@h.example.com/metadata/?a=b", "https://h.example.com"][..]),
+        subnet in prop::sample::select(&[None, Some(""), Some("10/8"), Some("127.0.0.0/8"), Some("::/0")][..]),
+        domain in prop::sample::select(&[None, Some(""), Some("a_b")][..]),
     ) {
         let is_peer = new["kind"] == "IstioMulticluster" && !endpoint.is_empty();
-        let new = if is_peer { with(new, &["spec", "metadataEndpoint"], endpoint) } else { new };
+        let mut new = if is_peer { with(new, &["spec", "metadataEndpoint"], endpoint) } else { new };
+        let is_peer = new["kind"] == "IstioMulticluster";
+        for (annotation, value) in [("pod-subnet-cidr", subnet), ("service-subnet-cidr", subnet), ("cluster-domain", domain)] {
+            if let Some(value) = value.filter(|_| is_peer) {
+                new = annotated(new, &format!("isthmus.dev/{annotation}"), value);
+            }
+        }
         let (stored, told) = cluster.ask(&new);
         for [rule, field, message] in &told.causes {
             let Some(value) = remedy(rule, field, message) else { continue };

@@ -90,6 +90,21 @@ impl<'n, 'a> Access<'n, 'a> {
         self.user.get("token")?.text()
     }
 
+    /// What clients refuse of its credentials.
+    pub(crate) fn check_credentials(&self) -> Result<(), Invalid> {
+        let has = |fields: [&str; 2]| fields.iter().any(|field| is_set(self.user, field));
+        let is_certified = has(["client-certificate", "client-certificate-data"]);
+        if is_certified && !has(["client-key", "client-key-data"]) {
+            let problem = "its user has a client certificate without a key";
+            return Err(invalid(problem.to_owned(), "write client-key-data too"));
+        }
+        if is_set(self.user, "token") && has(["username", "password"]) {
+            let problem = "its user has both a token and a password, and clients refuse two";
+            return Err(invalid(problem.to_owned(), "remove username and password"));
+        }
+        Ok(())
+    }
+
     /// Whether a program must be run to get the credentials.
     pub(crate) fn runs_a_program(&self) -> bool {
         is_set(self.user, "exec")

@@ -162,7 +162,9 @@ impl RemoteSecret<'_, '_> {
             return None;
         };
         self.check_options(&root, settings);
-        let access = match Access::of(&root) {
+        let usable = Access::of(&root);
+        let usable = usable.and_then(|access| access.check_credentials().map(|()| access));
+        let access = match usable {
             Ok(access) => access,
             Err(Invalid { problem, remedy }) => {
                 let told = format!("the kubeconfig cannot be used: {problem}");

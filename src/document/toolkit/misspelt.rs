@@ -12,14 +12,10 @@ const MOST_COMPARED: usize = 64;
 /// What the names of our own annotations and labels begin with.
 const OURS: &str = "isthmus.dev/";
 /// Annotations that every document of a member may have.
-const COMMON: &[&str] = &["isthmus.dev/network", "isthmus.dev/allow", "isthmus.dev/replaces"];
+const COMMON: &[&str] = &["network", "allow", "replaces"];
 /// Annotations that complete documents which have no fields for these facts.
-const COMPLETING: &[&str] = &[
-    "isthmus.dev/cluster-domain",
-    "isthmus.dev/pod-subnet-cidr",
-    "isthmus.dev/service-subnet-cidr",
-];
-const LABELS: &[&str] = &["isthmus.dev/member", "isthmus.dev/helm-values"];
+const COMPLETING: &[&str] = &["cluster-domain", "pod-subnet-cidr", "service-subnet-cidr"];
+const LABELS: &[&str] = &["member", "helm-values"];
 
 /// Notes fields of a mapping that resemble known ones: what reads it ignores them.
 pub(crate) fn near_misses(at: &Cursor<'_, '_>, known: &[&str], notes: &mut Notes<'_>) {
@@ -37,30 +33,44 @@ pub(crate) fn near_misses(at: &Cursor<'_, '_>, known: &[&str], notes: &mut Notes
 /// Notes unknown annotations and labels under isthmus's own prefix, and those without effect on
 /// this object: those that complete a document are read only where it `is_completed` by them.
 pub(crate) fn own_names(object: &Object<'_>, is_completed: bool, notes: &mut Notes<'_>) {
-    let ours = |(key, _): &(&str, &str)| key.starts_with(OURS);
-    for (key, _) in object.annotations().filter(ours).take(MOST_COMPARED) {
-        let problem = if COMMON.contains(&key) || (COMPLETING.contains(&key) && is_completed) {
+    let known = [COMMON, COMPLETING].concat();
+    for (key, name) in ours(object.annotations()) {
+        let problem = if COMMON.contains(&name) || (COMPLETING.contains(&name) && is_completed) {
             continue;
-        } else if COMPLETING.contains(&key) {
+        } else if COMPLETING.contains(&name) {
             let problem = format!("annotation {key:?} has no effect on a {}", object.kind);
             Invalid::new(problem, "state the fact in the object itself, and remove the annotation")
+        } else if LABELS.contains(&name) {
+            let problem = format!("{key:?} is a label, not an annotation");
+            Invalid::new(problem, "move it to metadata.labels")
         } else {
-            let problem = format!("unknown annotation {key:?}");
-            match similar(key, &[COMMON, COMPLETING].concat()) {
-                Some(meant) => did_you_mean(problem, meant),
-                None => Invalid::new(problem, "remove it"),
-            }
+            unknown("annotation", key, similar(name, &known))
         };
         notes.doubt_at(About::Document, path("annotations", key), problem);
     }
-    let unknown = |(key, _): &(&str, &str)| key.starts_with(OURS) && !LABELS.contains(key);
-    for (key, _) in object.labels().filter(unknown).take(MOST_COMPARED) {
-        let problem = format!("unknown label {key:?}");
-        let why = match similar(key, LABELS) {
-            Some(meant) => did_you_mean(problem, meant),
-            None => Invalid::new(problem, "remove it"),
+    for (key, name) in ours(object.labels()).filter(|(_, name)| !LABELS.contains(name)) {
+        let why = if known.contains(&name) {
+            let problem = format!("{key:?} is an annotation, not a label");
+            Invalid::new(problem, "move it to metadata.annotations")
+        } else {
+            unknown("label", key, similar(name, LABELS))
         };
         notes.doubt_at(About::Document, path("labels", key), why);
+    }
+}
+
+/// Names under our prefix, each with what follows that.
+fn ours<'a>(
+    names: impl Iterator<Item = (&'a str, &'a str)>,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    names.filter_map(|(key, _)| Some((key, key.strip_prefix(OURS)?))).take(MOST_COMPARED)
+}
+
+fn unknown(what: &str, key: &str, meant: Option<&str>) -> Invalid {
+    let problem = format!("unknown {what} {key:?}");
+    match meant {
+        Some(meant) => did_you_mean(problem, &format!("{OURS}{meant}")),
+        None => Invalid::new(problem, "remove it"),
     }
 }
 

@@ -63,9 +63,8 @@ pub(crate) fn text_of<'n>(
 
 /// The text that base64 stands for.
 pub(crate) fn decoded<'a>(text: &str) -> Result<Cow<'a, str>, Invalid> {
-    let bytes = STANDARD.decode(text).map_err(|error| {
-        let remedy = "encode it with `base64 -w0`, or use stringData";
-        Invalid::new(format!("is not base64: {error}"), remedy)
+    let bytes = STANDARD.decode(text).map_err(|_| {
+        Invalid::new("is not base64", "encode it with `base64 -w0`, or use stringData")
     })?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Invalid::new("is not UTF-8 text", "save it as UTF-8"))?;

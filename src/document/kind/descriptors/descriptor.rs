@@ -87,14 +87,15 @@ impl<'n> Descriptor<'n> {
 
     /// Who it is, as messages name it.
     pub(super) fn told(&self) -> String {
-        let node = self.root.get("metadata").and_then(|metadata| metadata.get("name"));
-        let place = match node.map_or(0, |node| node.span.line) {
+        let metadata = self.root.get("metadata");
+        let node = metadata.and_then(|metadata| metadata.get("name")).unwrap_or(self.root);
+        let place = match node.span.line {
             0 => self.holder.clone(),
             line => format!("{} line {line}", self.holder),
         };
         match self.name() {
             Some(name) => format!("{name:?} ({place})"),
-            None => format!("the nameless one ({place})"),
+            None => format!("a descriptor without a name ({place})"),
         }
     }
 
