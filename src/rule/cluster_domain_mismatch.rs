@@ -1,6 +1,6 @@
 //! ClusterDomainMismatch: every member of a mesh has the same cluster domain.
 
-use super::finding::side;
+use super::finding::{shown, side};
 use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Member, StatedDomain, View};
 
@@ -29,8 +29,9 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     for (domain, ours) in member.domains().filter(|(domain, _)| !agrees(domain)) {
         for (theirs, claim) in exact(local).take(1) {
             let message = format!(
-                "cluster domain {domain} differs from {theirs} of {}",
-                side(local, &claim.place)
+                "cluster domain {domain} differs from {theirs} of {}{}",
+                side(local, &claim.place),
+                shown(&ours.place)
             );
             let remedy = if ours.place.is_status() { rebuild(&theirs) } else { remedy(&theirs) };
             findings.push(mismatch(
@@ -106,8 +107,9 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         }
         let which = if members.len() == 1 { "member" } else { "members" };
         let message = format!(
-            "cluster domain {domain} differs from {theirs} of {which} {}",
-            names.join(", ")
+            "cluster domain {domain} differs from {theirs} of {which} {}{}",
+            names.join(", "),
+            shown(&ours.place)
         );
         let (severity, remedy) = if agrees {
             let remedy = "as many members state either domain; all members of a mesh share one";

@@ -18,7 +18,7 @@ use super::tls::Certificate;
 use super::webhook::backstage::Backstage;
 use super::webhook::caller::Verification;
 use super::webhook::metrics::ReviewMetrics;
-use crate::cluster::Live;
+use crate::cluster::{Live, Reach};
 use crate::mesh::Mesh;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
@@ -81,6 +81,8 @@ pub(super) struct App {
     pub(super) hold: Option<Duration>,
     /// What reads single objects of the cluster, where one is watched.
     pub(super) live: Option<Arc<Live>>,
+    /// What reads other clusters that writes lead to, if that is done.
+    pub(super) reach: Option<Reach>,
     /// How callers show who they are.
     pub(super) verification: Verification,
     pub(super) http: Arc<Http>,
@@ -125,6 +127,7 @@ impl App {
             sources,
             hold,
             live: None,
+            reach: None,
             verification,
             http: Arc::new(Http::new(limits.client_timeout, &mut registry)),
             metrics: ReviewMetrics::shown_by(&mut registry),

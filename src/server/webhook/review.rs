@@ -16,14 +16,14 @@ use tokio::time::timeout_at;
 
 use super::metrics::hook_name;
 use super::refusal::{Refusal, refused};
-use crate::admission::{Answer, Asked, Decision, Hook};
+use crate::admission::{Answer, Asked, Decision, Hook, Leads, Look};
 use crate::mesh::ObjectRef;
 use crate::report;
 use crate::server::app::App;
-use crate::server::duration;
 use crate::server::http::body::{self, MEDIUM, Received, Unreceived};
 use crate::server::http::connections::{Entry, Open, Phase};
 use crate::server::http::room::{Caller, Part};
+use crate::value::duration;
 
 /// How long a caller waits that does not say so: the API server's default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,6 +35,8 @@ const WORKING: f32 = 0.8;
 const SMALL: usize = 8 << 10;
 /// How old what a review is held against may be without a warning.
 const OUTDATED: Duration = Duration::from_mins(1);
+/// How much longer than reading a cluster its end is waited for.
+const LANDING: Duration = Duration::from_millis(200);
 /// How long it may take to read again what other objects say.
 const CONFIRMING: Duration = Duration::from_secs(1);
 /// The longest text of a request that a log line repeats, in characters.
@@ -90,7 +92,7 @@ async fn review(
     let begun = Instant::now();
     // What is left is for the answer to get there.
     let working = begun + deadline.saturating_duration_since(begun).mul_f32(WORKING);
-    let case = Case { hook, caller, received, begun, working };
+    let case = Case { hook, caller, received, begun, working, looks: None };
     decide(app, case, source, deadline).await
 }
 
@@ -110,6 +112,8 @@ struct Case {
     begun: Instant,
     /// When reading and judging it is given up.
     working: Instant,
+    /// What was seen where it leads, once that has been looked at.
+    looks: Option<Vec<Look>>,
 }
 
 /// Decides, as long as there is not too much to decide and the caller still waits.
@@ -119,7 +123,7 @@ struct Case {
 /// the large ones apart and without a place among the others.
 async fn decide(
     app: &Arc<App>,
-    case: Case,
+    mut case: Case,
     source: IpAddr,
     deadline: Instant,
 ) -> Result<Vec<u8>, Refusal> {
@@ -130,15 +134,26 @@ async fn decide(
         return Err(Refusal::Shed("reviews"));
     }
     if length <= SMALL {
-        let Answered { body, doubts } = answer(app, &case, true)?;
-        if doubts.is_empty() {
-            return Ok(body);
+        let mut answered = answer(app, &case, true)?;
+        if !answered.leads.is_empty() {
+            case.looks = Some(Box::pin(look(app, answered.leads, case.working)).await);
+            answered = answer(app, &case, true)?;
         }
-        Box::pin(confirm(app, doubts, case.working)).await;
+        if answered.doubts.is_empty() {
+            return Ok(answered.body);
+        }
+        Box::pin(confirm(app, answered.doubts, case.working)).await;
         return answer(app, &case, false).map(|answered| answered.body);
     }
     // In a box: what only these need would be moved about with every other review, too.
-    Box::pin(decide_apart(app, case, (place, under_way), deadline)).await
+    let apart = Box::pin(decide_apart(app, case, (place, under_way), deadline));
+    let (mut case, taken, answered) = apart.await?;
+    if answered.leads.is_empty() {
+        return Ok(answered.body);
+    }
+    case.looks = Some(Box::pin(look(app, answered.leads, case.working)).await);
+    let (.., answered) = Box::pin(decide_apart(app, case, taken, deadline)).await?;
+    Ok(answered.body)
 }
 
 /// Decides on a thread that everything else is not done by. What the review takes is given back
@@ -148,22 +163,22 @@ async fn decide_apart(
     case: Case,
     taken: (Part, UnderWay),
     deadline: Instant,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<(Case, (Part, UnderWay), Answered), Refusal> {
     let length = case.received.bytes.len();
     let turns = if length <= MEDIUM { &app.medium_reviews } else { &app.large_reviews };
     let late = || Refusal::Shed("time");
     let turn = turns.next(case.caller, case.working).await.ok_or_else(late)?;
     let (shared, runtime) = (Arc::clone(app), Handle::current());
     let work = move || {
-        let answered = answer(&shared, &case, true).and_then(|Answered { body, doubts }| {
-            if doubts.is_empty() {
-                return Ok(body);
+        let answered = answer(&shared, &case, true).and_then(|answered| {
+            if answered.doubts.is_empty() {
+                return Ok(answered);
             }
-            runtime.block_on(confirm(&shared, doubts, case.working));
-            answer(&shared, &case, false).map(|answered| answered.body)
+            runtime.block_on(confirm(&shared, answered.doubts, case.working));
+            answer(&shared, &case, false)
         });
-        drop((case, turn, taken));
-        answered
+        drop(turn);
+        answered.map(|answered| (case, taken, answered))
     };
     let answered = if length <= MEDIUM { spawn_blocking(work) } else { app.backstage.run(work) };
     let answered = timeout_at(deadline.into(), answered).await.map_err(|_| late())?;
@@ -171,8 +186,11 @@ async fn decide_apart(
 }
 
 /// How a review is answered.
+#[derive(Default)]
 struct Answered {
     body: Vec<u8>,
+    /// Where the write leads: that is to be looked at before it is judged.
+    leads: Vec<Leads>,
     /// Other objects that it is denied for. The watch may have yet to report that they have changed.
     doubts: Vec<Arc<ObjectRef>>,
 }
@@ -185,17 +203,39 @@ async fn confirm(app: &App, others: Vec<Arc<ObjectRef>>, working: Instant) {
     }
 }
 
+/// Looks where a write leads, as far as there is time for it.
+async fn look(app: &App, leads: Vec<Leads>, working: Instant) -> Vec<Look> {
+    let Some(reach) = &app.reach else { return Vec::new() };
+    let left = working.saturating_duration_since(Instant::now());
+    let time = app.settings.reach_timeout.saturating_add(LANDING).min(left / 2);
+    let ways: Vec<_> = leads.iter().map(|at| &at.to.way).collect();
+    let seen = reach.read(&ways, time).await;
+    let looks = leads.into_iter().zip(seen);
+    looks.map(|(at, seen)| Look { at, seen: seen.map_err(|why| why.to_string()) }).collect()
+}
+
 /// Reads what is asked, has it judged, and writes the answer. Only the judging holds up others.
 fn answer(app: &App, case: &Case, may_doubt: bool) -> Result<Answered, Refusal> {
-    let Case { hook, caller, ref received, begun, working } = *case;
+    let Case { hook, caller, ref received, begun, working, ref looks } = *case;
     let is_up = || Instant::now() >= working;
     let may_doubt = may_doubt && caller.is_remembered() && app.live.is_some();
-    let mut doubts = Vec::new();
-    let Answer { body, decision } = caught(|| {
-        let asked = Asked::read(hook, &received.bytes, &app.settings, Some(&is_up))
+    // Whoever is not known to be the API server must not have it look about the network.
+    let may_look = looks.is_none() && caller.is_remembered() && app.reach.is_some();
+    let (mut doubts, mut leads) = (Vec::new(), Vec::new());
+    let answer = caught(|| {
+        let mut asked = Asked::read(hook, &received.bytes, &app.settings, Some(&is_up))
             .map_err(Refusal::NotAReview)?;
+        if may_look {
+            leads = asked.leads(&app.settings);
+            if !leads.is_empty() {
+                return Ok(None);
+            }
+        }
+        if let Some(looks) = looks {
+            asked = app.snapshot.read(|mesh| asked.having_looked(mesh, looks));
+        }
         let asked = asked.by_outdated(outdated(app));
-        Ok(asked.answer(|write| {
+        Ok(Some(asked.answer(|write| {
             let written = Arc::clone(&write.new.object);
             let verdict = match app.hold {
                 Some(hold) if caller.is_remembered() => app.snapshot.admit(write, hold),
@@ -205,16 +245,19 @@ fn answer(app: &App, case: &Case, may_doubt: bool) -> Result<Answered, Refusal> 
                 doubts = verdict.denied_for(&written);
             }
             verdict
-        }))
+        })))
     })??;
+    let Some(Answer { body, decision }) = answer else {
+        return Ok(Answered { leads, ..Answered::default() });
+    };
     if !doubts.is_empty() {
         // It is answered and logged once they have been read again.
-        return Ok(Answered { body, doubts });
+        return Ok(Answered { body, doubts, leads });
     }
     let took = begun.elapsed();
     app.metrics.decided(hook, &decision, took);
     log(hook, &decision, took);
-    Ok(Answered { body, doubts })
+    Ok(Answered { body, doubts, leads })
 }
 
 /// The warning about data that is too old to rely on silently.
