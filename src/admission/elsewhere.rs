@@ -72,7 +72,7 @@ pub(super) fn having_looked(mesh: &Mesh, write: &mut Write<'_>, looks: &[Look]) 
             }
         };
         let joins: Vec<_> =
-            write.new.claims_of(&to.subject).iter().filter(is_joining).cloned().collect();
+            write.new.claims_of(&to.subject).iter().filter(|it| is_joining(it)).cloned().collect();
         let stood = stood(mesh, write, to, sight, looks);
         let leads_home = sight.identity().is_some_and(|identity| is_local(mesh, &identity));
         sight.note(&mut write.new, to, leads_home);
@@ -99,7 +99,7 @@ fn is_local(mesh: &Mesh, identity: &Fact) -> bool {
 }
 
 /// What joins a member, and by what it is known.
-fn is_joining(claim: &&Claim) -> bool {
+fn is_joining(claim: &Claim) -> bool {
     matches!(claim.fact, Fact::RemoteSecret(_) | Fact::Alias(_) | Fact::ClusterId(_))
 }
 

@@ -80,7 +80,7 @@ impl Sight {
 
     /// Has an object say what is seen where it leads; of the cluster itself only which one it is.
     pub fn note(&self, reading: &mut Reading, at: &Destination, leads_home: bool) {
-        let stated = reading.basis.clone();
+        let stated = reading.basis;
         let sights = match self {
             Self::Facts(observed) => sights(observed),
             Self::Uuid(uuid, time) => {

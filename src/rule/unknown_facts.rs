@@ -50,7 +50,11 @@ fn unknown(member: &Member) -> Option<Finding> {
     // here at all; nothing is missing in it.
     let is_stated = |claim: &&Claim| claim.place.observation().is_none();
     let stated = member.claims().iter().filter(is_stated);
-    let is_read = member.claims().iter().any(|claim| claim.place.observation().is_some());
+    // Which cluster it is tells nothing of what it is like.
+    let is_read = member.claims().iter().any(|claim| {
+        claim.place.observation().is_some()
+            && !matches!(claim.fact, Fact::Uid(_) | Fact::Uuid(_) | Fact::ClusterId(_))
+    });
     let describes =
         |fact: &Fact| describes(fact) || is_read && matches!(fact, Fact::RemoteSecret(_));
     let describing = stated.clone().find(|claim| describes(&claim.fact))?;
@@ -96,6 +100,9 @@ fn unknown(member: &Member) -> Option<Finding> {
     } else if is_remote {
         let keys: Vec<_> = annotations.filter_map(|pair| pair.split('=').next()).collect();
         format!("annotate the descriptor with {}", keys.join(", "))
+    } else if matches!(describing.fact, Fact::RemoteSecret(_)) {
+        let fields: Vec<_> = fields.collect();
+        format!("write {} of MeshMember {}", fields.join(", "), member.name())
     } else if describing.place.object.kind == meshmember::KIND {
         format!("write {}", fields.collect::<Vec<_>>().join(", "))
     } else {

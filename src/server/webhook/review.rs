@@ -252,12 +252,12 @@ fn answer(app: &App, case: &Case, may_doubt: bool) -> Result<Answered, Refusal> 
     };
     if !doubts.is_empty() {
         // It is answered and logged once they have been read again.
-        return Ok(Answered { body, doubts, leads });
+        return Ok(Answered { body, leads, doubts });
     }
     let took = begun.elapsed();
     app.metrics.decided(hook, &decision, took);
     log(hook, &decision, took);
-    Ok(Answered { body, doubts, leads })
+    Ok(Answered { body, leads, doubts })
 }
 
 /// The warning about data that is too old to rely on silently.
