@@ -9,6 +9,7 @@ mod observe;
 mod once;
 mod peer;
 mod reach;
+mod told;
 mod unreached;
 mod watch;
 
@@ -21,5 +22,6 @@ pub use observe::{Bounds, observe, observe_own};
 pub use once::{Contents, Unread, read};
 pub use peer::Dial;
 pub(crate) use reach::Reach;
+pub use told::Told;
 pub use unreached::Unreached;
 pub use watch::{Watch, watches};
