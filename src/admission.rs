@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use elsewhere::{Leads, Look};
+pub use elsewhere::{Here, Leads, Look, Looks};
 
 use crate::budget::{Budget, Clock, Exhausted};
 use crate::document;
@@ -155,7 +155,7 @@ impl<'a> Asked<'a> {
 
     /// The same, where these clusters have been read.
     #[must_use]
-    pub fn having_looked(mut self, mesh: &Mesh, looks: &[Look]) -> Self {
+    pub fn having_looked(mut self, mesh: &Mesh, looks: &Looks) -> Self {
         if let Question::Open(write) = &mut self.question {
             elsewhere::having_looked(mesh, write, looks);
         }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::document::{Destination, Sight, Way, destinations};
-use crate::mesh::{Claim, Fact, Member, MemberName, Mesh, Reading};
+use crate::mesh::{About, Claim, Fact, Fault, Member, MemberName, Mesh, Reading, cluster_id};
+use crate::meshmember::Observed;
 use crate::review::Write;
-use crate::settings::Settings;
+use crate::settings::{Policy, Settings};
 use crate::syntax::Object;
+use crate::value::{ClusterUuid, Invalid};
 
 /// Another cluster, to be read before a write is judged.
 pub struct Leads {
@@ -58,9 +60,28 @@ pub(super) fn leads(
     found
 }
 
+/// What was seen where a write leads, and of the guarded cluster itself.
+#[derive(Default)]
+pub struct Looks {
+    /// What was seen, for each of what the write leads to.
+    pub elsewhere: Vec<Look>,
+    /// The guarded cluster, by its namespaces.
+    pub here: Here,
+}
+
+/// What the guarded cluster shows by its namespaces.
+#[derive(Clone, Debug, Default)]
+pub struct Here {
+    /// The UID of `kube-system`.
+    pub uid: Option<ClusterUuid>,
+    /// The networks that Istio's namespaces are labelled with.
+    pub networks: Vec<String>,
+}
+
 /// Has a write say what was seen where it leads, and what it led to before as well: facts are held
 /// against a write that joins a member or moves it to another cluster, and against no other.
-pub(super) fn having_looked(mesh: &Mesh, write: &mut Write<'_>, looks: &[Look]) {
+pub(super) fn having_looked(mesh: &Mesh, write: &mut Write<'_>, looks: &Looks) {
+    let Looks { elsewhere: looks, here } = looks;
     for look in looks.iter().filter(|look| !look.at.before) {
         let Leads { to, .. } = &look.at;
         let sight = match &look.seen {
@@ -74,8 +95,13 @@ pub(super) fn having_looked(mesh: &Mesh, write: &mut Write<'_>, looks: &[Look]) 
         let joins: Vec<_> =
             write.new.claims_of(&to.subject).iter().filter(|it| is_joining(it)).cloned().collect();
         let stood = stood(mesh, write, to, sight, looks);
-        let leads_home = sight.identity().is_some_and(|identity| is_local(mesh, &identity));
-        sight.note(&mut write.new, to, leads_home);
+        if let (Sight::Facts(observed), Some(identity)) = (sight, sight.identity())
+            && (here.uid.map(Fact::Uid).as_ref() == Some(&identity) || is_local(mesh, &identity))
+        {
+            note_home(&mut write.new, to, observed, mesh.settings());
+            continue;
+        }
+        sight.note(&mut write.new, to, &here.networks);
         if !stood {
             continue;
         }
@@ -87,12 +113,26 @@ pub(super) fn having_looked(mesh: &Mesh, write: &mut Write<'_>, looks: &[Look]) 
             write.old = Some(old);
         }
         if let Some(old) = &mut write.old {
-            sight.note(old, to, leads_home);
+            sight.note(old, to, &here.networks);
         }
     }
 }
 
-/// Whether the local member is known by this identity. It never clashes with itself.
+/// Notes that a Secret leads to the guarded cluster, which never clashes with itself. Under the
+/// cluster's own ID Istio ignores it: one set of Secrets applied everywhere is usual.
+fn note_home(reading: &mut Reading, to: &Destination, observed: &Observed, settings: &Settings) {
+    let own = observed.cluster_id.as_ref().map(|id| &*id.value);
+    let is_ignored = own.is_none() || own == cluster_id(&to.subject);
+    let problem = "leads to this cluster itself, by the UID of its namespace kube-system";
+    let consequence = if is_ignored { "" } else { ", so Istio finds each of its endpoints twice" };
+    let remedy = "apply the Secret in the other clusters only";
+    let why = Invalid::new(format!("{problem}{consequence}"), remedy);
+    let harmless = is_ignored || settings.self_reference != Policy::Deny;
+    let fault = Fault { harmless, ..Fault::new(About::RemoteSecret, "", why) };
+    reading.fault(&to.subject, to.path.clone(), fault);
+}
+
+/// Whether the local member is known by this identity.
 fn is_local(mesh: &Mesh, identity: &Fact) -> bool {
     let local = mesh.view().local();
     local.is_some_and(|local| local.claims().iter().any(|claim| claim.fact == *identity))

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::kind::{istio_multicluster, remote_secret};
 use super::of;
 use super::toolkit::{Shown, sights};
-use crate::mesh::{Basis, Fact, MemberName, Observation, Reading};
+use crate::mesh::{Basis, Fact, MemberName, Network, Observation, Reading};
 use crate::meshmember::Observed;
 use crate::settings::Settings;
 use crate::syntax::{Object, Path};
@@ -78,8 +78,8 @@ impl Sight {
         }
     }
 
-    /// Has an object say what is seen where it leads; of the cluster itself only which one it is.
-    pub fn note(&self, reading: &mut Reading, at: &Destination, leads_home: bool) {
+    /// Has an object say what is seen where it leads. These names are the local network's.
+    pub fn note(&self, reading: &mut Reading, at: &Destination, local_networks: &[String]) {
         let stated = reading.basis;
         let sights = match self {
             Self::Facts(observed) => sights(observed),
@@ -89,11 +89,16 @@ impl Sight {
                 vec![Shown { field: "", basis, from: METADATA, fact }]
             }
         };
-        let tells_which =
-            |fact: &Fact| matches!(fact, Fact::Uid(_) | Fact::Uuid(_) | Fact::ClusterId(_));
-        let sights = sights.into_iter().filter(|it| !leads_home || tells_which(&it.fact));
         for Shown { basis, from, fact, .. } in sights {
             reading.basis = basis;
+            let fact = match fact {
+                Fact::Network(Network::Named(name))
+                    if local_networks.iter().any(|local| **local == *name) =>
+                {
+                    Fact::Network(Network::Local)
+                }
+                fact => fact,
+            };
             reading.claim(&at.subject, at.path.shown_by(from), fact);
         }
         reading.basis = stated;

@@ -128,31 +128,8 @@ fn identified(
     let foreign = if is_local { theirs } else { ours };
     let kind = &foreign.place.object.kind;
     let remedy = format!("delete the {kind} here, and apply it in the other clusters");
-    let is_harmless = is_local || is_ignored(member, ours);
-    let severity = if is_harmless { Severity::Warn } else { severity };
+    let severity = if is_local { Severity::Warn } else { severity };
     RULE.find(severity, member, &ours.place, message, remedy).against(&theirs.place)
-}
-
-/// Whether Istio ignores the key of a remote Secret that leads home, for it is the cluster's own ID:
-/// one set of Secrets applied everywhere is usual.
-fn is_ignored(member: &Member, ours: &Claim) -> bool {
-    let mut of_object = member.said_by(&ours.place.object).iter();
-    let is_secret = member.pick(remote_secret).any(|(_, it)| it.place.object == ours.place.object);
-    let other_id = |claim: &Claim| match &claim.fact {
-        Fact::ClusterId(id) => {
-            claim.place.observation().is_some()
-                && member.pick(remote_secret).all(|(key, _)| key != &**id)
-        }
-        _ => false,
-    };
-    is_secret && !of_object.any(other_id)
-}
-
-fn remote_secret(fact: &Fact) -> Option<&str> {
-    match fact {
-        Fact::RemoteSecret(secret) => Some(&secret.key),
-        _ => None,
-    }
 }
 
 /// Whether an endpoint is one at which a cluster with this template publishes its metadata.

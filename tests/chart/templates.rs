@@ -21,6 +21,19 @@ fn no_sidecar_is_injected_into_the_pods() {
 }
 
 #[test]
+fn isthmus_is_asked_about_remote_secrets_unless_that_is_switched_off() {
+    for (values, asked) in [(&[][..], 1), (&["--set=webhooks.remoteSecrets=false"], 0)] {
+        let rendered = template("helm", values);
+        let webhooks = &only(&rendered, "ValidatingWebhookConfiguration")["webhooks"];
+        let is_asked = |webhook: &&Json| {
+            webhook["objectSelector"]["matchLabels"]["istio/multiCluster"] == "true"
+        };
+        let found = webhooks.as_array().unwrap().iter().filter(is_asked).count();
+        assert_eq!(found, asked, "{values:?}: {webhooks}");
+    }
+}
+
+#[test]
 fn no_roles_are_rendered_if_they_are_created_elsewhere() {
     let rendered = template("helm", &["--set=rbac.create=false"]);
     let role = rendered.iter().find(|object| object["kind"].as_str().unwrap().contains("Role"));

@@ -16,7 +16,8 @@ use tokio::time::timeout_at;
 
 use super::metrics::hook_name;
 use super::refusal::{Refusal, refused};
-use crate::admission::{Answer, Asked, Decision, Hook, Leads, Look};
+use crate::admission::{Answer, Asked, Decision, Here, Hook, Leads, Look, Looks};
+use crate::cluster::Unreached;
 use crate::mesh::ObjectRef;
 use crate::report;
 use crate::server::app::App;
@@ -113,7 +114,7 @@ struct Case {
     /// When reading and judging it is given up.
     working: Instant,
     /// What was seen where it leads, once that has been looked at.
-    looks: Option<Vec<Look>>,
+    looks: Option<Looks>,
 }
 
 /// Decides, as long as there is not too much to decide and the caller still waits.
@@ -204,14 +205,24 @@ async fn confirm(app: &App, others: Vec<Arc<ObjectRef>>, working: Instant) {
 }
 
 /// Looks where a write leads, as far as there is time for it.
-async fn look(app: &App, leads: Vec<Leads>, working: Instant) -> Vec<Look> {
-    let Some(reach) = &app.reach else { return Vec::new() };
+async fn look(app: &App, leads: Vec<Leads>, working: Instant) -> Looks {
+    let Some(reach) = &app.reach else { return Looks::default() };
     let left = working.saturating_duration_since(Instant::now());
     let time = app.settings.reach_timeout.saturating_add(LANDING).min(left / 2);
     let ways: Vec<_> = leads.iter().map(|at| &at.to.way).collect();
-    let seen = reach.read(&ways, time).await;
+    let here = async {
+        match &app.live {
+            Some(live) => live.here(time).await,
+            None => Here::default(),
+        }
+    };
+    let (seen, here) = tokio::join!(reach.read(&ways, time), here);
     let looks = leads.into_iter().zip(seen);
-    looks.map(|(at, seen)| Look { at, seen: seen.map_err(|why| why.to_string()) }).collect()
+    let look = |(at, seen): (_, Result<_, Unreached>)| Look {
+        at,
+        seen: seen.map_err(|why| why.to_string()),
+    };
+    Looks { elsewhere: looks.map(look).collect(), here }
 }
 
 /// Reads what is asked, has it judged, and writes the answer. Only the judging holds up others.
