@@ -170,6 +170,8 @@ impl Watching {
                 None if self.is_in_time(begun.elapsed()) => return Ok(State::Listed(served)),
                 // The API server has ended, or this process was stopped: who knows what comes next.
                 None => {
+                    let watch = &*self.name;
+                    tracing::info!(watch, "the watch broke off; starting again with a list");
                     self.come(Watched::Unknown);
                     return Ok(State::Unlisted(BACKOFF.0));
                 }

@@ -22,4 +22,5 @@ mod remote_secrets;
 mod scout;
 mod silence;
 mod unstored;
+mod watching;
 mod writes;
