@@ -2,9 +2,13 @@
 //!
 //! Only what lies between the two, the judging, looks at the mesh.
 
+mod elsewhere;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub use elsewhere::{Here, Leads, Look, Looks};
 
 use crate::budget::{Budget, Clock, Exhausted};
 use crate::document;
@@ -137,6 +141,26 @@ impl<'a> Asked<'a> {
     #[must_use]
     pub fn by_outdated(self, outdated: Option<String>) -> Self {
         Self { outdated, ..self }
+    }
+
+    /// The other clusters that the write leads to and did not before, which are to be read before it
+    /// is judged.
+    pub fn leads(&self, settings: &Settings) -> Vec<Leads> {
+        match (&self.question, &self.request.object) {
+            (Question::Open(write), Ok(Some(object))) => {
+                elsewhere::leads(write, object, self.request.old_object.as_ref(), settings)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The same, where these clusters have been read.
+    #[must_use]
+    pub fn having_looked(mut self, mesh: &Mesh, looks: &Looks) -> Self {
+        if let Question::Open(write) = &mut self.question {
+            elsewhere::having_looked(mesh, write, looks);
+        }
+        self
     }
 
     /// Decides what is still to decide, by `judge`, and writes the answer.

@@ -2,6 +2,9 @@
 //! Helm values and their documentation follow.
 
 use std::fmt;
+use std::time::Duration;
+
+use crate::value::duration;
 
 /// Declares the settings: the struct, its defaults, and the table [`SETTINGS`]. The documentation of
 /// a field is its help text everywhere.
@@ -57,6 +60,11 @@ settings! {
     allowed_kubeconfig_options: Vec<String>, Form::Words, Vec::new();
     /// Deny an Istio 0.8 descriptor whose spec is misplaced under metadata, instead of warning.
     strict_descriptors: bool, Form::Switch, false;
+    /// Whether the webhook reads a cluster that a new remote Secret or IstioMulticluster leads to, and
+    /// judges the write by what that cluster shows.
+    reach: bool, Form::Switch, true;
+    /// How long reading such a cluster may take, up to 8s; after that, the write is judged without.
+    reach_timeout: Duration, Form::Duration, Duration::from_secs(2);
 }
 
 impl Settings {
@@ -90,7 +98,12 @@ pub enum Form {
     Policy(&'static [Policy]),
     /// `true` or `false`.
     Switch,
+    /// A duration such as `2s`, up to [`LONGEST`].
+    Duration,
 }
+
+/// The longest duration that a setting takes: an API server waits for 10 seconds.
+pub const LONGEST: Duration = Duration::from_secs(8);
 
 impl Setting {
     /// The setting of a Helm value.
@@ -130,7 +143,7 @@ impl Setting {
             Form::Policy(choices) => {
                 format!("{}: {}.", meaning.trim_end_matches('.'), listed(choices))
             }
-            Form::Name | Form::Namespaces | Form::Words | Form::Switch => meaning.to_owned(),
+            _ => meaning.to_owned(),
         }
     }
 
@@ -237,6 +250,18 @@ impl Value for bool {
     }
 }
 
+impl Value for Duration {
+    fn of_text(text: &str) -> Result<Self, String> {
+        let duration = duration::positive(text)?;
+        let too_long = || format!("must be at most {} s", LONGEST.as_secs());
+        if duration > LONGEST { Err(too_long()) } else { Ok(duration) }
+    }
+
+    fn to_text(&self) -> String {
+        format!("{}s", self.as_secs_f64())
+    }
+}
+
 impl Value for Policy {
     fn of_text(text: &str) -> Result<Self, String> {
         let mut all = Self::ALL.into_iter();
@@ -270,6 +295,7 @@ mod tests {
             let other = match setting.form {
                 Form::Name => "other",
                 Form::Namespaces | Form::Words => "a,b",
+                Form::Duration => "1.5s",
                 Form::Switch => ["true", "false"][usize::from(setting.default() == "true")],
                 Form::Policy(choices) => {
                     for policy in Policy::ALL {

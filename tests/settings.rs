@@ -30,7 +30,7 @@ pub(crate) fn values_have_every_setting() {
             Form::Namespaces | Form::Words => {
                 writeln!(section, "{name}:\n  - {}", default.replace(',', "\n  - "))
             }
-            Form::Name | Form::Policy(_) | Form::Switch => writeln!(section, "{name}: {default}"),
+            _ => writeln!(section, "{name}: {default}"),
         };
     }
     holds("manifests/isthmus/values.yaml", "fullnameOverride: \"\"\n\n", &section, "\ninventory:");
@@ -61,6 +61,7 @@ fn the_schema_knows_what_every_setting_takes() {
                 json!({"type": "string", "enum": choices})
             }
             Form::Switch => json!({"type": "boolean"}),
+            Form::Duration => json!({"type": "string", "pattern": "^[0-9.]+(ms|s)$"}),
         };
         let pretty = serde_json::to_string_pretty(&schema).unwrap().replace('\n', "\n    ");
         let _ = writeln!(section, "    \"{}\": {pretty},", setting.name());

@@ -12,7 +12,7 @@ use super::settings::SettingsArgs;
 use super::{FAILED, told};
 use crate::cluster::{Dial, as_pod};
 use crate::scout::{self, Config, Secrets};
-use crate::server::duration;
+use crate::value::duration;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -15,7 +15,8 @@ use super::tls::TlsArgs;
 use super::{FAILED, told};
 use crate::cluster;
 use crate::pending;
-use crate::server::{Config, Ended, Limits, Server, duration};
+use crate::server::{Config, Ended, Limits, Server};
+use crate::value::duration;
 
 /// The status of a process that a second signal ended.
 const ABORTED: u8 = 143;

@@ -62,6 +62,7 @@ impl Flag {
             .help_heading("Settings of the mesh");
         match setting.form {
             Form::Name => arg.value_name("NAME"),
+            Form::Duration => arg.value_name("DURATION"),
             Form::Namespaces | Form::Words => arg.value_name("NAMES").action(ArgAction::Append),
             Form::Policy(_) => arg.value_name("POLICY"),
             Form::Switch => arg

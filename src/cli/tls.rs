@@ -9,7 +9,8 @@ use anyhow::bail;
 use rustls::pki_types::ServerName;
 
 use crate::server::authority::{self, SecretName, Terms};
-use crate::server::{Callers, Certificate, CertificateSource, duration};
+use crate::server::{Callers, Certificate, CertificateSource};
+use crate::value::duration;
 
 /// The longest life of an authority, so that its end is a date that can be written.
 const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);

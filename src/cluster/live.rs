@@ -2,23 +2,30 @@
 //! as changed or gone.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Client;
-use tokio::sync::Semaphore;
+use kube::{Api, Client};
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::call::answer;
 use super::watch::{Parsed, Watch};
+use crate::admission::Here;
 use crate::ledger::Stored;
 use crate::mesh::{ObjectRef, Reading};
+use crate::observe::NETWORK_LABEL;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
+use crate::value::ClusterUuid;
 
 /// How many objects are read for one review at most.
 const MOST_OBJECTS: usize = 8;
+/// How long it counts what namespaces showed.
+const NAMESPACES_KEPT: Duration = Duration::from_secs(10);
 /// For how many reviews objects are read at once. The others rest on what the watch has reported.
 const MOST_REVIEWS: usize = 4;
 
@@ -29,6 +36,8 @@ pub(crate) struct Live {
     settings: Arc<Settings>,
     snapshot: Arc<Snapshot>,
     reviews: Semaphore,
+    /// What the cluster showed by its namespaces, and when.
+    here: Mutex<Option<(Instant, Here)>>,
 }
 
 impl Live {
@@ -38,7 +47,33 @@ impl Live {
         settings: Arc<Settings>,
         snapshot: Arc<Snapshot>,
     ) -> Self {
-        Self { client, watches, settings, snapshot, reviews: Semaphore::new(MOST_REVIEWS) }
+        let (reviews, here) = (Semaphore::new(MOST_REVIEWS), Mutex::default());
+        Self { client, watches, settings, snapshot, reviews, here }
+    }
+
+    /// What the cluster shows by its namespaces, as far as they can be read in time.
+    pub(crate) async fn here(&self, time: Duration) -> Here {
+        let Ok(mut here) = timeout(time, self.here.lock()).await else { return Here::default() };
+        if let Some((read, here)) = &*here
+            && read.elapsed() < NAMESPACES_KEPT
+        {
+            return here.clone();
+        }
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let get = async |name: &str| {
+            let read = timeout(time, namespaces.get_metadata_opt(name)).await;
+            read.ok().and_then(Result::ok).flatten().map(|found| found.metadata)
+        };
+        let istio = self.settings.istio_namespaces.iter().map(|name| get(name));
+        let (own, istio) = futures_util::join!(get("kube-system"), join_all(istio));
+        let uid = own.and_then(|own| ClusterUuid::try_parse(&own.uid?).ok());
+        let labels = istio.into_iter().flatten().filter_map(|found| found.labels);
+        let networks = labels.filter_map(|mut labels| labels.remove(NETWORK_LABEL));
+        let read = Here { uid, networks: networks.collect() };
+        if uid.is_some() {
+            *here = Some((Instant::now(), read.clone()));
+        }
+        read
     }
 
     /// Has the mesh say of these objects what they say now, as far as that can be read in time. Of

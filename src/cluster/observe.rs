@@ -13,12 +13,19 @@ use hyper::{Request, StatusCode};
 use jiff::Timestamp;
 use kube::client::Body;
 use kube::{Client, Config};
+use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::unreached::Unreached;
 use crate::meshmember::Observed;
 use crate::observe::{Ask, Seen};
 use crate::settings::Settings;
+use crate::value::ClusterUuid;
+
+/// Where Deckhouse publishes a cluster's UUID, below its metadata endpoint.
+const PUBLIC: &str = "/public/public.json";
+/// The largest such answer, in bytes.
+const LARGEST_METADATA: usize = 64 << 10;
 
 /// What reading one cluster may cost.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +66,40 @@ pub async fn observe_own(
     observe(&client, settings, bounds).await
 }
 
+/// Reads the UUID that a cluster's public metadata tell, by this client.
+pub(super) async fn read_metadata(
+    client: &Client,
+    time: Duration,
+) -> Result<ClusterUuid, Unreached> {
+    #[derive(Deserialize)]
+    struct Public {
+        #[serde(rename = "clusterUUID")]
+        cluster_uuid: String,
+    }
+    let read = timeout(time, fetch(client, PUBLIC, LARGEST_METADATA)).await;
+    let read = read.map_err(|_| Unreached::Slow)??.ok_or(Unreached::TooMuch)?;
+    let public: Public = serde_json::from_slice(&read).map_err(|_| Unreached::NotMetadata)?;
+    ClusterUuid::try_parse(&public.cluster_uuid).map_err(|_| Unreached::NotMetadata)
+}
+
+/// The answer to a request for this path; nothing where it is larger than this.
+async fn fetch(client: &Client, path: &str, most: usize) -> Result<Option<Bytes>, Unreached> {
+    let request = Request::get(path).header(ACCEPT, "application/json");
+    let request = request.body(Body::empty()).map_err(|error| Unreached::of(&error))?;
+    let answer = client.send(request).await.map_err(|error| Unreached::of(&error))?;
+    match answer.status() {
+        StatusCode::OK => {}
+        StatusCode::UNAUTHORIZED => return Err(Unreached::Unauthorized),
+        status if status.is_redirection() => return Err(Unreached::Redirect(status.as_u16())),
+        status => return Err(Unreached::Status(status.as_u16())),
+    }
+    match Limited::new(answer.into_body(), most).collect().await {
+        Ok(read) => Ok(Some(read.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Ok(None),
+        Err(error) => Err(Unreached::of(&*error)),
+    }
+}
+
 struct Reader<'a> {
     client: &'a Client,
     bounds: &'a Bounds,
@@ -92,21 +133,11 @@ impl Reader<'_> {
 
     /// What is answered; nothing where it is refused, is not there, or is too large.
     async fn ask(&self, ask: &Ask) -> Result<Option<String>, Unreached> {
-        let request = Request::get(ask.path()).header(ACCEPT, "application/json");
-        let request = request.body(Body::empty()).map_err(|error| Unreached::of(&error))?;
-        let answer = self.client.send(request).await.map_err(|error| Unreached::of(&error))?;
-        match answer.status() {
-            StatusCode::OK => {}
-            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => return Ok(None),
-            StatusCode::UNAUTHORIZED => return Err(Unreached::Unauthorized),
-            status if status.is_redirection() => return Err(Unreached::Redirect(status.as_u16())),
-            status => return Err(Unreached::Status(status.as_u16())),
-        }
         let most = self.bounds.answer.min(self.left.load(Ordering::Relaxed));
-        let read = match Limited::new(answer.into_body(), most).collect().await {
-            Ok(read) => Some(read.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => None,
-            Err(error) => return Err(Unreached::of(&*error)),
+        let read = match fetch(self.client, &ask.path(), most).await {
+            Ok(read) => read,
+            Err(Unreached::Status(403 | 404)) => return Ok(None),
+            Err(error) => return Err(error),
         };
         let cost = read.as_ref().map_or(most, Bytes::len);
         let left = |left: usize| left.checked_sub(cost).filter(|left| *left > 0);

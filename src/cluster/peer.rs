@@ -62,7 +62,30 @@ impl Dial {
 
     /// A client of the cluster that a kubeconfig leads to.
     pub fn client(&self, kubeconfig: &str) -> Result<Client, Unreached> {
-        let config = config(kubeconfig)?;
+        self.by(config(kubeconfig)?)
+    }
+
+    /// A client of whoever publishes a cluster's metadata, which has no credentials.
+    pub(super) fn client_of_metadata(
+        &self,
+        endpoint: &str,
+        authority: &str,
+        is_insecure: bool,
+    ) -> Result<Client, Unreached> {
+        let mut config = Config::new(endpoint.parse().map_err(|_| Unreached::Unresolved)?);
+        config.accept_invalid_certs = is_insecure;
+        config.default_retry = false;
+        if !authority.is_empty() {
+            let blocks = pem::parse_many(authority).map_err(|_| Unreached::Untrusted)?;
+            config.root_cert = Some(blocks.into_iter().map(pem::Pem::into_contents).collect());
+        } else if is_insecure {
+            // Without the system's, which may be none.
+            config.root_cert = Some(Vec::new());
+        }
+        self.by(config).map_err(|_| Unreached::Untrusted)
+    }
+
+    fn by(&self, config: Config) -> Result<Client, Unreached> {
         let dial = self.clone();
         let connect = service_fn(move |uri: Uri| {
             let dial = dial.clone();

@@ -35,6 +35,9 @@ pub enum Unreached {
     /// It shows a certificate that is not trusted.
     #[error("its certificate {0}")]
     Certificate(&'static str),
+    /// Nobody is trusted to have signed its certificate.
+    #[error("its certificate cannot be verified, as no certificate authority (CA) is known here")]
+    Untrusted,
     /// TLS fails otherwise.
     #[error("the TLS handshake fails")]
     Tls,
@@ -53,6 +56,12 @@ pub enum Unreached {
     /// It answers more than is read.
     #[error("its answers are larger than isthmus reads")]
     TooMuch,
+    /// It does not publish a cluster's metadata there.
+    #[error("what it answers is not a cluster's public metadata")]
+    NotMetadata,
+    /// It is not asked, for others are.
+    #[error("too many other clusters are being read")]
+    Busy,
     /// It is something else.
     #[error(transparent)]
     NotKubernetes(#[from] NotKubernetes),
@@ -69,13 +78,15 @@ impl Unreached {
             Self::Refused => "ConnectionRefused",
             Self::Connection => "ConnectionFailed",
             Self::Slow => "Timeout",
-            Self::Certificate(_) => "UntrustedCertificate",
+            Self::Certificate(_) | Self::Untrusted => "UntrustedCertificate",
             Self::Tls => "TLSFailed",
             Self::Unauthorized => "Unauthorized",
             Self::Unidentified => "Forbidden",
             Self::Redirect(_) => "Redirected",
             Self::Status(_) => "ServerError",
             Self::TooMuch => "TooLarge",
+            Self::NotMetadata => "NotMetadata",
+            Self::Busy => "Busy",
             Self::NotKubernetes(_) => "NotKubernetes",
         }
     }

@@ -3,12 +3,14 @@
 //! [`DOCUMENTS`] is the registry that everything else folds over: reading an admission request,
 //! watches, RBAC, webhook rules and the tables of the documentation.
 
+mod elsewhere;
 mod entry;
 mod kind;
 mod toolkit;
 
 use std::borrow::Cow;
 
+pub use elsewhere::{Destination, Sight, Way, destinations};
 use entry::local;
 pub use entry::{Document, Label, Registration, Scope, Select};
 pub use kind::istio_installation::ISTIOD_VALUES_KIND;

@@ -147,7 +147,7 @@ impl Claim {
             Fact::Fault(fault) => {
                 size_of_val(&**fault) + fault.text.len() + fault.problem.len() + fault.remedy.len()
             }
-            Fact::Advice(advice) => advice.len(),
+            Fact::Advice(text) | Fact::Unread(text) => text.len(),
             Fact::Allow(_) | Fact::NetworkEndpoints(_) | Fact::Endpoint(_) => USUAL_TEXT,
             _ => 0,
         };
@@ -215,6 +215,8 @@ pub enum Fact {
     Federation(Arc<Federation>),
     /// Rules that its document takes as warnings.
     Allow(Arc<Allow>),
+    /// Why the cluster could not be read when it was to join.
+    Unread(Arc<str>),
     /// How it would better be written, where isthmus rewrites nothing.
     Advice(Arc<str>),
     /// Something that cannot be read as what it should be.
@@ -259,6 +261,7 @@ impl Fact {
             | Self::MeshNetworks(_)
             | Self::NetworkEndpoints(_)
             | Self::Federation(_)
+            | Self::Unread(_)
             | Self::Advice(_)
             | Self::Fault(_) => false,
         }

@@ -115,11 +115,13 @@ impl Member {
     fn index(&mut self) {
         let force = self.force();
         let is_subnet =
-            |claim: &Claim| matches!(claim.fact, Fact::Subnet(..)) && is_in_force(claim, force);
+            |claim: &Claim| matches!(claim.fact, Fact::Subnet(..)) && is_in_force(claim, &force);
         let numbered = || (0..).zip(&self.claims);
         let subnets = numbered().filter(|(_, claim)| is_subnet(claim)).map(|(at, _)| at).collect();
         let networks = numbered().filter_map(|(at, claim)| match &claim.fact {
-            Fact::Network(network) => Some((network_strength(network, claim.place.basis), at)),
+            Fact::Network(network) if is_in_force(claim, &force) => {
+                Some((network_strength(network, claim.place.basis), at))
+            }
             _ => None,
         });
         let network = networks.min().map(|(_, at)| at);
@@ -140,14 +142,26 @@ impl Member {
                 force.has_stated_domain |= aspect == DOMAIN;
             }
         }
+        force.over = self.over();
         force
+    }
+
+    /// The objects that tell of another cluster of the name than the one that was observed last.
+    fn over(&self) -> Vec<Arc<ObjectRef>> {
+        let seen = |claim: &Claim| match claim.fact {
+            Fact::Uid(uid) => Some((claim.place.observation()?.at, uid)),
+            _ => None,
+        };
+        let Some((_, last)) = self.claims.iter().filter_map(seen).max() else { return Vec::new() };
+        let others = self.claims.iter().filter(|it| seen(it).is_some_and(|(_, uid)| uid != last));
+        others.map(|claim| Arc::clone(&claim.place.object)).collect()
     }
 
     /// The claims in force: where the member's own configuration states something, nobody else's
     /// statement counts, and of several configurations the strongest.
     pub fn in_force(&self) -> impl Iterator<Item = &Claim> {
         let force = self.force();
-        self.claims.iter().filter(move |claim| is_in_force(claim, force))
+        self.claims.iter().filter(move |claim| is_in_force(claim, &force))
     }
 
     /// The cluster domains in force, with the claims that state them.
@@ -169,6 +183,11 @@ impl Member {
         self.claims
             .iter()
             .any(|claim| matches!(claim.fact, Fact::Peer | Fact::Remote | Fact::RemoteSecret(_)))
+    }
+
+    /// Whether all that is known of its subnets was observed in it.
+    pub fn is_only_observed(&self) -> bool {
+        self.subnets().all(|(_, _, claim)| claim.place.observation().is_some())
     }
 
     /// The subnets in force, with the claims that state them.
@@ -199,20 +218,26 @@ impl Member {
 }
 
 /// What decides which claims of a member count.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Force {
     /// For each aspect the strongest of the member's own configurations that state it.
     own: [Option<Configuration>; ASPECTS],
     /// Whether what was observed counts: of a member that nobody states or joins it is a mere trace.
     is_observed: bool,
+    /// The objects of which nothing counts that was observed; nearly always none.
+    over: Vec<Arc<ObjectRef>>,
     /// Whether its domain is stated, so that another one that was observed is a conflict and no more.
     has_stated_domain: bool,
 }
 
-fn is_in_force(claim: &Claim, force: Force) -> bool {
+fn is_in_force(claim: &Claim, force: &Force) -> bool {
     let aspect = aspect(&claim.fact);
     let decides = aspect.and_then(|aspect| force.own[aspect]);
-    let is_beaten = |_| !force.is_observed || aspect == Some(DOMAIN) && force.has_stated_domain;
+    let is_beaten = |_| {
+        !force.is_observed
+            || aspect == Some(DOMAIN) && force.has_stated_domain
+            || force.over.contains(&claim.place.object)
+    };
     decides.is_none_or(|decides| claim.place.basis == Basis::Own(decides))
         && !claim.place.observation().is_some_and(is_beaten)
 }

@@ -145,7 +145,7 @@ pub struct Right<'a> {
 const KUBE_SYSTEM: &str = "kube-system";
 
 /// The label of a network, on Istio's namespace and on the Services of gateways.
-pub(super) const NETWORK_LABEL: &str = "topology.istio.io/network";
+pub const NETWORK_LABEL: &str = "topology.istio.io/network";
 
 fn pods_in(namespace: &str) -> String {
     format!("/api/v1/namespaces/{}/pods", encoded(namespace))

@@ -12,7 +12,7 @@ mod objects;
 mod ranges;
 mod seen;
 
-pub use ask::{Ask, MOST_ITEMS, Right};
+pub use ask::{Ask, MOST_ITEMS, NETWORK_LABEL, Right};
 pub use seen::{NotKubernetes, Seen};
 
 #[cfg(test)]

@@ -156,7 +156,9 @@ impl Pod {
 
     /// How it is called, and where in it something is said.
     pub(super) fn told(&self, place: &str) -> String {
-        let Metadata { namespace, name, .. } = &self.metadata;
+        // Whoever answers may call it what he likes.
+        let [namespace, name] =
+            [&self.metadata.namespace, &self.metadata.name].map(|text| word(text).unwrap_or("?"));
         format!("Pod {namespace}/{name} ({place})")
     }
 }

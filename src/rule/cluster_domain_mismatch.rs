@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use super::finding::{default, side};
+use super::finding::{default, shown, side};
 use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Member, StatedDomain, View};
 
@@ -31,10 +31,11 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     for (domain, ours) in member.domains().filter(|(domain, _)| !agrees(domain)) {
         for (theirs, claim) in exact(local).take(1) {
             let message = format!(
-                "{}cluster domain {domain} differs from {}{theirs} of {}",
+                "{}cluster domain {domain} differs from {}{theirs} of {}{}",
                 default(&ours.place),
                 default(&claim.place),
-                side(local, &claim.place)
+                side(local, &claim.place),
+                shown(&ours.place)
             );
             let remedy = if ours.place.is_status() { rebuild(&theirs) } else { remedy(&theirs) };
             findings.push(mismatch(
@@ -131,9 +132,10 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         }
         let which = if members.len() == 1 { "member" } else { "members" };
         let message = format!(
-            "{}cluster domain {domain} differs from {theirs} of {which} {}",
+            "{}cluster domain {domain} differs from {theirs} of {which} {}{}",
             default(&ours.place),
-            names.join(", ")
+            names.join(", "),
+            shown(&ours.place)
         );
         let (severity, remedy) = if agrees {
             let remedy = "as many members state either domain; all members of a mesh share one";

@@ -189,7 +189,18 @@ pub(super) fn default(place: &Place) -> &'static str {
     if place.is_default() { "the default " } else { "" }
 }
 
-/// One side of a clash, as messages name it: a member and the object that describes it.
+/// One side of a clash, as messages name it: a member and the object that describes it, and what
+/// showed that where it was observed.
 pub(super) fn side(member: &Member, place: &Place) -> String {
-    format!("member \"{}\" ({})", member.name(), place.object)
+    let from = source(place).map_or_else(String::new, |from| format!(", from {from}"));
+    format!("member \"{}\" ({}{from})", member.name(), place.object)
+}
+
+/// What a message of a value that was observed ends with.
+pub(super) fn shown(place: &Place) -> String {
+    source(place).map_or_else(String::new, |from| format!(", as {from} shows"))
+}
+
+fn source(place: &Place) -> Option<&str> {
+    place.path().source()
 }

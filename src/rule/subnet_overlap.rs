@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
-use super::finding::{default, side};
+use super::finding::{default, shown, side};
 use super::free::offer;
 use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Member, Network, Role, View};
@@ -106,12 +106,17 @@ impl Side<'_> {
             .filter_map(shared)
             .map(|(role, theirs, claim, extent)| {
                 let network = self.network_words(other);
+                // A field that shows several facts does not tell which.
+                let ours = match self.claim.place.observation() {
+                    Some(_) => format!("{} {}", self.role, self.subnet),
+                    None => self.subnet.to_string(),
+                };
                 let message = format!(
-                    "{}{} overlaps {}{role} {theirs} of {} on {network}",
+                    "{}{ours} overlaps {}{role} {theirs} of {} on {network}{}",
                     default(&self.claim.place),
-                    self.subnet,
                     default(&claim.place),
-                    side(other, &claim.place)
+                    side(other, &claim.place),
+                    shown(&self.claim.place)
                 );
                 let is_service = (self.role, role) == (Role::Service, Role::Service);
                 let severity = match self.mesh.settings().service_overlap {
@@ -160,6 +165,10 @@ impl Side<'_> {
             Some(stranger) if self.described(other).is_some() && self.is_lenient() => {
                 format!("denied if \"{}\" joins without a gateway; {free}", stranger.name())
             }
+            Some(stranger) if stranger.is_only_observed() => format!(
+                "{free}; or, if \"{}\" is on another network, label its Istio namespace topology.istio.io/network",
+                stranger.name()
+            ),
             Some(stranger) => format!(
                 "{free}; or, if \"{}\" is on another network, set isthmus.dev/network or create its IstioMulticluster first",
                 stranger.name()

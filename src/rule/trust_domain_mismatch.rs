@@ -1,6 +1,6 @@
 //! TrustDomainMismatch: the identities of the mesh are of one trust domain, or accepted as if.
 
-use super::finding::side;
+use super::finding::{shown, side};
 use super::{Finding, Rule};
 use crate::mesh::{Claim, Fact, Member, StatedDomain, View};
 use crate::value::ClusterDomain;
@@ -56,8 +56,9 @@ fn against_local(member: &Member, local: &Member) -> Vec<Finding> {
     let foreign = member.pick(trust_domain).filter(|(trust, _)| !is_accepted(trust));
     let findings = foreign.map(|(trust, ours)| {
         let message = format!(
-            "trust domain {trust} differs from {what} {domain} of {}",
-            side(local, &theirs.place)
+            "trust domain {trust} differs from {what} {domain} of {}{}",
+            side(local, &theirs.place),
+            shown(&ours.place)
         );
         let remedy = format!("write {domain}, or add {trust} to the local trustDomainAliases");
         RULE.warn(member, &ours.place, message, remedy).against(&theirs.place)

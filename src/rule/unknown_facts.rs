@@ -9,7 +9,7 @@ use crate::syntax::Path;
 
 pub(super) static RULE: Rule = Rule {
     name: "UnknownFacts",
-    what: "isthmus does not know the cluster domain or the subnets of a member, because no document states them. Always a warning.",
+    what: "isthmus does not know the cluster domain or the subnets of a member, because no document states them, and the cluster does not show them or could not be read when it was to join. Always a warning.",
     why: "Without them isthmus cannot detect a mismatch of the cluster domain or an overlap with this member before traffic goes astray.",
     remedy: "State them in a MeshMember of the member's name, annotate the IstioMulticluster or the descriptor with `isthmus.dev/cluster-domain`, `isthmus.dev/pod-subnet-cidr` and `isthmus.dev/service-subnet-cidr`, or put the member's ClusterConfiguration into a ConfigMap labelled `isthmus.dev/member`.",
     example: "metadata.name: its cluster domain and subnets are unknown, so not checked; kubectl annotate istiomulticluster cluster-b isthmus.dev/cluster-domain=DOMAIN isthmus.dev/pod-subnet-cidr=CIDR isthmus.dev/service-subnet-cidr=CIDR [UnknownFacts]",
@@ -18,13 +18,46 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
+    let mut findings = unread(member);
+    findings.extend(unknown(member));
+    findings
+}
+
+/// Clusters that could not be read when they were to join.
+fn unread(member: &Member) -> Vec<Finding> {
+    let unread = |claim: &Claim| {
+        let Fact::Unread(why) = &claim.fact else { return None };
+        let (message, remedy) = if claim.place.object.kind == "Secret" {
+            (
+                format!("the cluster cannot be read, so it is not checked: {why}"),
+                "check its server and credentials, or state its facts in a MeshMember",
+            )
+        } else {
+            (
+                format!(
+                    "the metadata cannot be read, so nobody knows which cluster this is: {why}"
+                ),
+                "check the endpoint, and that isthmus may connect to it",
+            )
+        };
+        Some(RULE.warn(member, &claim.place, message, remedy.to_owned()))
+    };
+    member.claims().iter().filter_map(unread).collect()
+}
+
+fn unknown(member: &Member) -> Option<Finding> {
     // A member of which a document says only something else, such as an identity, is not described
     // here at all; nothing is missing in it.
     let is_stated = |claim: &&Claim| claim.place.observation().is_none();
     let stated = member.claims().iter().filter(is_stated);
-    let Some(describing) = stated.clone().find(|claim| describes(&claim.fact)) else {
-        return Vec::new();
-    };
+    // Which cluster it is tells nothing of what it is like.
+    let is_read = member.claims().iter().any(|claim| {
+        claim.place.observation().is_some()
+            && !matches!(claim.fact, Fact::Uid(_) | Fact::Uuid(_) | Fact::ClusterId(_))
+    });
+    let describes =
+        |fact: &Fact| describes(fact) || is_read && matches!(fact, Fact::RemoteSecret(_));
+    let describing = stated.clone().find(|claim| describes(&claim.fact))?;
     // Of what the member has at least, the rest is unknown.
     let is_whole = |claim: &Claim| claim.place.observation().is_none_or(|it| it.is_exact);
     let says = |known: &dyn Fn(&Fact) -> bool| {
@@ -49,7 +82,7 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
     let annotations = missing.iter().map(|[annotation, _]| *annotation);
     let fields = missing.iter().map(|[_, field]| *field);
     let what = match (domain, subnet(Role::Pod), subnet(Role::Service)) {
-        (true, true, true) => return Vec::new(),
+        (true, true, true) => return None,
         (false, true, true) => "cluster domain is",
         (true, false, true) => "pod subnet is",
         (true, true, false) => "service subnet is",
@@ -67,6 +100,9 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
     } else if is_remote {
         let keys: Vec<_> = annotations.filter_map(|pair| pair.split('=').next()).collect();
         format!("annotate the descriptor with {}", listed(&keys))
+    } else if matches!(describing.fact, Fact::RemoteSecret(_)) {
+        let fields: Vec<_> = fields.collect();
+        format!("write {} of MeshMember {}", listed(&fields), member.name())
     } else if describing.place.object.kind == meshmember::KIND {
         format!("write {}", listed(&fields.collect::<Vec<_>>()))
     } else {
@@ -77,7 +113,7 @@ fn judge(_: &View<'_>, member: &Member) -> Vec<Finding> {
     } else {
         Place::new(Arc::clone(&describing.place.object), Path::NAME)
     };
-    vec![RULE.warn(member, &place, message, remedy)]
+    Some(RULE.warn(member, &place, message, remedy))
 }
 
 /// `a, b and c`.

@@ -18,7 +18,7 @@ use super::tls::Certificate;
 use super::webhook::backstage::Backstage;
 use super::webhook::caller::Verification;
 use super::webhook::metrics::ReviewMetrics;
-use crate::cluster::{self, Live};
+use crate::cluster::{self, Live, Reach};
 use crate::mesh::Mesh;
 use crate::pending::LONGEST;
 use crate::settings::Settings;
@@ -82,6 +82,8 @@ pub(super) struct App {
     pub(super) hold: Option<Duration>,
     /// What reads single objects of the cluster, where one is watched.
     pub(super) live: Option<Arc<Live>>,
+    /// What reads other clusters that writes lead to, if that is done.
+    pub(super) reach: Option<Reach>,
     /// How callers show who they are.
     pub(super) verification: Verification,
     pub(super) http: Arc<Http>,
@@ -130,6 +132,7 @@ impl App {
             sources,
             hold,
             live: None,
+            reach: None,
             verification,
             http: Arc::new(Http::new(limits.client_timeout, &mut registry)),
             metrics: ReviewMetrics::shown_by(&mut registry),

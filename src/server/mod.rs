@@ -3,7 +3,6 @@
 mod admin;
 mod app;
 pub mod authority;
-pub mod duration;
 mod findings;
 mod http;
 mod metrics;
@@ -34,7 +33,7 @@ pub use app::Limits;
 pub use authority::SecretPath;
 pub use tls::{Callers, Certificate, CertificateSource, Issued, TlsError, Validity, issue};
 
-use crate::cluster::{self, Live, Told};
+use crate::cluster::{self, Dial, Live, Reach, Told};
 use crate::inventory::Inventory;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
@@ -62,7 +61,9 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// File descriptors besides the webhook's connections.
 const OTHER_DESCRIPTORS: usize = ADMIN_CONNECTIONS + 64;
 /// The log message if anyone may claim to be the API server.
-const UNVERIFIED: &str = "callers cannot be verified, so admitted writes are not remembered until the watch reports them: set --tls-client-ca, --tls-secret or --tls-path-file";
+const UNVERIFIED: &str = "callers cannot be verified, so admitted writes are not remembered until the watch reports them, and clusters that a write leads to are not read: set --tls-client-ca, --tls-secret or --tls-path-file";
+/// Which part of the reviews may wait for other clusters: all others find room.
+const REACHING: usize = 4;
 /// How often connections are looked at while they end.
 const DRAIN_STEP: Duration = Duration::from_millis(10);
 
@@ -185,6 +186,14 @@ impl Server {
             let (settings, snapshot) = (Arc::clone(&app.settings), Arc::clone(&app.snapshot));
             Arc::new(Live::new(client.clone(), watches.clone(), settings, snapshot))
         });
+        if app.settings.reach && app.verification.is_set_up() {
+            let writes = app.limits.reviews / REACHING;
+            let reach = Reach::new(Arc::clone(&settings), Dial::default(), writes);
+            let reach = reach.context("cannot start")?;
+            let help = "Other clusters read for a write that leads to them, by outcome";
+            app.registry.register("reaches", help, reach.outcomes());
+            app.reach = Some(reach);
+        }
         let app = Arc::new(app);
         let secured = Arc::new(TlsSetup::new(Arc::clone(&config.certificate), config.callers)?);
         let (endpoint, admin_endpoint) = endpoints(&app, &secured);

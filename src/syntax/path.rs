@@ -25,6 +25,8 @@ struct Built {
     identity: Option<Box<str>>,
     /// Whether the field is not set, so that its default applies.
     is_default: bool,
+    /// What showed the value, where nobody has written it.
+    source: Option<Box<str>>,
 }
 
 /// One step of a path.
@@ -49,8 +51,8 @@ impl Path {
 
     /// A path that an object brings, and where it was found.
     pub fn new(segments: Vec<Segment<'static>>, position: Position) -> Self {
-        let (identity, is_default) = (None, false);
-        Self(Repr::Built(Box::new(Built { segments, position, identity, is_default })))
+        let (identity, is_default, source) = (None, false, None);
+        Self(Repr::Built(Box::new(Built { segments, position, identity, is_default, source })))
     }
 
     /// The object's name.
@@ -94,7 +96,27 @@ impl Path {
         let position = self.position();
         let segments = self.segments().map(Segment::into_owned).collect();
         let (identity, is_default) = (Some(identity.into()), self.is_default());
-        Self(Repr::Built(Box::new(Built { segments, position, identity, is_default })))
+        let source = self.source().map(Into::into);
+        Self(Repr::Built(Box::new(Built { segments, position, identity, is_default, source })))
+    }
+
+    /// The same, of a value that something else has shown.
+    #[must_use]
+    pub fn shown_by(&self, source: &str) -> Self {
+        let mut path =
+            Self::new(self.segments().map(Segment::into_owned).collect(), self.position());
+        if let Repr::Built(built) = &mut path.0 {
+            built.source = Some(source.into());
+        }
+        path
+    }
+
+    /// What showed the value, where nobody has written it.
+    pub fn source(&self) -> Option<&str> {
+        match &self.0 {
+            Repr::Fixed(_) => None,
+            Repr::Built(built) => built.source.as_deref(),
+        }
     }
 
     /// The same, where nothing stands and a default is in force.
@@ -104,8 +126,8 @@ impl Path {
             Repr::Built(built) => Built { is_default: true, ..*built },
             Repr::Fixed(_) => {
                 let segments = self.segments().map(Segment::into_owned).collect();
-                let (position, identity) = (Position::NONE, None);
-                Built { segments, position, identity, is_default: true }
+                let (position, identity, source) = (Position::NONE, None, None);
+                Built { segments, position, identity, is_default: true, source }
             }
         };
         Self(Repr::Built(Box::new(built)))
@@ -155,8 +177,13 @@ impl Path {
             Segment::Item(_) => 0,
         };
         let identity = built.identity.as_ref().map_or(0, |identity| identity.len());
+        let source = built.source.as_ref().map_or(0, |source| source.len());
         let segments = built.segments.capacity() * size_of::<Segment<'_>>();
-        size_of::<Built>() + segments + built.segments.iter().map(text).sum::<usize>() + identity
+        size_of::<Built>()
+            + segments
+            + built.segments.iter().map(text).sum::<usize>()
+            + identity
+            + source
     }
 
     fn identity(&self) -> Option<&str> {

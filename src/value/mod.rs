@@ -5,6 +5,7 @@
 
 mod address;
 mod domain;
+pub mod duration;
 mod endpoint;
 mod host_port;
 mod moment;

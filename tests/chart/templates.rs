@@ -21,6 +21,19 @@ fn no_sidecar_is_injected_into_the_pods() {
 }
 
 #[test]
+fn isthmus_is_asked_about_remote_secrets_unless_that_is_switched_off() {
+    for (values, asked) in [(&[][..], 1), (&["--set=webhooks.remoteSecrets=false"], 0)] {
+        let rendered = template("helm", values);
+        let webhooks = &only(&rendered, "ValidatingWebhookConfiguration")["webhooks"];
+        let is_asked = |webhook: &&Json| {
+            webhook["objectSelector"]["matchLabels"]["istio/multiCluster"] == "true"
+        };
+        let found = webhooks.as_array().unwrap().iter().filter(is_asked).count();
+        assert_eq!(found, asked, "{values:?}: {webhooks}");
+    }
+}
+
+#[test]
 fn no_roles_are_rendered_if_they_are_created_elsewhere() {
     let rendered = template("helm", &["--set=rbac.create=false"]);
     let role = rendered.iter().find(|object| object["kind"].as_str().unwrap().contains("Role"));
@@ -63,13 +76,20 @@ fn the_network_policy_allows_only_the_named_peers() {
         assert_eq!(spec["policyTypes"], json!(["Ingress", "Egress"]));
         (spec["ingress"].clone(), spec["egress"].clone())
     };
-    let (ingress, egress) = policy(&[]);
+    let (ingress, egress) = policy(&["--set=reach=false"]);
     assert_eq!(ingress, json!([{"ports": webhook}, {"ports": admin}]));
     assert_eq!(egress, json!([{"ports": api_server}]));
+    // Peers may be anywhere, but no cloud's metadata service is one.
+    let (_, egress) = policy(&[]);
+    assert_eq!(egress[0], json!({"ports": api_server}));
+    let everywhere = &egress[1]["to"][0]["ipBlock"];
+    assert_eq!(everywhere["cidr"], "0.0.0.0/0");
+    assert!(everywhere["except"].as_array().unwrap().contains(&json!("169.254.0.0/16")));
 
     let block = |cidr: &str| json!({"ipBlock": {"cidr": cidr}});
     let selected = json!({"podSelector": {"matchLabels": {"a": "b"}}});
     let (ingress, egress) = policy(&[
+        "--set=reach=false",
         "--set=networkPolicy.apiServerFrom[0].ipBlock.cidr=192.0.2.0/28",
         "--set=networkPolicy.metricsFrom[0].podSelector.matchLabels.a=b",
         "--set=networkPolicy.apiServerAt={192.0.2.1/32,2001:db8::1/128}",

@@ -3,6 +3,7 @@
 mod assumptions;
 pub(crate) mod authority;
 mod changes;
+mod day_one;
 mod demo;
 mod descriptors;
 mod documents;

@@ -9,6 +9,7 @@ mod neighbours;
 mod observed;
 mod paths;
 mod protocol;
+mod reach;
 mod recorded;
 mod sinks;
 mod slow;

@@ -25,7 +25,7 @@ pub(crate) struct Guarded {
     pub(crate) plane: &'static Plane,
     kubeconfig: PathBuf,
     certs: TempDir,
-    _turn: Turn,
+    _turn: Option<Turn>,
 }
 
 impl Guarded {
@@ -60,8 +60,19 @@ impl Guarded {
         guarded
     }
 
+    /// The same in a cluster that the test has already.
+    pub(crate) fn start_in(plane: &'static Plane, args: &[&str]) -> Self {
+        let guarded = Self::launch_in(plane, None, CRDS, args);
+        guarded.register("Fail");
+        guarded
+    }
+
     fn launch(crds: &str, args: &[&str]) -> Self {
         let (plane, turn) = exclusive();
+        Self::launch_in(plane, Some(turn), crds, args)
+    }
+
+    fn launch_in(plane: &'static Plane, turn: Option<Turn>, crds: &str, args: &[&str]) -> Self {
         clear(plane, crds);
         let certs = TempDir::new();
         let directory = certs.path().to_str().unwrap().to_owned();

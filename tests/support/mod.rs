@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod cable;
 pub(crate) mod client;
+pub(crate) mod elsewhere;
 pub(crate) mod golden;
 pub(crate) mod guarded;
 #[allow(unreachable_pub, reason = "the benchmarks use it too")]

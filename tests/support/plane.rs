@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 
 use crate::support::api::Api;
 use crate::support::client::Client;
+use crate::support::elsewhere::known_outer_address;
 use crate::support::pem;
 
 /// How long the control plane may take to start on a slow machine.
@@ -187,7 +188,8 @@ impl Plane {
         let file = |name: &str| self.directory.join(name).display().to_string();
         let args = [
             &format!("--bind-address={host}"),
-            &format!("--advertise-address={host}"),
+            // Its certificate is for both.
+            &format!("--advertise-address={}", known_outer_address().unwrap_or(host)),
             "--endpoint-reconciler-type=none",
             &format!("--secure-port={api}"),
             &format!("--cert-dir={}", file("pki")),

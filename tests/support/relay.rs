@@ -1,7 +1,7 @@
 //! An address that stays while those who serve it come and go, as a Service is for its Pods.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -15,7 +15,12 @@ pub(crate) struct Relay {
 impl Relay {
     /// One that nobody stands behind yet.
     pub(crate) fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// The same, on this address.
+    pub(crate) fn at(host: IpAddr) -> Self {
+        let listener = TcpListener::bind((host, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new((None, true)));
         let shared = Arc::clone(&state);

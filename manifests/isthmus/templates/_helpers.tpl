@@ -80,6 +80,17 @@ capabilities:
 {{- end }}
 {{- end }}
 
+{{- /* Egress to peers, which may be anywhere but where clouds tell machines their secrets. */}}
+{{- define "isthmus.peers" -}}
+- to:
+    - ipBlock:
+        cidr: 0.0.0.0/0
+        except: [169.254.0.0/16, 100.100.100.200/32, 168.63.129.16/32]
+    - ipBlock:
+        cidr: ::/0
+        except: ["fe80::/10", "fd00:ec2::254/128"]
+{{- end }}
+
 {{- /* The names that the certificate is for. */}}
 {{- define "isthmus.tlsNames" -}}
 {{- $service := printf "%s.%s.svc" (include "isthmus.fullname" .) .Release.Namespace }}

@@ -266,7 +266,7 @@ fn setting_schema(setting: &Setting) -> Json {
         Form::Policy(choices) => {
             json!({"enum": choices.iter().map(|choice| choice.as_str()).collect::<Vec<_>>()})
         }
-        Form::Name => json!({"type": "string"}),
+        Form::Name | Form::Duration => json!({"type": "string"}),
     };
     schema["description"] = setting.meaning().into();
     schema["default"] = match setting.form {

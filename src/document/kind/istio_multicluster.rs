@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::document::elsewhere::{Destination, Way};
 use crate::document::entry::{CUSTOM_RESOURCES, Document, Scope, Select};
 use crate::document::toolkit::{
     Annotations, Canonical, Cursor, Notes, Written, common_annotations, completing_annotations,
@@ -75,6 +76,35 @@ fn spec(object: &Object<'_>, notes: &mut Notes<'_>) {
         }
         None => {}
     }
+}
+
+/// Where its metadata is.
+pub(crate) fn destination(object: &Object<'_>) -> Option<Destination> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Spec {
+        metadata_endpoint: String,
+        metadata: Metadata,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Metadata {
+        ca: String,
+        insecure_skip_verify: bool,
+    }
+    let Spec { metadata_endpoint, metadata } =
+        serde_json::from_str(object.raw_field("spec")?).ok()?;
+    let endpoint = MetadataEndpoint::parse(&metadata_endpoint).ok()?;
+    Some(Destination {
+        subject: object.name().into(),
+        path: ENDPOINT.into(),
+        way: Way::Metadata {
+            endpoint: endpoint.as_str().into(),
+            authority: metadata.ca.into(),
+            is_insecure: metadata.insecure_skip_verify,
+        },
+        server: Some(endpoint.host_identity().into()),
+    })
 }
 
 /// By what the metadata is fetched.

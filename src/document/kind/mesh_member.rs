@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use crate::document::entry::{CUSTOM_RESOURCES, Document, Scope, Select};
 use crate::document::toolkit::{
-    Canonical, Cursor, Notes, Written, common_annotations, domain, fields, near_misses, subnets,
+    Canonical, Cursor, Notes, Shown, Written, common_annotations, domain, fields, near_misses,
+    sights, subnets,
 };
 use crate::mesh::{
-    About, Basis, Configuration, Fact, MemberName, Network, Observation, Reading, Role, SecretKey,
+    About, Basis, Configuration, Fact, MemberName, Network, Reading, Role, SecretKey,
 };
-use crate::meshmember::{self, GROUP, Joined, KIND, Observed, RESOURCE, Status, VERSION};
+use crate::meshmember::{GROUP, Joined, KIND, RESOURCE, Status, VERSION};
 use crate::settings::Settings;
 use crate::syntax::{Object, Path, Position, Segment};
-use crate::value::{ClusterDomain, ClusterUuid, Invalid, Subnet};
+use crate::value::{ClusterDomain, Invalid};
 
 pub(crate) const DOCUMENT: Document = Document {
     name: "MeshMember",
@@ -81,52 +82,15 @@ fn status(object: &Object<'_>, settings: &Settings, notes: &mut Notes<'_>) {
         // Of the guarded cluster itself it is never a mere trace.
         notes.claim_at(&["status", "observed"], Fact::Configured);
     }
-    let Observed { uid, cluster_domain, pod_subnets, service_subnets, network, .. } = observed;
-    let of_uid = |uid: &String| ClusterUuid::try_parse(uid).ok();
-    sight(notes, "uid", Some(&uid), |uid| of_uid(uid).map(Fact::Uid));
-    let uuid = observed.cluster_uuid.as_ref();
-    sight(notes, "clusterUUID", uuid, |uuid| of_uid(uuid).map(Fact::Uuid));
-    sight(notes, "clusterDomain", cluster_domain.as_ref(), |domain| {
-        ClusterDomain::parse(domain).ok().map(Fact::ClusterDomain)
-    });
-    sight(notes, "trustDomain", observed.trust_domain.as_ref(), |domain| {
-        ClusterDomain::parse(domain).ok().map(Fact::TrustDomain)
-    });
-    sight(notes, "clusterID", observed.cluster_id.as_ref(), |id| {
-        (!id.is_empty()).then(|| Fact::ClusterId(id.as_str().into()))
-    });
-    sight(notes, "network", network.as_ref(), |name| {
-        (!name.is_empty()).then(|| Fact::Network(Network::Named(name.as_str().into())))
-    });
-    for (name, role, observed) in
-        [("podSubnets", Role::Pod, pod_subnets), ("serviceSubnets", Role::Service, service_subnets)]
-    {
-        let subnets = observed.iter().flat_map(|fact| &fact.value).take(MOST_SUBNETS);
-        for subnet in subnets.filter_map(|text| Subnet::parse(text).ok()) {
-            sight(notes, name, observed.as_ref(), |_| Some(Fact::Subnet(role, subnet)));
-        }
+    for Shown { field, basis, from, fact } in sights(&observed) {
+        notes.reading.basis = basis;
+        let keys = ["status", "observed", field].map(|key| Segment::Key(key.into()));
+        notes.claim_at(Path::new(keys.into(), Position::NONE).shown_by(from), fact);
     }
 }
 
-/// How many Secrets of one member are read, and how many subnets: each is held against all others.
+/// How many Secrets of one member are read.
 const MOST_JOINED: usize = 16;
-const MOST_SUBNETS: usize = 64;
-
-/// Notes a fact that was observed.
-fn sight<T>(
-    notes: &mut Notes<'_>,
-    name: &'static str,
-    observed: Option<&meshmember::Fact<T>>,
-    fact: impl FnOnce(&T) -> Option<Fact>,
-) {
-    let Some(observed) = observed else { return };
-    if let Some(fact) = fact(&observed.value) {
-        let observation = Observation { at: observed.at.into(), is_exact: observed.exact };
-        notes.reading.basis = Basis::Observed(observation);
-        let keys = ["status", "observed", name].map(|key| Segment::Key(key.into()));
-        notes.claim_at(Path::new(keys.into(), Position::NONE), fact);
-    }
-}
 
 fn spec(object: &Object<'_>, notes: &mut Notes<'_>) {
     let root = fields(object, ["spec"], notes);

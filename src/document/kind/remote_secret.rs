@@ -11,11 +11,12 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
 use super::kubeconfig::{Access, insecure_options};
+use crate::document::elsewhere::{Destination, Way};
 use crate::document::entry::{Document, Label, Registration, Scope, Select};
 use crate::document::toolkit::{Notes, common_annotations, fields, rendered, shortened};
 use crate::mesh::{About, Fact, Fault, Reading, SecretKey, by_cluster_id};
 use crate::settings::Settings;
-use crate::syntax::{Node, Object, Path, Position, Segment, Value, yaml_document};
+use crate::syntax::{Key, Node, Object, Path, Position, Segment, Value, yaml_document};
 use crate::value::{Invalid, Moment};
 
 /// The label by which Istio knows a remote Secret.
@@ -107,6 +108,33 @@ fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
             }
         }
     }
+}
+
+/// Where its kubeconfigs lead, as far as they can be read and Istio follows them.
+pub(crate) fn destinations(object: &Object<'_>, settings: &Settings) -> Vec<Destination> {
+    let namespace: &str = &object.metadata.namespace;
+    if object.name() == CONFIG_SECRET
+        || !settings.istio_namespaces.iter().any(|ours| ours == namespace)
+    {
+        return Vec::new();
+    }
+    let Ok(Some(Node { value: Value::Map(entries), .. })) = object.field("data") else {
+        return Vec::new();
+    };
+    let destination = |(key, node): &(Key<'_>, Node<'_>)| {
+        let text = String::from_utf8(STANDARD.decode(node.text()?).ok()?).ok()?;
+        let server = {
+            let root = yaml_document(&text, &object.budget).ok()?;
+            Access::of(&root).ok()?.server()
+        };
+        Some(Destination {
+            subject: by_cluster_id(&key.text),
+            path: at_key(&key.text),
+            way: Way::Kubeconfig(text.into()),
+            server: server.map(Into::into),
+        })
+    };
+    entries.iter().filter_map(destination).collect()
 }
 
 /// The place of a key, at which everything is told of its kubeconfig.

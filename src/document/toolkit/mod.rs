@@ -6,6 +6,7 @@ mod canonical;
 mod cursor;
 mod misspelt;
 mod notes;
+mod sights;
 mod text;
 mod values;
 
@@ -18,5 +19,6 @@ pub use canonical::{Beside, Canonical, Rewrite, Written};
 pub(super) use cursor::{Cursor, shortened};
 pub(super) use misspelt::{near_misses, own_names};
 pub(super) use notes::{EXITS, Notes, PILOT, PILOT_JSON, PROTOBUF};
+pub(super) use sights::{Shown, sights};
 pub(super) use text::{decoded, fields, text_of, tree_of};
 pub(super) use values::{domain, node_prefix, subnets};

@@ -16,16 +16,17 @@ use tokio::time::timeout_at;
 
 use super::metrics::hook_name;
 use super::refusal::{Refusal, refused};
-use crate::admission::{Answer, Asked, Decision, Hook};
+use crate::admission::{Answer, Asked, Decision, Here, Hook, Leads, Look, Looks};
+use crate::cluster::Unreached;
 use crate::mesh::ObjectRef;
 use crate::report;
 use crate::review::Verdict;
 use crate::server::app::App;
-use crate::server::duration;
 use crate::server::http::body::{self, MEDIUM, Received, Unreceived};
 use crate::server::http::connections::{Entry, Open, Phase};
 use crate::server::http::room::{Caller, Part};
 use crate::snapshot::Admission;
+use crate::value::duration;
 
 /// How long a caller waits that does not say so: the API server's default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,6 +38,8 @@ const WORKING: f32 = 0.8;
 const SMALL: usize = 8 << 10;
 /// How old what a review is held against may be without a warning.
 const OUTDATED: Duration = Duration::from_mins(1);
+/// How much longer than reading a cluster its end is waited for.
+const LANDING: Duration = Duration::from_millis(200);
 /// How long it may take to read again what other objects say.
 const CONFIRMING: Duration = Duration::from_secs(1);
 /// The longest text of a request that a log line repeats, in characters.
@@ -92,7 +95,7 @@ async fn review(
     let begun = Instant::now();
     // What is left is for the answer to get there.
     let working = begun + deadline.saturating_duration_since(begun).mul_f32(WORKING);
-    let case = Case { hook, caller, received, begun, working };
+    let case = Case { hook, caller, received, begun, working, looks: None };
     decide(app, case, source, deadline).await
 }
 
@@ -112,6 +115,8 @@ struct Case {
     begun: Instant,
     /// When reading and judging it is given up.
     working: Instant,
+    /// What was seen where it leads, once that has been looked at.
+    looks: Option<Looks>,
 }
 
 /// Decides, as long as there is not too much to decide and the caller still waits.
@@ -121,7 +126,7 @@ struct Case {
 /// the large ones apart and without a place among the others.
 async fn decide(
     app: &Arc<App>,
-    case: Case,
+    mut case: Case,
     source: IpAddr,
     deadline: Instant,
 ) -> Result<Vec<u8>, Refusal> {
@@ -132,15 +137,26 @@ async fn decide(
         return Err(Refusal::Shed("reviews"));
     }
     if length <= SMALL {
-        let Answered { body, doubts } = answer(app, &case, false)?;
-        if doubts.is_empty() {
-            return Ok(body);
+        let mut answered = answer(app, &case, false)?;
+        if !answered.leads.is_empty() {
+            case.looks = Some(Box::pin(look(app, answered.leads, case.working)).await);
+            answered = answer(app, &case, false)?;
         }
-        Box::pin(confirm(app, doubts, case.working)).await;
+        if answered.doubts.is_empty() {
+            return Ok(answered.body);
+        }
+        Box::pin(confirm(app, answered.doubts, case.working)).await;
         return answer(app, &case, true).map(|answered| answered.body);
     }
     // In a box: what only these need would be moved about with every other review, too.
-    Box::pin(decide_apart(app, case, (place, under_way), deadline)).await
+    let apart = Box::pin(decide_apart(app, case, (place, under_way), deadline));
+    let (mut case, taken, answered) = apart.await?;
+    if answered.leads.is_empty() {
+        return Ok(answered.body);
+    }
+    case.looks = Some(Box::pin(look(app, answered.leads, case.working)).await);
+    let (.., answered) = Box::pin(decide_apart(app, case, taken, deadline)).await?;
+    Ok(answered.body)
 }
 
 /// Decides on a thread that everything else is not done by. What the review takes is given back
@@ -150,22 +166,22 @@ async fn decide_apart(
     case: Case,
     taken: (Part, UnderWay),
     deadline: Instant,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<(Case, (Part, UnderWay), Answered), Refusal> {
     let length = case.received.bytes.len();
     let turns = if length <= MEDIUM { &app.medium_reviews } else { &app.large_reviews };
     let late = || Refusal::Shed("time");
     let turn = turns.next(case.caller, case.working).await.ok_or_else(late)?;
     let (shared, runtime) = (Arc::clone(app), Handle::current());
     let work = move || {
-        let answered = answer(&shared, &case, false).and_then(|Answered { body, doubts }| {
-            if doubts.is_empty() {
-                return Ok(body);
+        let answered = answer(&shared, &case, false).and_then(|answered| {
+            if answered.doubts.is_empty() {
+                return Ok(answered);
             }
-            runtime.block_on(confirm(&shared, doubts, case.working));
-            answer(&shared, &case, true).map(|answered| answered.body)
+            runtime.block_on(confirm(&shared, answered.doubts, case.working));
+            answer(&shared, &case, true)
         });
-        drop((case, turn, taken));
-        answered
+        drop(turn);
+        answered.map(|answered| (case, taken, answered))
     };
     let answered = if length <= MEDIUM { spawn_blocking(work) } else { app.backstage.run(work) };
     let answered = timeout_at(deadline.into(), answered).await.map_err(|_| late())?;
@@ -173,8 +189,11 @@ async fn decide_apart(
 }
 
 /// How a review is answered.
+#[derive(Default)]
 struct Answered {
     body: Vec<u8>,
+    /// Where the write leads: that is to be looked at before it is judged.
+    leads: Vec<Leads>,
     /// Objects that it rests on, to be read first: the watch may have yet to report that they have
     /// changed.
     doubts: Vec<Arc<ObjectRef>>,
@@ -188,17 +207,49 @@ async fn confirm(app: &App, objects: Vec<Arc<ObjectRef>>, working: Instant) {
     }
 }
 
+/// Looks where a write leads, as far as there is time for it.
+async fn look(app: &App, leads: Vec<Leads>, working: Instant) -> Looks {
+    let Some(reach) = &app.reach else { return Looks::default() };
+    let left = working.saturating_duration_since(Instant::now());
+    let time = app.settings.reach_timeout.saturating_add(LANDING).min(left / 2);
+    let ways: Vec<_> = leads.iter().map(|at| &at.to.way).collect();
+    let here = async {
+        match &app.live {
+            Some(live) => live.here(time).await,
+            None => Here::default(),
+        }
+    };
+    let (seen, here) = tokio::join!(reach.read(&ways, time), here);
+    let looks = leads.into_iter().zip(seen);
+    let look = |(at, seen): (_, Result<_, Unreached>)| Look {
+        at,
+        seen: seen.map_err(|why| why.to_string()),
+    };
+    Looks { elsewhere: looks.map(look).collect(), here }
+}
+
 /// Reads what is asked, has it judged, and writes the answer. Only the judging holds up others.
 fn answer(app: &App, case: &Case, is_confirmed: bool) -> Result<Answered, Refusal> {
-    let Case { hook, caller, ref received, begun, working } = *case;
+    let Case { hook, caller, ref received, begun, working, ref looks } = *case;
     let is_up = || Instant::now() >= working;
     let is_confirmed = is_confirmed || app.live.is_none();
-    let mut doubts = Vec::new();
-    let Answer { body, decision } = caught(|| {
-        let asked = Asked::read(hook, &received.bytes, &app.settings, Some(&is_up))
+    // Whoever is not known to be the API server must not have it look about the network.
+    let may_look = looks.is_none() && caller.is_remembered() && app.reach.is_some();
+    let (mut doubts, mut leads) = (Vec::new(), Vec::new());
+    let answer = caught(|| {
+        let mut asked = Asked::read(hook, &received.bytes, &app.settings, Some(&is_up))
             .map_err(Refusal::NotAReview)?;
+        if may_look {
+            leads = asked.leads(&app.settings);
+            if !leads.is_empty() {
+                return Ok(None);
+            }
+        }
+        if let Some(looks) = looks {
+            asked = app.snapshot.read(|mesh| asked.having_looked(mesh, looks));
+        }
         let asked = asked.by_outdated(outdated(app));
-        Ok(asked.answer(|write| {
+        Ok(Some(asked.answer(|write| {
             if app.hold.is_none() || !caller.is_remembered() {
                 return app.snapshot.judge(write);
             }
@@ -209,16 +260,19 @@ fn answer(app: &App, case: &Case, is_confirmed: bool) -> Result<Answered, Refusa
                     Verdict::default()
                 }
             }
-        }))
+        })))
     })??;
+    let Some(Answer { body, decision }) = answer else {
+        return Ok(Answered { leads, ..Answered::default() });
+    };
     if !doubts.is_empty() {
         // It is answered and logged once they have been read again.
-        return Ok(Answered { body, doubts });
+        return Ok(Answered { body, leads, doubts });
     }
     let took = begun.elapsed();
     app.metrics.decided(hook, &decision, took);
     log(hook, &decision, took);
-    Ok(Answered { body, doubts })
+    Ok(Answered { body, leads, doubts })
 }
 
 /// The warning about data that is too old to rely on silently.
