@@ -32,7 +32,7 @@ LABEL org.opencontainers.image.title="isthmus" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       dev.isthmus.builder="${BUILDER}"
-# It asks the API server only, whose authority each pod is given: no root certificates.
+# It asks API servers, whose authority each pod or kubeconfig has: no root certificates.
 COPY --from=binary --chmod=0755 /isthmus /isthmus
 # What is freed goes back at once: glibc would keep tens of megabytes of large bodies for itself.
 ENV MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072

@@ -65,7 +65,7 @@ impl Live {
             read.ok().and_then(Result::ok).flatten().map(|found| found.metadata)
         };
         let istio = self.settings.istio_namespaces.iter().map(|name| get(name));
-        let (own, istio) = futures_util::join!(get("kube-system"), join_all(istio));
+        let (own, istio) = tokio::join!(get("kube-system"), join_all(istio));
         let uid = own.and_then(|own| ClusterUuid::try_parse(&own.uid?).ok());
         let labels = istio.into_iter().flatten().filter_map(|found| found.labels);
         let networks = labels.filter_map(|mut labels| labels.remove(NETWORK_LABEL));
