@@ -39,7 +39,7 @@ STATIC_RUSTFLAGS := -C target-feature=+crt-static \
 	--remap-path-prefix=$(CURDIR)=/isthmus --remap-path-prefix=$(CARGO_HOME)=/cargo
 STATIC_CFLAGS := -g0 -ffile-prefix-map=$(CURDIR)=/isthmus -ffile-prefix-map=$(CARGO_HOME)=/cargo
 
-.PHONY: help run demo test format lint core unit laws explore faults control-plane docs deny advisories bench limits \
+.PHONY: help run demo test format lint core unit laws explore pages faults control-plane docs deny advisories bench limits \
 	golden fuzz fuzz-corpus release static image dist attest version clean
 
 help: ## Print what can be made.
@@ -76,6 +76,15 @@ laws: ## Look for inputs that break a law: PROPTEST_CASES of each, other ones ea
 explore: ## Run SCHEDULES of the ledger's replicas against each other, and find each safeguard that is left out.
 	ISTHMUS_SCHEDULES=$(SCHEDULES) nice $(CARGO) test --locked --profile explore --no-default-features \
 		--test explore -- --nocapture --test-threads=1
+
+pages: $(TOOLS)/pages/node_modules ## Look at the pages of `isthmus map` in Chromium: errors, requests, accessibility (needs chromium and npm).
+	$(CARGO) build --locked
+	NODE_PATH=$< node tests/pages/check.cjs target/debug/isthmus target/pages
+
+$(TOOLS)/pages/node_modules: tests/pages/package.json tests/pages/package-lock.json
+	mkdir -p $(@D) && cp $^ $(@D)
+	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
 
 faults: control-plane ## Run the tests of faults that take minutes: silence, etcd restored, a hundred rotations, clocks that step (needs faketime).
 	$(CARGO) test --locked --test integration faults:: -- --ignored

@@ -11,6 +11,7 @@ mod fuzz;
 mod golden;
 mod house;
 mod laws;
+mod map;
 mod serve;
 mod settings;
 mod support;
