@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use holds::{Hold, Holds};
 
+use crate::ledger::{Listed, Watched};
 use crate::mesh::{Claim, Mesh, ObjectRef, PendingWrite, Reading, WriteId};
 use crate::review::{Verdict, Write, review};
 
@@ -23,6 +24,7 @@ use crate::review::{Verdict, Write, review};
 /// that would do without one.
 pub struct Snapshot {
     state: RwLock<State>,
+    begun: Instant,
 }
 
 /// What tells of objects. Of one object, the later source counts.
@@ -40,6 +42,8 @@ struct State {
     revision: u64,
     /// The objects that sources tell of.
     objects: HashMap<Arc<ObjectRef>, Layers>,
+    /// How far each watch of the cluster has come.
+    watches: BTreeMap<Arc<str>, Watched>,
     /// What was admitted and not observed yet.
     held: Holds,
 }
@@ -57,8 +61,14 @@ struct Layers {
 impl Snapshot {
     /// Shares a mesh.
     pub fn new(mesh: Mesh) -> Self {
-        let (objects, held) = (HashMap::new(), Holds::default());
-        Self { state: RwLock::new(State { mesh, revision: 0, objects, held }) }
+        let (objects, watches, held) = (HashMap::new(), BTreeMap::new(), Holds::default());
+        let state = State { mesh, revision: 0, objects, watches, held };
+        Self { state: RwLock::new(state), begun: Instant::now() }
+    }
+
+    /// The time, by a clock that never goes back.
+    pub fn now(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     /// Looks at the mesh. It does not change meanwhile, so look briefly.
@@ -151,6 +161,22 @@ impl Snapshot {
             state.remove(source, object)
         };
         state.change(|state| objects.into_iter().filter_map(|it| settled(state, it)).collect());
+    }
+
+    /// Takes in how far a watch of the cluster has come, after all that it has told before.
+    pub fn come(&self, watch: &Arc<str>, watched: Watched) {
+        self.state_mut().watches.insert(Arc::clone(watch), watched);
+    }
+
+    /// Takes in that a watch was listed, after what that has brought.
+    pub fn listed(&self, list: &Listed<'_>) {
+        let watched = Watched::At { version: list.version, listed: list.begun };
+        self.state_mut().watches.insert(list.watch.into(), watched);
+    }
+
+    /// How far a watch of the cluster has come.
+    pub fn watched(&self, watch: &str) -> Watched {
+        self.state().watches.get(watch).copied().unwrap_or_default()
     }
 
     /// The version in which the cluster was last seen to have an object, if it has one.

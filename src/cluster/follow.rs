@@ -1,23 +1,23 @@
-//! A watch that keeps the mesh in line with the cluster. After any error it starts again with a
-//! list; meanwhile the last known state stays in use.
+//! A watch that keeps the mesh in line with the cluster, and says up to which version it does. After
+//! any error it starts again with a list; meanwhile the last known state stays in use.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use kube::Client;
-use kube::api::{DynamicObject, TypeMeta};
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::api::{DynamicObject, TypeMeta, WatchEvent, WatchParams};
 use tokio::time::{sleep, timeout};
 
-use super::call::{ANSWER, Failure, SILENT, answer, reason};
+use super::call::{Failure, SILENT, answer};
 use super::config::{CALL, SILENCE};
-use super::watch::{Served, Watch, Watched};
-use crate::mesh::{ObjectRef, Reading};
-use crate::snapshot::{Snapshot, Source};
+use super::told::Told;
+use super::watch::{Parsed, Served, Watch};
+use crate::ledger::{Listed, Watched};
+use crate::mesh::ObjectRef;
 use crate::sources::Sources;
 
 /// How often a resource is looked for that the API server does not serve.
@@ -27,24 +27,25 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// After this many rejections in a row, a watch is logged by itself: for a moment after its start,
 /// an API server rejects everyone.
 const MANY: u32 = 8;
-/// How many objects of a list are applied at once: a member that all of them describe is indexed
-/// only once, and the mesh is not locked for long.
-const AT_ONCE: usize = 256;
 /// The log message for a bug in isthmus itself.
 const OUR_FAULT: &str = "a bug in isthmus";
+/// Why the next list is begun when versions are older than those before.
+const GONE_BACK: &str = "the API server tells of older versions than before";
 
 impl Watch {
     /// A watch that has yet to begin.
-    pub fn over(self, client: Client, snapshot: Arc<Snapshot>, sources: Arc<Sources>) -> Watching {
-        let (name, known) = (self.to_string(), BTreeSet::new());
+    pub fn over(self, client: Client, told: Arc<Told>, sources: Arc<Sources>) -> Watching {
+        let name = self.to_string().into();
         Watching {
             watch: self,
             name,
             client,
-            snapshot,
+            told,
             sources,
-            known,
-            said: Vec::new(),
+            known: BTreeSet::new(),
+            come: Watched::Unknown,
+            version: 0,
+            call: CALL,
             refusals: 0,
             has_run: false,
         }
@@ -54,17 +55,31 @@ impl Watch {
 /// A watch under way.
 pub struct Watching {
     watch: Watch,
-    name: String,
+    name: Arc<str>,
     client: Client,
-    snapshot: Arc<Snapshot>,
+    told: Arc<Told>,
     sources: Arc<Sources>,
     /// The objects that it knows: all that the mesh has by it, and maybe more for a moment.
     known: BTreeSet<Arc<ObjectRef>>,
-    /// What listed objects say that the mesh has yet to take in.
-    said: Vec<Reading>,
+    /// How far it has come.
+    come: Watched,
+    /// The highest version that it has come to.
+    version: u64,
+    /// How long one call lasts, in seconds.
+    call: u32,
     /// How often it was refused in a row.
     refusals: u32,
     has_run: bool,
+}
+
+/// What a watch does next.
+enum State {
+    /// It lists, after this time.
+    Unlisted(Duration),
+    /// It looks again later: there is no such resource, or no such namespace.
+    Absent,
+    /// It is told of changes, by one call after another.
+    Listed(Box<Served>),
 }
 
 impl Watching {
@@ -72,158 +87,224 @@ impl Watching {
     /// with its state, so that objects that were deleted meanwhile are removed.
     pub async fn run(&mut self) {
         if std::mem::replace(&mut self.has_run, true) {
+            self.come(Watched::Unknown);
             self.lost(OUR_FAULT);
         }
-        let mut wait = BACKOFF.0;
+        let (mut state, mut wait) = (State::Unlisted(Duration::ZERO), BACKOFF.0);
         loop {
-            let listed = self.listed().await;
-            wait = if listed { BACKOFF.0 } else { (wait * 2).min(BACKOFF.1) };
-            sleep(wait).await;
-        }
-    }
-
-    /// Watches until that fails; says whether there was a list at least.
-    async fn listed(&mut self) -> bool {
-        let served = match answer(self.watch.served(&self.client)).await {
-            Ok(served) => served,
-            Err(failure) => return self.lost(&failure.to_string()),
-        };
-        if self.watch.document.is_peer() {
-            self.snapshot.serve_peers(served.is_some());
-        }
-        match served {
-            Some(served) => self.follow(served).await,
-            None => self.absent().await,
-        }
-    }
-
-    /// There is nothing to list, and nothing wrong with that.
-    async fn absent(&mut self) -> bool {
-        self.replace(BTreeSet::new());
-        self.back();
-        sleep(ABSENT).await;
-        true
-    }
-
-    async fn follow(&mut self, Served { api, types }: Served) -> bool {
-        // A call that is silent for longer breaks with its connection.
-        let mut config = watcher::Config::default().timeout(CALL);
-        config.field_selector = self.watch.fields();
-        config.label_selector = self.watch.labels();
-        let mut events = pin!(watcher(api, config));
-        let mut listing = BTreeSet::new();
-        let mut listed = false;
-        loop {
-            let event = if listed {
-                events.next().await
-            } else {
-                match timeout(ANSWER, events.next()).await {
-                    Ok(event) => event,
-                    Err(_) => return self.lost(SILENT),
+            let begun = self.told.snapshot.now();
+            let next = match state {
+                State::Unlisted(after) => {
+                    sleep(after).await;
+                    Box::pin(self.list()).await
+                }
+                State::Absent => {
+                    let asked = self.told.list_asked(&self.name);
+                    let _ = timeout(ABSENT, asked).await;
+                    Ok(State::Unlisted(Duration::ZERO))
+                }
+                State::Listed(served) => Box::pin(self.follow(served)).await,
+            };
+            state = match next {
+                Ok(next) => {
+                    wait = BACKOFF.0;
+                    next
+                }
+                Err(why) if why.is_forbidden() && self.has_no_namespace().await => {
+                    self.absent(begun)
+                }
+                Err(why) => {
+                    self.broken(&why);
+                    wait = (wait * 2).min(BACKOFF.1);
+                    State::Unlisted(wait)
                 }
             };
-            if self.said.len() >= AT_ONCE || !matches!(event, Some(Ok(Event::InitApply(_)))) {
-                self.take_in();
+        }
+    }
+
+    async fn list(&mut self) -> Result<State, Failure> {
+        let begun = self.told.snapshot.now();
+        let served = self.watch.served(&self.client).await?;
+        if self.watch.document.is_peer() {
+            self.told.snapshot.serve_peers(served.is_some());
+        }
+        let Some(served) = served else { return Ok(self.absent(begun)) };
+        let (mut listed, mut next) = (BTreeSet::new(), None);
+        let version = loop {
+            let page = self.watch.page(&served, next).await?;
+            listed.extend(self.apply(page.items, &served.types));
+            next = page.metadata.continue_;
+            if next.is_none() {
+                break number(page.metadata.resource_version.as_deref())?;
             }
-            match event {
-                Some(Ok(Event::Init)) => listing.clear(),
-                Some(Ok(Event::InitApply(object))) => listing.extend(self.applied(object, &types)),
-                Some(Ok(Event::InitDone)) => {
-                    self.replace(std::mem::take(&mut listing));
-                    self.back();
-                    listed = true;
-                }
-                Some(Ok(Event::Apply(object))) => {
-                    let name = object.metadata.name.clone().unwrap_or_default();
-                    match self.applied(object, &types) {
-                        Some(_) => self.take_in(),
-                        // It may have lost what made it a document.
-                        None => self.forget(&name),
-                    }
-                }
-                Some(Ok(Event::Delete(object))) => {
-                    self.forget(&object.metadata.name.unwrap_or_default());
-                }
-                Some(Err(error)) => match failure(error) {
-                    failure if failure.is_not_found() => return listed,
-                    // Left to itself, kube may ask for the same past again and again.
-                    failure if failure.is_expired() => {
-                        let watch = &self.name;
-                        tracing::info!(watch, "the watch expired; starting again with a list");
-                        return listed;
-                    }
-                    failure
-                        if failure.is_forbidden()
-                            && self.watch.has_no_namespace(&self.client).await =>
-                    {
-                        return self.absent().await;
-                    }
-                    failure => {
-                        self.lost(&failure.to_string());
-                        return listed;
-                    }
-                },
+        };
+        self.replace(listed);
+        let before = std::mem::replace(&mut self.version, version);
+        let (watch, now) = (&*self.name, self.told.snapshot.now());
+        self.come = Watched::At { version, listed: begun };
+        self.told.listed(&Listed { watch, begun, now, version, before });
+        self.back();
+        Ok(State::Listed(Box::new(served)))
+    }
+
+    /// Takes in changes until the call ends or a list is asked for.
+    async fn follow(&mut self, served: Box<Served>) -> Result<State, Failure> {
+        let begun = Instant::now();
+        let params = WatchParams {
+            field_selector: self.watch.fields(),
+            label_selector: self.watch.labels(),
+            timeout: Some(self.call),
+            ..WatchParams::default()
+        };
+        let from = self.version.to_string();
+        let mut events = pin!(answer(served.api.watch(&params, &from)).await?);
+        let told = Arc::clone(&self.told);
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = told.list_asked(&self.name) => return Ok(State::Unlisted(Duration::ZERO)),
+                event = timeout(SILENCE, events.next()) => event,
+            };
+            match event.map_err(|_| Failure::Other(SILENT.to_owned()))? {
+                Some(event) => self.take(event?, &served.types)?,
+                None if self.is_in_time(begun.elapsed()) => return Ok(State::Listed(served)),
+                // The API server has ended, or this process was stopped: who knows what comes next.
                 None => {
-                    self.lost("the watch has ended");
-                    return listed;
+                    let watch = &*self.name;
+                    tracing::info!(watch, "the watch broke off; starting again with a list");
+                    self.come(Watched::Unknown);
+                    return Ok(State::Unlisted(BACKOFF.0));
                 }
             }
         }
     }
 
-    fn applied(&mut self, object: DynamicObject, types: &TypeMeta) -> Option<Arc<ObjectRef>> {
-        let name = object.metadata.name.clone().unwrap_or_default();
-        let settings = self.snapshot.read(|mesh| Arc::clone(mesh.settings()));
+    /// Whether a call of this length has ended by itself.
+    fn is_in_time(&self, lasted: Duration) -> bool {
+        let call = Duration::from_secs(self.call.into());
+        let at_least = call.saturating_sub(Duration::from_secs(1));
+        (at_least..call + Duration::from_secs(3)).contains(&lasted)
+    }
+
+    fn take(&mut self, event: WatchEvent<DynamicObject>, types: &TypeMeta) -> Result<(), Failure> {
+        let version = match &event {
+            WatchEvent::Added(object)
+            | WatchEvent::Modified(object)
+            | WatchEvent::Deleted(object) => number(object.metadata.resource_version.as_deref())?,
+            WatchEvent::Bookmark(bookmark) => number(Some(&bookmark.metadata.resource_version))?,
+            WatchEvent::Error(status) => return Err(Failure::Status(status.clone())),
+        };
+        if version < self.version {
+            return Err(Failure::Other(GONE_BACK.to_owned()));
+        }
+        match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                let named = self.reference(&object);
+                // It may have lost what made it a document.
+                if self.apply([object], types).is_empty() {
+                    self.forget(&named);
+                }
+            }
+            WatchEvent::Deleted(object) => self.forget(&self.reference(&object)),
+            WatchEvent::Bookmark(_) | WatchEvent::Error(_) => {}
+        }
+        self.version = version;
+        if let Watched::At { listed, .. } = self.come {
+            self.come(Watched::At { version, listed });
+        }
+        Ok(())
+    }
+
+    /// Has the mesh take in what objects say; gives back those that are of this watch.
+    fn apply(
+        &mut self,
+        objects: impl IntoIterator<Item = DynamicObject>,
+        types: &TypeMeta,
+    ) -> BTreeSet<Arc<ObjectRef>> {
+        let (mut told, mut ours) = (Vec::new(), BTreeSet::new());
+        for object in objects {
+            let named = self.reference(&object);
+            match self.read(object, types) {
+                Parsed::Says(reading) => {
+                    ours.insert(Arc::clone(&reading.object));
+                    told.push(reading);
+                }
+                Parsed::OfNoConcern => {}
+                Parsed::Unreadable(error) => {
+                    let (watch, name) = (&*self.name, &*named.name);
+                    tracing::error!(
+                        watch,
+                        name,
+                        error,
+                        "an object cannot be read; its last known content stays in use"
+                    );
+                    ours.extend(self.known.get(&named).cloned());
+                }
+            }
+        }
+        // Known first: whatever breaks this off, they can be forgotten again.
+        self.known.extend(ours.iter().cloned());
+        self.told.put(&self.name, told);
+        ours
+    }
+
+    fn read(&self, object: DynamicObject, types: &TypeMeta) -> Parsed {
+        let settings = self.told.snapshot.read(|mesh| Arc::clone(mesh.settings()));
         // A fault of ours costs one object, not the watch.
         let read = AssertUnwindSafe(|| self.watch.read(object, types, &settings));
         let read = catch_unwind(read);
-        match read.unwrap_or_else(|_| Watched::Unreadable(OUR_FAULT.to_owned())) {
-            Watched::Says(reading) => {
-                let object = Arc::clone(&reading.object);
-                // Known first: whatever breaks this off, it can be forgotten again.
-                self.known.insert(Arc::clone(&object));
-                self.said.push(reading);
-                Some(object)
-            }
-            Watched::OfNoConcern => None,
-            Watched::Unreadable(error) => {
-                let watch = &self.name;
-                tracing::error!(
-                    watch,
-                    name,
-                    error,
-                    "an object cannot be read; its last known content stays in use"
-                );
-                self.known_as(&name)
-            }
-        }
+        read.unwrap_or_else(|_| Parsed::Unreadable(OUR_FAULT.to_owned()))
     }
 
-    /// Has the mesh take in what was read.
-    fn take_in(&mut self) {
-        if !self.said.is_empty() {
-            self.snapshot.put_all(Source::Cluster, std::mem::take(&mut self.said));
-        }
+    fn reference(&self, object: &DynamicObject) -> ObjectRef {
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        ObjectRef::new(self.watch.document.kind, object.metadata.namespace.as_deref(), name)
     }
 
     /// Removes an object by its reference, not by its content: it may have lost the label that
     /// selected it.
-    fn forget(&mut self, name: &str) {
-        if let Some(object) = self.known_as(name) {
-            self.known.remove(&object);
-            self.snapshot.remove(Source::Cluster, &object);
+    fn forget(&mut self, object: &ObjectRef) {
+        if let Some(object) = self.known.take(object) {
+            self.told.remove(&self.name, [&object]);
         }
-    }
-
-    /// What is known by a name; all objects of a watch are of one kind and in one place.
-    fn known_as(&self, name: &str) -> Option<Arc<ObjectRef>> {
-        self.known.iter().find(|known| *known.name == *name).cloned()
     }
 
     /// Puts what was listed in place of what was known.
     fn replace(&mut self, listed: BTreeSet<Arc<ObjectRef>>) {
-        self.snapshot.remove_all(Source::Cluster, self.known.difference(&listed));
+        self.told.remove(&self.name, self.known.difference(&listed));
         self.known = listed;
+    }
+
+    fn come(&mut self, watched: Watched) {
+        self.come = watched;
+        self.told.come(&self.name, watched);
+    }
+
+    async fn has_no_namespace(&self) -> bool {
+        self.watch.has_no_namespace(&self.client).await
+    }
+
+    /// There is nothing to list, and nothing wrong with that.
+    fn absent(&mut self, listed: Duration) -> State {
+        self.replace(BTreeSet::new());
+        let since = match self.come {
+            Watched::Absent { since, .. } => since,
+            Watched::Unknown | Watched::At { .. } => listed,
+        };
+        self.come(Watched::Absent { since, listed });
+        self.back();
+        State::Absent
+    }
+
+    /// It breaks off, and starts again with a list.
+    fn broken(&mut self, why: &Failure) {
+        self.come(Watched::Unknown);
+        if why.is_expired() {
+            let watch = &*self.name;
+            tracing::info!(watch, "the watch expired; starting again with a list");
+        } else if !why.is_not_found() {
+            self.lost(&why.to_string());
+        }
     }
 
     fn back(&mut self) {
@@ -235,10 +316,10 @@ impl Watching {
 
     /// Logs once that the API server is lost or rejects requests, however many watches there are,
     /// and once that it keeps rejecting a watch.
-    fn lost(&mut self, why: &str) -> bool {
+    fn lost(&mut self, why: &str) {
         let refused = why.contains("forbidden");
         self.refusals = if refused { self.refusals + 1 } else { 0 };
-        let watch = &self.name;
+        let watch = &*self.name;
         let silent_for = if why == SILENT { SILENCE } else { Duration::ZERO };
         let is_first = self.sources.lose(watch, why, silent_for);
         if is_first && refused || self.refusals == MANY {
@@ -256,20 +337,13 @@ impl Watching {
         } else {
             tracing::debug!(watch, why, "the API server is still lost");
         }
-        false
     }
 }
 
-/// Why a watch broke off.
-fn failure(error: watcher::Error) -> Failure {
-    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
-    match error {
-        InitialListFailed(kube::Error::Api(status))
-        | WatchStartFailed(kube::Error::Api(status))
-        | WatchFailed(kube::Error::Api(status))
-        | WatchError(status) => Failure::Status(status),
-        error => Failure::Other(reason(&error)),
-    }
+/// A version, which of one resource may be compared.
+fn number(version: Option<&str>) -> Result<u64, Failure> {
+    let number = version.and_then(|version| version.parse().ok());
+    number.ok_or_else(|| Failure::Other("the API server tells no version".to_owned()))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::call::answer;
-use super::watch::{Watch, Watched};
+use super::watch::{Parsed, Watch};
 use crate::mesh::{ObjectRef, Reading};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
@@ -69,9 +69,9 @@ impl Live {
         };
         for watch in watches {
             match watch.read(found.clone(), &served.types, &self.settings) {
-                Watched::Says(reading) => return Some(Some(reading)),
-                Watched::OfNoConcern => {}
-                Watched::Unreadable(_) => return None,
+                Parsed::Says(reading) => return Some(Some(reading)),
+                Parsed::OfNoConcern => {}
+                Parsed::Unreadable(_) => return None,
             }
         }
         // It may have lost what made it a document.

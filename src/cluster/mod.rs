@@ -8,6 +8,7 @@ mod objects;
 mod observe;
 mod once;
 mod peer;
+mod told;
 mod unreached;
 mod watch;
 
@@ -19,5 +20,6 @@ pub(crate) use objects::Objects;
 pub use observe::{Bounds, observe, observe_own};
 pub use once::{Contents, Unread, read};
 pub use peer::Dial;
+pub use told::Told;
 pub use unreached::Unreached;
 pub use watch::{Watch, watches};

@@ -3,11 +3,10 @@
 use std::fmt;
 
 use futures_util::future::join_all;
-use kube::api::ListParams;
 use kube::{Client, Config};
 
-use super::call::{Failure, answer};
-use super::watch::{Watch, Watched, watches};
+use super::call::Failure;
+use super::watch::{Parsed, Watch, watches};
 use crate::mesh::Reading;
 use crate::settings::Settings;
 
@@ -94,40 +93,32 @@ impl Watch {
         client: &Client,
         settings: &Settings,
     ) -> Result<Option<Vec<Reading>>, Failure> {
-        answer(Box::pin(self.list_patiently(client, settings))).await
-    }
-
-    async fn list_patiently(
-        &self,
-        client: &Client,
-        settings: &Settings,
-    ) -> Result<Option<Vec<Reading>>, Failure> {
         let Some(served) = self.served(client).await? else { return Ok(None) };
-        let params = ListParams {
-            field_selector: self.fields(),
-            label_selector: self.labels(),
-            ..ListParams::default()
-        };
-        let listed = match served.api.list(&params).await.map_err(Failure::from) {
-            Ok(listed) => listed,
-            // The resource went away between the two questions.
-            Err(failure) if failure.is_not_found() => return Ok(None),
-            Err(failure) if failure.is_forbidden() && self.has_no_namespace(client).await => {
-                return Ok(Some(Vec::new()));
-            }
-            Err(failure) => return Err(failure),
-        };
-        let mut readings = Vec::new();
-        for object in listed.items {
-            let name = object.metadata.name.clone().unwrap_or_default();
-            match self.read(object, &served.types, settings) {
-                Watched::Says(reading) => readings.push(reading),
-                Watched::OfNoConcern => {}
-                Watched::Unreadable(error) => {
-                    return Err(Failure::Other(format!("{name} cannot be read: {error}")));
+        let (mut readings, mut next) = (Vec::new(), None);
+        loop {
+            let listed = match Box::pin(self.page(&served, next)).await {
+                Ok(listed) => listed,
+                // The resource went away between the two questions.
+                Err(failure) if failure.is_not_found() => return Ok(None),
+                Err(failure) if failure.is_forbidden() && self.has_no_namespace(client).await => {
+                    return Ok(Some(Vec::new()));
+                }
+                Err(failure) => return Err(failure),
+            };
+            for object in listed.items {
+                let name = object.metadata.name.clone().unwrap_or_default();
+                match self.read(object, &served.types, settings) {
+                    Parsed::Says(reading) => readings.push(reading),
+                    Parsed::OfNoConcern => {}
+                    Parsed::Unreadable(error) => {
+                        return Err(Failure::Other(format!("{name} cannot be read: {error}")));
+                    }
                 }
             }
+            next = listed.metadata.continue_;
+            if next.is_none() {
+                return Ok(Some(readings));
+            }
         }
-        Ok(Some(readings))
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
-use kube::api::{Api, DynamicObject, TypeMeta};
+use kube::api::{Api, DynamicObject, ListParams, ObjectList, TypeMeta};
 use kube::core::ApiResource;
 
 use super::call::{Failure, answer};
@@ -14,6 +14,10 @@ use crate::document::{self, DOCUMENTS, Document, Label};
 use crate::mesh::{ObjectRef, Reading};
 use crate::settings::Settings;
 use crate::syntax::Object;
+
+/// How many objects are listed at once. They are applied at once, too: a member that all of them
+/// describe is indexed only once, and the mesh is not locked for long.
+const PAGE: u32 = 256;
 
 /// One watch: the objects of one kind of document, in one place.
 #[derive(Clone, Debug)]
@@ -56,7 +60,7 @@ impl fmt::Display for Watch {
 impl Watch {
     /// The resource in the newest version that is served; nothing if none is.
     pub(super) async fn served(&self, client: &Client) -> Result<Option<Served>, Failure> {
-        self.served_in(client, self.namespace.as_deref()).await
+        answer(self.served_in(client, self.namespace.as_deref())).await
     }
 
     /// The same of one namespace, which is needed to read a single object.
@@ -117,6 +121,25 @@ impl Watch {
         })
     }
 
+    /// The objects as they are stored now, a page at a time; the first one begins the list, and each
+    /// names the next.
+    pub(super) async fn page(
+        &self,
+        served: &Served,
+        page: Option<String>,
+    ) -> Result<ObjectList<DynamicObject>, Failure> {
+        let params = ListParams {
+            field_selector: self.fields(),
+            label_selector: self.labels(),
+            limit: Some(PAGE),
+            continue_token: page,
+            ..ListParams::default()
+        };
+        let mut listed = answer(served.api.list(&params)).await?;
+        listed.metadata.continue_.take_if(|next| next.is_empty());
+        Ok(listed)
+    }
+
     /// Whether the namespace does not exist. Then the API server rejects listing it, because no
     /// Role can be in it.
     pub(super) async fn has_no_namespace(&self, client: &Client) -> bool {
@@ -132,7 +155,7 @@ impl Watch {
         mut object: DynamicObject,
         types: &TypeMeta,
         settings: &Settings,
-    ) -> Watched {
+    ) -> Parsed {
         object.metadata.managed_fields = None;
         // The items of a list do not say their kind.
         object.types = Some(types.clone());
@@ -144,9 +167,9 @@ impl Watch {
             Ok(is_ours.then(|| document::read(&object, settings)))
         });
         match read {
-            Ok(Some(reading)) => Watched::Says(reading),
-            Ok(None) => Watched::OfNoConcern,
-            Err(error) => Watched::Unreadable(error),
+            Ok(Some(reading)) => Parsed::Says(reading),
+            Ok(None) => Parsed::OfNoConcern,
+            Err(error) => Parsed::Unreadable(error),
         }
     }
 }
@@ -158,7 +181,7 @@ pub(super) struct Served {
 }
 
 /// What became of an object.
-pub(super) enum Watched {
+pub(super) enum Parsed {
     Says(Reading),
     OfNoConcern,
     Unreadable(String),

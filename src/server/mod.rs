@@ -34,7 +34,7 @@ pub use app::Limits;
 pub use authority::SecretPath;
 pub use tls::{Callers, Certificate, CertificateSource, Issued, TlsError, Validity, issue};
 
-use crate::cluster::{self, Live};
+use crate::cluster::{self, Live, Told};
 use crate::inventory::Inventory;
 use crate::mesh::Mesh;
 use crate::settings::Settings;
@@ -209,10 +209,11 @@ impl Server {
             None => drop(loaded),
         }
         if let Some(client) = client {
+            let told = Arc::new(Told::new(Arc::clone(&app.snapshot), &watches));
             for watch in watches {
                 let name = format!("watch {watch}");
-                let (snapshot, sources) = (Arc::clone(&app.snapshot), Arc::clone(&app.sources));
-                let watching = watch.over(client.clone(), snapshot, sources);
+                let (told, sources) = (Arc::clone(&told), Arc::clone(&app.sources));
+                let watching = watch.over(client.clone(), told, sources);
                 supervisor.spawn(&name, vital, watching, |watching| Box::pin(watching.run()));
             }
             let app = Arc::clone(&app);

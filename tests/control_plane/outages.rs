@@ -93,13 +93,14 @@ fn a_resource_stays_visible_when_its_served_version_changes() {
 }
 
 #[test]
-fn an_expired_watch_starts_again() {
+fn a_watch_whose_past_is_gone_starts_again() {
     let cluster = Guarded::start();
     let kept = member("kept", "https://istio.kept.example.com/metadata/");
     let lost = member("lost", "https://istio.lost.example.com/metadata/");
     cluster.create(&(kept + "---\n" + &lost)).ok();
     cluster.wait_watched(2);
-    assert!(!cluster.isthmus.logged().contains("expired"), "{}", cluster.isthmus.logged());
+    let again = "starting again with a list";
+    assert!(!cluster.isthmus.logged().contains(again), "{}", cluster.isthmus.logged());
     let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
     cluster.plane.while_api_server_sleeps(|| {
         // Nothing that was under way outlives etcd, so the API server has to ask for what came
@@ -114,7 +115,8 @@ fn an_expired_watch_starts_again() {
         let revision = &put["header"]["revision"];
         cluster.plane.etcd("/v3/kv/compaction", &json!({"revision": revision, "physical": true}));
     });
-    cluster.isthmus.wait_logged("the watch expired; starting again with a list");
+    // The watch is told so, or its call is ended.
+    cluster.isthmus.wait_logged("; starting again with a list");
     cluster.wait_watched(1);
     let twin = |of: &str| member("twin", &format!("https://istio.{of}.example.com/metadata/"));
     let dry_run = ["create", "--dry-run=server", "-f", "-"];
