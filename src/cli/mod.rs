@@ -9,6 +9,7 @@ mod crd;
 mod explain;
 mod facts;
 mod failure_policy;
+mod flow;
 mod join;
 mod json;
 mod lines;

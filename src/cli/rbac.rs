@@ -1,4 +1,5 @@
-//! `isthmus rbac`: the permissions that isthmus needs, derived from its watches.
+//! `isthmus rbac`: the permissions that isthmus needs, derived from its watches, and the level at which
+//! the API server serves its account.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::probe::Probe;
 use super::settings::SettingsArgs;
 use super::tls::WebhooksArg;
-use super::{policy, yaml};
+use super::{flow, policy, yaml};
 use crate::cluster::watches;
 use crate::meshmember::{GROUP, RESOURCE};
 use crate::observe::{Ask, Seen};
@@ -102,6 +103,9 @@ fn manifests(args: &Args) -> Vec<Json> {
         role(&name, place.as_deref(), rules, &subject)
     };
     let mut manifests: Vec<_> = grants.iter().flat_map(role).collect();
+    if !args.probe && !args.scout && !args.peer {
+        manifests.extend(flow::manifests(&name, &subject));
+    }
     if let Some(secret) = args.tls_secret.as_ref().filter(|_| !args.probe) {
         let account = format!("system:serviceaccount:{namespace}:{account}");
         manifests.push(self::secret(secret));

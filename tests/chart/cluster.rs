@@ -8,6 +8,7 @@ use super::calls::map;
 use super::helm::{HELMS, IMAGE, chart, rendered};
 use super::registry::{CASES, certified};
 use super::release::{CREATE, Release};
+use crate::support::api::{Api, MEMBERS};
 use crate::support::guarded::{described, local, member};
 use crate::support::wait_for;
 
@@ -94,6 +95,29 @@ fn a_release_lives_from_install_to_uninstall() {
     let left = release.kubectl(&["get", "all,sa,roles,rolebindings,cm", "-n=isthmus", "-o=name"]);
     assert_eq!(left.ok(), "");
     release.kubectl(&["delete", "nodes", "--all"]).ok();
+}
+
+#[test]
+fn isthmus_does_not_queue_behind_those_who_wait_for_it() {
+    let release = Release::install(&[]);
+    release.kubectl(&["create", "serviceaccount", "writer", "-n=isthmus"]).ok();
+    let uid = |kind: &str| release.get(&format!("{kind}/isthmus"))["metadata"]["uid"].clone();
+    let level = uid("prioritylevelconfiguration");
+    let served = |account: &str, path: &str| {
+        let mut api = Api::by(release.plane.api(), &release.token(account));
+        let answer = api.send("GET", path, &Json::Null);
+        let header = |name: &str| Json::from(answer.header(name).unwrap());
+        [header("X-Kubernetes-PF-FlowSchema-UID"), header("X-Kubernetes-PF-PriorityLevel-UID")]
+    };
+    // Those who are refused have been in the queue, too.
+    let paths = [MEMBERS, "/api/v1/namespaces/kube-system/secrets", "/apis/deckhouse.io/v1"];
+    for path in paths {
+        wait_for("the schema to apply", || {
+            (served("isthmus", path) == [uid("flowschema"), level.clone()]).then_some(())
+        });
+        let [_, other] = served("writer", path);
+        assert_ne!(other, level, "{path}");
+    }
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub(crate) const CASES: &[Case] = &[
         values: &[
             "--set=istioNamespaces={a-istio,b-istio},memberNamespaces={a-istio,kube-system}",
             "--set=localMember=here,multiNetworkOverlap=Deny,selfReference=Warn",
-            "--set=admissionPolicy.enabled=false",
+            "--set=admissionPolicy.enabled=false,flowControl.enabled=false",
         ],
         settings: NAMES,
         webhooks: &["--no-path"],
@@ -185,6 +185,16 @@ fn both_helms_render_what_the_commands_print() {
         }
         let policies = printed.iter().filter(of_policy).filter(|_| !is_off).count();
         assert_eq!(four.iter().filter(of_policy).count(), policies, "{}", case.name);
+        for kind in ["FlowSchema", "PriorityLevelConfiguration"] {
+            let printed = only(&printed, kind);
+            if is_off {
+                assert!(four.iter().all(|object| object["kind"] != kind), "{}", case.name);
+                continue;
+            }
+            let rendered = only(&four, kind);
+            assert_eq!(rendered["metadata"]["name"], printed["metadata"]["name"], "{}", case.name);
+            assert_eq!(rendered["spec"], printed["spec"], "{}", case.name);
+        }
         for secret in printed.iter().filter(|object| object["kind"] == "Secret") {
             let rendered = only(&four, "Secret");
             assert_eq!(rendered["metadata"]["name"], secret["metadata"]["name"]);

@@ -81,6 +81,9 @@ impl Release {
         for kind in ["validatingadmissionpolicies", "validatingadmissionpolicybindings"] {
             api.clear(&format!("/apis/admissionregistration.k8s.io/v1/{kind}"));
         }
+        for kind in ["flowschemas", "prioritylevelconfigurations"] {
+            api.clear(&format!("/apis/flowcontrol.apiserver.k8s.io/v1/{kind}/isthmus"));
+        }
         api.clear("/api/v1/nodes");
         let release = Self {
             plane,
@@ -318,8 +321,12 @@ impl Release {
     }
 
     fn kubeconfig(&self, account: &str) -> std::path::PathBuf {
-        let token = self.kubectl(&["create", "token", account, "-n=isthmus"]).ok();
-        self.plane.kubeconfig(account, token.trim())
+        self.plane.kubeconfig(account, &self.token(account))
+    }
+
+    /// A token of a service account.
+    pub(crate) fn token(&self, account: &str) -> String {
+        self.kubectl(&["create", "token", account, "-n=isthmus"]).ok().trim().to_owned()
     }
 }
 

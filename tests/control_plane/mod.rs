@@ -21,4 +21,5 @@ mod remote_secrets;
 mod scout;
 mod silence;
 mod unstored;
+mod watching;
 mod writes;
