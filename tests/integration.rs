@@ -12,6 +12,7 @@ mod golden;
 mod house;
 mod laws;
 mod map;
+mod policy_report;
 mod serve;
 mod settings;
 mod support;
