@@ -11,7 +11,7 @@ use crate::document;
 use crate::mesh::{Mesh, ObjectRef, WriteId};
 use crate::pending::retry_after;
 use crate::report;
-use crate::review::{MOST_LOOKS, Reason, Verdict, Write, review};
+use crate::review::{Delay, MOST_LOOKS, Reason, Verdict, Write, review};
 use crate::settings::{Policy, Settings};
 use crate::syntax::{self, Object};
 use crate::value::clipped;
@@ -209,8 +209,8 @@ fn told(
     let outcome = if !causes.is_empty() {
         deny(&mut response, request, &written.name, causes);
         Outcome::Denied
-    } else if verdict.waits() {
-        delay(&mut response, request, written, verdict);
+    } else if let Some(waits) = &verdict.delay {
+        delay(&mut response, request, written, waits);
         Outcome::Delayed
     } else if response.warnings.is_empty() {
         Outcome::Allowed
@@ -303,14 +303,14 @@ fn delay<'a>(
     response: &mut Response<'a>,
     request: &'a Request<'_>,
     written: &'a ObjectRef,
-    verdict: &Verdict,
+    delay: &Delay,
 ) {
     let name = if request.name.is_empty() { &*written.name } else { &request.name };
     let (kind, group) = (&*request.kind.kind, &*request.kind.group);
-    let seconds = retry_after(verdict.settled_in);
+    let seconds = retry_after(delay.wait.remaining);
     response.allowed = false;
     response.status = Some(Status {
-        message: report::delay(verdict, written, kind, group, name, seconds),
+        message: report::delay(delay, written, kind, group, name, seconds),
         reason: "TooManyRequests",
         details: Details {
             name,

@@ -22,4 +22,4 @@ pub use once::{Contents, Unread, read};
 pub use peer::Dial;
 pub use told::Told;
 pub use unreached::Unreached;
-pub use watch::{Watch, watches};
+pub use watch::{Watch, known_by, watches};

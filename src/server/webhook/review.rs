@@ -19,11 +19,13 @@ use super::refusal::{Refusal, refused};
 use crate::admission::{Answer, Asked, Decision, Hook};
 use crate::mesh::ObjectRef;
 use crate::report;
+use crate::review::Verdict;
 use crate::server::app::App;
 use crate::server::duration;
 use crate::server::http::body::{self, MEDIUM, Received, Unreceived};
 use crate::server::http::connections::{Entry, Open, Phase};
 use crate::server::http::room::{Caller, Part};
+use crate::snapshot::Admission;
 
 /// How long a caller waits that does not say so: the API server's default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -130,12 +132,12 @@ async fn decide(
         return Err(Refusal::Shed("reviews"));
     }
     if length <= SMALL {
-        let Answered { body, doubts } = answer(app, &case, true)?;
+        let Answered { body, doubts } = answer(app, &case, false)?;
         if doubts.is_empty() {
             return Ok(body);
         }
         Box::pin(confirm(app, doubts, case.working)).await;
-        return answer(app, &case, false).map(|answered| answered.body);
+        return answer(app, &case, true).map(|answered| answered.body);
     }
     // In a box: what only these need would be moved about with every other review, too.
     Box::pin(decide_apart(app, case, (place, under_way), deadline)).await
@@ -155,12 +157,12 @@ async fn decide_apart(
     let turn = turns.next(case.caller, case.working).await.ok_or_else(late)?;
     let (shared, runtime) = (Arc::clone(app), Handle::current());
     let work = move || {
-        let answered = answer(&shared, &case, true).and_then(|Answered { body, doubts }| {
+        let answered = answer(&shared, &case, false).and_then(|Answered { body, doubts }| {
             if doubts.is_empty() {
                 return Ok(body);
             }
             runtime.block_on(confirm(&shared, doubts, case.working));
-            answer(&shared, &case, false).map(|answered| answered.body)
+            answer(&shared, &case, true).map(|answered| answered.body)
         });
         drop((case, turn, taken));
         answered
@@ -173,38 +175,40 @@ async fn decide_apart(
 /// How a review is answered.
 struct Answered {
     body: Vec<u8>,
-    /// Other objects that it is denied for. The watch may have yet to report that they have changed.
+    /// Objects that it rests on, to be read first: the watch may have yet to report that they have
+    /// changed.
     doubts: Vec<Arc<ObjectRef>>,
 }
 
-/// Has the mesh say of other objects what they say now, as far as there is time for it.
-async fn confirm(app: &App, others: Vec<Arc<ObjectRef>>, working: Instant) {
+/// Has the mesh say of some objects what they say now, as far as there is time for it.
+async fn confirm(app: &App, objects: Vec<Arc<ObjectRef>>, working: Instant) {
     if let Some(live) = &app.live {
         let left = working.saturating_duration_since(Instant::now());
-        live.refresh(others, CONFIRMING.min(left / 2)).await;
+        live.refresh(objects, CONFIRMING.min(left / 2)).await;
     }
 }
 
 /// Reads what is asked, has it judged, and writes the answer. Only the judging holds up others.
-fn answer(app: &App, case: &Case, may_doubt: bool) -> Result<Answered, Refusal> {
+fn answer(app: &App, case: &Case, is_confirmed: bool) -> Result<Answered, Refusal> {
     let Case { hook, caller, ref received, begun, working } = *case;
     let is_up = || Instant::now() >= working;
-    let may_doubt = may_doubt && caller.is_remembered() && app.live.is_some();
+    let is_confirmed = is_confirmed || app.live.is_none();
     let mut doubts = Vec::new();
     let Answer { body, decision } = caught(|| {
         let asked = Asked::read(hook, &received.bytes, &app.settings, Some(&is_up))
             .map_err(Refusal::NotAReview)?;
         let asked = asked.by_outdated(outdated(app));
         Ok(asked.answer(|write| {
-            let written = Arc::clone(&write.new.object);
-            let verdict = match app.hold {
-                Some(hold) if caller.is_remembered() => app.snapshot.admit(write, hold),
-                _ => app.snapshot.judge(write),
-            };
-            if may_doubt {
-                doubts = verdict.denied_for(&written);
+            if app.hold.is_none() || !caller.is_remembered() {
+                return app.snapshot.judge(write);
             }
-            verdict
+            match app.snapshot.admit(write, is_confirmed) {
+                Admission::Judged(verdict) => *verdict,
+                Admission::Confirm(objects) => {
+                    doubts = objects;
+                    Verdict::default()
+                }
+            }
         }))
     })??;
     if !doubts.is_empty() {
