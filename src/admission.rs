@@ -12,10 +12,11 @@ pub use elsewhere::{Here, Leads, Look, Looks};
 
 use crate::budget::{Budget, Clock, Exhausted};
 use crate::document;
+use crate::ledger::Why;
 use crate::mesh::{Mesh, ObjectRef, WriteId};
 use crate::pending::retry_after;
 use crate::report;
-use crate::review::{MOST_LOOKS, Reason, Verdict, Write, review};
+use crate::review::{Delay, MOST_LOOKS, Reason, Verdict, Write, review};
 use crate::settings::{Policy, Settings};
 use crate::syntax::{self, Object};
 use crate::value::clipped;
@@ -71,8 +72,8 @@ pub enum Outcome {
     Warned,
     /// The write is allowed, with a patch.
     Patched,
-    /// The write has to be tried again soon.
-    Delayed,
+    /// The write has to be tried again soon, and why.
+    Delayed(Why),
     /// The write is refused.
     Denied,
 }
@@ -84,7 +85,7 @@ impl Outcome {
             Self::Allowed => "allowed",
             Self::Warned => "warned",
             Self::Patched => "patched",
-            Self::Delayed => "delayed",
+            Self::Delayed(_) => "delayed",
             Self::Denied => "denied",
         }
     }
@@ -233,9 +234,9 @@ fn told(
     let outcome = if !causes.is_empty() {
         deny(&mut response, request, &written.name, causes);
         Outcome::Denied
-    } else if verdict.waits() {
-        delay(&mut response, request, written, verdict);
-        Outcome::Delayed
+    } else if let Some(waits) = &verdict.delay {
+        delay(&mut response, request, written, waits);
+        Outcome::Delayed(waits.wait.why)
     } else if response.warnings.is_empty() {
         Outcome::Allowed
     } else {
@@ -327,14 +328,14 @@ fn delay<'a>(
     response: &mut Response<'a>,
     request: &'a Request<'_>,
     written: &'a ObjectRef,
-    verdict: &Verdict,
+    delay: &Delay,
 ) {
     let name = if request.name.is_empty() { &*written.name } else { &request.name };
     let (kind, group) = (&*request.kind.kind, &*request.kind.group);
-    let seconds = retry_after(verdict.settled_in);
+    let seconds = retry_after(delay.wait.remaining);
     response.allowed = false;
     response.status = Some(Status {
-        message: report::delay(verdict, written, kind, group, name, seconds),
+        message: report::delay(delay, written, kind, group, name, seconds),
         reason: "TooManyRequests",
         details: Details {
             name,

@@ -1,7 +1,9 @@
 //! What a change adds: the only place that compares before and after.
 
 mod notes;
+mod related;
 mod stood;
+mod trial;
 mod verdict;
 
 use std::borrow::Cow;
@@ -10,7 +12,8 @@ use std::sync::Arc;
 
 use notes::notes;
 use stood::{Stood, told_once};
-pub use verdict::{Reason, Verdict, Warning};
+pub use trial::Trial;
+pub use verdict::{Delay, Reason, Verdict, Warning};
 
 use crate::budget::Budget;
 use crate::mesh::{
@@ -47,6 +50,22 @@ impl Write<'_> {
         let before = self.old.as_ref().map_or(&[][..], |old| &old.statements);
         before != self.new.statements.as_slice()
     }
+
+    /// Whether the object says what it said before, as what came with it tells, but for the status,
+    /// which has an author of its own.
+    pub fn says_the_same(&self) -> bool {
+        self.old.as_ref().is_some_and(|old| same(old, &self.new))
+    }
+
+    /// The same with what it replaces: an update that does not bring that along is held against
+    /// what is known of the object, so that its old mistakes stay old.
+    fn against(mut self, mesh: &Mesh) -> Self {
+        if self.old.is_none() && matches!(self.id, WriteId::Update(_)) {
+            let known = mesh.reading_of(&self.new.object);
+            self.old = Some(known).filter(|known| !known.statements.is_empty());
+        }
+        self
+    }
 }
 
 /// How many claims may be looked at to judge one write, so that what it costs is bounded by what
@@ -57,25 +76,9 @@ pub const MOST_LOOKS: usize = 50_000_000;
 const MOST_EMPTIED: usize = 64;
 
 /// What one object's write brings to a mesh.
-///
-/// Of what clashes only with writes that may never be stored, no denial is made: that is judged
-/// again once they are settled.
 pub fn review(mesh: &Mesh, write: Write<'_>) -> Verdict {
-    let Write { old, new, id, budget, now, .. } = write;
-    // An update that does not bring along what the object said is held against what is known of
-    // it, so that its old mistakes stay old.
-    let known = || Some(mesh.reading_of(&new.object)).filter(|known| !known.statements.is_empty());
-    let is_update = matches!(id, WriteId::Update(_));
-    let old = old.or_else(|| if is_update { known() } else { None });
-    let stored = (mesh.pending().len() > 0).then(|| (old.clone(), new.clone()));
-    let mut verdict = World { mesh, budget: &budget, now, has_pending: true }.judge(old, new);
-    if let Some((old, new)) = stored.filter(|_| !verdict.denials.is_empty()) {
-        let stored = World { mesh, budget: &budget, now, has_pending: false }.judge(old, new);
-        verdict.wait = std::mem::replace(&mut verdict.denials, stored.denials);
-        let denials = &verdict.denials;
-        verdict.wait.retain(|waiting| !denials.iter().any(|denial| denial.tells_the_same(waiting)));
-    }
-    verdict
+    let Write { old, new, budget, now, .. } = write.against(mesh);
+    World { mesh, budget: &budget, now, pending: &[] }.judge(old, new)
 }
 
 /// The mesh as it may be when a write is stored.
@@ -83,19 +86,21 @@ struct World<'a> {
     mesh: &'a Mesh,
     budget: &'a Budget<'a>,
     now: Option<Moment>,
-    /// Whether the writes are stored that were admitted and are not yet.
-    has_pending: bool,
+    /// Other objects that are stored by then, and what they say in place of what they said.
+    pending: &'a [(&'a ObjectRef, &'a Reading)],
 }
 
 impl World<'_> {
     /// What a write brings that makes an object say something new.
     fn judge(&self, old: Option<Reading>, new: Reading) -> Verdict {
-        let Self { mesh, budget, now, has_pending } = *self;
+        let Self { mesh, budget, now, pending } = *self;
         let object = Arc::clone(&new.object);
         let written = Written::new(mesh, old.as_ref(), &new);
         let mut subjects = written.subjects.clone();
-        if !has_pending {
-            subjects.extend(mesh.pending().flat_map(|pending| mesh.spoken_of(pending)).cloned());
+        if !pending.is_empty() {
+            for (object, says) in pending {
+                subjects.extend(mesh.spoken_of(object).chain(says.members()).cloned());
+            }
             subjects.sort_unstable();
             subjects.dedup();
         }
@@ -106,8 +111,10 @@ impl World<'_> {
         for name in &subjects {
             let subject = mesh.subject(name).cloned();
             let mut subject = subject.unwrap_or_else(|| Member::new(Arc::clone(name)));
-            // The write follows upon those of its object that may not be stored yet.
-            subject.forget(|of| of.is_pending() && (!has_pending || of.is_write_of(&object)));
+            for (object, says) in pending {
+                subject.replace(object, Vec::new());
+                subject.replace(&says.object, says.claims_of(name).to_vec());
+            }
             subject.replace(&object, old.take(name));
             before.push(subject.clone());
             subject.replace(&object, new.take(name));
@@ -175,9 +182,6 @@ impl Written {
             subjects.extend(old.members().cloned());
             // What is known of the object may be older still.
             subjects.extend(mesh.spoken_of(&new.object).cloned());
-        }
-        for pending in mesh.pending_writes_of(&new.object) {
-            subjects.extend(mesh.spoken_of(pending).cloned());
         }
         subjects.sort_unstable();
         subjects.dedup();
@@ -445,6 +449,24 @@ pub fn standing_findings(mesh: &Mesh, name: &str, now: Option<Moment>) -> Vec<(F
         (finding, if is_mild { Severity::Warn } else { Severity::Deny })
     });
     with_severity.collect()
+}
+
+/// Whether both say the same, but for the status, which has an author of its own.
+fn same(a: &Reading, b: &Reading) -> bool {
+    let said = |reading: &Reading| -> Vec<(_, Vec<Claim>)> {
+        let mut said: Vec<_> = reading
+            .statements
+            .iter()
+            .map(|(member, claims)| {
+                let by_hand = claims.iter().filter(|claim| !claim.place.is_status());
+                (Arc::clone(member), by_hand.cloned().collect::<Vec<_>>())
+            })
+            .filter(|(_, claims)| !claims.is_empty())
+            .collect();
+        said.sort_by(|(a, _), (b, _)| a.cmp(b));
+        said
+    };
+    a.statements == b.statements || said(a) == said(b)
 }
 
 /// What an object states, to be taken member by member.

@@ -1,21 +1,25 @@
 //! The mesh as it stands, shared between those that read it and those that keep it up to date.
 //!
-//! It has layers. Of one object, what the cluster has counts before what files say: a [`Source`]
-//! has its own layer. And a write that was just admitted counts beside what stands, until the
-//! cluster tells of it: the next review may come before that. It counts beside and not instead,
-//! for whether it will be stored is not known yet.
+//! It has layers: of one object, what the cluster has counts before what files say. A write that was
+//! just admitted is in none of them, for whether it will be stored is not known yet. It is entered
+//! in a [ledger](crate::ledger), and the next one is judged with it and without it, until the cluster
+//! tells what has become of it.
 
-mod holds;
+mod case;
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-use holds::{Hold, Holds};
+pub use case::Admission;
+use case::Case;
 
-use crate::ledger::{Listed, Watched};
-use crate::mesh::{Claim, Mesh, ObjectRef, PendingWrite, Reading, WriteId};
+use crate::ledger::{
+    Cache, Clerk, Due, Listed, Outcome, Page, Setup, Sight, Step, Stored, Watched,
+};
+use crate::mesh::{Mesh, ObjectRef, Reading, WriteId};
+use crate::pending;
 use crate::review::{Verdict, Write, review};
 
 /// The mesh that reviews are held against.
@@ -24,8 +28,16 @@ use crate::review::{Verdict, Write, review};
 /// that would do without one.
 pub struct Snapshot {
     state: RwLock<State>,
+    /// What the times of the ledger count from.
     begun: Instant,
+    known_by: KnownBy,
 }
+
+/// By which watches of the cluster an object is known.
+pub type KnownBy = Box<dyn Fn(&ObjectRef) -> Vec<Arc<str>> + Send + Sync>;
+
+/// How many bytes of memory everything may take that was admitted and not observed yet.
+const MOST_BYTES: usize = 8 << 20;
 
 /// What tells of objects. Of one object, the later source counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,12 +52,18 @@ struct State {
     mesh: Mesh,
     /// How often the mesh has changed.
     revision: u64,
-    /// The objects that sources tell of.
+    told: Told,
+    /// Keeps what was admitted and not observed yet.
+    clerk: Clerk<Arc<Reading>>,
+}
+
+/// What sources have told.
+#[derive(Default)]
+struct Told {
+    /// Of each object.
     objects: HashMap<Arc<ObjectRef>, Layers>,
     /// How far each watch of the cluster has come.
     watches: BTreeMap<Arc<str>, Watched>,
-    /// What was admitted and not observed yet.
-    held: Holds,
 }
 
 /// What sources tell of one object.
@@ -54,6 +72,8 @@ struct Layers {
     source: Source,
     /// In which version it tells of the object.
     version: Option<u64>,
+    /// The object's `metadata.uid`.
+    uid: Box<str>,
     /// What the other sources tell.
     beneath: Vec<(Source, Reading)>,
 }
@@ -61,14 +81,26 @@ struct Layers {
 impl Snapshot {
     /// Shares a mesh.
     pub fn new(mesh: Mesh) -> Self {
-        let (objects, watches, held) = (HashMap::new(), BTreeMap::new(), Holds::default());
-        let state = State { mesh, revision: 0, objects, watches, held };
-        Self { state: RwLock::new(state), begun: Instant::now() }
+        Self::holding(mesh, pending::LONGEST)
     }
 
-    /// The time, by a clock that never goes back.
-    pub fn now(&self) -> Duration {
-        self.begun.elapsed()
+    /// Shares a mesh, of which what was admitted and is not observed counts for so long at most.
+    pub fn holding(mesh: Mesh, longest: Duration) -> Self {
+        let (digest, watches, without) = (Arc::from(""), Vec::new(), None);
+        let page = Page { is_proven: true, ..Page::new(0, &digest) };
+        let setup = Setup { digest, longest, watches, most_bytes: MOST_BYTES, without };
+        let mut clerk = Clerk::new(setup);
+        let (uid, version) = Default::default();
+        clerk.read(Duration::ZERO, Sight { uid, version, page: Some(page) });
+        let state = State { mesh, revision: 0, told: Told::default(), clerk };
+        let known_by = Box::new(|_: &ObjectRef| Vec::new());
+        Self { state: RwLock::new(state), begun: Instant::now(), known_by }
+    }
+
+    /// The same, where objects are known by watches.
+    #[must_use]
+    pub fn known_by(self, known_by: KnownBy) -> Self {
+        Self { known_by, ..self }
     }
 
     /// Looks at the mesh. It does not change meanwhile, so look briefly.
@@ -81,49 +113,56 @@ impl Snapshot {
         self.state().revision
     }
 
-    /// Judges a write.
+    /// Judges a write as things stand, whatever becomes of it.
     pub fn judge(&self, write: Write<'_>) -> Verdict {
-        let write = Write { now: Some(SystemTime::now().into()), ..write };
-        let state = self.state();
-        state.held.timed(review(&state.mesh, state.believed(write)))
+        match self.foresee(&self.state(), write, Some(true)) {
+            Admission::Judged(verdict) => *verdict,
+            Admission::Confirm(_) => Verdict::default(),
+        }
     }
 
-    /// Judges a write, and holds what the object says from now on, if that is admitted and will be
-    /// stored, until it is settled or for so long. No other write is judged in between: of two
-    /// that clash, one is judged against the other. What there is no room to hold has to wait.
-    pub fn admit(&self, write: Write<'_>, hold: Duration) -> Verdict {
-        if !write.is_stored {
-            return self.judge(write);
+    /// Judges a write, and enters it in the ledger if it is admitted, will be stored, and says
+    /// anything new. No other write is judged in between: of two that clash, one is judged against
+    /// the other. What the verdict rests on may have to be read, unless it `is_confirmed`.
+    pub fn admit(&self, write: Write<'_>, is_confirmed: bool) -> Admission {
+        let state = self.state();
+        let write = state.told.believed(&state.mesh, write);
+        let confirmed = is_confirmed.then(|| state.told.is_live(&write));
+        if write.says_the_same() || !write.is_stored {
+            return self.foresee(&state, write, confirmed);
         }
-        let (id, user) = (write.id.clone(), write.user.as_ref().into());
-        let reading = write.new.clone();
-        let write = Write { now: Some(SystemTime::now().into()), ..write };
-        let mut state = self.state_mut();
-        let write = state.believed(write);
-        let may_say_else = state.may_say_else(&write);
+        drop(state);
+        let (mut state, now) = (self.state_mut(), self.now());
+        let State { mesh, told, clerk, .. } = &mut *state;
+        let watches = (self.known_by)(&write.new.object);
+        let case = Case::new(mesh, told.believed(mesh, write), watches, confirmed);
         // Nothing changes while it is looked at, so a fault in that leaves the mesh as it was.
-        let judge = AssertUnwindSafe(|| state.held.timed(review(&state.mesh, write)));
-        let mut verdict = match catch_unwind(judge) {
-            Ok(verdict) => verdict,
+        let admit =
+            AssertUnwindSafe(|| case.decide(|ask, trial| clerk.admit(now, told, ask, trial)));
+        match catch_unwind(admit) {
+            Ok((step, admission)) => {
+                if let Step::Enter(_) = step {
+                    state.swap(now);
+                }
+                admission
+            }
             Err(panic) => {
                 drop(state);
                 resume_unwind(panic)
             }
-        };
-        if verdict.is_admitted() && may_say_else {
-            let until = Instant::now() + hold;
-            if let Some(attempt) = state.held.next_attempt(&id, &user, &reading) {
-                let write = Arc::new(PendingWrite { id, user, attempt });
-                let hold = Hold { reading, write, until };
-                if state.held.has_room(&hold) {
-                    state.hold(hold);
-                } else {
-                    verdict.is_crowded = true;
-                    verdict = state.held.timed(verdict);
-                }
-            }
         }
-        verdict
+    }
+
+    fn foresee(&self, state: &State, write: Write<'_>, confirmed: Option<bool>) -> Admission {
+        let State { mesh, told, clerk, .. } = state;
+        let write = told.believed(mesh, write);
+        let is_plain = clerk.pending() == 0 && confirmed == Some(true);
+        if is_plain || write.says_the_same() {
+            let now = Some(SystemTime::now().into());
+            return Admission::Judged(Box::new(review(mesh, Write { now, ..write })));
+        }
+        let case = Case::new(mesh, write, Vec::new(), confirmed);
+        case.decide(|ask, trial| clerk.judge(self.now(), ask, trial)).1
     }
 
     /// Takes in what a source tells of an object.
@@ -134,11 +173,6 @@ impl Snapshot {
     /// The same of many objects.
     pub fn put_all(&self, source: Source, readings: Vec<Reading>) {
         let mut state = self.state_mut();
-        if source == Source::Cluster {
-            for reading in &readings {
-                state.settle(&reading.object, Some(reading));
-            }
-        }
         state.change(|state| readings.into_iter().filter_map(|it| state.put(source, it)).collect());
     }
 
@@ -153,45 +187,46 @@ impl Snapshot {
         source: Source,
         objects: impl IntoIterator<Item = &'a Arc<ObjectRef>>,
     ) {
-        let mut state = self.state_mut();
-        let settled = |state: &mut State, object: &Arc<ObjectRef>| {
-            if source == Source::Cluster {
-                state.settle(object, None);
-            }
-            state.remove(source, object)
+        let remove = |state: &mut State| {
+            objects.into_iter().filter_map(|object| state.remove(source, object)).collect()
         };
-        state.change(|state| objects.into_iter().filter_map(|it| settled(state, it)).collect());
+        self.state_mut().change(remove);
     }
 
     /// Takes in how far a watch of the cluster has come, after all that it has told before.
     pub fn come(&self, watch: &Arc<str>, watched: Watched) {
-        self.state_mut().watches.insert(Arc::clone(watch), watched);
+        let mut state = self.state_mut();
+        state.told.watches.insert(Arc::clone(watch), watched);
+        state.observe();
     }
 
     /// Takes in that a watch was listed, after what that has brought.
     pub fn listed(&self, list: &Listed<'_>) {
         let watched = Watched::At { version: list.version, listed: list.begun };
-        self.state_mut().watches.insert(list.watch.into(), watched);
+        let mut state = self.state_mut();
+        state.told.watches.insert(list.watch.into(), watched);
+        state.observe();
     }
 
     /// How far a watch of the cluster has come.
     pub fn watched(&self, watch: &str) -> Watched {
-        self.state().watches.get(watch).copied().unwrap_or_default()
+        self.state().told.watch(watch)
     }
 
     /// The version in which the cluster was last seen to have an object, if it has one.
     pub fn version_of(&self, object: &ObjectRef) -> Option<u64> {
-        self.state().version_of(object)
+        self.state().told.version_of(object)
     }
 
     /// Takes in what the cluster says of an object when it is asked for it, having been seen in this
     /// version before: nothing where there is no such object. What has been told meanwhile stays.
     pub fn correct(&self, object: &Arc<ObjectRef>, seen: Option<u64>, now: Option<Reading>) {
         let mut state = self.state_mut();
-        if state.version_of(object) != seen || now.as_ref().is_some_and(|now| now.version <= seen) {
+        if state.told.version_of(object) != seen
+            || now.as_ref().is_some_and(|now| now.version <= seen)
+        {
             return;
         }
-        state.settle(object, now.as_ref());
         let says = match now {
             Some(now) => state.put(Source::Cluster, now),
             None => state.remove(Source::Cluster, object),
@@ -209,6 +244,7 @@ impl Snapshot {
             let state = self.state();
             #[allow(clippy::iter_over_hash_type, reason = "the mesh does not depend on the order")]
             let gone: Vec<_> = state
+                .told
                 .objects
                 .iter()
                 .filter(|(_, layers)| layers.has(source))
@@ -236,22 +272,34 @@ impl Snapshot {
         }
     }
 
-    /// Gives up what was admitted and not observed for too long: it was not stored after all.
-    pub fn expire(&self, now: Instant) {
-        if self.state().held.is_empty() {
-            return;
+    /// Which objects are to be read, to tell by these stamps what has become of writes that were
+    /// admitted and not observed for too long.
+    pub fn overdue(&self) -> Vec<(u64, Arc<ObjectRef>)> {
+        if self.state().clerk.pending() == 0 {
+            return Vec::new();
         }
-        let mut state = self.state_mut();
-        for object in state.held.expired(now) {
-            state.release(&object);
+        let (mut state, now) = (self.state_mut(), self.now());
+        loop {
+            match state.clerk.due(now, &state.told) {
+                Some(Due::Swap) => state.swap(now),
+                Some(Due::Look(objects)) => return objects,
+                Some(Due::Read) | None => return Vec::new(),
+            }
         }
+    }
+
+    /// Takes in what was found of such an object: nothing where there is none.
+    pub fn looked(&self, stamp: u64, found: Option<Stored<'_>>) {
+        let (mut state, now) = (self.state_mut(), self.now());
+        state.clerk.looked(stamp, found);
+        state.swap(now);
     }
 
     /// How many objects the cluster has, and how many writes are held.
     pub fn counts(&self) -> (usize, usize) {
         let state = self.state();
         let of_cluster = |layers: &&Layers| layers.source == Source::Cluster;
-        (state.objects.values().filter(of_cluster).count(), state.held.len())
+        (state.told.objects.values().filter(of_cluster).count(), state.clerk.pending())
     }
 
     /// Whether no change has broken off in the middle. What is half changed is looked at by nobody
@@ -266,6 +314,11 @@ impl Snapshot {
     pub(crate) fn break_off(&self) {
         let _state = self.state_mut();
         panic!("on purpose");
+    }
+
+    /// The time, by a clock that never goes back.
+    pub fn now(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -297,7 +350,7 @@ impl State {
 
     /// Notes what a source tells; gives back what the mesh is to say by that.
     fn put(&mut self, source: Source, reading: Reading) -> Option<Reading> {
-        match self.objects.get_mut(&reading.object) {
+        match self.told.objects.get_mut(&reading.object) {
             Some(layers) if source < layers.source => {
                 layers.beneath.retain(|(beneath, _)| *beneath != source);
                 layers.beneath.push((source, reading));
@@ -308,11 +361,12 @@ impl State {
                     layers.beneath.push((layers.source, self.mesh.reading_of(&reading.object)));
                     layers.source = source;
                 }
-                layers.version = reading.version;
+                (layers.version, layers.uid) = (reading.version, reading.uid.clone());
             }
             None => {
-                let layers = Layers { source, version: reading.version, beneath: Vec::new() };
-                self.objects.insert(Arc::clone(&reading.object), layers);
+                let (version, uid) = (reading.version, reading.uid.clone());
+                let layers = Layers { source, version, uid, beneath: Vec::new() };
+                self.told.objects.insert(Arc::clone(&reading.object), layers);
             }
         }
         Some(reading)
@@ -320,33 +374,43 @@ impl State {
 
     /// Notes that a source tells of an object no more; gives back what the mesh is to say by that.
     fn remove(&mut self, source: Source, object: &Arc<ObjectRef>) -> Option<Reading> {
-        let layers = self.objects.get_mut(object)?;
+        let layers = self.told.objects.get_mut(object)?;
         if layers.source != source {
             layers.beneath.retain(|(beneath, _)| *beneath != source);
             return None;
         }
         layers.beneath.sort_unstable_by_key(|(source, _)| *source);
         let Some((source, reading)) = layers.beneath.pop() else {
-            self.objects.remove(object);
+            self.told.objects.remove(object);
             return Some(Reading::of(Arc::clone(object)));
         };
         (layers.source, layers.version) = (source, reading.version);
+        layers.uid.clone_from(&reading.uid);
         Some(reading)
     }
 
     fn apply(&mut self, readings: impl IntoIterator<Item = Reading>) {
         self.revision += 1;
         self.mesh.apply_all(readings);
+        self.observe();
     }
 
-    fn version_of(&self, object: &ObjectRef) -> Option<u64> {
-        let layers = self.objects.get(object)?;
-        layers.version.filter(|_| layers.source == Source::Cluster)
+    /// Notes which of the entries are over by what has been told.
+    fn observe(&mut self) {
+        self.clerk.observe(&self.told);
+    }
+
+    /// Makes the swap that is due: nobody else has the page.
+    fn swap(&mut self, now: Duration) {
+        let nonce = self.clerk.page().map_or(0, |page| page.nonce + 1);
+        if self.clerk.swap(now, nonce, &self.told).is_some() {
+            self.clerk.swapped(now, Outcome::Committed(Box::default()));
+        }
     }
 
     /// Whether a source tells this already.
     fn is_told(&self, source: Source, reading: &Reading) -> bool {
-        self.objects.get(&reading.object).is_some_and(|layers| {
+        self.told.objects.get(&reading.object).is_some_and(|layers| {
             let is_same = |(beneath, told): &(Source, Reading)| {
                 *beneath == source && told.statements == reading.statements
             };
@@ -357,88 +421,45 @@ impl State {
             }
         })
     }
+}
+
+impl Told {
+    /// The version in which the cluster has an object.
+    fn version_of(&self, object: &ObjectRef) -> Option<u64> {
+        self.stored(object).map(|stored| stored.version)
+    }
+
+    /// Whether the object that a write replaces is the one that is stored, or a newer one.
+    fn is_live(&self, write: &Write<'_>) -> bool {
+        match write.id {
+            WriteId::Update(Some(old)) => self.version_of(&write.new.object) <= Some(old),
+            _ => true,
+        }
+    }
 
     /// The write, held against what is known of its object where what it brings along of that is
     /// older, or differs from it though it is of the same version.
-    fn believed<'a>(&self, write: Write<'a>) -> Write<'a> {
-        let is_known = |old: &Reading| {
-            let known = self.objects.get(&old.object);
-            let known = known.filter(|layers| layers.source == Source::Cluster);
-            match (old.version, known.and_then(|layers| layers.version)) {
-                (Some(old_version), Some(known)) => {
-                    old_version < known || old_version == known && !self.mesh.says(old)
-                }
-                _ => false,
+    fn believed<'a>(&self, mesh: &Mesh, write: Write<'a>) -> Write<'a> {
+        let is_known = |old: &Reading| match (old.version, self.version_of(&old.object)) {
+            (Some(old_version), Some(known)) => {
+                old_version < known || old_version == known && !mesh.says(old)
             }
+            _ => false,
         };
         Write { old: write.old.filter(|old| !is_known(old)), ..write }
     }
-
-    /// Whether an object may say anything else until a write is stored than after that. Of a name
-    /// that is to be created, what stands may be deleted before.
-    fn may_say_else(&self, write: &Write<'_>) -> bool {
-        match (&write.id, &write.old) {
-            (WriteId::Create(_), _) => !write.new.statements.is_empty(),
-            (WriteId::Update(_), Some(old)) => !same(old, &write.new),
-            (WriteId::Update(_), None) => {
-                let object = &write.new.object;
-                self.mesh.pending_writes_of(object).next().is_some()
-                    || !same(&self.mesh.reading_of(object), &write.new)
-            }
-        }
-    }
-
-    fn hold(&mut self, hold: Hold) {
-        self.apply([hold.reading.pending(Arc::clone(&hold.write))]);
-        self.held.insert(hold);
-    }
-
-    /// Ends the holds of the writes of an object that are over, as what is stored of it proves.
-    fn settle(&mut self, object: &ObjectRef, stored: Option<&Reading>) {
-        if self.held.is_empty() {
-            return;
-        }
-        let pending: Vec<_> = self.held.of(object).map(Arc::clone).collect();
-        for pending in pending {
-            let is_over = self.held.find(&pending).is_some_and(|hold| {
-                let identity = stored.map(|stored| (&*stored.uid, stored.version));
-                let settled = hold.write.id.is_settled(identity);
-                // It may have been admitted to say nothing any more.
-                let says = |stored: Option<&Reading>| match stored {
-                    Some(stored) => same(&hold.reading, stored),
-                    None => hold.reading.statements.is_empty(),
-                };
-                settled.unwrap_or_else(|| says(stored))
-            });
-            if is_over {
-                self.release(&pending);
-            }
-        }
-    }
-
-    fn release(&mut self, pending: &ObjectRef) {
-        self.revision += 1;
-        self.held.remove(pending);
-        self.mesh.remove(pending);
-    }
 }
 
-/// Whether both say the same, but for the status, which has an author of its own.
-fn same(a: &Reading, b: &Reading) -> bool {
-    let said = |reading: &Reading| -> Vec<(_, Vec<Claim>)> {
-        let mut said: Vec<_> = reading
-            .statements
-            .iter()
-            .map(|(member, claims)| {
-                let by_hand = claims.iter().filter(|claim| !claim.place.is_status());
-                (Arc::clone(member), by_hand.cloned().collect::<Vec<_>>())
-            })
-            .filter(|(_, claims)| !claims.is_empty())
-            .collect();
-        said.sort_by(|(a, _), (b, _)| a.cmp(b));
-        said
-    };
-    said(a) == said(b)
+impl Cache for Told {
+    fn stored(&self, object: &ObjectRef) -> Option<Stored<'_>> {
+        let layers = self.objects.get(object)?;
+        let version = layers.version.filter(|_| layers.source == Source::Cluster)?;
+        Some(Stored { uid: &layers.uid, version })
+    }
+
+    fn watch(&self, name: &str) -> Watched {
+        self.watches.get(name).copied().unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

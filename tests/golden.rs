@@ -14,11 +14,10 @@ use isthmus::admission::{Asked, Hook};
 use isthmus::document::DOCUMENTS;
 use isthmus::manifest;
 use isthmus::mesh::Mesh;
-use isthmus::pending::LONGEST;
 use isthmus::review::{Verdict, Write as Written, review as judge, review_all};
 use isthmus::rule::RULES;
 use isthmus::settings::{Setting, Settings};
-use isthmus::snapshot::Snapshot;
+use isthmus::snapshot::{Admission, Snapshot};
 use isthmus::value::Moment;
 use serde_json::{Value, json};
 
@@ -125,7 +124,10 @@ fn a_clash_with_a_write_that_may_not_be_stored_is_answered_with_when_to_come_aga
         object["metadata"]["uid"] = format!("uid of {name}").into();
         let body = review(None, &object).to_string();
         let asked = Asked::read(Hook::Validate, body.as_bytes(), &settings, None).unwrap();
-        let answer = asked.answer(|write| snapshot.admit(write, LONGEST));
+        let answer = asked.answer(|write| match snapshot.admit(write, true) {
+            Admission::Judged(verdict) => *verdict,
+            Admission::Confirm(objects) => unreachable!("{objects:?} are confirmed"),
+        });
         serde_json::from_slice::<Value>(&answer.body).unwrap()["response"].take()
     };
     assert_eq!(ask("first")["allowed"], true);
@@ -152,7 +154,7 @@ fn now() -> Moment {
 fn told(verdict: &Verdict) -> String {
     let mut verdict = verdict.clone();
     let warned = verdict.warnings.iter_mut().map(|warning| &mut warning.finding);
-    for finding in verdict.denials.iter_mut().chain(&mut verdict.wait).chain(warned) {
+    for finding in verdict.denials.iter_mut().chain(warned) {
         finding.remedy.clear();
     }
     format!("{verdict:?}")

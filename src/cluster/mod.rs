@@ -24,4 +24,4 @@ pub use peer::Dial;
 pub(crate) use reach::Reach;
 pub use told::Told;
 pub use unreached::Unreached;
-pub use watch::{Watch, watches};
+pub use watch::{Watch, known_by, watches};

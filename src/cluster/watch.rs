@@ -3,6 +3,7 @@
 //! A custom resource may be absent, come, go and be served in another version; each is normal.
 
 use std::fmt;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
@@ -13,6 +14,7 @@ use super::call::{Failure, answer};
 use crate::document::{self, DOCUMENTS, Document, Label};
 use crate::mesh::{ObjectRef, Reading};
 use crate::settings::Settings;
+use crate::snapshot::KnownBy;
 use crate::syntax::Object;
 
 /// How many objects are listed at once. They are applied at once, too: a member that all of them
@@ -39,6 +41,16 @@ pub fn watches(settings: &Settings) -> Vec<Watch> {
         None => vec![Watch { document, namespace: None }],
     };
     served.flat_map(of_document).collect()
+}
+
+/// By which of these watches an object is known.
+pub fn known_by(watches: &[Watch]) -> KnownBy {
+    let named: Vec<_> =
+        watches.iter().map(|watch| (Arc::from(watch.to_string()), watch.clone())).collect();
+    Box::new(move |object| {
+        let known_by = named.iter().filter(|(_, watch)| watch.covers(object));
+        known_by.map(|(name, _)| Arc::clone(name)).collect()
+    })
 }
 
 impl fmt::Display for Watch {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::clerk::Clerk;
 use super::page::{Cache, Entry, Watched};
-use super::{MOST_BYTES, MOST_OF_USER, MOST_RELATED, Safeguard};
+use super::{MOST_OF_USER, MOST_RELATED, Safeguard};
 use crate::mesh::{ObjectRef, WriteId};
 
 /// How long it takes at most to give up an entry that is late.
@@ -46,8 +46,9 @@ pub enum Found {
 
 /// Judges a write.
 pub trait Judge<R> {
-    /// Whether an entry may change what is found wrong with the write, by itself or with others.
-    fn is_related(&self, entry: &Entry<R>) -> bool;
+    /// Those of the entries, which are of other objects, that may change what is found wrong with
+    /// the write, by themselves or together; and those of which nobody knows what they say.
+    fn related<'e>(&self, entries: Vec<&'e Entry<R>>) -> Vec<&'e Entry<R>>;
     /// What is found wrong if these entries are stored and no other one, of each object one at most.
     fn found(&mut self, stored: &[&Entry<R>]) -> Found;
 }
@@ -125,19 +126,30 @@ impl<R: Clone + PartialEq> Clerk<R> {
             return Step::List(behind);
         }
         self.observe(cache);
+        match self.judge(now, ask, judge) {
+            Step::Allow if ask.is_entered => self.stage(ask, cache),
+            step => step,
+        }
+    }
+
+    /// Decides on a write by what is known now, which is all there is to decide if it is not to be
+    /// stored, or not by this ledger.
+    pub fn judge(&self, now: Duration, ask: &Ask<'_, R>, judge: &mut impl Judge<R>) -> Step {
         let stored = judge.found(&[]);
         if stored != Found::Nothing && self.minds(Safeguard::Confirm) {
             match ask.confirmed {
                 None => return Step::Confirm,
-                Some(false) => return wait(Why::Outdated, Duration::from_secs(1)),
+                Some(false) => {
+                    let remaining = Duration::from_secs(1);
+                    return Step::Wait(Wait { why: Why::Outdated, remaining });
+                }
                 Some(true) => {}
             }
         }
         match self.why_not(now, ask, judge, stored) {
             Err(wait) => Step::Wait(wait),
             Ok(()) if stored == Found::Clash => Step::Deny,
-            Ok(()) if !ask.is_entered => Step::Allow,
-            Ok(()) => self.stage(ask, cache),
+            Ok(()) => Step::Allow,
         }
     }
 
@@ -193,14 +205,13 @@ impl<R: Clone + PartialEq> Clerk<R> {
         let ours = ours.filter(|_| self.minds(Safeguard::Own));
         let is_pending = |entry: &&Entry<R>| !self.over.contains_key(&entry.stamp);
         let pending: Vec<_> = page.entries.iter().filter(is_pending).chain(ours).collect();
-        let of_user = pending.iter().filter(|entry| entry.user == *ask.user).count();
+        let is_same = |entry: &Entry<R>| entry.object == *ask.object && entry.id == *ask.id;
+        let is_of_user = |entry: &&&Entry<R>| entry.user == *ask.user && !is_same(entry);
+        let of_user = pending.iter().filter(is_of_user).count();
         let bytes: usize = pending.iter().map(|entry| entry.bytes).sum();
         // Of its own object, a write is stored in place of what is pending, or not at all.
-        let related: Vec<_> = pending
-            .into_iter()
-            .filter(|entry| entry.object != *ask.object)
-            .filter(|entry| entry.reading.is_none() || judge.is_related(entry))
-            .collect();
+        let others = pending.into_iter().filter(|entry| entry.object != *ask.object);
+        let related = judge.related(others.collect());
         let remaining = self.remaining(now, &related);
         let because = |why| Err(Wait { why, remaining });
         if related.iter().any(|entry| entry.reading.is_none()) {
@@ -221,7 +232,7 @@ impl<R: Clone + PartialEq> Clerk<R> {
         if of_user >= MOST_OF_USER {
             return Err(Wait { why: Why::Crowded, remaining });
         }
-        if bytes + ask.bytes > MOST_BYTES {
+        if bytes + ask.bytes > self.setup.most_bytes {
             return Err(Wait { why: Why::Full, remaining });
         }
         Ok(())

@@ -25,7 +25,7 @@ pub use page::{Cache, Entry, Page, Stored, Watched};
 pub const MOST_OF_USER: usize = 32;
 /// The most entries that a write is judged against in every combination.
 pub const MOST_RELATED: usize = 6;
-/// The most bytes of the entries of a page.
+/// The most bytes of the entries of a page that replicas share.
 pub const MOST_BYTES: usize = 64 << 10;
 
 /// What keeps two writes that clash from both being stored, or a write from waiting for ever. A
@@ -110,6 +110,8 @@ pub struct Setup {
     pub longest: Duration,
     /// The watches that a verdict rests on.
     pub watches: Vec<Arc<str>>,
+    /// How many bytes all entries may take.
+    pub most_bytes: usize,
     /// What is left out, by the explorer alone.
     pub without: Option<Safeguard>,
 }

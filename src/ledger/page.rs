@@ -96,7 +96,7 @@ impl Watched {
 
 impl<R> Page<R> {
     /// One that is begun, which may lack what is pending.
-    pub(super) fn new(nonce: u128, digest: &Arc<str>) -> Self {
+    pub fn new(nonce: u128, digest: &Arc<str>) -> Self {
         Self {
             nonce,
             generation: 0,

@@ -21,8 +21,9 @@ impl Cache for Nothing {
 struct Bench<'a>(&'a u8);
 
 impl Judge<u8> for Bench<'_> {
-    fn is_related(&self, _: &Entry<u8>) -> bool {
-        *self.0 == 0
+    fn related<'e>(&self, entries: Vec<&'e Entry<u8>>) -> Vec<&'e Entry<u8>> {
+        let is_related = |entry: &&Entry<u8>| *self.0 == 0 || entry.reading.is_none();
+        entries.into_iter().filter(is_related).collect()
     }
 
     fn found(&mut self, stored: &[&Entry<u8>]) -> Found {
@@ -35,7 +36,13 @@ const LONGEST: Duration = crate::pending::LONGEST;
 
 fn setup(digest: &str) -> Setup {
     let watches = vec!["peers".into()];
-    Setup { digest: digest.into(), longest: LONGEST, watches, without: None }
+    Setup {
+        digest: digest.into(),
+        longest: LONGEST,
+        watches,
+        most_bytes: MOST_BYTES,
+        without: None,
+    }
 }
 
 fn sight(page: Option<Page<u8>>) -> Sight<u8> {

@@ -109,7 +109,8 @@ impl Identities {
         self.homes.get(subject).map_or(subject, |home| home)
     }
 
-    fn called(&self, name: &str) -> impl Iterator<Item = &MemberName> {
+    /// The subjects known by their cluster ID that may go by a name.
+    pub(super) fn called(&self, name: &str) -> impl Iterator<Item = &MemberName> {
         self.called.get(name).into_iter().flat_map(SmallSet::all)
     }
 }

@@ -89,15 +89,6 @@ impl Member {
         &mut self.claims
     }
 
-    /// Forgets what these objects say of this member.
-    pub fn forget(&mut self, is_forgotten: impl Fn(&ObjectRef) -> bool) {
-        let known = self.claims.len();
-        self.claims.retain(|claim| !is_forgotten(&claim.place.object));
-        if self.claims.len() != known {
-            self.index();
-        }
-    }
-
     /// Replaces what many objects say; of one that comes twice, the last one counts.
     pub(super) fn replace_all(&mut self, mut said: Vec<Said>) {
         if said.len() == 1

@@ -11,7 +11,6 @@ mod subnets;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::Arc;
 
 pub use claim::{
@@ -21,7 +20,7 @@ pub use claim::{
 pub use domain::StatedDomain;
 pub use identity::{by_cluster_id, cluster_id, names};
 pub use member::Member;
-pub use origin::{Basis, Configuration, ObjectRef, Observation, Origin, PendingWrite, WriteId};
+pub use origin::{Basis, Configuration, ObjectRef, Observation, Origin, WriteId};
 pub use reading::Reading;
 pub use view::{Changed, View};
 
@@ -43,8 +42,6 @@ pub struct Mesh {
     identities: Identities,
     /// Which subjects each object speaks of.
     spoken_of: HashMap<Arc<ObjectRef>, SmallSet<MemberName>>,
-    /// Objects as writes will leave them that may not be stored yet; nearly always none.
-    pending: BTreeSet<Arc<ObjectRef>>,
     subnets: Subnets,
     /// Who has an endpoint on each host.
     endpoints: HashMap<EndpointHost, SmallSet<MemberName>>,
@@ -64,7 +61,6 @@ impl Mesh {
             members: HashMap::new(),
             identities: Identities::default(),
             spoken_of: HashMap::new(),
-            pending: BTreeSet::new(),
             subnets: Subnets::default(),
             endpoints: HashMap::new(),
             identified: HashMap::new(),
@@ -115,6 +111,12 @@ impl Mesh {
     /// What documents say that speak of a member in one way.
     pub fn subject(&self, name: &str) -> Option<&Member> {
         self.member(name)?.subjects().iter().find(|subject| **subject.name() == *name)
+    }
+
+    /// Other subjects that may be part of one member with a subject, whichever stands.
+    pub fn akin(&self, subject: &str) -> impl Iterator<Item = &MemberName> {
+        let stating = cluster_id(subject).into_iter().flat_map(|id| self.identities.stating(id));
+        stating.chain(self.identities.called(subject))
     }
 
     /// All members, by name.
@@ -205,14 +207,9 @@ impl Mesh {
                     said.entry(Arc::clone(name)).or_default().push(nothing);
                 }
             }
-            let Some(names) = names else {
-                self.pending.remove(&object);
-                continue;
-            };
-            if object.is_pending() {
-                self.pending.insert(Arc::clone(&object));
+            if let Some(names) = names {
+                self.spoken_of.insert(object, names);
             }
-            self.spoken_of.insert(object, names);
         }
         let subjects = said.into_iter().map(|(name, said)| {
             let mut subject = self.subject(&name).cloned().unwrap_or_else(|| Member::new(name));
@@ -235,19 +232,6 @@ impl Mesh {
         if let Some((object, _)) = self.spoken_of.get_key_value(object) {
             self.apply(Reading::of(Arc::clone(object)));
         }
-    }
-
-    /// The writes that may not be stored yet.
-    pub fn pending(&self) -> impl ExactSizeIterator<Item = &Arc<ObjectRef>> {
-        self.pending.iter()
-    }
-
-    /// The writes of an object that may not be stored yet.
-    pub fn pending_writes_of(&self, object: &ObjectRef) -> impl Iterator<Item = &Arc<ObjectRef>> {
-        // They follow the object itself, and each other.
-        let from = (Bound::Included(object), Bound::Unbounded);
-        let following = self.pending.range::<ObjectRef, _>(from);
-        following.take_while(|pending| pending.is_write_of(object))
     }
 
     /// Lets all who state one domain share its text.

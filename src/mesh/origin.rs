@@ -29,18 +29,7 @@ pub enum Origin {
     /// Another cluster, by the name of the member it is.
     Cluster(Arc<str>),
     /// A write that was admitted and may not be stored yet.
-    Pending(Arc<PendingWrite>),
-}
-
-/// A write that was admitted and may not be stored yet: which of its object's, and whose.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PendingWrite {
-    /// Which write of the object.
-    pub id: WriteId,
-    /// Who writes.
-    pub user: Arc<str>,
-    /// Of several that say different things, which. Either may be stored.
-    pub attempt: u32,
+    Pending,
 }
 
 /// What identifies a write of one object, whichever review asks about it.
@@ -63,22 +52,6 @@ impl ObjectRef {
         let namespace = namespace.map(Into::into);
         Self { kind: kind.into(), namespace, name: name.into(), origin: Origin::Here }
     }
-
-    /// The same object as a write will leave it that may not be stored yet.
-    #[must_use]
-    pub fn pending(&self, write: Arc<PendingWrite>) -> Self {
-        Self { origin: Origin::Pending(write), ..self.clone() }
-    }
-
-    /// Whether this is an object as it is after a write that may not be stored yet.
-    pub fn is_pending(&self) -> bool {
-        matches!(self.origin, Origin::Pending(_))
-    }
-
-    /// Whether both are one object of the guarded cluster, pending writes of it included.
-    pub fn is_write_of(&self, object: &Self) -> bool {
-        (&self.kind, &self.namespace, &self.name) == (&object.kind, &object.namespace, &object.name)
-    }
 }
 
 impl fmt::Display for ObjectRef {
@@ -90,23 +63,7 @@ impl fmt::Display for ObjectRef {
         match &self.origin {
             Origin::Here => Ok(()),
             Origin::Cluster(cluster) => write!(f, " of cluster {cluster}"),
-            Origin::Pending(_) => f.write_str(", just admitted"),
-        }
-    }
-}
-
-impl WriteId {
-    /// Whether what is stored of the object proves that this write is over: stored, or never to be.
-    /// `stored` is the object's uid and version, or nothing where there is no such object. Nothing
-    /// is told where the identity does not tell: then only what the object says may.
-    pub fn is_settled(&self, stored: Option<(&str, Option<u64>)>) -> Option<bool> {
-        match (self, stored) {
-            (Self::Create(uid), _) if uid.is_empty() => None,
-            // Another object of the name may be deleted before this one is stored.
-            (Self::Create(uid), stored) => Some(stored.is_some_and(|(stored, _)| *stored == **uid)),
-            (Self::Update(None), _) => None,
-            (Self::Update(Some(_)), None) => Some(true),
-            (Self::Update(Some(old)), Some((_, stored))) => stored.map(|stored| stored > *old),
+            Origin::Pending => f.write_str(", just admitted"),
         }
     }
 }
@@ -168,17 +125,9 @@ mod tests {
     #[test]
     fn objects_of_two_clusters_and_pending_writes_are_different_objects() {
         let here = ObjectRef::new("Secret", Some("kube-system"), "d8-cluster-configuration");
-        let write = |id| Arc::new(PendingWrite { id, user: "admin".into(), attempt: 0 });
-        let of =
-            |cluster: &str| ObjectRef { origin: Origin::Cluster(cluster.into()), ..here.clone() };
-        let all = [
-            here.clone(),
-            of("a"),
-            of("b"),
-            here.pending(write(WriteId::Create("1".into()))),
-            here.pending(write(WriteId::Create("2".into()))),
-            here.pending(write(WriteId::Update(Some(1)))),
-        ];
+        let from = |origin| ObjectRef { origin, ..here.clone() };
+        let of = |cluster: &str| from(Origin::Cluster(cluster.into()));
+        let all = [here.clone(), of("a"), of("b"), from(Origin::Pending)];
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
         let texts = [0, 1, 3].map(|at| all[at].to_string());
@@ -190,25 +139,5 @@ mod tests {
                 "Secret kube-system/d8-cluster-configuration, just admitted",
             ]
         );
-    }
-
-    #[test]
-    fn a_write_is_over_once_the_stored_object_proves_it() {
-        let create = WriteId::Create("u".into());
-        let update = WriteId::Update(Some(5));
-        let gone: Option<(&str, Option<u64>)> = None;
-        let cases = [
-            (&create, Some(("u", Some(9))), Some(true)),
-            (&create, Some(("older", Some(9))), Some(false)),
-            (&create, gone, Some(false)),
-            (&update, Some(("u", Some(5))), Some(false)),
-            (&update, Some(("u", Some(6))), Some(true)),
-            (&update, gone, Some(true)),
-            (&WriteId::Create("".into()), Some(("u", Some(9))), None),
-            (&WriteId::Update(None), gone, None),
-        ];
-        for (id, stored, expected) in cases {
-            assert_eq!(id.is_settled(stored), expected, "{id:?} {stored:?}");
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::claim::{About, Claim, Fact, Fault, MemberName, Place};
-use super::origin::{Basis, ObjectRef, Origin, PendingWrite};
+use super::origin::{Basis, ObjectRef, Origin};
 use crate::syntax::Path;
 use crate::value::Invalid;
 
@@ -114,14 +114,15 @@ impl Reading {
         }
     }
 
-    /// The same, said by the object as a write will leave it that may not be stored yet.
+    /// What it says, said by the object as a write will leave it that may not be stored yet.
     #[must_use]
-    pub fn pending(&self, write: Arc<PendingWrite>) -> Self {
-        let object = Arc::new(self.object.pending(write));
-        let mut pending = Self { object, ..self.clone() };
-        for claim in pending.statements.iter_mut().flat_map(|(_, claims)| claims) {
+    pub fn pending(mut self) -> Self {
+        let object = ObjectRef { origin: Origin::Pending, ..ObjectRef::clone(&self.object) };
+        let mut pending = Self::new(object);
+        for claim in self.statements.iter_mut().flat_map(|(_, claims)| claims) {
             claim.place.object = Arc::clone(&pending.object);
         }
+        pending.statements = self.statements;
         pending
     }
 

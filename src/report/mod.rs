@@ -12,8 +12,9 @@ pub mod sarif;
 #[cfg(feature = "serve")]
 pub mod table;
 
-use crate::mesh::{ObjectRef, Place};
-use crate::review::{Reason, Verdict, Warning};
+use crate::ledger::Why;
+use crate::mesh::{ObjectRef, Origin, Place};
+use crate::review::{Delay, Reason, Verdict, Warning};
 use crate::rule::Finding;
 use crate::syntax::{Path, Position};
 use crate::wire::Cause;
@@ -70,23 +71,38 @@ pub fn denial(causes: &[Cause], kind: &str, group: &str, name: &str) -> String {
 
 /// Why a write has to wait for others, and for how long.
 pub fn delay(
-    verdict: &Verdict,
+    delay: &Delay,
     written: &ObjectRef,
     kind: &str,
     group: &str,
     name: &str,
     seconds: u64,
 ) -> String {
-    let why = if verdict.wait.is_empty() {
-        "too many writes of this user are admitted and not stored yet".to_owned()
-    } else {
-        let waits = verdict.wait.iter().take(MOST_CAUSES).map(|finding| {
-            let (field, elsewhere) = field(finding, written);
-            let (message, rule) = (&finding.message, finding.rule);
-            format!("{}: {elsewhere}{message} [{rule}]", field.unwrap_or(&Path::NAME))
-        });
-        let told = waits.collect::<Vec<_>>().join(", ");
-        format!("it clashes with a write that was just admitted and may not be stored: {told}")
+    let findings = delay.findings.iter().take(MOST_CAUSES).map(|finding| {
+        let (field, elsewhere) = field(finding, written);
+        let (message, rule) = (&finding.message, finding.rule);
+        format!("{}: {elsewhere}{message} [{rule}]", field.unwrap_or(&Path::NAME))
+    });
+    let told = findings.collect::<Vec<_>>().join(", ");
+    let is_pending = |place: &Place| place.object.origin == Origin::Pending;
+    let clashes = delay.findings.iter().any(|finding| {
+        is_pending(&finding.place) || finding.against.as_ref().is_some_and(is_pending)
+    });
+    let why = match delay.wait.why {
+        Why::Pending if clashes => {
+            format!("it clashes with a write that was just admitted and may not be stored: {told}")
+        }
+        Why::Pending => format!(
+            "a write that was just admitted decides, if it is stored, whether this clash remains: {told}"
+        ),
+        Why::Many => {
+            "it depends on too many writes that are admitted and not stored yet".to_owned()
+        }
+        Why::Opaque => "a write was just admitted that may clash with it".to_owned(),
+        Why::Crowded => "too many writes of this user are admitted and not stored yet".to_owned(),
+        Why::Full => "too many writes are admitted and not stored yet".to_owned(),
+        Why::Quarantine => "writes may have been admitted that are not known any more".to_owned(),
+        Why::Outdated => "the object has changed meanwhile".to_owned(),
     };
     let kind = full_kind(kind, group);
     printable(&format!("{kind} \"{name}\" has to wait: {why}; try again in {seconds} s"))

@@ -2,27 +2,31 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
+use crate::ledger::Wait;
 use crate::mesh::{ObjectRef, Origin, Place};
-use crate::rule::Finding;
+use crate::rule::{Finding, Severity};
 
 /// What is to be said of a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// What the change breaks; if there is any, it is refused.
     pub denials: Vec<Finding>,
-    /// What it breaks only if writes are stored that were admitted and may not be. Once they are
-    /// settled, a repetition is refused or passes.
-    pub wait: Vec<Finding>,
-    /// Whether it has to wait because its author has too many such writes already.
-    pub is_crowded: bool,
-    /// How long it takes at most until what it waits for is settled.
-    pub settled_in: Duration,
+    /// What it waits for, if nothing denies it for certain: a repetition is refused or passes.
+    pub delay: Option<Delay>,
     /// What it may be told nevertheless.
     pub warnings: Vec<Warning>,
     /// How the object would better be written.
     pub notes: Vec<(Place, String)>,
+}
+
+/// What a change waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delay {
+    /// Why, and for how long at most.
+    pub wait: Wait,
+    /// What it breaks if writes are stored that were admitted and may not be, or if they are not.
+    pub findings: Vec<Finding>,
 }
 
 /// A finding that does not deny, and why it does not.
@@ -56,17 +60,15 @@ pub enum Reason {
 impl Verdict {
     /// Whether the change may be stored.
     pub fn is_admitted(&self) -> bool {
-        self.denials.is_empty() && !self.waits()
+        self.denials.is_empty() && self.delay.is_none()
     }
 
-    /// Whether it is to be asked again later, with nothing against it that is certain.
-    pub fn waits(&self) -> bool {
-        self.denials.is_empty() && (self.is_crowded || !self.wait.is_empty())
-    }
-
-    /// The other objects of the guarded cluster that it is denied for.
-    pub fn denied_for(&self, written: &ObjectRef) -> Vec<Arc<ObjectRef>> {
-        let places = self.denials.iter().flat_map(|finding| {
+    /// The other objects of the guarded cluster that it rests on: those that it is denied for, and
+    /// those that would deny it if that were new.
+    pub fn rests_on(&self, written: &ObjectRef) -> Vec<Arc<ObjectRef>> {
+        let standing = self.warnings.iter().filter(|warning| warning.is_standing());
+        let findings = self.denials.iter().chain(standing.map(|warning| &warning.finding));
+        let places = findings.flat_map(|finding| {
             [Some(&finding.place), finding.against.as_ref(), finding.because.as_ref()]
         });
         let objects = places.flatten().map(|place| &place.object);
@@ -77,6 +79,14 @@ impl Verdict {
     /// The names of all rules that fired, each once.
     pub fn rules(&self) -> BTreeSet<&'static str> {
         let warned = self.warnings.iter().map(|warning| &warning.finding);
-        self.denials.iter().chain(&self.wait).chain(warned).map(|finding| finding.rule).collect()
+        let waiting = self.delay.iter().flat_map(|delay| &delay.findings);
+        self.denials.iter().chain(waiting).chain(warned).map(|finding| finding.rule).collect()
+    }
+}
+
+impl Warning {
+    /// Whether it would deny, had it not stood before.
+    pub(super) fn is_standing(&self) -> bool {
+        self.because == Reason::StoodBefore && self.finding.severity == Severity::Deny
     }
 }

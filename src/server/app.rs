@@ -18,8 +18,9 @@ use super::tls::Certificate;
 use super::webhook::backstage::Backstage;
 use super::webhook::caller::Verification;
 use super::webhook::metrics::ReviewMetrics;
-use crate::cluster::{Live, Reach};
+use crate::cluster::{self, Live, Reach};
 use crate::mesh::Mesh;
+use crate::pending::LONGEST;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::sources::Sources;
@@ -121,8 +122,12 @@ impl App {
     ) -> io::Result<Self> {
         let mut registry = registry();
         let supervisor = Arc::new(Supervisor::new(&mut registry));
+        let mesh = Mesh::new(Arc::clone(&settings));
+        let watches = hold.map(|_| cluster::watches(&settings)).unwrap_or_default();
+        let snapshot = Snapshot::holding(mesh, hold.unwrap_or(LONGEST));
+        let snapshot = snapshot.known_by(cluster::known_by(&watches));
         Ok(Self {
-            snapshot: Arc::new(Snapshot::new(Mesh::new(Arc::clone(&settings)))),
+            snapshot: Arc::new(snapshot),
             settings,
             sources,
             hold,

@@ -1,7 +1,7 @@
 //! What is looked at again and again: the inventory and the certificate.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -22,11 +22,14 @@ pub(super) const INVENTORY: &str = "the inventory";
 /// sound.
 const EXPIRY: Duration = Duration::from_millis(500);
 
-/// Drops admitted writes that were never stored, until it is cancelled.
+/// Gives up admitted writes that were never stored, until it is cancelled.
 pub(super) async fn holds(app: &App) {
     loop {
         sleep(EXPIRY).await;
-        app.snapshot.expire(Instant::now());
+        let overdue = app.snapshot.overdue();
+        if let Some(live) = app.live.as_ref().filter(|_| !overdue.is_empty()) {
+            live.look(overdue).await;
+        }
     }
 }
 

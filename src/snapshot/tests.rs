@@ -1,7 +1,8 @@
 use super::*;
 use crate::budget::Budget;
 use crate::document;
-use crate::mesh::WriteId;
+use crate::ledger::{MOST_OF_USER, Why};
+use crate::mesh::{Basis, Fact, WriteId};
 use crate::settings::Settings;
 use crate::syntax::Object;
 
@@ -22,98 +23,145 @@ fn change(new: Reading) -> Write<'static> {
 }
 
 fn snapshot() -> Snapshot {
-    Snapshot::new(Mesh::new(Arc::new(Settings::default())))
+    let snapshot = Snapshot::holding(Mesh::new(Arc::new(Settings::default())), HOLD);
+    snapshot.serve_peers(true);
+    snapshot
 }
 
 fn claims(snapshot: &Snapshot, name: &str) -> usize {
     snapshot.read(|mesh| mesh.member(name).map_or(0, |member| member.claims().len()))
 }
 
+fn versioned(name: &str, host: &str, uid: &str, version: u64) -> Reading {
+    let mut reading = reading(name, host);
+    (reading.uid, reading.version) = (uid.into(), Some(version));
+    reading
+}
+
+/// The change that creates an object of this uid.
+fn creation(new: Reading, uid: &str) -> Write<'static> {
+    Write { id: WriteId::Create(uid.into()), ..change(new) }
+}
+
+/// The change that replaces an object of this version.
+fn update(new: Reading, old: u64) -> Write<'static> {
+    Write { id: WriteId::Update(Some(old)), ..change(new) }
+}
+
+fn admit(snapshot: &Snapshot, write: Write<'_>) -> Verdict {
+    match snapshot.admit(write, true) {
+        Admission::Judged(verdict) => *verdict,
+        Admission::Confirm(objects) => unreachable!("{objects:?} are confirmed"),
+    }
+}
+
+/// Goes on after what was admitted is overdue and not found stored.
+fn expire(snapshot: &mut Snapshot) {
+    snapshot.begun -= HOLD;
+    for (stamp, _) in snapshot.overdue() {
+        snapshot.looked(stamp, None);
+    }
+}
+
 #[test]
 fn an_admitted_write_counts_until_it_is_observed() {
     let snapshot = snapshot();
-    let a = reading("a", "a.example.com");
-    snapshot.admit(change(a.clone()), HOLD);
-    let each = claims(&snapshot, "a");
-    assert!(each > 0);
-    assert_eq!(snapshot.counts(), (0, 1));
-    snapshot.put(Source::Cluster, a.clone());
-    assert_eq!((snapshot.counts(), claims(&snapshot, "a")), ((1, 0), each));
-    snapshot.remove(Source::Cluster, &a.object);
+    let rival = || change(reading("rival", "a.example.com"));
+    admit(&snapshot, creation(reading("a", "a.example.com"), "u"));
+    assert_eq!((snapshot.counts(), claims(&snapshot, "a")), ((0, 1), 0));
+    assert!(snapshot.judge(rival()).delay.is_some(), "it may be stored or not");
+    let stored = versioned("a", "a.example.com", "u", 5);
+    snapshot.put(Source::Cluster, stored.clone());
+    assert_eq!(snapshot.counts(), (1, 0));
+    assert_eq!(snapshot.judge(rival()).denials.len(), 1);
+    snapshot.remove(Source::Cluster, &stored.object);
     assert_eq!((snapshot.counts(), claims(&snapshot, "a")), ((0, 0), 0));
+    assert!(snapshot.judge(rival()).is_admitted());
 }
 
 #[test]
-fn it_counts_besides_the_stored_state_until_a_newer_event() {
+fn a_pending_update_counts_beside_what_it_replaces() {
     let snapshot = snapshot();
-    let (old, new) = (reading("a", "old.example.com"), reading("a", "new.example.com"));
-    snapshot.put(Source::Cluster, old.clone());
-    let each = claims(&snapshot, "a");
-    snapshot.admit(change(new.clone()), HOLD);
-    assert_eq!(claims(&snapshot, "a"), 2 * each);
-    snapshot.put(Source::Cluster, old);
-    assert_eq!(claims(&snapshot, "a"), 2 * each);
-    snapshot.put(Source::Cluster, new.clone());
-    assert_eq!(claims(&snapshot, "a"), each);
-    // What says nothing new is not held.
-    snapshot.admit(change(new.clone()), HOLD);
+    snapshot.put(Source::Cluster, versioned("a", "old.example.com", "u", 5));
+    admit(&snapshot, update(reading("a", "new.example.com"), 5));
+    let rival = |host: &str| snapshot.judge(change(reading("rival", host)));
+    for host in ["old.example.com", "new.example.com"] {
+        assert!(rival(host).delay.is_some(), "{host}: it may be stored or not");
+    }
+    snapshot.put(Source::Cluster, versioned("a", "old.example.com", "u", 5));
+    assert_eq!(snapshot.counts(), (1, 1), "that version proves nothing");
+    snapshot.put(Source::Cluster, versioned("a", "new.example.com", "u", 6));
+    assert_eq!(snapshot.counts(), (1, 0));
+    assert!(rival("old.example.com").is_admitted());
+    assert_eq!(rival("new.example.com").denials.len(), 1);
+    // What says nothing new is not entered.
+    admit(&snapshot, update(reading("a", "new.example.com"), 6));
     assert_eq!(snapshot.counts(), (1, 0));
 }
 
 #[test]
-fn a_write_is_held_until_its_own_identity_is_settled() {
+fn an_update_is_over_once_its_object_is_gone_as_every_watch_tells() {
+    let snapshot = snapshot().known_by(Box::new(|_| vec!["one".into(), "other".into()]));
+    snapshot.put(Source::Cluster, versioned("a", "old.example.com", "u", 5));
+    admit(&snapshot, update(reading("a", "new.example.com"), 5));
+    snapshot.remove(Source::Cluster, &reading("a", "").object);
+    for (watch, version, pending) in [("one", 7, 1), ("other", 5, 1), ("other", 6, 0)] {
+        snapshot.come(&watch.into(), Watched::At { version, listed: Duration::ZERO });
+        assert_eq!(snapshot.counts(), (0, pending), "{watch} {version}");
+    }
+}
+
+#[test]
+fn a_write_counts_until_its_own_identity_is_settled() {
     let snapshot = snapshot();
-    let versioned = |host: &str, uid: &str, version| {
-        let mut reading = reading("a", host);
-        (reading.uid, reading.version) = (uid.into(), Some(version));
-        reading
-    };
-    let admit = |id, new| snapshot.admit(Write { id, ..change(new) }, HOLD);
     // Two creations of one name: the first may be stored and deleted before the second is.
     for uid in ["u1", "u2", "u2"] {
-        admit(WriteId::Create(uid.into()), reading("a", &format!("{uid}.example.com")));
+        let new = reading("a", &format!("{uid}.example.com"));
+        admit(&snapshot, creation(new, uid));
     }
     assert_eq!(snapshot.counts(), (0, 2), "repeating one changes nothing");
-    snapshot.put(Source::Cluster, versioned("u1.example.com", "u1", 5));
+    snapshot.put(Source::Cluster, versioned("a", "u1.example.com", "u1", 5));
     assert_eq!(snapshot.counts(), (1, 1));
     snapshot.remove(Source::Cluster, &reading("a", "").object);
     assert_eq!(snapshot.counts(), (0, 1), "a name that is gone may be created yet");
-    snapshot.put(Source::Cluster, versioned("u2.example.com", "u2", 7));
+    snapshot.put(Source::Cluster, versioned("a", "u2.example.com", "u2", 7));
     assert_eq!(snapshot.counts(), (1, 0));
     // Of updates that replace the same version, one is stored.
     for host in ["v1.example.com", "v2.example.com"] {
-        let id = WriteId::Update(Some(7));
-        let user = host.to_owned();
-        let new = reading("a", host);
-        snapshot.admit(Write { id, user: user.into(), ..change(new) }, HOLD);
+        let user = host.to_owned().into();
+        admit(&snapshot, Write { user, ..update(reading("a", host), 7) });
     }
     assert_eq!(snapshot.counts(), (1, 2));
-    snapshot.put(Source::Cluster, versioned("u2.example.com", "u2", 7));
+    snapshot.put(Source::Cluster, versioned("a", "u2.example.com", "u2", 7));
     assert_eq!(snapshot.counts(), (1, 2), "an old event proves nothing");
-    snapshot.put(Source::Cluster, versioned("v1.example.com", "u2", 8));
+    snapshot.put(Source::Cluster, versioned("a", "v1.example.com", "u2", 8));
     assert_eq!(snapshot.counts(), (1, 0));
 }
 
 #[test]
-fn a_write_that_is_never_observed_is_dropped() {
-    let snapshot = snapshot();
-    snapshot.admit(change(reading("a", "a.example.com")), HOLD);
-    snapshot.expire(Instant::now());
-    assert_eq!(snapshot.counts(), (0, 1));
-    snapshot.expire(Instant::now() + HOLD);
-    assert_eq!((snapshot.counts(), claims(&snapshot, "a")), ((0, 0), 0));
+fn a_write_that_is_never_observed_is_given_up_once_it_was_looked_for() {
+    let mut snapshot = snapshot();
+    admit(&snapshot, creation(reading("a", "a.example.com"), "u"));
+    assert_eq!(snapshot.overdue(), []);
+    snapshot.begun -= HOLD;
+    let overdue = snapshot.overdue();
+    assert_eq!(overdue.len(), 1);
+    assert_eq!(snapshot.counts(), (0, 1), "it is never given up on a guess");
+    snapshot.looked(overdue[0].0, None);
+    assert_eq!(snapshot.counts(), (0, 0));
+    assert_eq!(snapshot.overdue(), []);
 }
 
 #[test]
 fn of_simultaneous_clashing_writes_one_is_admitted() {
     for _ in 0..100 {
         let snapshot = snapshot();
-        let admit = |name: &str| {
-            let verdict = snapshot.admit(change(reading(name, "one.example.com")), HOLD);
+        let create = |name: &str| {
+            let verdict = admit(&snapshot, creation(reading(name, "one.example.com"), name));
             i32::from(verdict.is_admitted())
         };
         let admitted: i32 = std::thread::scope(|scope| {
-            let writers = ["a", "b", "c"].map(|name| scope.spawn(move || admit(name)));
+            let writers = ["a", "b", "c"].map(|name| scope.spawn(move || create(name)));
             writers.map(|writer| writer.join().unwrap()).iter().sum()
         });
         assert_eq!(admitted, 1);
@@ -140,11 +188,7 @@ fn the_cluster_counts_before_files_and_files_remain_when_it_forgets() {
 #[test]
 fn an_old_object_is_trusted_unless_the_watch_knows_better() {
     let snapshot = snapshot();
-    let versioned = |host: &str, version| {
-        let mut reading = reading("a", host);
-        reading.version = Some(version);
-        reading
-    };
+    let versioned = |host: &str, version| versioned("a", host, "u", version);
     snapshot.put(Source::Cluster, reading("b", "b.example.com"));
     snapshot.put(Source::Cluster, versioned("a.example.com", 5));
     // It claims that its object has said all along what clashes with another member.
@@ -160,20 +204,29 @@ fn an_old_object_is_trusted_unless_the_watch_knows_better() {
 }
 
 #[test]
-fn a_write_that_cannot_be_held_is_not_admitted() {
-    let snapshot = snapshot();
-    let admit = |number: u32, user: &'static str| {
-        let new = reading(&format!("n{number}"), &format!("n{number}.example.com"));
-        let change = Write { user: user.into(), ..change(new) };
-        let verdict = snapshot.admit(change, HOLD);
-        assert_eq!(verdict.is_crowded, verdict.waits());
-        verdict.is_admitted()
+fn what_one_user_and_all_together_may_have_pending_is_bounded() {
+    let mut snapshot = snapshot();
+    let create = |snapshot: &Snapshot, number: usize, user: &'static str| {
+        let name = format!("n{number}");
+        let new = creation(reading(&name, &format!("{name}.example.com")), &name);
+        let verdict = admit(snapshot, Write { user: user.into(), ..new });
+        verdict.delay.map(|delay| delay.wait.why)
     };
-    let admitted = (0..1_000).take_while(|number| admit(*number, "a")).count();
-    assert_eq!(snapshot.counts(), (0, admitted));
-    assert!(admit(1_000, "b"), "another user is not held up");
-    snapshot.expire(Instant::now() + HOLD);
-    assert!(admit(1_001, "a"));
+    let admitted = (0..1_000).take_while(|at| create(&snapshot, *at, "a").is_none()).count();
+    assert_eq!((snapshot.counts(), admitted), ((0, MOST_OF_USER), MOST_OF_USER));
+    assert_eq!(create(&snapshot, admitted, "a"), Some(Why::Crowded));
+    assert_eq!(create(&snapshot, 0, "a"), None, "its own repetition is there already");
+    assert_eq!(create(&snapshot, 1_000, "b"), None, "another user does not wait for it");
+    expire(&mut snapshot);
+    assert_eq!(create(&snapshot, 1_001, "a"), None);
+    let large = |number: usize| {
+        let mut new = reading(&format!("l{number}"), &format!("l{number}.example.com"));
+        let advice = "x".repeat(MOST_BYTES / 4).into();
+        new.claim(&"large".into(), &["spec", "field"], Fact::Advice(advice));
+        let verdict = admit(&snapshot, creation(new, &format!("l{number}")));
+        verdict.delay.map(|delay| delay.wait.why)
+    };
+    assert_eq!((0..4).map(large).collect::<Vec<_>>(), [None, None, None, Some(Why::Full)]);
 }
 
 #[test]
@@ -185,8 +238,8 @@ fn a_fault_in_judging_leaves_the_mesh_as_it_was() {
     let budget = Budget::of(usize::MAX).until(Some(&faulty));
     // The next look at what stands looks at the clock, too.
     budget.spend(256).unwrap();
-    let change = Write { budget, ..change(reading("b", "a.example.com")) };
-    catch_unwind(AssertUnwindSafe(|| snapshot.admit(change, HOLD))).unwrap_err();
+    let write = Write { budget, ..creation(reading("b", "a.example.com"), "u") };
+    catch_unwind(AssertUnwindSafe(|| snapshot.admit(write, true))).unwrap_err();
     assert!(snapshot.is_sound());
     assert_eq!(snapshot.counts(), (1, 0));
 }
@@ -200,7 +253,7 @@ fn a_half_changed_mesh_is_never_read() {
     assert!(!snapshot.is_sound());
     let new = reading("b", "b.example.com");
     catch_unwind(AssertUnwindSafe(|| snapshot.judge(change(new.clone())))).unwrap_err();
-    catch_unwind(AssertUnwindSafe(|| snapshot.admit(change(new), HOLD))).unwrap_err();
+    catch_unwind(AssertUnwindSafe(|| snapshot.admit(change(new), true))).unwrap_err();
     catch_unwind(AssertUnwindSafe(|| snapshot.counts())).unwrap_err();
 }
 
@@ -208,59 +261,97 @@ fn a_half_changed_mesh_is_never_read() {
 fn a_clash_with_only_a_pending_write_waits_for_it() {
     let snapshot = snapshot();
     let verdict = |new: Reading| snapshot.judge(change(new));
-    snapshot.admit(change(reading("a", "one.example.com")), HOLD);
+    admit(&snapshot, creation(reading("a", "one.example.com"), "u"));
     snapshot.put(Source::Cluster, reading("b", "two.example.com"));
     let waits = verdict(reading("c", "one.example.com"));
-    assert_eq!((waits.denials.len(), waits.wait.len(), waits.is_admitted()), (0, 1, false));
+    let delay = waits.delay.as_ref().unwrap();
+    assert_eq!((waits.denials.len(), delay.findings.len()), (0, 1));
+    assert!(delay.findings[0].message.contains("IstioMulticluster a, just admitted"));
+    assert!(!waits.is_admitted());
     let denied = verdict(reading("c", "two.example.com"));
-    assert_eq!((denied.denials.len(), denied.wait.len()), (1, 0));
-    snapshot.put(Source::Cluster, reading("a", "one.example.com"));
+    assert_eq!((denied.denials.len(), denied.delay), (1, None), "it has nothing to do with that");
+    snapshot.put(Source::Cluster, versioned("a", "one.example.com", "u", 5));
     assert_eq!(verdict(reading("c", "one.example.com")).denials.len(), 1, "it is stored");
 }
 
 #[test]
-fn every_creation_is_held_even_if_the_name_exists_with_the_same_claims() {
+fn a_clash_that_a_pending_write_may_end_waits_for_it() {
     let snapshot = snapshot();
-    snapshot.put(Source::Cluster, reading("a", "one.example.com"));
-    let create = |uid: &str| Write {
-        id: WriteId::Create(uid.into()),
-        ..change(reading("a", "one.example.com"))
-    };
-    assert!(snapshot.admit(create("u1"), HOLD).is_admitted());
+    let verdict = |new: Reading| snapshot.judge(change(new));
+    snapshot.put(Source::Cluster, versioned("a", "one.example.com", "u", 5));
+    admit(&snapshot, update(reading("a", "two.example.com"), 5));
+    let waits = verdict(reading("c", "one.example.com"));
+    let delay = waits.delay.as_ref().unwrap();
+    assert_eq!((waits.denials.len(), delay.wait.why), (0, Why::Pending));
+    assert!(delay.findings[0].message.contains("(IstioMulticluster a)"));
+    snapshot.put(Source::Cluster, versioned("a", "two.example.com", "u", 6));
+    assert!(verdict(reading("c", "one.example.com")).is_admitted());
+}
+
+#[test]
+fn every_creation_is_entered_even_if_the_name_exists_with_the_same_claims() {
+    let mut snapshot = snapshot();
+    snapshot.put(Source::Cluster, versioned("a", "one.example.com", "u", 5));
+    let create = creation(reading("a", "one.example.com"), "u1");
+    assert!(admit(&snapshot, create).is_admitted());
     assert_eq!(snapshot.counts(), (1, 1));
     // What exists is deleted before the creation is stored.
     snapshot.remove(Source::Cluster, &reading("a", "").object);
     let rival = || change(reading("b", "one.example.com"));
-    let waits = snapshot.judge(rival());
-    assert!(waits.waits() && !waits.settled_in.is_zero() && waits.settled_in <= HOLD);
-    snapshot.expire(Instant::now() + HOLD);
+    let delay = snapshot.judge(rival()).delay.unwrap();
+    assert!(delay.wait.remaining > Duration::ZERO && delay.wait.remaining <= HOLD + HOLD / 2);
+    expire(&mut snapshot);
     assert!(snapshot.judge(rival()).is_admitted());
 }
 
 #[test]
-fn repeating_a_write_does_not_extend_its_hold_and_another_of_the_same_key_is_held_too() {
-    let snapshot = snapshot();
-    let update = |host: &str| Write { id: WriteId::Update(Some(7)), ..change(reading("a", host)) };
-    snapshot.admit(update("one.example.com"), HOLD);
-    let until = Instant::now() + HOLD;
-    snapshot.admit(update("one.example.com"), 2 * HOLD);
+fn a_repeated_write_counts_from_its_last_review_and_another_of_the_same_key_counts_too() {
+    let mut snapshot = snapshot();
+    let write = |host: &str| update(reading("a", host), 7);
+    admit(&snapshot, write("one.example.com"));
+    snapshot.begun -= HOLD / 2;
+    admit(&snapshot, write("one.example.com"));
     assert_eq!(snapshot.counts(), (0, 1));
     // Either of the two may be stored, so that both count.
-    snapshot.admit(update("two.example.com"), 2 * HOLD);
+    admit(&snapshot, write("two.example.com"));
     assert_eq!(snapshot.counts(), (0, 2));
     for host in ["one.example.com", "two.example.com"] {
-        assert!(snapshot.judge(change(reading("b", host))).waits(), "{host}");
+        assert!(snapshot.judge(change(reading("b", host))).delay.is_some(), "{host}");
     }
-    snapshot.expire(until);
-    assert_eq!(snapshot.counts(), (0, 1));
+    snapshot.begun -= HOLD / 2;
+    assert_eq!(snapshot.overdue(), [], "its last review is not so long ago");
+    expire(&mut snapshot);
+    assert_eq!(snapshot.counts(), (0, 0));
     assert!(snapshot.judge(change(reading("b", "one.example.com"))).is_admitted());
 }
 
 #[test]
-fn an_update_that_changes_no_claim_is_not_held() {
+fn an_update_that_changes_no_claim_is_not_entered() {
     let snapshot = snapshot();
     let old = Some(reading("a", "one.example.com"));
-    let id = WriteId::Update(Some(7));
-    snapshot.admit(Write { old, id, ..change(reading("a", "one.example.com")) }, HOLD);
+    admit(&snapshot, Write { old, ..update(reading("a", "one.example.com"), 7) });
     assert_eq!(snapshot.counts(), (0, 0));
+}
+
+#[test]
+fn a_verdict_that_rests_on_other_objects_is_confirmed_first() {
+    let snapshot = snapshot();
+    snapshot.put(Source::Cluster, versioned("a", "one.example.com", "u", 5));
+    let objects = |write: Write<'_>| match snapshot.admit(write, false) {
+        Admission::Confirm(objects) => objects.iter().map(|it| it.name.to_string()).collect(),
+        Admission::Judged(_) => Vec::new(),
+    };
+    assert_eq!(objects(creation(reading("b", "one.example.com"), "v")), ["a"]);
+    assert_eq!(objects(creation(reading("b", "two.example.com"), "v")), [""; 0]);
+    snapshot.put(Source::Cluster, versioned("c", "one.example.com", "w", 6));
+    // That it stood before counts only if it stands now, and so do both sides of it.
+    let old = Some(versioned("c", "one.example.com", "w", 6));
+    let mut new = reading("c", "one.example.com");
+    new.basis = Basis::Stated;
+    new.claim(&"c".into(), &["metadata", "labels"], Fact::NodePrefix(24));
+    assert_eq!(objects(Write { old, ..update(new.clone(), 6) }), ["c", "a"]);
+    // It has been changed since.
+    snapshot.put(Source::Cluster, versioned("c", "three.example.com", "w", 8));
+    let why = admit(&snapshot, update(reading("c", "one.example.com"), 6)).delay.unwrap().wait.why;
+    assert_eq!(why, Why::Outdated);
 }

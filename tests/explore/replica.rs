@@ -5,8 +5,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use isthmus::ledger::{
-    Ask, Cache, Clerk, Due, Entry, Found, Judge, Listed, Outcome, Setup, Step, Stored, Swap,
-    Watched,
+    Ask, Cache, Clerk, Due, Entry, Found, Judge, Listed, MOST_BYTES, Outcome, Setup, Step, Stored,
+    Swap, Watched,
 };
 use isthmus::mesh::ObjectRef;
 
@@ -87,7 +87,8 @@ impl Replica {
         };
         let longest = isthmus::pending::LONGEST;
         let digest = Arc::clone(&DIGESTS[usize::from(kind)]);
-        let setup = Setup { digest, longest, watches: NAMED.clone(), without };
+        let setup =
+            Setup { digest, longest, watches: NAMED.clone(), most_bytes: MOST_BYTES, without };
         let clock = Clock { percent: [92, 100, 108][at], offset: world.random.below(5_000_000) };
         Self {
             clerk: Clerk::new(setup),
@@ -107,6 +108,7 @@ impl Replica {
             digest: "".into(),
             longest: Duration::ZERO,
             watches: Vec::new(),
+            most_bytes: 0,
             without: None,
         });
         Self {
@@ -423,10 +425,12 @@ impl Bench<'_> {
 }
 
 impl Judge<u8> for Bench<'_> {
-    fn is_related(&self, entry: &Entry<u8>) -> bool {
-        let name = name_of(&entry.object);
-        let is_local = name >= CC || self.write.name >= CC;
-        is_local || entry.reading == Some(self.value)
+    fn related<'e>(&self, entries: Vec<&'e Entry<u8>>) -> Vec<&'e Entry<u8>> {
+        let is_related = |entry: &&Entry<u8>| {
+            let is_local = name_of(&entry.object) >= CC || self.write.name >= CC;
+            is_local || entry.reading.is_none_or(|value| value == self.value)
+        };
+        entries.into_iter().filter(is_related).collect()
     }
 
     fn found(&mut self, stored: &[&Entry<u8>]) -> Found {

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use isthmus::budget::Budget;
+use isthmus::ledger::{Entry, Found, Judge};
 use isthmus::mesh::{
     Basis, Configuration, Fact, Member, Mesh, Network, ObjectRef, Observation, Place, Reading,
     Role, WriteId, by_cluster_id,
 };
-use isthmus::review::{Write, review, review_all, standing_findings};
+use isthmus::review::{Trial, Write, review, review_all, standing_findings};
 use isthmus::settings::{Policy, Settings};
 use isthmus::value::{ClusterDomain, ClusterUuid, Moment, Subnet};
 use proptest::prelude::*;
@@ -97,6 +98,19 @@ fn reading() -> impl Strategy<Value = Reading> {
             reading
         },
     )
+}
+
+/// The entry of a write in the ledger.
+fn entry(reading: &Reading) -> Entry<Arc<Reading>> {
+    Entry {
+        stamp: 0,
+        object: Arc::clone(&reading.object),
+        id: WriteId::Create("".into()),
+        watches: Vec::new(),
+        user: "admin".into(),
+        reading: Some(Arc::new(reading.clone().pending())),
+        bytes: 0,
+    }
 }
 
 /// An object that states these facts.
@@ -273,6 +287,48 @@ proptest! {
             };
             prop_assert_eq!(told(&of_call), told(&of_files));
             mesh = after;
+        }
+    }
+
+    #[test]
+    fn a_write_is_judged_as_if_pending_ones_were_stored_and_unrelated_ones_change_nothing(
+        stands in prop::collection::vec(reading(), 0..6),
+        pending in prop::collection::vec(reading(), 1..4),
+        new in reading(),
+    ) {
+        let mesh = Mesh::of(Arc::default(), stands);
+        let by_object = |reading: Reading| (Arc::clone(&reading.object), reading);
+        let pending: BTreeMap<_, _> = pending.into_iter().map(by_object).collect();
+        let pending: Vec<_> = pending.into_values().filter(|it| it.object != new.object).collect();
+        let entries: Vec<_> = pending.iter().map(entry).collect();
+        let known = mesh.reading_of(&new.object);
+        let old = Some(known).filter(|known| !known.statements.is_empty());
+        let id = if old.is_some() { WriteId::Update(None) } else { WriteId::Create("".into()) };
+        let write = || Write {
+            old: old.clone(),
+            new: new.clone(),
+            id: id.clone(),
+            is_stored: true,
+            user: "admin".into(),
+            budget: Budget::of(usize::MAX),
+            now: None,
+        };
+        let mut trial = Trial::new(&mesh, write());
+        let related: Vec<_> = {
+            let related = trial.related(entries.iter().collect());
+            let is_related = |entry: &Entry<_>| related.iter().any(|it| std::ptr::eq(*it, entry));
+            entries.iter().map(is_related).collect()
+        };
+        for mask in 0..1_usize << entries.len() {
+            let is_in = |at: &usize| mask >> at & 1 == 1;
+            let stored = || (0..entries.len()).filter(is_in);
+            let mut after = Mesh::of(Arc::default(), self::stored(&mesh));
+            stored().for_each(|at| after.apply(pending[at].clone()));
+            let really = !review(&after, write()).denials.is_empty();
+            let all: Vec<_> = stored().map(|at| &entries[at]).collect();
+            prop_assert_eq!(trial.found(&all) == Found::Clash, really, "{:?}", all);
+            let few: Vec<_> = stored().filter(|at| related[*at]).map(|at| &entries[at]).collect();
+            prop_assert_eq!(trial.found(&few) == Found::Clash, really, "{:?} of {:?}", few, all);
         }
     }
 

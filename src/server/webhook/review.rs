@@ -20,10 +20,12 @@ use crate::admission::{Answer, Asked, Decision, Here, Hook, Leads, Look, Looks};
 use crate::cluster::Unreached;
 use crate::mesh::ObjectRef;
 use crate::report;
+use crate::review::Verdict;
 use crate::server::app::App;
 use crate::server::http::body::{self, MEDIUM, Received, Unreceived};
 use crate::server::http::connections::{Entry, Open, Phase};
 use crate::server::http::room::{Caller, Part};
+use crate::snapshot::Admission;
 use crate::value::duration;
 
 /// How long a caller waits that does not say so: the API server's default.
@@ -135,16 +137,16 @@ async fn decide(
         return Err(Refusal::Shed("reviews"));
     }
     if length <= SMALL {
-        let mut answered = answer(app, &case, true)?;
+        let mut answered = answer(app, &case, false)?;
         if !answered.leads.is_empty() {
             case.looks = Some(Box::pin(look(app, answered.leads, case.working)).await);
-            answered = answer(app, &case, true)?;
+            answered = answer(app, &case, false)?;
         }
         if answered.doubts.is_empty() {
             return Ok(answered.body);
         }
         Box::pin(confirm(app, answered.doubts, case.working)).await;
-        return answer(app, &case, false).map(|answered| answered.body);
+        return answer(app, &case, true).map(|answered| answered.body);
     }
     // In a box: what only these need would be moved about with every other review, too.
     let apart = Box::pin(decide_apart(app, case, (place, under_way), deadline));
@@ -171,12 +173,12 @@ async fn decide_apart(
     let turn = turns.next(case.caller, case.working).await.ok_or_else(late)?;
     let (shared, runtime) = (Arc::clone(app), Handle::current());
     let work = move || {
-        let answered = answer(&shared, &case, true).and_then(|answered| {
+        let answered = answer(&shared, &case, false).and_then(|answered| {
             if answered.doubts.is_empty() {
                 return Ok(answered);
             }
             runtime.block_on(confirm(&shared, answered.doubts, case.working));
-            answer(&shared, &case, false)
+            answer(&shared, &case, true)
         });
         drop(turn);
         answered.map(|answered| (case, taken, answered))
@@ -192,15 +194,16 @@ struct Answered {
     body: Vec<u8>,
     /// Where the write leads: that is to be looked at before it is judged.
     leads: Vec<Leads>,
-    /// Other objects that it is denied for. The watch may have yet to report that they have changed.
+    /// Objects that it rests on, to be read first: the watch may have yet to report that they have
+    /// changed.
     doubts: Vec<Arc<ObjectRef>>,
 }
 
-/// Has the mesh say of other objects what they say now, as far as there is time for it.
-async fn confirm(app: &App, others: Vec<Arc<ObjectRef>>, working: Instant) {
+/// Has the mesh say of some objects what they say now, as far as there is time for it.
+async fn confirm(app: &App, objects: Vec<Arc<ObjectRef>>, working: Instant) {
     if let Some(live) = &app.live {
         let left = working.saturating_duration_since(Instant::now());
-        live.refresh(others, CONFIRMING.min(left / 2)).await;
+        live.refresh(objects, CONFIRMING.min(left / 2)).await;
     }
 }
 
@@ -226,10 +229,10 @@ async fn look(app: &App, leads: Vec<Leads>, working: Instant) -> Looks {
 }
 
 /// Reads what is asked, has it judged, and writes the answer. Only the judging holds up others.
-fn answer(app: &App, case: &Case, may_doubt: bool) -> Result<Answered, Refusal> {
+fn answer(app: &App, case: &Case, is_confirmed: bool) -> Result<Answered, Refusal> {
     let Case { hook, caller, ref received, begun, working, ref looks } = *case;
     let is_up = || Instant::now() >= working;
-    let may_doubt = may_doubt && caller.is_remembered() && app.live.is_some();
+    let is_confirmed = is_confirmed || app.live.is_none();
     // Whoever is not known to be the API server must not have it look about the network.
     let may_look = looks.is_none() && caller.is_remembered() && app.reach.is_some();
     let (mut doubts, mut leads) = (Vec::new(), Vec::new());
@@ -247,15 +250,16 @@ fn answer(app: &App, case: &Case, may_doubt: bool) -> Result<Answered, Refusal> 
         }
         let asked = asked.by_outdated(outdated(app));
         Ok(Some(asked.answer(|write| {
-            let written = Arc::clone(&write.new.object);
-            let verdict = match app.hold {
-                Some(hold) if caller.is_remembered() => app.snapshot.admit(write, hold),
-                _ => app.snapshot.judge(write),
-            };
-            if may_doubt {
-                doubts = verdict.denied_for(&written);
+            if app.hold.is_none() || !caller.is_remembered() {
+                return app.snapshot.judge(write);
             }
-            verdict
+            match app.snapshot.admit(write, is_confirmed) {
+                Admission::Judged(verdict) => *verdict,
+                Admission::Confirm(objects) => {
+                    doubts = objects;
+                    Verdict::default()
+                }
+            }
         })))
     })??;
     let Some(Answer { body, decision }) = answer else {
