@@ -33,14 +33,19 @@ IMAGE ?= isthmus:$(VERSION)
 RUST_IMAGE ?= rust:$(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)-bookworm
 # The builder of images, the first that is there.
 CONTAINER ?= $(firstword $(foreach tool,podman docker buildah,$(if $(shell command -v $(tool)),$(tool))))
+# What links for another architecture than this machine's.
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER ?= \
+	$(if $(filter aarch64,$(shell uname -m)),cc,aarch64-linux-gnu-gcc)
+# The architecture of the image.
+PLATFORM := $(if $(filter aarch64%,$(RUST_TARGET)),linux/arm64,linux/amd64)
 # Nothing of this machine is in the binary, neither its libraries nor its paths.
 CARGO_HOME ?= $(HOME)/.cargo
 STATIC_RUSTFLAGS := -C target-feature=+crt-static \
 	--remap-path-prefix=$(CURDIR)=/isthmus --remap-path-prefix=$(CARGO_HOME)=/cargo
 STATIC_CFLAGS := -g0 -ffile-prefix-map=$(CURDIR)=/isthmus -ffile-prefix-map=$(CARGO_HOME)=/cargo
 
-.PHONY: help run demo test format lint core unit laws explore faults control-plane docs deny advisories bench limits \
-	golden fuzz fuzz-corpus release static image dist attest version clean
+.PHONY: help run demo test format lint core unit laws explore pages faults control-plane docs deny advisories bench limits \
+	golden fuzz fuzz-corpus release static image dist chart krew attest sign version clean
 
 help: ## Print what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -76,6 +81,15 @@ laws: ## Look for inputs that break a law: PROPTEST_CASES of each, other ones ea
 explore: ## Run SCHEDULES of the ledger's replicas against each other, and find each safeguard that is left out.
 	ISTHMUS_SCHEDULES=$(SCHEDULES) nice $(CARGO) test --locked --profile explore --no-default-features \
 		--test explore -- --nocapture --test-threads=1
+
+pages: $(TOOLS)/pages/node_modules ## Look at the pages of `isthmus map` in Chromium: errors, requests, accessibility (needs chromium and npm).
+	$(CARGO) build --locked
+	NODE_PATH=$< node tests/pages/check.cjs target/debug/isthmus target/pages
+
+$(TOOLS)/pages/node_modules: tests/pages/package.json tests/pages/package-lock.json
+	mkdir -p $(@D) && cp $^ $(@D)
+	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
 
 faults: control-plane ## Run the tests of faults that take minutes: silence, etcd restored, a hundred rotations, clocks that step (needs faketime).
 	$(CARGO) test --locked --test integration faults:: -- --ignored
@@ -137,25 +151,37 @@ static: ## Build the binary that is shipped: without libraries, the same bytes w
 image: ## Build the image, as IMAGE=NAME, with podman, docker or buildah; BINARY=prebuilt takes `make static`'s.
 	@test -n "$(CONTAINER)" || { echo "image: install podman, docker or buildah" >&2; exit 1; }
 	builder=$(if $(BINARY),$(BINARY),$$(CONTAINER="$(CONTAINER)" .ci/pin-image "$(RUST_IMAGE)")) && \
-	$(CONTAINER) build --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg BUILDER="$$builder" \
+	$(CONTAINER) build --platform $(PLATFORM) --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg BUILDER="$$builder" \
 		--build-arg REVISION=$(shell git rev-parse HEAD) \
 		$(if $(BINARY),--build-arg BINARY=$(BINARY),--build-arg RUST="$$builder") .
 
-dist: static $(TOOLS)/bin/cargo-cyclonedx ## Build what is released: binary, bill of materials, checksums.
-	rm -rf target/dist && mkdir -p target/dist
+dist: static $(TOOLS)/bin/cargo-cyclonedx ## Build what is released for RUST_TARGET: binary, archive for kubectl, bill of materials, checksums.
+	mkdir -p target/dist && rm -f target/dist/*$(VERSION)-$(RUST_TARGET)*
 	cp target/static/isthmus target/dist/isthmus-$(VERSION)-$(RUST_TARGET)
+	.ci/archive target/static/isthmus target/dist/kubectl-isthmus-$(VERSION)-$(RUST_TARGET).tar.gz
 	SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct) $(CARGO) cyclonedx --quiet --format json \
 		--spec-version 1.5 --target $(RUST_TARGET) --no-build-deps --override-filename isthmus.tmp
 	sed 's|file://$(CURDIR)|file:///isthmus|g' isthmus.tmp.json \
 		> target/dist/isthmus-$(VERSION)-$(RUST_TARGET).cdx.json
 	rm isthmus.tmp.json
-	cd target/dist && sha256sum isthmus-* > SHA256SUMS
+	cd target/dist && sha256sum *isthmus-* > SHA256SUMS
 
-attest: $(TOOLS)/bin/cosign ## Sign an image that was pushed, IMAGE=NAME@sha256:…, and attest the bill of materials of `make dist`.
+chart: ## Build the archive of the chart that is released, with Helm.
+	mkdir -p target/dist
+	helm package manifests/isthmus --destination target/dist
+
+krew: ## Write the manifest for krew of the archives in target/dist, which RELEASE_URL leads to.
+	.ci/krew $(VERSION) "$(RELEASE_URL)" > target/dist/isthmus.yaml
+
+attest: $(TOOLS)/bin/cosign ## Sign an image that was pushed, IMAGE=NAME@sha256:…, and attest its bill of materials and, if PROVENANCE names a file, that.
 	@case "$(IMAGE)" in *@sha256:*) ;; *) echo "attest: IMAGE must name a digest" >&2; exit 1 ;; esac
 	$< sign --yes $(IMAGE)
 	$< attest --yes --type cyclonedx \
 		--predicate target/dist/isthmus-$(VERSION)-$(RUST_TARGET).cdx.json $(IMAGE)
+	$(if $(PROVENANCE),$< attest --yes --type slsaprovenance1 --predicate $(PROVENANCE) $(IMAGE))
+
+sign: $(TOOLS)/bin/cosign ## Sign the checksums in target/dist, and by them all that is released.
+	$< sign-blob --yes --bundle target/dist/SHA256SUMS.sigstore.json target/dist/SHA256SUMS
 
 # Go checks the source against its database of checksums.
 $(TOOLS)/bin/cosign:

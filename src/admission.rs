@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::budget::{Budget, Clock, Exhausted};
 use crate::document;
+use crate::ledger::Why;
 use crate::mesh::{Mesh, ObjectRef, WriteId};
 use crate::pending::retry_after;
 use crate::report;
@@ -67,8 +68,8 @@ pub enum Outcome {
     Warned,
     /// The write is allowed, with a patch.
     Patched,
-    /// The write has to be tried again soon.
-    Delayed,
+    /// The write has to be tried again soon, and why.
+    Delayed(Why),
     /// The write is refused.
     Denied,
 }
@@ -80,7 +81,7 @@ impl Outcome {
             Self::Allowed => "allowed",
             Self::Warned => "warned",
             Self::Patched => "patched",
-            Self::Delayed => "delayed",
+            Self::Delayed(_) => "delayed",
             Self::Denied => "denied",
         }
     }
@@ -211,7 +212,7 @@ fn told(
         Outcome::Denied
     } else if let Some(waits) = &verdict.delay {
         delay(&mut response, request, written, waits);
-        Outcome::Delayed
+        Outcome::Delayed(waits.wait.why)
     } else if response.warnings.is_empty() {
         Outcome::Allowed
     } else {

@@ -26,6 +26,7 @@
 //! - [`wire`], [`admission`]: AdmissionReview in and out.
 //! - [`manifest`]: the text of a file into objects.
 //! - [`plan`]: subnets for clusters that are still to be made.
+//! - [`map`]: the mesh as a page, a picture or a text.
 //! - [`report`]: findings as people and programs read them.
 //!
 //! The edges (feature `serve`) are thin and lie around it:
@@ -43,6 +44,7 @@ pub mod budget;
 pub mod document;
 pub mod ledger;
 pub mod manifest;
+pub mod map;
 pub mod mesh;
 pub mod meshmember;
 pub mod observe;

@@ -11,6 +11,8 @@ mod fuzz;
 mod golden;
 mod house;
 mod laws;
+mod map;
+mod policy_report;
 mod serve;
 mod settings;
 mod support;

@@ -9,11 +9,12 @@ use clap::ValueEnum;
 
 use super::mesh::MeshArgs;
 use super::settings::SettingsArgs;
-use super::{exit_code, print};
+use super::{exit_code, print, yaml};
 use crate::cluster::Contents;
 use crate::mesh::{Mesh, Reading};
 use crate::report::diagnostic::{CheckReport, Counts, Diagnostic};
 use crate::report::json::json;
+use crate::report::policy_report::{Api, policy_reports};
 use crate::report::sarif::sarif;
 use crate::report::table::table;
 use crate::review::review_all;
@@ -54,6 +55,10 @@ pub(super) enum Format {
     Json,
     /// SARIF 2.1.0, for code scanning services.
     Sarif,
+    /// PolicyReports (wgpolicyk8s.io/v1alpha2), as manifests.
+    PolicyReport,
+    /// Reports of OpenReports (openreports.io/v1alpha1), as manifests.
+    OpenReport,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -71,6 +76,8 @@ impl Format {
             Self::Table => table(report, width()),
             Self::Json => json(report),
             Self::Sarif => sarif(report),
+            Self::PolicyReport => yaml::stream(&policy_reports(report, Api::PolicyReport)),
+            Self::OpenReport => yaml::stream(&policy_reports(report, Api::OpenReport)),
         }
     }
 }

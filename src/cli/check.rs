@@ -22,12 +22,14 @@ use self::files::{Input, Inputs};
 use self::git::Branch;
 use self::output::OutputArgs;
 pub(super) use self::repository::schema as repository_schema;
-use self::repository::{Named, Repository};
+use self::repository::{Named, Repository, Severities};
+use self::views::How;
 use super::mesh::of_cluster;
 use super::settings::SettingsArgs;
 use super::{FAILED, exit_code};
 use crate::cluster;
 use crate::document::{ISTIOD_VALUES_KIND, VALUES_KIND};
+use crate::mesh::Mesh;
 use crate::report::printable;
 
 /// Judge manifests as one mesh, offline, or as a change to what a cluster has.
@@ -141,10 +143,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let fixed = if args.fix { Some(write::fix_all(&mut set.files, &settings)?) } else { None };
     let stdin = set.files.iter().find(|file| file.real.is_none() && file.name == files::STDIN);
     let stdin = stdin.map(Input::whole_text);
-    let not_fixed = fixed.as_ref().map(|fixed| &fixed.not_fixed);
     let told = repository.told_of(&args.paths, &set)?;
-    let reference = args.against_ref.as_deref();
-    let mut report = views::report(set, against, cluster, &views, kind, not_fixed, reference);
+    let how = How {
+        kind,
+        not_fixed: fixed.as_ref().map(|fixed| &fixed.not_fixed),
+        reference: args.against_ref.as_deref(),
+    };
+    let mut report = views::report(set, against, cluster, &views, &how, |_| {});
     report.changes = fixed.map(|fixed| fixed.changes).unwrap_or_default();
     report.grade(&repository.severities);
     args.output.select(&mut report);
@@ -160,6 +165,51 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     args.output.show(&report, stdin.as_deref().filter(|_| args.fix))?;
     Ok(exit_code(&report, args.strict))
+}
+
+/// Files whose mesh is looked at.
+#[derive(Debug, clap::Args)]
+pub(super) struct FilesArgs {
+    /// Files and directories that describe the mesh; `-` is standard input.
+    #[arg(value_name = "PATH", conflicts_with_all = ["inventory", "cluster", "kubeconfig", "context"])]
+    paths: Vec<PathBuf>,
+    /// The files of one cluster of several, by the name of the member that it is; repeated for each.
+    #[arg(long = "member", value_name = "NAME=PATH", value_parser = Named::parse, conflicts_with_all = ["paths", "inventory", "cluster", "kubeconfig", "context"])]
+    members: Vec<Named>,
+    /// The file that describes the repository. Without it, the nearest isthmus.yaml from here up to
+    /// the top of the repository.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl FilesArgs {
+    /// Shows the mesh of each cluster that the files are of. If there are any files, gives back the
+    /// levels of rules that differ from their own.
+    pub(super) fn meshes(
+        &self,
+        settings: &SettingsArgs,
+        show: impl FnMut(&Mesh),
+    ) -> anyhow::Result<Option<Severities>> {
+        let mut repository = Repository::read(self.config.as_deref())?.with(&self.members);
+        let settings =
+            Arc::new(repository.settings(settings.settings(), |it| settings.is_given(it)));
+        if !self.paths.is_empty() {
+            repository.members.clear();
+        } else if repository.members.is_empty() && !repository.is_found {
+            return Ok(None);
+        }
+        let views = repository.views(&settings);
+        let set = repository.inputs(&self.paths);
+        let unusable = report::unusable(&set.files, &[], None);
+        if let Some(why) = set.errors.iter().chain(&unusable).next() {
+            bail!("{}", printable(why));
+        }
+        let report = views::report(set, Inputs::default(), None, &views, &How::default(), show);
+        match report.unclear {
+            Some(unclear) => bail!("{}", printable(&unclear)),
+            None => Ok(Some(repository.severities)),
+        }
+    }
 }
 
 /// The files that are judged, and those that they are held against.

@@ -35,6 +35,11 @@ impl MeshArgs {
         self.cluster || self.kubeconfig.is_some() || self.context.is_some()
     }
 
+    /// Whether it is said where the mesh is.
+    pub(super) fn is_given(&self) -> bool {
+        self.inventory.is_some() || self.names_cluster()
+    }
+
     /// Whether a cluster is read.
     pub(super) fn reads_cluster(&self) -> bool {
         self.inventory.is_none() || self.names_cluster()

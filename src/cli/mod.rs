@@ -14,6 +14,7 @@ mod join;
 mod json;
 mod lines;
 mod log;
+mod map;
 mod mesh;
 mod plan;
 mod policy;
@@ -67,6 +68,7 @@ enum Command {
     /// Visit the members of the mesh, and keep in MeshMembers what they show.
     Scout(scout::Args),
     Plan(plan::Args),
+    Map(map::Args),
     Facts(facts::Args),
     Join(join::Args),
     /// Print every rule: what it denies, why, what to do about it, and an example.
@@ -100,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Scout(args) => scout::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Map(args) => map::run(&args),
         Command::Facts(args) => facts::run(&args),
         Command::Join(args) => join::run(&args),
         Command::Probe(args) => probe::run(&args),

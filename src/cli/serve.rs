@@ -55,6 +55,10 @@ pub(super) struct Args {
     /// The address of probes and metrics, over HTTP.
     #[arg(long, env = "ISTHMUS_ADMIN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     admin: String,
+    /// Serve the page of `isthmus map` at /mesh of the admin address: whoever reaches it sees the
+    /// names, networks and subnets of all members.
+    #[arg(long, env = "ISTHMUS_MESH_PAGE")]
+    mesh_page: bool,
     /// For how long to keep answering, while not ready, before the process shuts down.
     #[arg(
         long,
@@ -156,6 +160,7 @@ fn until_the_end(args: &Args, log: &Lines, out: &Lines) -> anyhow::Result<Ended>
             client_timeout: args.client_timeout,
         },
         lost_log_lines: log.lost(),
+        mesh_page: args.mesh_page,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)

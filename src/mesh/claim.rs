@@ -352,6 +352,8 @@ pub enum EndpointSource {
     Cidr(Subnet),
     /// The cluster they are in, by the name Istio knows it by.
     Registry(Box<str>),
+    /// The gateway through which the network is reached: its address and port.
+    Gateway(Box<str>),
 }
 
 /// An object that another one takes the place of, as an annotation names it.

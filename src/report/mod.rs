@@ -6,6 +6,7 @@ pub mod json;
 pub mod junit;
 pub mod locate;
 pub mod markdown;
+pub mod policy_report;
 #[cfg(feature = "serve")]
 pub mod pretty;
 pub mod sarif;

@@ -27,7 +27,7 @@ fn unknown_registries(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
     let registry = |fact: &'_ Fact| match fact {
         Fact::NetworkEndpoints(endpoints) => match &endpoints.from {
             EndpointSource::Registry(name) => Some(name.clone()),
-            EndpointSource::Cidr(_) => None,
+            EndpointSource::Cidr(_) | EndpointSource::Gateway(_) => None,
         },
         _ => None,
     };

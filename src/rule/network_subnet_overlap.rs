@@ -152,7 +152,7 @@ fn clash(local: &Member, first: Stated<'_>, second: Stated<'_>) -> Finding {
         _ => {
             let registry = match &second.of.from {
                 EndpointSource::Registry(name) => clipped(name),
-                EndpointSource::Cidr(_) => "".into(),
+                EndpointSource::Cidr(_) | EndpointSource::Gateway(_) => "".into(),
             };
             let message = format!(
                 "registry {registry:?} of network {ours:?} is also in {there}, and Istio picks one of them at random"
@@ -244,7 +244,7 @@ fn ranges(local: &Member) -> impl Iterator<Item = (Subnet, &NetworkEndpoints, &C
 fn range(of: &NetworkEndpoints) -> Option<Subnet> {
     match of.from {
         EndpointSource::Cidr(subnet) => Some(subnet),
-        EndpointSource::Registry(_) => None,
+        EndpointSource::Registry(_) | EndpointSource::Gateway(_) => None,
     }
 }
 

@@ -13,6 +13,7 @@ use super::authority::Health;
 use super::http::Http;
 use super::http::room::{Room, Turns};
 use super::metrics::{metrics, registry, render};
+use super::page::MeshPage;
 use super::supervise::Supervisor;
 use super::tls::Certificate;
 use super::webhook::backstage::Backstage;
@@ -106,6 +107,8 @@ pub(super) struct App {
     pub(super) backstage: Backstage,
     /// Who watches over the background tasks.
     pub(super) supervisor: Arc<Supervisor>,
+    /// The page of the mesh, if it is served.
+    pub(super) page: Option<Arc<MeshPage>>,
 }
 
 impl App {
@@ -147,6 +150,7 @@ impl App {
             large_reviews: Turns::new(LARGE_REVIEWS),
             backstage: Backstage::new(LARGE_REVIEWS)?,
             supervisor,
+            page: None,
         })
     }
 

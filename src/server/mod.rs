@@ -7,6 +7,7 @@ pub mod duration;
 mod findings;
 mod http;
 mod metrics;
+mod page;
 mod supervise;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ use authority::Keeper;
 use findings::FindingMetrics;
 use http::connections::Connections;
 use http::listener::{Answers, Endpoint};
+use page::{MeshPage, PageMetrics};
 use supervise::{Supervisor, Weight};
 use tls::TlsSetup;
 use upkeep::UpkeepMetrics;
@@ -102,6 +104,8 @@ pub struct Config {
     pub limits: Limits,
     /// How many log lines were lost.
     pub lost_log_lines: Counter,
+    /// Whether the admin endpoint serves the page of the mesh.
+    pub mesh_page: bool,
 }
 
 /// A server that listens already.
@@ -179,6 +183,10 @@ impl Server {
         app.show_lost_log_lines(config.lost_log_lines);
         let counted = FindingMetrics::shown_by(&mut app.registry);
         let metrics = Arc::new(UpkeepMetrics::shown_by(&mut app.registry));
+        if config.mesh_page {
+            let metrics = PageMetrics::shown_by(&mut app.registry);
+            app.page = Some(Arc::new(MeshPage::new(Arc::clone(&app.snapshot), metrics)));
+        }
         let client = config.cluster.map(Client::try_from).transpose();
         let client = client.context("cannot reach the cluster")?;
         app.live = client.as_ref().map(|client| {

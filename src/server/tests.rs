@@ -98,6 +98,7 @@ async fn start() -> (Running, SocketAddr, SocketAddr) {
             client_timeout: seconds(10),
         },
         lost_log_lines: Counter::default(),
+        mesh_page: true,
     };
     let server = Server::bind(config).await.unwrap();
     let (webhook, admin) = (server.webhook_address().unwrap(), server.admin_address().unwrap());

@@ -16,6 +16,7 @@ mod mesh_networks;
 mod outages;
 mod paths;
 mod policy;
+mod policy_reports;
 mod probe;
 mod remote_secrets;
 mod scout;

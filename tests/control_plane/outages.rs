@@ -225,6 +225,11 @@ fn an_admitted_write_counts_before_its_event() {
     assert!(is_allowed(&peer("a")));
     let answer = cluster.asks(&peer("b"));
     assert_eq!(answer["status"]["code"], 429);
+    let delayed = |reason: &str| {
+        let series = format!("isthmus_delayed_reviews_total{{reason=\"{reason}\"}}");
+        cluster.isthmus.metric(&series)
+    };
+    assert_eq!((delayed("pending"), delayed("full")), (Some(1.0), Some(0.0)));
     let message = answer["status"]["message"].as_str().unwrap();
     assert!(message.contains("member \"a\" (IstioMulticluster a, just admitted)"), "{message}");
     assert!(is_allowed(&peer("a")), "it does not clash with itself");

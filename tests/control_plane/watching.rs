@@ -1,12 +1,22 @@
-//! What the watches take for granted of the API server, of the version under test.
+//! A watch before the real API server, and what watches take for granted of it, of the version under
+//! test.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use isthmus::cluster::{Told, as_pod, watches};
+use isthmus::ledger::Watched;
+use isthmus::mesh::Mesh;
+use isthmus::settings::Settings;
+use isthmus::snapshot::Snapshot;
+use isthmus::sources::{Need, Sources};
 use serde_json::{Value as Json, json};
 
-use crate::support::api::Api;
-use crate::support::guarded::{CRDS, clear};
+use crate::support::api::{Api, MEMBERS};
+use crate::support::cable::Cable;
+use crate::support::guarded::{CRDS, Guarded, clear};
+use crate::support::objects::multicluster;
 use crate::support::plane::{Plane, Turn, exclusive};
 use crate::support::wait_for;
 
@@ -99,4 +109,52 @@ fn a_watch_from_a_version_of_the_future_tells_nothing_and_does_not_fail() {
         told.join().unwrap()
     });
     assert_eq!(told, []);
+}
+
+#[test]
+fn what_a_silent_watch_does_not_tell_is_listed_before_the_silence_is_noticed() {
+    const LARGE: usize = 200 << 10;
+    let cluster = Guarded::start_unasked();
+    let cable = Cable::to(cluster.plane.api());
+    let kubeconfig = cluster.kubeconfig_by(cable.address);
+    let settings = Arc::new(Settings::default());
+    let watch = watches(&settings).into_iter();
+    let watch = watch.filter(|watch| watch.document.is_peer()).collect::<Vec<_>>().remove(0);
+    let name: Arc<str> = watch.to_string().into();
+    let snapshot = Arc::new(Snapshot::new(Mesh::new(settings)));
+    let told = Arc::new(Told::new(Arc::clone(&snapshot), std::slice::from_ref(&watch)));
+    let sources = Arc::new(Sources::new([(name.to_string(), Need::Required)]));
+    let stored = |object: &Json| {
+        let made = cluster.plane.admin().create(MEMBERS, object);
+        assert_eq!(made.status, 201, "{}", made.text());
+        version(&serde_json::from_slice(&made.body).unwrap())
+    };
+    // It has told of this version, and by which list.
+    let come = |least: u64| match snapshot.watched(&name) {
+        Watched::At { version, listed } if version >= least => Some(listed),
+        _ => None,
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let config = runtime.block_on(as_pod(Some(&kubeconfig), None)).unwrap();
+    let _entered = runtime.enter();
+    let client = kube::Client::try_from(config).unwrap();
+    let mut watching = watch.over(client, Arc::clone(&told), Arc::clone(&sources));
+    runtime.spawn(async move { watching.run().await });
+    let first = wait_for("the first list", || come(0));
+    let mut large = multicluster("large");
+    large["metadata"]["annotations"] = json!({"note": "x".repeat(LARGE)});
+    let large = stored(&large);
+    wait_for("an event", || come(large));
+    // The connection of the watch goes dead: nobody is told.
+    assert_eq!(cable.die_where_received(LARGE), 1);
+    let unseen = stored(&multicluster("unseen"));
+    let behind = || if come(unseen).is_some() { Vec::new() } else { vec![Arc::clone(&name)] };
+    runtime.block_on(told.catch_up(behind));
+    assert!(come(unseen).is_some_and(|listed| listed > first), "it was listed again");
+    assert_eq!(snapshot.read(Mesh::len), 2);
+    assert_eq!(sources.lost(), 0, "nobody has noticed the silence");
+    // It goes on from there.
+    let later = stored(&multicluster("later"));
+    wait_for("an event after the list", || come(later));
+    runtime.shutdown_background();
 }

@@ -7,6 +7,7 @@ mod inventory;
 mod lifecycle;
 mod neighbours;
 mod observed;
+mod page;
 mod paths;
 mod protocol;
 mod recorded;

@@ -111,7 +111,7 @@ impl Client {
     }
 
     fn with(address: SocketAddr, config: ClientConfig) -> io::Result<Self> {
-        Self::over(tcp(address), config)
+        Self::over(patient(TcpStream::connect(address)?)?, config)
     }
 
     fn over(stream: TcpStream, config: ClientConfig) -> io::Result<Self> {

@@ -300,8 +300,8 @@ impl<'a> Checking<'a> {
         self.diagnostics.append(&mut diagnostics);
     }
 
-    /// Reports what the set changes.
-    pub(super) fn verdict(&mut self) {
+    /// Reports what the set changes, and gives back the mesh that it makes.
+    pub(super) fn verdict(&mut self) -> Mesh {
         let counted = |index: usize, judged: &Judged<'_>| {
             self.counts.get(&*judged.reading.object) == Some(&index)
         };
@@ -348,6 +348,7 @@ impl<'a> Checking<'a> {
             diagnostics.push(advice);
         }
         self.diagnostics.append(&mut diagnostics);
+        after
     }
 
     fn finding<'n>(

@@ -23,6 +23,9 @@ const FILE: &str = "isthmus.yaml";
 /// Where a search for it ends.
 const TOP: &str = ".git";
 
+/// The levels of rules that differ from their own; `None` turns a rule off.
+pub(in crate::cli) type Severities = BTreeMap<&'static str, Option<Level>>;
+
 /// What is known of a repository besides its manifests.
 #[derive(Debug, Default)]
 pub(super) struct Repository {
@@ -35,7 +38,7 @@ pub(super) struct Repository {
     /// What is not read, from the root.
     excluded: Vec<PathBuf>,
     /// The levels of rules that differ from their own; `None` turns a rule off.
-    pub(super) severities: BTreeMap<&'static str, Option<Level>>,
+    pub(super) severities: Severities,
     settings: Vec<(&'static Setting, String)>,
 }
 
@@ -118,6 +121,21 @@ impl Repository {
     pub(super) fn excluded(&self) -> Vec<PathBuf> {
         let paths = self.excluded.iter().map(|path| fs::canonicalize(self.path(path)));
         paths.filter_map(Result::ok).collect()
+    }
+
+    /// The files of its members, or where none are named these, or all.
+    pub(super) fn inputs(&self, paths: &[PathBuf]) -> Inputs {
+        if self.members.is_empty() {
+            let root = self.path(Path::new("."));
+            let paths = if paths.is_empty() { std::slice::from_ref(&root) } else { paths };
+            return Inputs::read(paths, self.excluded());
+        }
+        let mut all = Inputs::default();
+        for (name, paths) in &self.members {
+            let own: Vec<_> = paths.iter().map(|path| self.path(path)).collect();
+            all.append(Inputs::read(&own, self.excluded()).owned_by(name));
+        }
+        all
     }
 
     /// Which files of the set to report on, if members are named and only some paths are given.

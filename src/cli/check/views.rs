@@ -13,7 +13,7 @@ use super::write::NotFixed;
 use crate::cluster::Contents;
 use crate::document;
 use crate::manifest::{read, read_as};
-use crate::mesh::MemberName;
+use crate::mesh::{MemberName, Mesh};
 use crate::report::diagnostic::{CheckReport, Counts, Diagnostic, OTHER_SIDE, PassedOver};
 use crate::report::locate::{Location, SourceFile};
 use crate::settings::Settings;
@@ -21,21 +21,31 @@ use crate::settings::Settings;
 /// How many members a message proposes by name.
 const MOST_PROPOSED: usize = 4;
 
+/// How a set of files is to be read.
+#[derive(Default)]
+pub(super) struct How<'a> {
+    /// Of which kind each of its files is one object.
+    pub(super) kind: Option<&'static str>,
+    /// Which objects could not be written back, if that was tried.
+    pub(super) not_fixed: Option<&'a NotFixed>,
+    /// The revision that it is held against.
+    pub(super) reference: Option<&'a str>,
+}
+
 /// Judges a set of files as a change to those it is held against, and to what a cluster has, which
-/// counts before what those files say of the same object. `not_fixed` tells which objects could not
-/// be written back, if that was tried. With a `kind` the set's files are each one object of it.
+/// counts before what those files say of the same object.
 ///
 /// Each of the `views` guards one cluster. Files that belong to a member are that cluster's own in
-/// its view, and in any other view they tell what that cluster is.
+/// its view, and in any other view they tell what that cluster is. `show` is given the mesh of each.
 pub(super) fn report(
     set: Inputs,
     against: Inputs,
     mut cluster: Option<Contents>,
     views: &[Arc<Settings>],
-    kind: Option<&'static str>,
-    not_fixed: Option<&NotFixed>,
-    reference: Option<&str>,
+    how: &How<'_>,
+    mut show: impl FnMut(&Mesh),
 ) -> CheckReport {
+    let How { kind, not_fixed, reference } = *how;
     let count = set.files.len();
     let mut counts = Counts {
         files: count + set.passed_over.len() + set.other_files,
@@ -107,7 +117,7 @@ pub(super) fn report(
         passed_over.append(&mut checking.passed_over);
         checking.stand_for_bare_files();
         checking.defined_twice();
-        checking.verdict();
+        show(&checking.verdict());
         checking.rewrites(not_fixed);
         checked.push(checking);
     }

@@ -78,12 +78,19 @@ impl Script {
 
     fn answer(&self, request: &Request<kube::client::Body>) -> Response<Body> {
         let status = |status: u16| {
+            let message = if status == 403 { "forbidden" } else { "" };
             let body =
-                json!({"kind": "Status", "status": "Failure", "code": status, "message": ""});
+                json!({"kind": "Status", "status": "Failure", "code": status, "message": message});
             let status = StatusCode::from_u16(status).unwrap();
             Response::builder().status(status).body(Body::from(body.to_string())).unwrap()
         };
-        if !request.uri().path().ends_with("/istiomulticlusters") {
+        let path = request.uri().path();
+        if let Some(namespace) = path.strip_prefix("/api/v1/namespaces/")
+            && !namespace.contains('/')
+        {
+            return status(if self.is_absent.load(Ordering::Relaxed) { 404 } else { 403 });
+        }
+        if !path.ends_with("/istiomulticlusters") && !path.ends_with("/configmaps") {
             if self.is_absent.load(Ordering::Relaxed) {
                 return status(404);
             }
@@ -128,9 +135,12 @@ impl Script {
 }
 
 fn watching(script: &Arc<Script>) -> Watching {
+    watching_of("IstioMulticluster", script)
+}
+
+fn watching_of(document: &str, script: &Arc<Script>) -> Watching {
     let settings = Arc::new(Settings::default());
-    let watch =
-        watches(&settings).into_iter().find(|watch| watch.document.name == "IstioMulticluster");
+    let watch = watches(&settings).into_iter().find(|watch| watch.document.name == document);
     let watch = watch.unwrap();
     let script = Arc::clone(script);
     let service = service_fn(move |request| {
@@ -290,5 +300,28 @@ async fn a_resource_that_is_absent_is_known_to_be_and_looked_for() {
     script.is_absent.store(true, Ordering::Relaxed);
     until(&mut watching, is_absent).await;
     assert_eq!(members(&watching), [""; 0]);
+    assert_eq!(watching.sources.lost(), 0);
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_loss_unless_there_is_no_such_namespace() {
+    let refused = || (0..MANY).map(|_| 403.into());
+    let script = Script::of(refused());
+    script.is_absent.store(true, Ordering::Relaxed);
+    let mut watching = watching_of("member ConfigMap", &script);
+    until(&mut watching, |_, come| matches!(come, Watched::Absent { .. })).await;
+    assert_eq!(watching.sources.lost(), 0);
+    assert_eq!(watching.sources.missing(), [""; 0]);
+
+    let script = Script::of(refused());
+    let mut watching = watching_of("member ConfigMap", &script);
+    until(&mut watching, |sources, _| sources.lost() == 1).await;
+    let missing = watching.sources.missing();
+    assert!(missing[0].ends_with("is not read: forbidden"), "{missing:?}");
+    assert_eq!(watching.come, Watched::Unknown);
+    // Once it is granted, nothing else has to happen.
+    script.pages.lock().unwrap().clear();
+    script.lists([page_at(5, &[], "")]);
+    until(&mut watching, is_at(5)).await;
     assert_eq!(watching.sources.lost(), 0);
 }

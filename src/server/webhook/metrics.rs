@@ -9,8 +9,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::admission::{Decision, Hook};
+use crate::admission::{Decision, Hook, Outcome};
 use crate::document::DOCUMENTS;
+use crate::ledger::Why;
 use crate::server::metrics::metrics;
 
 /// Upper bounds of the latency histogram in seconds: a review takes microseconds, a queue seconds.
@@ -20,6 +21,16 @@ const BUCKETS: [f64; 15] = [
 ];
 const OPERATIONS: [&str; 4] = ["CREATE", "UPDATE", "DELETE", "CONNECT"];
 const OTHER: &str = "other";
+/// What writes wait for.
+const REASONS: [(Why, &str); 7] = [
+    (Why::Pending, "pending"),
+    (Why::Many, "related"),
+    (Why::Opaque, "unknown"),
+    (Why::Crowded, "user"),
+    (Why::Full, "full"),
+    (Why::Quarantine, "quarantine"),
+    (Why::Outdated, "outdated"),
+];
 
 /// What is counted of reviews, and how long they take.
 pub(in crate::server) struct ReviewMetrics {
@@ -35,6 +46,8 @@ metrics! {
             "Answered reviews, by what was asked and what was decided";
         findings: Family<FindingLabels, Counter> = "findings",
             "Reviews in which a rule reported something, by their verdict";
+        delayed: Family<ReasonLabels, Counter> = "delayed_reviews",
+            "Reviews answered with 429, by what the write waits for";
         shed: Family<ResourceLabels, Counter> = "shed_reviews",
             "Reviews shed with 503, by the resource that was exhausted";
         in_flight: Gauge = "reviews_in_flight", "Reviews in flight";
@@ -59,6 +72,11 @@ pub(in crate::server) struct FindingLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(in crate::server) struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(in crate::server) struct ResourceLabels {
     resource: &'static str,
 }
@@ -75,7 +93,11 @@ impl ReviewMetrics {
         let durations = [Hook::Validate, Hook::Mutate].map(of_hook);
         let help = "Time from the last byte of a review to its answer";
         registry.register("review_duration_seconds", help, duration);
-        Self { counts: ReviewCounts::shown_by(registry), durations }
+        let counts = ReviewCounts::shown_by(registry);
+        for (_, reason) in REASONS {
+            drop(counts.delayed.get_or_create(&ReasonLabels { reason }));
+        }
+        Self { counts, durations }
     }
 
     /// Notes how much memory large bodies take.
@@ -93,6 +115,12 @@ impl ReviewMetrics {
             verdict,
         };
         self.counts.reviews.get_or_create(&labels).inc();
+        if let Outcome::Delayed(why) = decision.outcome {
+            let reasons = REASONS.into_iter().filter(|(known, _)| *known == why);
+            for (_, reason) in reasons {
+                self.counts.delayed.get_or_create(&ReasonLabels { reason }).inc();
+            }
+        }
         for rule in &decision.rules {
             self.counts.findings.get_or_create(&FindingLabels { rule, verdict }).inc();
         }

@@ -165,6 +165,12 @@ fn read_gateway(
         Err(why) => return notes.fault(&at, text, why),
     };
     let Some(port) = port else { return };
+    let place = if address.contains(':') {
+        format!("[{address}]:{port}")
+    } else {
+        format!("{address}:{port}")
+    };
+    claim_endpoints(&at, network, EndpointSource::Gateway(place.into()), notes);
     let first = gateways.entry((address, port)).or_insert_with(|| Arc::clone(network));
     if first != network {
         let problem = format!("{text} port {port} is also a gateway of network {:?}", &**first);
