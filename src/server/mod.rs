@@ -194,14 +194,7 @@ impl Server {
             let (settings, snapshot) = (Arc::clone(&app.settings), Arc::clone(&app.snapshot));
             Arc::new(Live::new(client.clone(), watches.clone(), settings, snapshot))
         });
-        if app.settings.reach && app.verification.is_set_up() {
-            let writes = app.limits.reviews / REACHING;
-            let reach = Reach::new(Arc::clone(&settings), Dial::default(), writes);
-            let reach = reach.context("cannot start")?;
-            let help = "Other clusters read for a write that leads to them, by outcome";
-            app.registry.register("reaches", help, reach.outcomes());
-            app.reach = Some(reach);
-        }
+        reach_from(&mut app)?;
         let app = Arc::new(app);
         let secured = Arc::new(TlsSetup::new(Arc::clone(&config.certificate), config.callers)?);
         let (endpoint, admin_endpoint) = endpoints(&app, &secured);
@@ -261,6 +254,19 @@ impl Server {
         let drain_delay = config.drain_delay;
         Ok(Running { app, signals, connections, first_load, accepting, drain_delay })
     }
+}
+
+/// Has the clusters read that writes lead to, where callers can be told from strangers.
+fn reach_from(app: &mut App) -> anyhow::Result<()> {
+    if app.settings.reach && app.verification.is_set_up() {
+        let writes = app.limits.reviews / REACHING;
+        let reach = Reach::new(Arc::clone(&app.settings), Dial::default(), writes);
+        let reach = reach.context("cannot start")?;
+        let help = "Other clusters read for a write that leads to them, by outcome";
+        app.registry.register("reaches", help, reach.outcomes());
+        app.reach = Some(reach);
+    }
+    Ok(())
 }
 
 /// A server that serves.
