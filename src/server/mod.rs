@@ -194,7 +194,7 @@ impl Server {
             let (settings, snapshot) = (Arc::clone(&app.settings), Arc::clone(&app.snapshot));
             Arc::new(Live::new(client.clone(), watches.clone(), settings, snapshot))
         });
-        reach_from(&mut app)?;
+        reach_elsewhere(&mut app)?;
         let app = Arc::new(app);
         let secured = Arc::new(TlsSetup::new(Arc::clone(&config.certificate), config.callers)?);
         let (endpoint, admin_endpoint) = endpoints(&app, &secured);
@@ -256,19 +256,6 @@ impl Server {
     }
 }
 
-/// Has the clusters read that writes lead to, where callers can be told from strangers.
-fn reach_from(app: &mut App) -> anyhow::Result<()> {
-    if app.settings.reach && app.verification.is_set_up() {
-        let writes = app.limits.reviews / REACHING;
-        let reach = Reach::new(Arc::clone(&app.settings), Dial::default(), writes);
-        let reach = reach.context("cannot start")?;
-        let help = "Other clusters read for a write that leads to them, by outcome";
-        app.registry.register("reaches", help, reach.outcomes());
-        app.reach = Some(reach);
-    }
-    Ok(())
-}
-
 /// A server that serves.
 struct Running {
     app: Arc<App>,
@@ -325,6 +312,19 @@ impl Running {
         tracing::info!(aborted = ended == Ended::Aborted, "stopped");
         ended
     }
+}
+
+/// Has other clusters read that writes lead to, where the API server can be told from others.
+fn reach_elsewhere(app: &mut App) -> anyhow::Result<()> {
+    if app.settings.reach && app.verification.is_set_up() {
+        let writes = app.limits.reviews / REACHING;
+        let reach = Reach::new(Arc::clone(&app.settings), Dial::default(), writes);
+        let reach = reach.context("cannot start")?;
+        let help = "Other clusters read for a write that leads to them, by outcome";
+        app.registry.register("reaches", help, reach.outcomes());
+        app.reach = Some(reach);
+    }
+    Ok(())
 }
 
 /// Listens on the first address of these that can be had.
