@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     what: "Two documents state different facts about the same member. Always a warning. A ModuleConfig that overrides a ClusterConfiguration is not a conflict.",
     why: "One of the two is out of date. Where the local cluster's own configuration decides, other statements have no effect; else the values of both are compared with the other members.",
     remedy: "Correct the document that is wrong.",
-    example: "data[cluster-configuration.yaml].podSubnetNodeCIDRPrefix: line 4, column 26: node prefix 26 of member \"c\" is 24 in ConfigMap isthmus/cm1; correct the document that is wrong [ConflictingClaims]",
+    example: "data[cluster-configuration.yaml].podSubnetNodeCIDRPrefix: line 4, column 26: node prefix 26 of member \"c\" differs from 24 in ConfigMap isthmus/cm1; correct the document that is wrong [ConflictingClaims]",
     state: judge,
     ..Rule::IDLE
 };
@@ -151,7 +151,7 @@ fn contradicted(
 fn unlike_shown(member: &Member, what: &str, ours: &Stated<'_>, theirs: &Stated<'_>) -> Finding {
     let shown = listed(&theirs.texts);
     let message = format!(
-        "{what} {} of member \"{}\" is {shown} in the running cluster ({})",
+        "{what} {} of member \"{}\" differs from {shown} in the running cluster ({})",
         listed(&ours.texts),
         member.name(),
         theirs.claim.place.object
@@ -168,7 +168,7 @@ fn conflict(
     remedy: String,
 ) -> Finding {
     let message = format!(
-        "{what} {} of member \"{}\" is {} in {}{which}",
+        "{what} {} of member \"{}\" differs from {} in {}{which}",
         listed(&ours.texts),
         member.name(),
         listed(&theirs.texts),
