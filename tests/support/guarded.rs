@@ -256,6 +256,7 @@ pub(crate) fn clear(plane: &Plane, crds: &str) {
         "/api/v1/namespaces/isthmus/configmaps",
         "/api/v1/namespaces/isthmus/secrets",
         "/api/v1/namespaces/istio-system/configmaps",
+        "/api/v1/namespaces/istio-system/secrets",
         "/api/v1/namespaces/istio-system/endpoints",
         "/apis/discovery.k8s.io/v1/namespaces/istio-system/endpointslices",
         "/api/v1/namespaces/kube-system/secrets/d8-cluster-configuration",
