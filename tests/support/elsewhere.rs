@@ -2,7 +2,7 @@
 //! at an address that is not loopback, since isthmus connects to no such peer.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value as Json, json};
+
+use super::https::{Connection, listen};
 
 /// An address of this machine by which others could reach it, if it has one.
 pub(crate) fn known_outer_address() -> Option<IpAddr> {
@@ -51,34 +50,11 @@ pub(crate) struct Elsewhere {
 
 impl Elsewhere {
     pub(crate) fn start(reply: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
-        let host = outer_address();
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed([host.to_string()]).unwrap();
-        let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![cert.der().clone()], key.into())
-            .unwrap();
-        let listener = TcpListener::bind((host, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        let (config, reply) = (Arc::new(config), Arc::new(reply));
         let (asked, is_over) = (Arc::<Mutex<Vec<String>>>::default(), Arc::default());
         let (kept, over) = (Arc::clone(&asked), Arc::clone(&is_over));
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-                let (reply, kept, over) =
-                    (Arc::clone(&reply), Arc::clone(&kept), Arc::clone(&over));
-                // A connection that breaks is over.
-                thread::spawn(move || {
-                    serve(StreamOwned::new(connection, stream), &*reply, &kept, &over)
-                });
-            }
-        });
-        Self { address, authority: cert.pem(), asked, is_over }
+        let (address, authority) =
+            listen(outer_address(), move |connection| serve(connection, &reply, &kept, &over));
+        Self { address, authority, asked, is_over }
     }
 
     /// How often a path was asked for that begins so.
@@ -193,7 +169,7 @@ impl Shows {
 }
 
 fn serve(
-    stream: StreamOwned<ServerConnection, TcpStream>,
+    stream: Connection,
     reply: &(dyn Fn(&str) -> Reply + Send + Sync),
     asked: &Mutex<Vec<String>>,
     is_over: &AtomicBool,

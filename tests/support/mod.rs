@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod elsewhere;
 pub(crate) mod golden;
 pub(crate) mod guarded;
+pub(crate) mod https;
 #[allow(unreachable_pub, reason = "the benchmarks use it too")]
 pub(crate) mod objects;
 pub(crate) mod pem;

@@ -1,16 +1,14 @@
 //! A webhook that keeps what it is asked.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value as Json, json};
+
+use super::https::{Connection, listen};
 
 /// What a webhook answers to the request of a review, and how often it was asked before.
 type Answer = dyn Fn(&Json, usize) -> Json + Send + Sync;
@@ -26,29 +24,12 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// One that answers so, or breaks the connection for null. It ends with the test's process.
     pub(crate) fn start(answer: impl Fn(&Json, usize) -> Json + Send + Sync + 'static) -> Self {
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-        let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![cert.der().clone()], key.into())
-            .unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (config, answer, requests) = (Arc::new(config), Arc::new(answer), Arc::default());
+        let requests = Arc::default();
         let kept = Arc::clone(&requests);
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-                let (answer, kept) = (Arc::clone(&answer), Arc::clone(&kept));
-                // A connection that breaks is over.
-                thread::spawn(move || serve(StreamOwned::new(connection, stream), &*answer, &kept));
-            }
-        });
-        Self { address, bundle: STANDARD.encode(cert.pem()), requests }
+        let host = Ipv4Addr::LOCALHOST.into();
+        let (address, authority) =
+            listen(host, move |connection| serve(connection, &answer, &kept));
+        Self { address, bundle: STANDARD.encode(authority), requests }
     }
 
     /// What it was asked about an object, in order.
@@ -59,11 +40,7 @@ impl Recorder {
     }
 }
 
-fn serve(
-    stream: StreamOwned<ServerConnection, TcpStream>,
-    answer: &Answer,
-    kept: &Mutex<Vec<Json>>,
-) -> io::Result<()> {
+fn serve(stream: Connection, answer: &Answer, kept: &Mutex<Vec<Json>>) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
         let mut length = 0;
