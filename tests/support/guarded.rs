@@ -60,6 +60,11 @@ impl Guarded {
         guarded
     }
 
+    /// The same, whose API server asks nobody, as a test is to say who is asked about what.
+    pub(crate) fn start_unregistered(args: &[&str]) -> Self {
+        Self::launch(CRDS, args)
+    }
+
     /// The same in a cluster that the test has already.
     pub(crate) fn start_in(plane: &'static Plane, args: &[&str]) -> Self {
         let guarded = Self::launch_in(plane, None, CRDS, args);
@@ -78,7 +83,9 @@ impl Guarded {
         let directory = certs.path().to_str().unwrap().to_owned();
         isthmus(&["certs", "--certs-dir", &directory]);
         certs.write("path", PATH);
-        let kubeconfig = grant(plane, &[]);
+        // What takes a right of its own is granted by the same argument.
+        let shares = |arg: &&&str| arg.starts_with("--ledger=");
+        let kubeconfig = grant(plane, &args.iter().filter(shares).copied().collect::<Vec<_>>());
         let isthmus = watching(&kubeconfig, &certs, args);
         Self { isthmus, plane, kubeconfig, certs, _turn: turn }
     }
@@ -90,7 +97,12 @@ impl Guarded {
 
     /// The same, where isthmus is asked at another address.
     pub(crate) fn register_at(&self, address: SocketAddr, failure_policy: &str) {
-        let webhooks = isthmus(&[
+        self.kubectl(&["apply", "-f", "-"], &self.webhooks(address, failure_policy)).ok();
+        wait_asked(self.plane);
+    }
+
+    fn webhooks(&self, address: SocketAddr, failure_policy: &str) -> String {
+        isthmus(&[
             "webhooks",
             "--failure-policy",
             failure_policy,
@@ -100,9 +112,27 @@ impl Guarded {
             self.certs.path().join("ca.pem").to_str().unwrap(),
             "--path-file",
             self.certs.path().join("path").to_str().unwrap(),
-        ]);
-        self.kubectl(&["apply", "-f", "-"], &webhooks).ok();
-        wait_asked(self.plane);
+        ])
+    }
+
+    /// The same, where what is asked there is only about objects whose names end in a number.
+    pub(crate) fn register_part(&self, address: SocketAddr, number: usize) {
+        let webhooks = self.webhooks(address, "Fail");
+        let convert = ["create", "--dry-run=client", "-o=json", "-f", "-"];
+        let converted = self.kubectl(&convert, &webhooks).ok();
+        let expression = format!("request.name.endsWith('-{number}')");
+        for configuration in serde_json::Deserializer::from_str(&converted).into_iter::<Json>() {
+            let mut configuration = configuration.unwrap();
+            configuration["metadata"]["name"] = format!("isthmus-{number}").into();
+            for webhook in configuration["webhooks"].as_array_mut().unwrap() {
+                let part = json!({"name": "part", "expression": expression});
+                match webhook["matchConditions"].as_array_mut() {
+                    Some(conditions) => conditions.push(part),
+                    None => webhook["matchConditions"] = json!([part]),
+                }
+            }
+            self.kubectl(&["apply", "-f", "-"], &configuration.to_string()).ok();
+        }
     }
 
     /// What isthmus answers to a review of the API server's.
@@ -117,7 +147,12 @@ impl Guarded {
 
     /// One more isthmus that guards the cluster, with the same certificate.
     pub(crate) fn replica(&self) -> Server {
-        watching(&self.kubeconfig, &self.certs, &[])
+        self.replica_with(&[])
+    }
+
+    /// The same, started with more arguments.
+    pub(crate) fn replica_with(&self, args: &[&str]) -> Server {
+        watching(&self.kubeconfig, &self.certs, args)
     }
 
     /// A kubeconfig of isthmus that leads to the cluster by another address.
@@ -133,8 +168,8 @@ impl Guarded {
     }
 
     /// The same, which reaches the cluster by another address.
-    pub(crate) fn replica_by(&self, address: SocketAddr) -> Server {
-        watching(&self.kubeconfig_by(address), &self.certs, &[])
+    pub(crate) fn replica_by(&self, address: SocketAddr, args: &[&str]) -> Server {
+        watching(&self.kubeconfig_by(address), &self.certs, args)
     }
 
     /// What another command of isthmus prints in a directory, with the rights that the server has.
