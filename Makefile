@@ -21,6 +21,9 @@ FUZZ_LIMITS ?= -max_len=4096 -timeout=20
 # How many inputs of each law `make laws` tries.
 PROPTEST_CASES ?= 2000
 
+# How many tests run at once: most of them wait most of the time.
+TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
+
 # How many schedules of the ledger `make explore` runs.
 SCHEDULES ?= 1000000
 
@@ -73,7 +76,7 @@ core: ## Check that the core builds without anything that does I/O.
 
 # A change is judged by the same inputs each time; `make laws` looks for others.
 unit: control-plane ## Run every test.
-	PROPTEST_RNG_SEED=1 $(CARGO) test --locked --lib --test integration --test explore
+	PROPTEST_RNG_SEED=1 $(CARGO) test --locked --lib --test integration --test explore -- --test-threads=$(TEST_THREADS)
 
 laws: ## Look for inputs that break a law: PROPTEST_CASES of each, other ones each time.
 	PROPTEST_CASES=$(PROPTEST_CASES) $(CARGO) test --locked --test integration laws::
