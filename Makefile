@@ -113,7 +113,7 @@ $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION) --root $(TOOLS)
 
 bench: ## Measure what docs/benchmarks.md records.
-	$(CARGO) bench --bench core --bench memory --bench complexity --bench serve
+	$(CARGO) bench --bench core --bench check --bench memory --bench complexity --bench serve
 
 limits: ## Show that a release build stays within its memory under the worst of everything.
 	MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072 \
