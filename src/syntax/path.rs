@@ -31,6 +31,7 @@ struct Built {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_default: bool,
     /// What showed the value, where nobody has written it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     source: Option<Box<str>>,
 }
 
@@ -256,7 +257,8 @@ impl From<Path> for Built {
             Repr::Built(built) => *built,
             Repr::Fixed(_) => {
                 let segments = path.segments().map(Segment::into_owned).collect();
-                Self { segments, position: Position::NONE, identity: None, is_default: false }
+                let (position, identity, source) = (Position::NONE, None, None);
+                Self { segments, position, identity, is_default: false, source }
             }
         }
     }
