@@ -17,8 +17,8 @@ use crate::syntax::Path;
 
 /// The most bytes of what one entry says. What is larger may be anything.
 const MOST_OF_ENTRY: usize = 16 << 10;
-/// How many bytes an entry takes beside that, more or less.
-const OTHER: usize = 256;
+/// How many bytes an entry takes beside that and its names, more or less.
+const OTHER: usize = 128;
 
 /// The page but for its entries.
 #[derive(Serialize, Deserialize)]
@@ -51,10 +51,19 @@ struct Row {
 /// What an object says of members.
 type Says = Vec<(MemberName, Vec<(Fact, Basis, Path)>)>;
 
-/// How many bytes an entry takes that says this; nothing where that is too much for a page.
-pub fn bytes_of(reading: &Reading) -> Option<usize> {
-    let length = says(reading).map_or(usize::MAX, |says| says.get().len());
-    (length <= MOST_OF_ENTRY).then_some(length + OTHER)
+/// What an object says as it is written into an entry, and how many bytes that takes: nothing where it
+/// is too much for a page.
+pub fn written(reading: &Reading) -> Option<usize> {
+    let length = says(reading)?.get().len();
+    (length <= MOST_OF_ENTRY).then_some(length)
+}
+
+/// How many bytes an entry takes that says so much.
+pub fn bytes_of(object: &ObjectRef, watches: &[Arc<str>], user: &str, says: usize) -> usize {
+    let namespace = object.namespace.as_deref().unwrap_or_default();
+    let named = object.kind.len() + namespace.len() + object.name.len();
+    let watches: usize = watches.iter().map(|watch| watch.len()).sum();
+    OTHER + named + watches + user.len() + says
 }
 
 impl Page<Arc<Reading>> {
@@ -97,9 +106,10 @@ impl Page<Arc<Reading>> {
         let entry = |row: Row| {
             let (kind, namespace) = (row.kind, row.namespace.as_deref());
             let object = Arc::new(ObjectRef::new(kind, namespace, row.name));
-            let bytes = row.says.as_ref().map_or(0, |says| says.get().len()) + OTHER;
-            let reading = row.says.and_then(|says| reading(&object, &says));
             let (stamp, id, watches, user) = (row.stamp, row.id, row.watches, row.user);
+            let says = row.says.as_ref().map_or(0, |says| says.get().len());
+            let bytes = bytes_of(&object, &watches, &user, says);
+            let reading = row.says.and_then(|says| reading(&object, &says));
             Entry { stamp, object, id, watches, user, reading, bytes }
         };
         Some(Self {
