@@ -261,6 +261,11 @@ impl Snapshot {
         self.state().told.version_of(object)
     }
 
+    /// The `metadata.uid` of an object that a source tells of.
+    pub fn uid_of(&self, object: &ObjectRef) -> Option<Box<str>> {
+        self.state().told.objects.get(object).map(|layers| layers.uid.clone())
+    }
+
     /// Takes in what the cluster says of an object when it is asked for it, having been seen in this
     /// version before: nothing where there is no such object. What has been told meanwhile stays.
     pub fn correct(&self, object: &Arc<ObjectRef>, seen: Option<u64>, now: Option<Reading>) {

@@ -220,10 +220,11 @@ pub(super) fn scout(settings: &Settings, secrets: &Secrets) -> Grants {
     for namespace in settings.istio_namespaces.iter().collect::<BTreeSet<_>>() {
         let rule = match secrets {
             Secrets::None => continue,
-            Secrets::All => rule("", &["secrets"], &["list"], &[]),
+            Secrets::All => rule("", &["secrets"], &["list", "watch"], &[]),
             Secrets::Named(names) => {
+                // A list or a watch by `metadata.name` asks for that name.
                 let names: Vec<_> = names.iter().map(String::as_str).collect();
-                rule("", &["secrets"], &["get"], &names)
+                rule("", &["secrets"], &["list", "watch"], &names)
             }
         };
         grants.entry(Some(namespace.clone())).or_default().push(rule);
@@ -338,8 +339,11 @@ mod tests {
         let own = rule("", &["secrets"], &["get", "list", "watch"], &["d8-cluster-configuration"]);
         for (more, expected) in [
             (&[][..], vec![]),
-            (&["--remote-secrets"], vec![rule("", &["secrets"], &["list"], &[])]),
-            (&["--secret-names=b,c"], vec![rule("", &["secrets"], &["get"], &["b", "c"])]),
+            (&["--remote-secrets"], vec![rule("", &["secrets"], &["list", "watch"], &[])]),
+            (
+                &["--secret-names=b,c"],
+                vec![rule("", &["secrets"], &["list", "watch"], &["b", "c"])],
+            ),
         ] {
             let rules = rules(&[&istio[..], more].concat());
             let secrets = rules.iter().filter(|(_, rule)| rule["resources"] == json!(["secrets"]));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use isthmus::ledger::{Entry, Page, bytes_of, written};
-use isthmus::mesh::{Claim, ObjectRef, Reading, WriteId};
+use isthmus::mesh::{Claim, ObjectRef, Origin, Reading, WriteId};
 use isthmus::settings::Settings;
 use proptest::prelude::*;
 
@@ -16,7 +16,7 @@ const UID: &str = "0b7d9bd2-0f2b-4b47-9a2c-6a2d6f4f6a11";
 /// A page with an entry for each reading.
 fn page(readings: &[Reading], nonce: u128) -> Page<Arc<Reading>> {
     let entry = |(at, reading): (usize, &Reading)| {
-        let object = ObjectRef { origin: Default::default(), ..ObjectRef::clone(&reading.object) };
+        let object = ObjectRef { origin: Origin::Here, ..ObjectRef::clone(&reading.object) };
         let (user, watches) = (Arc::from("jane"), vec![Arc::from("one"), Arc::from("other")]);
         let says = written(reading);
         let bytes = bytes_of(&object, &watches, &user, says.unwrap_or_default());
@@ -32,7 +32,7 @@ fn page(readings: &[Reading], nonce: u128) -> Page<Arc<Reading>> {
     let floors = [(Arc::from("one"), 7), (Arc::from("other"), u64::MAX)].into();
     let mut page = Page { floors, ..Page::new(nonce, &"a digest".into()) };
     page.entries = readings.iter().enumerate().map(entry).collect();
-    (page.generation, page.next_stamp, page.is_proven) = (3, 99, nonce % 2 == 0);
+    (page.generation, page.next_stamp, page.is_proven) = (3, 99, nonce.is_multiple_of(2));
     page
 }
 
