@@ -6,17 +6,21 @@
 //! tells what has become of it.
 
 mod case;
+mod shared;
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-pub use case::Admission;
 use case::Case;
+pub use case::{Admission, Confirm, Confirmed};
+pub use shared::PageState;
+use shared::Shared;
+use tokio::sync::Notify;
 
 use crate::ledger::{
-    Cache, Clerk, Due, Listed, Outcome, Page, Setup, Sight, Step, Stored, Watched,
+    Cache, Clerk, Due, Listed, Outcome, Page, Settled, Setup, Sight, Step, Stored, Watched,
 };
 use crate::mesh::{Mesh, ObjectRef, Reading, WriteId};
 use crate::pending;
@@ -31,6 +35,8 @@ pub struct Snapshot {
     /// What the times of the ledger count from.
     begun: Instant,
     known_by: KnownBy,
+    /// Told when a write is to be entered in the page that replicas share.
+    staged: Notify,
 }
 
 /// By which watches of the cluster an object is known.
@@ -53,8 +59,10 @@ struct State {
     /// How often the mesh has changed.
     revision: u64,
     told: Told,
-    /// Keeps what was admitted and not observed yet.
-    clerk: Clerk<Arc<Reading>>,
+    /// Keeps what this replica alone has admitted and not observed yet.
+    alone: Clerk<Arc<Reading>>,
+    /// The page that replicas share, if they do.
+    shared: Option<Shared>,
 }
 
 /// What sources have told.
@@ -89,12 +97,18 @@ impl Snapshot {
         let (digest, watches, without) = (Arc::from(""), Vec::new(), None);
         let page = Page { is_proven: true, ..Page::new(0, &digest) };
         let setup = Setup { digest, longest, watches, most_bytes: MOST_BYTES, without };
-        let mut clerk = Clerk::new(setup);
+        let mut alone = Clerk::new(setup);
         let (uid, version) = Default::default();
-        clerk.read(Duration::ZERO, Sight { uid, version, page: Some(page) });
-        let state = State { mesh, revision: 0, told: Told::default(), clerk };
+        alone.read(Duration::ZERO, Sight { uid, version, page: Some(page) });
+        let state = State { mesh, revision: 0, told: Told::default(), alone, shared: None };
         let known_by = Box::new(|_: &ObjectRef| Vec::new());
-        Self { state: RwLock::new(state), begun: Instant::now(), known_by }
+        let (state, begun, staged) = (RwLock::new(state), Instant::now(), Notify::new());
+        Self { state, begun, known_by, staged }
+    }
+
+    /// Has the replicas share a page from now on.
+    pub fn share(&self, setup: Setup) {
+        self.state_mut().shared = Some(Shared::new(setup));
     }
 
     /// The same, where objects are known by watches.
@@ -115,37 +129,54 @@ impl Snapshot {
 
     /// Judges a write as things stand, whatever becomes of it.
     pub fn judge(&self, write: Write<'_>) -> Verdict {
-        match self.foresee(&self.state(), write, Some(true)) {
+        match self.foresee(&self.state(), write, None, true) {
             Admission::Judged(verdict) => *verdict,
-            Admission::Confirm(_) => Verdict::default(),
+            _ => Verdict::default(),
         }
     }
 
     /// Judges a write, and enters it in the ledger if it is admitted, will be stored, and says
     /// anything new. No other write is judged in between: of two that clash, one is judged against
-    /// the other. What the verdict rests on may have to be read, unless it `is_confirmed`.
-    pub fn admit(&self, write: Write<'_>, is_confirmed: bool) -> Admission {
+    /// the other. The ledger is that of all replicas, if there is one, unless the write is to be
+    /// judged by this replica `alone`.
+    pub fn admit(&self, write: Write<'_>, confirmed: Confirmed<'_>, alone: bool) -> Admission {
         let state = self.state();
         let write = state.told.believed(&state.mesh, write);
-        let confirmed = is_confirmed.then(|| state.told.is_live(&write));
-        if write.says_the_same() || !write.is_stored {
-            return self.foresee(&state, write, confirmed);
+        if !write.may_change_claims() || !write.is_stored {
+            let is_live = state.told.is_live(&write);
+            return self.foresee(&state, write, confirmed, is_live);
         }
         drop(state);
         let (mut state, now) = (self.state_mut(), self.now());
-        let State { mesh, told, clerk, .. } = &mut *state;
-        let watches = (self.known_by)(&write.new.object);
-        let case = Case::new(mesh, told.believed(mesh, write), watches, confirmed);
+        let State { mesh, told, alone: own, shared, .. } = &mut *state;
+        let shared = shared.as_mut().filter(|_| !alone);
+        let is_shared = shared.is_some();
+        let clerk = match shared {
+            Some(Shared { fault: Some(fault), .. }) => {
+                return Admission::Unready(Arc::clone(fault));
+            }
+            Some(shared) => &mut shared.clerk,
+            None => own,
+        };
+        let (watches, is_live) = ((self.known_by)(&write.new.object), told.is_live(&write));
+        let write = told.believed(mesh, write);
+        let case = Case::new(mesh, write, watches, (confirmed, is_live), is_shared);
         // Nothing changes while it is looked at, so a fault in that leaves the mesh as it was.
         let admit =
             AssertUnwindSafe(|| case.decide(|ask, trial| clerk.admit(now, told, ask, trial)));
         match catch_unwind(admit) {
-            Ok((step, admission)) => {
-                if let Step::Enter(_) = step {
-                    state.swap(now);
+            Ok((Step::Enter(ticket), admission)) => match (admission, &mut state.shared) {
+                (Admission::Judged(verdict), Some(shared)) if is_shared => {
+                    let waits = shared.wait(ticket);
+                    self.staged.notify_one();
+                    Admission::Entering(verdict, waits)
                 }
-                admission
-            }
+                (admission, _) => {
+                    state.swap(now);
+                    admission
+                }
+            },
+            Ok((_, admission)) => admission,
             Err(panic) => {
                 drop(state);
                 resume_unwind(panic)
@@ -153,15 +184,23 @@ impl Snapshot {
         }
     }
 
-    fn foresee(&self, state: &State, write: Write<'_>, confirmed: Option<bool>) -> Admission {
-        let State { mesh, told, clerk, .. } = state;
+    fn foresee(
+        &self,
+        state: &State,
+        write: Write<'_>,
+        confirmed: Confirmed<'_>,
+        is_live: bool,
+    ) -> Admission {
+        let State { mesh, told, alone, shared, .. } = state;
+        let usable = shared.as_ref().filter(|shared| shared.fault.is_none());
+        let clerk = usable.map_or(alone, |shared| &shared.clerk);
         let write = told.believed(mesh, write);
-        let is_plain = clerk.pending() == 0 && confirmed == Some(true);
+        let is_plain = clerk.pending() == 0 && confirmed.is_none() && is_live;
         if is_plain || write.says_the_same() {
             let now = Some(SystemTime::now().into());
             return Admission::Judged(Box::new(review(mesh, Write { now, ..write })));
         }
-        let case = Case::new(mesh, write, Vec::new(), confirmed);
+        let case = Case::new(mesh, write, Vec::new(), (confirmed, is_live), false);
         case.decide(|ask, trial| clerk.judge(self.now(), ask, trial)).1
     }
 
@@ -204,6 +243,10 @@ impl Snapshot {
     pub fn listed(&self, list: &Listed<'_>) {
         let watched = Watched::At { version: list.version, listed: list.begun };
         let mut state = self.state_mut();
+        if let Some(shared) = &mut state.shared {
+            let lost = shared.clerk.listed(list);
+            shared.settle(Settled { lost, ..Settled::default() });
+        }
         state.told.watches.insert(list.watch.into(), watched);
         state.observe();
     }
@@ -277,15 +320,15 @@ impl Snapshot {
         }
     }
 
-    /// Which objects are to be read, to tell by these stamps what has become of writes that were
-    /// admitted and not observed for too long.
+    /// Which objects are to be read, to tell by these stamps what has become of writes that this
+    /// replica alone has admitted and not observed for too long.
     pub fn overdue(&self) -> Vec<(u64, Arc<ObjectRef>)> {
-        if self.state().clerk.pending() == 0 {
+        if self.state().alone.pending() == 0 {
             return Vec::new();
         }
         let (mut state, now) = (self.state_mut(), self.now());
         loop {
-            match state.clerk.due(now, &state.told) {
+            match state.alone.due(now, &state.told) {
                 Some(Due::Swap) => state.swap(now),
                 Some(Due::Look(objects)) => return objects,
                 Some(Due::Read) | None => return Vec::new(),
@@ -296,7 +339,7 @@ impl Snapshot {
     /// Takes in what was found of such an object: nothing where there is none.
     pub fn looked(&self, stamp: u64, found: Option<Stored<'_>>) {
         let (mut state, now) = (self.state_mut(), self.now());
-        state.clerk.looked(stamp, found);
+        state.alone.looked(stamp, found);
         state.swap(now);
     }
 
@@ -304,7 +347,8 @@ impl Snapshot {
     pub fn counts(&self) -> (usize, usize) {
         let state = self.state();
         let of_cluster = |layers: &&Layers| layers.source == Source::Cluster;
-        (state.told.objects.values().filter(of_cluster).count(), state.clerk.pending())
+        let shared = state.shared.as_ref().map_or(0, |shared| shared.clerk.pending());
+        (state.told.objects.values().filter(of_cluster).count(), state.alone.pending() + shared)
     }
 
     /// Whether no change has broken off in the middle. What is half changed is looked at by nobody
@@ -402,14 +446,17 @@ impl State {
 
     /// Notes which of the entries are over by what has been told.
     fn observe(&mut self) {
-        self.clerk.observe(&self.told);
+        self.alone.observe(&self.told);
+        if let Some(shared) = &mut self.shared {
+            shared.clerk.observe(&self.told);
+        }
     }
 
-    /// Makes the swap that is due: nobody else has the page.
+    /// Makes the swap that is due of the page that nobody else has.
     fn swap(&mut self, now: Duration) {
-        let nonce = self.clerk.page().map_or(0, |page| page.nonce + 1);
-        if self.clerk.swap(now, nonce, &self.told).is_some() {
-            self.clerk.swapped(now, Outcome::Committed(Box::default()));
+        let nonce = self.alone.page().map_or(0, |page| page.nonce + 1);
+        if self.alone.swap(now, nonce, &self.told).is_some() {
+            self.alone.swapped(now, Outcome::Committed(Box::default()));
         }
     }
 

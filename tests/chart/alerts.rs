@@ -23,6 +23,16 @@ pub(crate) const OF_ITS_OWN_CERTIFICATE: [&str; 2] = [
     "isthmus_certificate_sync_age_seconds",
 ];
 
+/// What isthmus tells where replicas share a ledger, as `control_plane::ledger` shows.
+pub(crate) const OF_THE_LEDGER: [&str; 6] = [
+    "isthmus_ledger_available",
+    "isthmus_ledger_entries",
+    "isthmus_ledger_bytes",
+    "isthmus_ledger_quarantine_seconds",
+    "isthmus_ledger_swaps_total",
+    "isthmus_ledger_wait_seconds_bucket",
+];
+
 #[test]
 fn every_alert_is_readable_and_documented() {
     let alerts = file("files/alerts.yaml");
@@ -135,5 +145,6 @@ fn series() -> BTreeSet<String> {
         ends.iter().map(move |end| format!("{name}{end}"))
     });
     let elsewhere = OF_THE_API_SERVER.into_iter().chain(OF_ITS_OWN_CERTIFICATE);
+    let elsewhere = elsewhere.chain(OF_THE_LEDGER);
     ours.chain(elsewhere.map(str::to_owned)).collect()
 }

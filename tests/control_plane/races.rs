@@ -3,7 +3,7 @@
 use crate::support::racing::Ring;
 
 #[test]
-fn of_writes_that_clash_at_the_same_moment_one_is_stored() {
-    let ring = Ring::start(3, &[]);
-    ring.races(24, 8);
+fn of_three_writes_that_clash_through_three_replicas_one_is_stored() {
+    let ring = Ring::start(3, &["--hold=15s"]);
+    ring.races(0, 12);
 }

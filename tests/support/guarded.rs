@@ -84,9 +84,9 @@ impl Guarded {
         let directory = certs.path().to_str().unwrap().to_owned();
         isthmus(&["certs", "--certs-dir", &directory]);
         certs.write("path", PATH);
-        // What takes a right of its own is granted by the same argument.
-        let shares = |arg: &&&str| arg.starts_with("--ledger=");
-        let kubeconfig = grant(plane, &args.iter().filter(shares).copied().collect::<Vec<_>>());
+        // A ledger takes a right, and a Lease.
+        let ledger = args.iter().copied().find(|arg| arg.starts_with("--ledger="));
+        let kubeconfig = grant(plane, ledger.as_slice());
         let isthmus = watching(&kubeconfig, &certs, args);
         Self { isthmus, plane, kubeconfig, certs, _turn: turn }
     }
@@ -102,7 +102,8 @@ impl Guarded {
         wait_asked(self.plane);
     }
 
-    fn webhooks(&self, address: SocketAddr, failure_policy: &str) -> String {
+    /// What has the API server ask isthmus at an address.
+    pub(crate) fn webhooks(&self, address: SocketAddr, failure_policy: &str) -> String {
         isthmus(&[
             "webhooks",
             "--failure-policy",
@@ -151,7 +152,7 @@ impl Guarded {
         self.replica_with(&[])
     }
 
-    /// The same, started with more arguments.
+    /// The same with more arguments.
     pub(crate) fn replica_with(&self, args: &[&str]) -> Server {
         watching(&self.kubeconfig, &self.certs, args)
     }
@@ -296,6 +297,7 @@ pub(crate) fn clear(plane: &Plane, crds: &str) {
     for path in [
         "/api/v1/namespaces/isthmus/configmaps",
         "/api/v1/namespaces/isthmus/secrets",
+        "/apis/coordination.k8s.io/v1/namespaces/isthmus/leases",
         "/api/v1/namespaces/istio-system/configmaps",
         "/api/v1/namespaces/istio-system/secrets",
         "/api/v1/namespaces/istio-system/endpoints",

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::api::{Api, MEMBERS};
 use super::client::Answer;
@@ -16,10 +16,8 @@ use super::process::Server;
 use super::relay::Relay;
 use crate::support::wait_for;
 
-/// The Lease of the ledger.
-pub(crate) const LEDGER: &str = "/apis/coordination.k8s.io/v1/namespaces/isthmus/leases/ledger";
 /// What a server is told that shares it.
-const SHARING: &str = "--ledger=isthmus/ledger";
+const SHARING: &str = "--ledger=isthmus/isthmus-ledger";
 /// How many races are run at the same time.
 const AT_ONCE: usize = 4;
 /// How often a writer begins anew whose call failed as nobody was there; a fault ends the test.
@@ -73,20 +71,8 @@ impl Ring {
         *seat.server.lock().unwrap() = Some(server);
     }
 
-    /// Looks at a replica that nobody restarts meanwhile.
-    pub(crate) fn with<T>(&self, number: usize, look: impl FnOnce(&Server) -> T) -> T {
-        look(self.seats[number].server.lock().unwrap().as_ref().unwrap())
-    }
-
     pub(crate) fn args(&self) -> Vec<&str> {
         self.args.iter().map(String::as_str).collect()
-    }
-
-    /// The sum of a metric over all replicas that run.
-    pub(crate) fn sum(&self, series: &str) -> f64 {
-        let servers = (0..self.seats.len())
-            .map(|number| self.with(number, |server| server.metric(series).unwrap_or_default()));
-        servers.sum()
     }
 
     /// Has the API server ask each replica about its part.
@@ -204,20 +190,4 @@ fn rival(race: usize, number: usize) -> Json {
         return with(object, &["spec", "metadataEndpoint"], endpoint);
     }
     stated(&name, false, &range(0, race), &range(128, race * 3 + number))
-}
-
-/// The ledger as it is stored.
-pub(crate) fn ledger(api: &mut Api) -> Json {
-    api.get(LEDGER)
-}
-
-/// Makes the Lease of the ledger anew.
-pub(crate) fn recreate(api: &mut Api) {
-    let lease = json!({
-        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-        "metadata": {"name": "ledger", "namespace": "isthmus"},
-    });
-    api.clear(LEDGER);
-    let made = api.create(LEDGER.rsplit_once('/').unwrap().0, &lease);
-    assert_eq!(made.status, 201, "{}", made.text());
 }
