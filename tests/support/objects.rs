@@ -202,3 +202,11 @@ fn is_plain(text: &str) -> bool {
         && !text.ends_with(':')
         && serde_json::from_str::<Value>(text).is_err()
 }
+
+/// The Secret in which Deckhouse keeps the local cluster's configuration, as somebody writes it.
+pub(crate) fn secret_of_deckhouse(pods: &str, services: &str) -> Value {
+    let text = yaml(&bare(configuration("local", pods, services)));
+    let mut object = secret("kube-system", "d8-cluster-configuration", Value::Null);
+    object.as_object_mut().unwrap().remove("data");
+    with(object, &["stringData", "cluster-configuration.yaml"], text)
+}
