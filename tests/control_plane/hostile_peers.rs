@@ -135,6 +135,7 @@ fn a_peer_that_turns_hostile_is_told_in_a_class_and_nothing_is_forgotten_or_leak
         })
         .collect();
 
+    let taken = scout.peak();
     for (peer, _) in &peers {
         let kubeconfig = peer.kubeconfig();
         peer.is_hostile.store(true, Relaxed);
@@ -178,6 +179,9 @@ fn a_peer_that_turns_hostile_is_told_in_a_class_and_nothing_is_forgotten_or_leak
         let series = format!("isthmus_scout_visits_total{{outcome=\"{class}\"}}");
         assert!(scout.page("/metrics").1.contains(&series), "{class}");
     }
+
+    // Answers that never end are not kept.
+    assert!(scout.peak() < 4 * taken, "{} KiB, and {taken} KiB before", scout.peak());
 
     // They are back.
     for (peer, _) in &peers {

@@ -30,14 +30,14 @@ impl Scout {
     pub(crate) fn start(home: &Plane, args: &[&str]) -> Self {
         let token = home.kubectl(&["create", "token", "isthmus-scout", "-n=isthmus"], "").ok();
         let kubeconfig = home.kubeconfig("scout", token.trim());
+        Self::launch(&[&["--kubeconfig", kubeconfig.to_str().unwrap()], args].concat())
+    }
+
+    /// Starts one, and waits until it listens.
+    pub(crate) fn launch(args: &[&str]) -> Self {
         let directory = TempDir::new();
         let fixed = ["scout", "--admin=127.0.0.1:0", "--log-format=json", "--allow-loopback-peers"];
-        let mut child = command(directory.path())
-            .args(fixed)
-            .args(["--kubeconfig", kubeconfig.to_str().unwrap()])
-            .args(args)
-            .spawn()
-            .unwrap();
+        let mut child = command(directory.path()).args(fixed).args(args).spawn().unwrap();
         let log = Arc::<Mutex<String>>::default();
         let (lines, written) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
         thread::spawn(move || {
