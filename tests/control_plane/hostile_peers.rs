@@ -86,101 +86,100 @@ fn with_server(kubeconfig: &str, server: &str) -> String {
     config.to_string()
 }
 
-#[test]
-fn a_peer_that_turns_hostile_is_told_in_a_class_and_nothing_is_forgotten_or_leaked() {
-    let (own, _turn) = exclusive();
-    home(own, &["--remote-secrets"]);
+/// Peers, each with the class of what becomes of it.
+fn peers() -> Vec<(Peer, &'static str)> {
     let answer = |status: u16, body: &str| Reply::Answer(status, body.to_owned());
     let planted = json!({"kind": "Status", "message": BODY}).to_string();
-    let deep = "[".repeat(100_000);
     let hostile = [
         ("unauthorized", answer(401, &planted), "Unauthorized"),
         ("forbidden", answer(403, &planted), "Forbidden"),
         ("broken", answer(500, &planted), "ServerError"),
         ("elsewhere", answer(302, BODY), "Redirected"),
         ("wrong", answer(200, &planted), "NotKubernetes"),
-        ("deep", answer(200, &deep), "NotKubernetes"),
+        ("deep", answer(200, &"[".repeat(100_000)), "NotKubernetes"),
         ("endless", Reply::Endless, "TooLarge"),
         ("silent", Reply::Hang, "Timeout"),
+        // What happens to these, happens elsewhere than in their answers.
+        ("other-certificate", answer(401, &planted), "UntrustedCertificate"),
+        ("gone", answer(401, &planted), "ConnectionFailed"),
+        ("without-credentials", answer(401, &planted), "Unauthorized"),
+        ("keyless", answer(401, &planted), "InvalidKubeconfig"),
+        ("program", answer(401, &planted), "InvalidKubeconfig"),
+        ("metadata-address", answer(401, &planted), "ForbiddenAddress"),
+        ("unreadable", answer(401, &planted), "InvalidKubeconfig"),
     ];
-    let is_class = |it: &Json, class: &str| condition(it, "Reachable") == ("False", class);
-    let mut peers: Vec<(Peer, &str)> = Vec::new();
-    for (number, (id, reply, class)) in (0..).zip(hostile) {
-        peers.push((Peer::start(number, id, reply), class));
+    let numbered = (1..).zip(hostile);
+    numbered.map(|(number, (id, reply, class))| (Peer::start(number, id, reply), class)).collect()
+}
+
+/// The peer is hostile from now on.
+fn turn(peer: &Peer, own: &Plane, another: &Peer) {
+    let kubeconfig = peer.kubeconfig();
+    peer.is_hostile.store(true, Relaxed);
+    match peer.id {
+        "other-certificate" => peer.relay.lead_to(Some(another.server.address)),
+        "gone" => peer.relay.lead_to(None),
+        "without-credentials" => peer.write(own, &with_user(&kubeconfig, &json!({}))),
+        "keyless" => {
+            let [certificate, key] = ["no certificate", KEY].map(|text| STANDARD.encode(text));
+            let user = json!({"client-certificate-data": certificate, "client-key-data": key});
+            peer.write(own, &with_user(&kubeconfig, &user));
+        }
+        "program" => {
+            let exec = json!({
+                "apiVersion": "client.authentication.k8s.io/v1",
+                "command": "touch",
+                "args": [KEY],
+                "env": [{"name": "A", "value": KEY}],
+            });
+            peer.write(own, &with_user(&kubeconfig, &json!({"exec": exec})));
+        }
+        "metadata-address" => {
+            peer.write(own, &with_server(&kubeconfig, "https://169.254.169.254"));
+        }
+        "unreadable" => peer.write(own, &format!("users: [{{{TOKEN}: {KEY}")),
+        _ => {}
     }
-    // What happens to these, happens elsewhere than in their answers.
-    for (number, id, class) in [
-        (20, "other-certificate", "UntrustedCertificate"),
-        (21, "gone", "ConnectionFailed"),
-        (22, "without-credentials", "Unauthorized"),
-        (23, "keyless", "InvalidKubeconfig"),
-        (24, "program", "InvalidKubeconfig"),
-        (25, "metadata-address", "ForbiddenAddress"),
-        (26, "unreadable", "InvalidKubeconfig"),
-    ] {
-        peers.push((Peer::start(number, id, answer(401, &planted)), class));
+}
+
+#[test]
+fn a_peer_that_turns_hostile_is_told_in_a_class_and_nothing_is_forgotten_or_leaked() {
+    let (own, _turn) = exclusive();
+    home(own, &["--remote-secrets"]);
+    let peers = peers();
+    let sound = Peer::start(30, "sound", Reply::Hang);
+    for peer in peers.iter().map(|(peer, _)| peer).chain([&sound]) {
+        peer.join(own);
     }
-    let sound = Peer::start(30, "sound", answer(401, ""));
-    sound.join(own);
-    peers.iter().for_each(|(peer, _)| peer.join(own));
     let scout =
         Scout::start(own, &["--remote-secrets", "--interval=1s", "--log=debug,isthmus=trace"]);
+    let is_sound =
+        |it: &Json| condition(it, "Reachable").0 == "True" && condition(it, "Sound").0 == "True";
     let before: Vec<_> = peers
         .iter()
-        .map(|(peer, _)| {
-            let seen = member(own, peer.id, |it| {
-                condition(it, "Reachable").0 == "True" && condition(it, "Sound").0 == "True"
-            });
-            seen["status"]["observed"].clone()
-        })
+        .map(|(peer, _)| member(own, peer.id, is_sound)["status"]["observed"].clone())
         .collect();
+    let (visits, taken) = (sound.server.asked("/api/v1/pods"), scout.peak());
 
-    let taken = scout.peak();
     for (peer, _) in &peers {
-        let kubeconfig = peer.kubeconfig();
-        peer.is_hostile.store(true, Relaxed);
-        match peer.id {
-            "other-certificate" => peer.relay.lead_to(Some(sound.server.address)),
-            "gone" => peer.relay.lead_to(None),
-            "without-credentials" => peer.write(own, &with_user(&kubeconfig, &json!({}))),
-            "keyless" => {
-                let [certificate, key] = ["no certificate", KEY].map(|text| STANDARD.encode(text));
-                let user = json!({"client-certificate-data": certificate, "client-key-data": key});
-                peer.write(own, &with_user(&kubeconfig, &user));
-            }
-            "program" => {
-                let env = json!([{"name": "A", "value": KEY}]);
-                let exec = json!({"apiVersion": "client.authentication.k8s.io/v1", "command": "touch", "args": [KEY], "env": env});
-                peer.write(own, &with_user(&kubeconfig, &json!({"exec": exec})));
-            }
-            "metadata-address" => {
-                peer.write(own, &with_server(&kubeconfig, "https://169.254.169.254"));
-            }
-            "unreadable" => peer.write(own, &format!("users: [{{{TOKEN}: {KEY}")),
-            _ => {}
-        }
+        turn(peer, own, &sound);
     }
-    let visits = sound.server.asked("/api/v1/pods");
     for ((peer, class), before) in peers.iter().zip(&before) {
-        let seen = member(own, peer.id, |it| is_class(it, class));
+        let seen = member(own, peer.id, |it| condition(it, "Reachable") == ("False", class));
         // Nothing is forgotten.
         for fact in ["uid", "clusterDomain", "podSubnets", "serviceSubnets"] {
             assert_eq!(seen["status"]["observed"][fact]["value"], before[fact]["value"]);
         }
         assert_eq!(condition(&seen, "Known"), ("True", "Known"), "{}", peer.id);
         assert_eq!(condition(&seen, "Sound").0, "True", "{}", peer.id);
+        let series = format!("isthmus_scout_visits_total{{outcome=\"{class}\"}}");
+        assert!(scout.page("/metrics").1.contains(&series), "{class}");
     }
-    // None of them keeps the others from being visited.
+    // None of them keeps the others from being visited, or has its answers kept.
     wait_for("visits of the sound one", || {
         (sound.server.asked("/api/v1/pods") > visits + 5).then_some(())
     });
     assert_eq!(condition(&member(own, "sound", |_| true), "Reachable").0, "True");
-    for class in ["Unauthorized", "UntrustedCertificate", "Timeout", "ForbiddenAddress"] {
-        let series = format!("isthmus_scout_visits_total{{outcome=\"{class}\"}}");
-        assert!(scout.page("/metrics").1.contains(&series), "{class}");
-    }
-
-    // Answers that never end are not kept.
     assert!(scout.peak() < 4 * taken, "{} KiB, and {taken} KiB before", scout.peak());
 
     // They are back.
@@ -190,11 +189,13 @@ fn a_peer_that_turns_hostile_is_told_in_a_class_and_nothing_is_forgotten_or_leak
         peer.write(own, &peer.kubeconfig());
     }
     for (peer, _) in &peers {
-        member(own, peer.id, |it| condition(it, "Reachable").0 == "True");
+        member(own, peer.id, is_sound);
     }
+    nothing_is_leaked(own, &scout, &sound);
+}
 
-    // Nothing is leaked.
-    let authority = STANDARD.encode(&sound.server.authority);
+fn nothing_is_leaked(own: &Plane, scout: &Scout, peer: &Peer) {
+    let authority = STANDARD.encode(&peer.server.authority);
     let planted = [TOKEN, BODY, KEY, &STANDARD.encode(KEY), &authority[..200], "BEGIN CERTIFICATE"];
     let mut shown = vec![
         ("log", scout.log()),

@@ -206,7 +206,10 @@ fn is_plain(text: &str) -> bool {
 /// The Secret in which Deckhouse keeps the local cluster's configuration, as somebody writes it.
 pub(crate) fn secret_of_deckhouse(pods: &str, services: &str) -> Value {
     let text = yaml(&bare(configuration("local", pods, services)));
-    let mut object = secret("kube-system", "d8-cluster-configuration", Value::Null);
-    object.as_object_mut().unwrap().remove("data");
-    with(object, &["stringData", "cluster-configuration.yaml"], text)
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "d8-cluster-configuration", "namespace": "kube-system"},
+        "stringData": {"cluster-configuration.yaml": text},
+    })
 }
