@@ -7,22 +7,25 @@
 
 mod case;
 mod shared;
+mod told;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use case::Case;
 pub use case::{Admission, Confirm, Confirmed};
-pub use shared::PageState;
 use shared::Shared;
+pub use shared::{PageState, SharedPage};
 use tokio::sync::Notify;
+pub use told::Source;
+use told::{Layers, Told};
 
 use crate::ledger::{
     Cache, Clerk, Due, Listed, Outcome, Page, Settled, Setup, Sight, Step, Stored, Watched,
 };
-use crate::mesh::{Mesh, ObjectRef, Reading, WriteId};
+use crate::mesh::{Mesh, ObjectRef, Reading};
 use crate::pending;
 use crate::review::{Verdict, Write, review};
 
@@ -45,15 +48,6 @@ pub type KnownBy = Box<dyn Fn(&ObjectRef) -> Vec<Arc<str>> + Send + Sync>;
 /// How many bytes of memory everything may take that was admitted and not observed yet.
 const MOST_BYTES: usize = 8 << 20;
 
-/// What tells of objects. Of one object, the later source counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
-    /// Files that say what a cluster has.
-    Files,
-    /// The cluster itself.
-    Cluster,
-}
-
 struct State {
     mesh: Mesh,
     /// How often the mesh has changed.
@@ -63,27 +57,6 @@ struct State {
     alone: Clerk<Arc<Reading>>,
     /// The page that replicas share, if they do.
     shared: Option<Shared>,
-}
-
-/// What sources have told.
-#[derive(Default)]
-struct Told {
-    /// Of each object.
-    objects: HashMap<Arc<ObjectRef>, Layers>,
-    /// How far each watch of the cluster has come.
-    watches: BTreeMap<Arc<str>, Watched>,
-}
-
-/// What sources tell of one object.
-struct Layers {
-    /// The source that counts. What it tells stands in the mesh.
-    source: Source,
-    /// In which version it tells of the object.
-    version: Option<u64>,
-    /// The object's `metadata.uid`.
-    uid: Box<str>,
-    /// What the other sources tell.
-    beneath: Vec<(Source, Reading)>,
 }
 
 impl Snapshot {
@@ -343,6 +316,28 @@ impl Snapshot {
         state.swap(now);
     }
 
+    /// What is to be done with the page that replicas share, if they do.
+    pub fn with_page<T>(&self, act: impl FnOnce(SharedPage<'_>) -> T) -> Option<T> {
+        let (mut state, now) = (self.state_mut(), self.now());
+        let State { told, shared, .. } = &mut *state;
+        shared.as_mut().map(|shared| act(shared.at(told, now)))
+    }
+
+    /// How the page is that replicas share; nothing where they share none.
+    pub fn page(&self) -> Option<PageState> {
+        self.with_page(|page| page.state())
+    }
+
+    /// The watches that have not come as far as that page demands.
+    pub fn behind(&self) -> Vec<Arc<str>> {
+        self.with_page(|page| page.behind()).unwrap_or_default()
+    }
+
+    /// Returns once a write is to be entered there.
+    pub async fn staged(&self) {
+        self.staged.notified().await;
+    }
+
     /// How many objects the cluster has, and how many writes are held.
     pub fn counts(&self) -> (usize, usize) {
         let state = self.state();
@@ -382,12 +377,6 @@ impl Snapshot {
 /// Gives up whatever needs the mesh.
 fn half_changed() -> ! {
     resume_unwind(Box::new("the mesh is half changed"))
-}
-
-impl Layers {
-    fn has(&self, source: Source) -> bool {
-        self.source == source || self.beneath.iter().any(|(beneath, _)| *beneath == source)
-    }
 }
 
 impl State {
@@ -472,45 +461,6 @@ impl State {
                 layers.beneath.iter().any(is_same)
             }
         })
-    }
-}
-
-impl Told {
-    /// The version in which the cluster has an object.
-    fn version_of(&self, object: &ObjectRef) -> Option<u64> {
-        self.stored(object).map(|stored| stored.version)
-    }
-
-    /// Whether the object that a write replaces is the one that is stored, or a newer one.
-    fn is_live(&self, write: &Write<'_>) -> bool {
-        match write.id {
-            WriteId::Update(Some(old)) => self.version_of(&write.new.object) <= Some(old),
-            _ => true,
-        }
-    }
-
-    /// The write, held against what is known of its object where what it brings along of that is
-    /// older, or differs from it though it is of the same version.
-    fn believed<'a>(&self, mesh: &Mesh, write: Write<'a>) -> Write<'a> {
-        let is_known = |old: &Reading| match (old.version, self.version_of(&old.object)) {
-            (Some(old_version), Some(known)) => {
-                old_version < known || old_version == known && !mesh.says(old)
-            }
-            _ => false,
-        };
-        Write { old: write.old.filter(|old| !is_known(old)), ..write }
-    }
-}
-
-impl Cache for Told {
-    fn stored(&self, object: &ObjectRef) -> Option<Stored<'_>> {
-        let layers = self.objects.get(object)?;
-        let version = layers.version.filter(|_| layers.source == Source::Cluster)?;
-        Some(Stored { uid: &layers.uid, version })
-    }
-
-    fn watch(&self, name: &str) -> Watched {
-        self.watches.get(name).copied().unwrap_or_default()
     }
 }
 

@@ -67,6 +67,11 @@ pub(super) struct State {
 }
 
 impl State {
+    fn new() -> Self {
+        let (is_ready, round) = (AtomicBool::new(false), Mutex::new(Instant::now()));
+        Self { metrics: Metrics::new(), is_ready, round }
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.is_ready.load(Ordering::Relaxed)
     }
@@ -83,11 +88,7 @@ pub async fn run(config: Config, show: impl FnOnce(SocketAddr)) -> anyhow::Resul
     let listener = TcpListener::bind(&config.admin).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", config.admin))?;
     show(listener.local_addr()?);
-    let state = Arc::new(State {
-        metrics: Metrics::new(),
-        is_ready: AtomicBool::new(false),
-        round: Mutex::new(Instant::now()),
-    });
+    let state = Arc::new(State::new());
     tokio::spawn(probes::serve(listener, Arc::clone(&state)));
     let client = Client::try_from(config.cluster.clone()).context("cannot reach the cluster")?;
     let mut tasks = JoinSet::new();
@@ -187,7 +188,7 @@ impl Scout {
                 None => {}
             }
             tokio::select! {
-                () = sleep(TICK) => {}
+                () = sleep(self.rest()) => {}
                 () = self.news.notified() => sleep(GATHERED).await,
                 Some(outcome) = self.outcomes.1.recv() => self.take(outcome),
             }
@@ -195,6 +196,13 @@ impl Scout {
                 self.take(outcome);
             }
         }
+    }
+
+    /// How long there is nothing to do where nothing happens.
+    fn rest(&self) -> Duration {
+        let waiting = self.visits.values().filter(|visits| visits.since.is_none());
+        let next = waiting.map(|visits| visits.due.saturating_duration_since(Instant::now())).min();
+        next.unwrap_or(TICK).clamp(GATHERED, TICK)
     }
 
     /// Tells once of each failure of the cluster that the scout belongs to.
@@ -464,3 +472,6 @@ fn chance() -> f64 {
     let number = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or_default();
     f64::from(number) / f64::from(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ use crate::cluster::{Live, PageLease, Swapped, Told, Watch, Written};
 use crate::ledger::{Due, Expected, MOST_BYTES, Outcome, Page, Setup, Sight, Swap, checksum};
 use crate::mesh::{ObjectRef, Reading};
 use crate::settings::{SETTINGS, Settings};
-use crate::snapshot::{PageState, Snapshot};
+use crate::snapshot::{PageState, SharedPage, Snapshot};
 
 /// How often it is looked whether anything is due: entries become late, and watches come.
 const TICK: Duration = Duration::from_millis(500);
@@ -210,7 +210,7 @@ impl PageKeeper {
                 }
                 continue;
             }
-            match self.ledger.snapshot.due() {
+            match self.page(|page| page.due()).flatten() {
                 Some(Due::Read) => drop(self.read().await),
                 Some(Due::Swap) => {
                     let next = self.pace.next(self.state().generation);
@@ -221,7 +221,9 @@ impl PageKeeper {
                     }
                 }
                 Some(Due::Look(objects)) => {
-                    let look = self.ledger.live.look(objects, Snapshot::page_looked);
+                    let look = self.ledger.live.look(objects, |snapshot, stamp, found| {
+                        snapshot.with_page(|mut page| page.looked(stamp, found));
+                    });
                     let _ = timeout(LOOKING, look).await;
                     self.rest().await;
                 }
@@ -230,8 +232,12 @@ impl PageKeeper {
         }
     }
 
+    fn page<T>(&self, act: impl FnOnce(SharedPage<'_>) -> T) -> Option<T> {
+        self.ledger.snapshot.with_page(act)
+    }
+
     fn state(&self) -> PageState {
-        self.ledger.snapshot.page().unwrap_or_default()
+        self.page(|page| page.state()).unwrap_or_default()
     }
 
     /// Until something is to be done.
@@ -254,7 +260,7 @@ impl PageKeeper {
     async fn mend(&mut self) -> bool {
         let is_mended = self.read().await.is_some() && self.swap().await;
         if is_mended {
-            self.ledger.snapshot.page_fails(None);
+            self.page(|mut page| page.fails(None));
             self.told = None;
             let entries = self.state().entries;
             tracing::info!(lease = %self.ledger.name, entries, "the ledger is in use");
@@ -283,7 +289,7 @@ impl PageKeeper {
                 };
                 let page = page.as_ref().and_then(read);
                 let (uid, version) = (uid.clone(), version.clone());
-                self.ledger.snapshot.page_read(Sight { uid, version, page });
+                self.page(|mut shared| shared.read(Sight { uid, version, page }));
                 self.note_quarantine();
             }
             Err(why) => self.fails(why),
@@ -301,7 +307,7 @@ impl PageKeeper {
             return false;
         }
         let nonce = u128::from_be_bytes(nonce);
-        let Some(Swap { expected, page }) = ledger.snapshot.swap(nonce) else {
+        let Some(Swap { expected, page }) = self.page(|mut page| page.swap(nonce)).flatten() else {
             // Replicas of another kind judge by it.
             return true;
         };
@@ -312,7 +318,7 @@ impl PageKeeper {
                 ledger.count("committed");
                 ledger.metrics.bytes.set(i64::try_from(text.len()).unwrap_or(i64::MAX));
                 self.pace.made(begun, page.generation, text.len());
-                ledger.snapshot.swapped(Outcome::Committed(version));
+                self.page(|mut page| page.swapped(Outcome::Committed(version)));
                 self.note_quarantine();
                 // What was written is what is there.
                 ledger.done.send_replace(asked);
@@ -329,13 +335,13 @@ impl PageKeeper {
             }
             Swapped::Refused(why) => {
                 ledger.count("refused");
-                ledger.snapshot.swapped(Outcome::Lost);
+                self.page(|mut page| page.swapped(Outcome::Lost));
                 self.fails(&why);
                 false
             }
             Swapped::Unknown => {
                 ledger.count("unknown");
-                ledger.snapshot.swapped(Outcome::Unknown);
+                self.page(|mut page| page.swapped(Outcome::Unknown));
                 false
             }
         }
@@ -344,7 +350,7 @@ impl PageKeeper {
     /// Has reviews know that the page cannot be used, and tells it once.
     fn fails(&mut self, why: &str) {
         let why: Arc<str> = format!("the ledger cannot be used: {why}").into();
-        self.ledger.snapshot.page_fails(Some(Arc::clone(&why)));
+        self.page(|mut page| page.fails(Some(Arc::clone(&why))));
         if self.told.as_ref() != Some(&why) {
             let lease = &self.ledger.name;
             tracing::error!(%lease, %why, "writes that change claims are refused until the ledger can be used");

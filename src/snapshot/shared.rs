@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::case::SUPERSEDED;
-use super::{Snapshot, State};
+use super::told::Told;
 use crate::ledger::{Clerk, Due, Outcome, Settled, Setup, Sight, Stored, Swap};
 use crate::mesh::Reading;
 
@@ -19,6 +19,13 @@ pub(super) struct Shared {
     waiting: BTreeMap<u64, oneshot::Sender<()>>,
     /// Why the page cannot be used; nothing while it can.
     pub(super) fault: Option<Arc<str>>,
+}
+
+/// The same, as of now.
+pub struct SharedPage<'a> {
+    shared: &'a mut Shared,
+    told: &'a Told,
+    now: Duration,
 }
 
 /// How a page is, for those who watch over it.
@@ -42,6 +49,10 @@ impl Shared {
         Self { clerk: Clerk::new(setup), waiting: BTreeMap::new(), fault }
     }
 
+    pub(super) fn at<'a>(&'a mut self, told: &'a Told, now: Duration) -> SharedPage<'a> {
+        SharedPage { shared: self, told, now }
+    }
+
     /// Who asked for this ticket is told once it is entered, or lost.
     pub(super) fn wait(&mut self, ticket: u64) -> oneshot::Receiver<()> {
         let (entered, is_entered) = oneshot::channel();
@@ -63,87 +74,60 @@ impl Shared {
     }
 }
 
-impl Snapshot {
-    /// What is to be done with the page that replicas share, if anything is.
+impl SharedPage<'_> {
+    /// What is to be done with it, if anything is.
     pub fn due(&self) -> Option<Due> {
-        let (state, now) = (self.state(), self.now());
-        state.shared.as_ref()?.clerk.due(now, &state.told)
+        self.shared.clerk.due(self.now, self.told)
     }
 
-    /// The next swap of that page, if there is one to be made. A nonce is random.
-    pub fn swap(&self, nonce: u128) -> Option<Swap<Arc<Reading>>> {
-        let (mut state, now) = (self.state_mut(), self.now());
-        let State { told, shared, .. } = &mut *state;
-        shared.as_mut()?.clerk.swap(now, nonce, told)
+    /// The next swap of it, if there is one to be made. A nonce is random.
+    pub fn swap(&mut self, nonce: u128) -> Option<Swap<Arc<Reading>>> {
+        self.shared.clerk.swap(self.now, nonce, self.told)
     }
 
     /// Takes in what became of the swap under way.
-    pub fn swapped(&self, outcome: Outcome) {
-        let now = self.now();
-        self.with_shared(|shared| {
-            let settled = shared.clerk.swapped(now, outcome);
-            shared.settle(settled);
-        });
+    pub fn swapped(&mut self, outcome: Outcome) {
+        let settled = self.shared.clerk.swapped(self.now, outcome);
+        self.shared.settle(settled);
     }
 
-    /// Takes in the page as it was read, after every call before was answered or given up.
-    pub fn page_read(&self, sight: Sight<Arc<Reading>>) {
-        let mut state = self.state_mut();
-        let now = self.now();
-        let State { told, shared, .. } = &mut *state;
-        if let Some(shared) = shared {
-            let settled = shared.clerk.read(now, sight);
-            shared.clerk.observe(told);
-            shared.settle(settled);
+    /// Takes it in as it was read, after every call before was answered or given up.
+    pub fn read(&mut self, sight: Sight<Arc<Reading>>) {
+        let settled = self.shared.clerk.read(self.now, sight);
+        self.shared.clerk.observe(self.told);
+        self.shared.settle(settled);
+    }
+
+    /// Takes in that it cannot be used, and why, or that it can again.
+    pub fn fails(&mut self, fault: Option<Arc<str>>) {
+        if fault.is_some() {
+            // Whoever waits asks again, and hears of it.
+            self.shared.clerk.unstage();
+            self.shared.waiting.clear();
         }
-    }
-
-    /// Takes in that the page cannot be used, and why, or that it can again.
-    pub fn page_fails(&self, fault: Option<Arc<str>>) {
-        self.with_shared(|shared| {
-            if fault.is_some() {
-                // Whoever waits asks again, and hears of it.
-                shared.clerk.unstage();
-                shared.waiting.clear();
-            }
-            shared.fault = fault;
-        });
+        self.shared.fault = fault;
     }
 
     /// Takes in what was found of the object of an entry: nothing where there is none.
-    pub fn page_looked(&self, stamp: u64, found: Option<Stored<'_>>) {
-        self.with_shared(|shared| shared.clerk.looked(stamp, found));
+    pub fn looked(&mut self, stamp: u64, found: Option<Stored<'_>>) {
+        self.shared.clerk.looked(stamp, found);
     }
 
-    /// The watches that have not come as far as the page demands.
+    /// The watches that have not come as far as it demands.
     pub fn behind(&self) -> Vec<Arc<str>> {
-        let state = self.state();
-        let shared = state.shared.as_ref();
-        shared.map(|shared| shared.clerk.behind(&state.told)).unwrap_or_default()
+        self.shared.clerk.behind(self.told)
     }
 
-    /// How the page is; nothing where replicas share none.
-    pub fn page(&self) -> Option<PageState> {
-        let (state, now) = (self.state(), self.now());
-        let Shared { clerk, fault, .. } = state.shared.as_ref()?;
+    /// How it is.
+    pub fn state(&self) -> PageState {
+        let Shared { clerk, fault, .. } = &*self.shared;
         let page = clerk.page();
-        Some(PageState {
+        PageState {
             fault: fault.clone(),
             is_superseded: clerk.is_superseded(),
             entries: page.map_or(0, |page| page.entries.len()),
-            quarantine: clerk.quarantine(now).unwrap_or_default(),
+            quarantine: clerk.quarantine(self.now).unwrap_or_default(),
             generation: page.map_or(0, |page| page.generation),
-        })
-    }
-
-    /// Returns once a write is to be entered.
-    pub async fn staged(&self) {
-        self.staged.notified().await;
-    }
-
-    fn with_shared(&self, act: impl FnOnce(&mut Shared)) {
-        if let Some(shared) = &mut self.state_mut().shared {
-            act(shared);
         }
     }
 }

@@ -5,7 +5,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use super::*;
 use crate::budget::Budget;
 use crate::document;
-use crate::ledger::{MOST_OF_USER, Why};
+use crate::ledger::{MOST_OF_USER, Swap, Why};
 use crate::mesh::{Basis, Fact, WriteId};
 use crate::settings::Settings;
 use crate::syntax::Object;
@@ -375,8 +375,17 @@ fn sharing() -> Snapshot {
 }
 
 fn read(snapshot: &Snapshot, page: Page<Arc<Reading>>) {
-    snapshot.page_read(Sight { uid: "u".into(), version: "1".into(), page: Some(page) });
-    snapshot.page_fails(None);
+    let sight = Sight { uid: "u".into(), version: "1".into(), page: Some(page) };
+    snapshot.with_page(|mut page| page.read(sight));
+    snapshot.with_page(|mut page| page.fails(None));
+}
+
+fn due(snapshot: &Snapshot) -> Option<Due> {
+    snapshot.with_page(|page| page.due()).unwrap()
+}
+
+fn swap(snapshot: &Snapshot) -> Swap<Arc<Reading>> {
+    snapshot.with_page(|mut page| page.swap(2)).unwrap().unwrap()
 }
 
 fn entering(snapshot: &Snapshot, name: &str) -> tokio::sync::oneshot::Receiver<()> {
@@ -391,15 +400,15 @@ fn entering(snapshot: &Snapshot, name: &str) -> tokio::sync::oneshot::Receiver<(
 fn a_write_is_admitted_once_the_page_has_it() {
     let snapshot = sharing();
     let mut writes = ["a", "b"].map(|name| entering(&snapshot, name));
-    assert!(matches!(snapshot.due(), Some(Due::Swap)));
-    let swap = snapshot.swap(2).unwrap();
+    assert!(matches!(due(&snapshot), Some(Due::Swap)));
+    let swap = swap(&snapshot);
     assert_eq!(swap.page.entries.len(), 2, "one swap has both");
     assert!(writes.iter_mut().all(|entered| entered.try_recv().is_err()));
     // What is admitted meanwhile is judged against those, and has to wait for the next swap.
     let rival = creation(reading("rival", "a.example.com"), "r");
     assert!(admit(&snapshot, rival).delay.is_some());
     let mut late = entering(&snapshot, "late");
-    snapshot.swapped(Outcome::Committed("2".into()));
+    snapshot.with_page(|mut page| page.swapped(Outcome::Committed("2".into())));
     assert_eq!(writes.map(|mut entered| entered.try_recv()), [Ok(()), Ok(())]);
     assert!(late.try_recv().is_err());
     assert_eq!(snapshot.counts().1, 2);
@@ -409,7 +418,7 @@ fn a_write_is_admitted_once_the_page_has_it() {
 fn a_write_that_loses_its_place_is_judged_against_what_was_entered_first() {
     let snapshot = sharing();
     let mut lost = entering(&snapshot, "a");
-    let mut other = snapshot.swap(2).unwrap().page;
+    let mut other = swap(&snapshot).page;
     // Another replica was faster, with a rival.
     let rival = Arc::new(reading("rival", "a.example.com").pending());
     other.entries[0].object = Arc::new(ObjectRef::new("IstioMulticluster", None, "rival"));
@@ -424,9 +433,9 @@ fn a_write_that_loses_its_place_is_judged_against_what_was_entered_first() {
 fn a_page_that_cannot_be_used_admits_nothing_but_what_need_not_be_entered() {
     let snapshot = sharing();
     let mut waits = entering(&snapshot, "waits");
-    snapshot.page_fails(Some("it is gone".into()));
+    snapshot.with_page(|mut page| page.fails(Some("it is gone".into())));
     assert_eq!(waits.try_recv(), Err(TryRecvError::Closed));
-    assert!(snapshot.due().is_none(), "nobody waits any more");
+    assert!(due(&snapshot).is_none(), "nobody waits any more");
     let write = || creation(reading("b", "b.example.com"), "b");
     let unready = snapshot.admit(write(), None, false);
     assert!(matches!(unready, Admission::Unready(why) if &*why == "it is gone"));
@@ -451,7 +460,7 @@ fn a_page_that_cannot_be_used_admits_nothing_but_what_need_not_be_entered() {
 fn a_replica_lists_what_is_behind_and_gives_way_to_another_kind() {
     let snapshot = sharing();
     let write = || creation(reading("b", "b.example.com"), "b");
-    let mut page = snapshot.swap(2).unwrap().page;
+    let mut page = swap(&snapshot).page;
     page.floors.insert("peers".into(), 101);
     read(&snapshot, page.clone());
     assert!(matches!(snapshot.admit(write(), None, false), Admission::List));

@@ -7,13 +7,13 @@ use crate::support::scouting::{Scout, home, reader, remote_secret};
 use crate::support::showing::Showing;
 use crate::support::wait_for;
 
-const MEMBERS: &str = "/apis/isthmus.dev/v1alpha1/meshmembers";
+pub(super) const MEMBERS: &str = "/apis/isthmus.dev/v1alpha1/meshmembers";
 const SECRETS: &str = "/api/v1/namespaces/istio-system/secrets";
 /// Each member is visited so often that a test need not wait.
 const OFTEN: &str = "--interval=1s";
 
 /// A MeshMember once it is as it should be.
-fn member(plane: &Plane, name: &str, is: impl Fn(&Json) -> bool) -> Json {
+pub(super) fn member(plane: &Plane, name: &str, is: impl Fn(&Json) -> bool) -> Json {
     let mut api = plane.admin();
     wait_for(name, || {
         let found = api.get(&format!("{MEMBERS}/{name}"));
@@ -21,7 +21,7 @@ fn member(plane: &Plane, name: &str, is: impl Fn(&Json) -> bool) -> Json {
     })
 }
 
-fn condition<'a>(member: &'a Json, kind: &str) -> (&'a str, &'a str) {
+pub(super) fn condition<'a>(member: &'a Json, kind: &str) -> (&'a str, &'a str) {
     let conditions = member["status"]["conditions"].as_array();
     let found = conditions.into_iter().flatten().find(|condition| condition["type"] == kind);
     found.map_or(("", ""), |found| {

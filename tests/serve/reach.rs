@@ -14,7 +14,7 @@ const PATH: &str = "00112233445566778899aabbccddeeff";
 const TOKEN: &str = "planted-token";
 
 /// A member that clashes with nobody.
-const SOUND: Shows = Shows {
+const SOUND: Shows<'static> = Shows {
     uid: "0b9d1c80-8a46-11ee-b9d1-0242ac120002",
     pods: "10.112.0.0/16",
     services: "10.223.0.0/16",
@@ -68,7 +68,7 @@ fn told(response: &Json) -> (bool, Vec<String>) {
     (response["allowed"].as_bool().unwrap(), causes.chain(warnings).collect())
 }
 
-fn showing(shows: &Shows) -> Elsewhere {
+fn showing(shows: &Shows<'static>) -> Elsewhere {
     let shows = shows.clone();
     Elsewhere::start(move |path| shows.reply(path))
 }

@@ -379,7 +379,7 @@ impl FromStr for NamespacedName {
             Some((namespace, name)) if is_name(namespace) && is_name(name) => {
                 Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
             }
-            _ => Err(format!("{text:?} is not NAMESPACE/NAME")),
+            _ => Err(format!("{text:?} is not NAMESPACE/NAME, such as isthmus/isthmus-tls")),
         }
     }
 }
