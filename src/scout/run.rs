@@ -429,8 +429,10 @@ impl Scout {
         self.gone.retain(|name, _| gone.iter().any(|(gone, _)| *gone == name));
         for (name, stored) in gone {
             let since = *self.gone.entry(name.clone()).or_insert_with(|| {
+                // Before anybody is asked: the list may begin at once.
+                let now = Instant::now();
                 self.home.list_anew();
-                Instant::now()
+                now
             });
             if listed <= since {
                 continue;
