@@ -96,7 +96,7 @@ $(TOOLS)/pages/node_modules: tests/pages/package.json tests/pages/package-lock.j
 	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund
 	touch $@
 
-faults: control-plane ## Run the tests of faults that take minutes: silence, etcd restored, a hundred rotations, clocks that step (needs faketime).
+faults: control-plane ## Run the tests of faults that take minutes: silence, etcd restored, a hundred rotations, races of replicas that die, clocks that step (needs faketime).
 	$(CARGO) test --locked --test integration faults:: -- --ignored
 
 control-plane: ## Build the etcd, kube-apiserver, kubectl and helm that tests and demo start, once.
