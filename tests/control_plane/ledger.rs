@@ -339,7 +339,7 @@ fn lease() -> String {
 #[allow(clippy::print_stdout, reason = "figures are for people")]
 fn a_write_that_changes_a_claim_takes_one_write_more() {
     const WRITES: u32 = 20;
-    let cluster = Guarded::start_by(CRDS, "Fail", &[LEDGER]);
+    let cluster = Guarded::start_by(CRDS, "Fail", &[LEDGER, "--hold=10s"]);
     cluster.isthmus.wait_metric(AVAILABLE, 1.0);
     let mut api = cluster.plane.admin();
     // The ledger is new, which is waited for as any client does.
