@@ -14,7 +14,7 @@ use crate::cluster::watches;
 use crate::meshmember::{GROUP, RESOURCE};
 use crate::observe::{Ask, Seen};
 use crate::scout::Secrets;
-use crate::server::authority::SecretName;
+use crate::server::authority::NamespacedName;
 use crate::settings::Settings;
 
 const API: &str = "rbac.authorization.k8s.io";
@@ -35,7 +35,15 @@ pub(super) struct Args {
     /// Also grant what `isthmus serve --tls-secret` needs, create that Secret, and restrict the
     /// service account to the fields of the webhook configurations that it may change.
     #[arg(long, env = "ISTHMUS_TLS_SECRET", value_name = "NAMESPACE/NAME")]
-    tls_secret: Option<SecretName>,
+    tls_secret: Option<NamespacedName>,
+    /// Also grant what `isthmus serve --ledger` needs, which creates that Lease.
+    #[arg(
+        long,
+        env = "ISTHMUS_LEDGER",
+        conflicts_with_all = ["probe", "scout", "peer"],
+        value_name = "NAMESPACE/NAME"
+    )]
+    ledger: Option<NamespacedName>,
     #[command(flatten)]
     webhooks: WebhooksArg,
     /// Grant what `isthmus probe` needs instead, to a separate service account.
@@ -92,6 +100,13 @@ fn manifests(args: &Args) -> Vec<Json> {
         if let Some(secret) = &args.tls_secret {
             certificates(&mut grants, secret, &args.webhooks.name);
         }
+        if let Some(lease) = &args.ledger {
+            let group = "coordination.k8s.io";
+            // Creating cannot be granted by name.
+            let create = rule(group, &["leases"], &["create"], &[]);
+            let keep = rule(group, &["leases"], &["get", "patch"], &[&lease.name]);
+            grants.entry(Some(lease.namespace.clone())).or_default().extend([keep, create]);
+        }
         (args.role.clone(), grants)
     };
     let (account, namespace) = if args.peer { READER } else { ("isthmus", "isthmus") };
@@ -145,7 +160,7 @@ pub(super) fn watched(settings: &Settings) -> Grants {
 }
 
 /// What being the certificate's authority takes.
-fn certificates(grants: &mut Grants, secret: &SecretName, webhooks: &str) {
+fn certificates(grants: &mut Grants, secret: &NamespacedName, webhooks: &str) {
     let secrets = rule("", &["secrets"], &["get", "update"], &[&secret.name]);
     grants.entry(Some(secret.namespace.clone())).or_default().push(secrets);
     let configurations = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"];
@@ -156,7 +171,7 @@ fn certificates(grants: &mut Grants, secret: &SecretName, webhooks: &str) {
 
 /// An empty Secret, so that isthmus needs no right to create any. Applying it again leaves alone
 /// what isthmus keeps in it.
-fn secret(name: &SecretName) -> Json {
+fn secret(name: &NamespacedName) -> Json {
     json!({
         "apiVersion": "v1",
         "kind": "Secret",

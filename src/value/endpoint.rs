@@ -1,5 +1,6 @@
 //! Metadata endpoints: where a peer publishes what Deckhouse's discovery reads.
 
+use serde::{Deserialize, Serialize};
 use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -23,7 +24,7 @@ const PASTED_DOCUMENTS: &[&str] = &["/public/public.json", "/private/multicluste
 const METADATA_LABELS: (&str, &str) = ("istio-metadata", "istio");
 
 /// An `https` URL in canonical form: lower-case punycode host, no default port, one trailing slash.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MetadataEndpoint(Arc<str>);
 
 impl MetadataEndpoint {

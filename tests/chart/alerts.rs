@@ -24,6 +24,16 @@ pub(crate) const OF_ITS_OWN_CERTIFICATE: [&str; 2] = [
     "isthmus_certificate_sync_age_seconds",
 ];
 
+/// What isthmus tells where replicas share a ledger, as `control_plane::ledger` shows.
+pub(crate) const OF_THE_LEDGER: [&str; 6] = [
+    "isthmus_ledger_available",
+    "isthmus_ledger_entries",
+    "isthmus_ledger_bytes",
+    "isthmus_ledger_quarantine_seconds",
+    "isthmus_ledger_swaps_total",
+    "isthmus_ledger_wait_seconds_bucket",
+];
+
 #[test]
 fn every_alert_is_readable_and_documented() {
     let alerts = ["files/alerts.yaml", "files/scout-alerts.yaml"].map(|name| {
@@ -175,7 +185,7 @@ fn series() -> BTreeSet<String> {
     server.wait_metric(r#"isthmus_standing_findings{rule="SubnetOverlap",severity="deny"}"#, 0.0);
     let mut names = names_in(&server.admin("/metrics").text());
     let elsewhere = OF_THE_API_SERVER.into_iter().chain(OF_ITS_OWN_CERTIFICATE);
-    names.extend(elsewhere.map(str::to_owned));
+    names.extend(elsewhere.chain(OF_THE_LEDGER).map(str::to_owned));
     names
 }
 

@@ -4,6 +4,7 @@ mod canonical;
 mod descriptors;
 mod identities;
 mod networks;
+mod pages;
 mod steps;
 
 use std::collections::BTreeMap;

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use serde_json::{Value as Json, json};
 
-use super::api::MEMBERS;
+use super::api::{Api, MEMBERS};
 use super::plane::{Output, Plane, Turn, exclusive};
 use crate::support::objects::{self, secret, with, yaml};
 use crate::support::process::{Server, command};
@@ -60,6 +61,11 @@ impl Guarded {
         guarded
     }
 
+    /// The same, whose API server asks nobody, as a test is to say who is asked about what.
+    pub(crate) fn start_unregistered(args: &[&str]) -> Self {
+        Self::launch(CRDS, args)
+    }
+
     /// The same in a cluster that the test has already.
     pub(crate) fn start_in(plane: &'static Plane, args: &[&str]) -> Self {
         let guarded = Self::launch_in(plane, None, CRDS, args);
@@ -78,7 +84,9 @@ impl Guarded {
         let directory = certs.path().to_str().unwrap().to_owned();
         isthmus(&["certs", "--certs-dir", &directory]);
         certs.write("path", PATH);
-        let kubeconfig = grant(plane, &[]);
+        // A ledger takes a right, and a Lease.
+        let ledger = args.iter().copied().find(|arg| arg.starts_with("--ledger="));
+        let kubeconfig = grant(plane, ledger.as_slice());
         let isthmus = watching(&kubeconfig, &certs, args);
         Self { isthmus, plane, kubeconfig, certs, _turn: turn }
     }
@@ -90,7 +98,13 @@ impl Guarded {
 
     /// The same, where isthmus is asked at another address.
     pub(crate) fn register_at(&self, address: SocketAddr, failure_policy: &str) {
-        let webhooks = isthmus(&[
+        self.kubectl(&["apply", "-f", "-"], &self.webhooks(address, failure_policy)).ok();
+        wait_asked(self.plane);
+    }
+
+    /// What has the API server ask isthmus at an address.
+    pub(crate) fn webhooks(&self, address: SocketAddr, failure_policy: &str) -> String {
+        isthmus(&[
             "webhooks",
             "--failure-policy",
             failure_policy,
@@ -100,9 +114,27 @@ impl Guarded {
             self.certs.path().join("ca.pem").to_str().unwrap(),
             "--path-file",
             self.certs.path().join("path").to_str().unwrap(),
-        ]);
-        self.kubectl(&["apply", "-f", "-"], &webhooks).ok();
-        wait_asked(self.plane);
+        ])
+    }
+
+    /// The same, where what is asked there is only about objects whose names end in a number.
+    pub(crate) fn register_part(&self, address: SocketAddr, number: usize) {
+        let webhooks = self.webhooks(address, "Fail");
+        let convert = ["create", "--dry-run=client", "-o=json", "-f", "-"];
+        let converted = self.kubectl(&convert, &webhooks).ok();
+        let expression = format!("request.name.endsWith('-{number}')");
+        for configuration in serde_json::Deserializer::from_str(&converted).into_iter::<Json>() {
+            let mut configuration = configuration.unwrap();
+            configuration["metadata"]["name"] = format!("isthmus-{number}").into();
+            for webhook in configuration["webhooks"].as_array_mut().unwrap() {
+                let part = json!({"name": "part", "expression": expression});
+                match webhook["matchConditions"].as_array_mut() {
+                    Some(conditions) => conditions.push(part),
+                    None => webhook["matchConditions"] = json!([part]),
+                }
+            }
+            self.kubectl(&["apply", "-f", "-"], &configuration.to_string()).ok();
+        }
     }
 
     /// What isthmus answers to a review of the API server's.
@@ -117,7 +149,12 @@ impl Guarded {
 
     /// One more isthmus that guards the cluster, with the same certificate.
     pub(crate) fn replica(&self) -> Server {
-        watching(&self.kubeconfig, &self.certs, &[])
+        self.replica_with(&[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn replica_with(&self, args: &[&str]) -> Server {
+        watching(&self.kubeconfig, &self.certs, args)
     }
 
     /// A kubeconfig of isthmus that leads to the cluster by another address.
@@ -133,8 +170,8 @@ impl Guarded {
     }
 
     /// The same, which reaches the cluster by another address.
-    pub(crate) fn replica_by(&self, address: SocketAddr) -> Server {
-        watching(&self.kubeconfig_by(address), &self.certs, &[])
+    pub(crate) fn replica_by(&self, address: SocketAddr, args: &[&str]) -> Server {
+        watching(&self.kubeconfig_by(address), &self.certs, args)
     }
 
     /// What another command of isthmus prints in a directory, with the rights that the server has.
@@ -227,12 +264,17 @@ pub(crate) fn clear(plane: &Plane, crds: &str) {
         if api.get(MESH_MEMBERS)["kind"] == "CustomResourceDefinition" {
             plane.kubectl(&["delete", "crd", "meshmembers.isthmus.dev"], "").ok();
         }
-        // A resource that was stored in another version cannot go back to this one.
-        if !plane.kubectl(&["apply", "-f", "-"], crds).succeeded {
-            delete_definitions(plane);
-            plane.kubectl(&["apply", "-f", "-"], crds).ok();
+        let mut applied = plane.definitions.lock().unwrap_or_else(PoisonError::into_inner);
+        if *applied != Some(definitions(&mut api)) {
+            // A resource that was stored in another version cannot go back to this one.
+            if !plane.kubectl(&["apply", "-f", "-"], crds).succeeded {
+                delete_definitions(plane);
+                plane.kubectl(&["apply", "-f", "-"], crds).ok();
+            }
+            wait_established(plane);
+            *applied = Some(definitions(&mut api));
         }
-        wait_established(plane);
+        drop(applied);
         for resource in [
             "deckhouse.io/v1alpha1/istiomulticlusters",
             "deckhouse.io/v1alpha1/moduleconfigs",
@@ -255,6 +297,7 @@ pub(crate) fn clear(plane: &Plane, crds: &str) {
     for path in [
         "/api/v1/namespaces/isthmus/configmaps",
         "/api/v1/namespaces/isthmus/secrets",
+        "/apis/coordination.k8s.io/v1/namespaces/isthmus/leases",
         "/api/v1/namespaces/istio-system/configmaps",
         "/api/v1/namespaces/istio-system/secrets",
         "/api/v1/namespaces/istio-system/endpoints",
@@ -265,6 +308,13 @@ pub(crate) fn clear(plane: &Plane, crds: &str) {
     ] {
         api.clear(path);
     }
+}
+
+/// What tells whether definitions are as they were.
+fn definitions(api: &mut Api) -> Vec<Json> {
+    let found = api.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions");
+    let items = found["items"].as_array().unwrap().iter().map(|item| &item["metadata"]);
+    items.map(|metadata| json!([metadata["uid"], metadata["generation"]])).collect()
 }
 
 /// Has the API server ask no webhook any more.
@@ -305,8 +355,11 @@ pub(crate) fn grant(plane: &Plane, args: &[&str]) -> PathBuf {
     // Of the two namespaces that Istio may have, a cluster has one.
     let absent = |line: &str| line.contains("namespaces \"d8-istio\" not found");
     assert!(granted.stderr.lines().all(absent), "{granted:?}");
-    let token = plane.kubectl(&["create", "token", "isthmus", "-n=isthmus"], "").ok();
-    plane.kubeconfig("isthmus", token.trim())
+    let account = "/api/v1/namespaces/isthmus/serviceaccounts/isthmus/token";
+    let token = plane.admin().create(account, &json!({"spec": {}}));
+    assert_eq!(token.status, 201, "{}", token.text());
+    let token: Json = serde_json::from_slice(&token.body).unwrap();
+    plane.kubeconfig("isthmus", token["status"]["token"].as_str().unwrap())
 }
 
 /// What the built program prints.
