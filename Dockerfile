@@ -1,4 +1,4 @@
-# The image: one static binary, nothing else.
+# The image: one static binary, and the public certificate authorities (CAs).
 #
 #   make image                     # builds the binary within the image that RUST names
 #   make static image BINARY=prebuilt
@@ -14,10 +14,10 @@ FROM ${RUST} AS build
 WORKDIR /isthmus
 COPY . .
 # From scratch, where nobody has named an image, this fails.
-RUN make static && cp target/static/isthmus /
+RUN make static && cp target/static/isthmus target/static/ca-certificates.crt /
 
 FROM scratch AS prebuilt
-COPY target/static/isthmus /isthmus
+COPY target/static/isthmus target/static/ca-certificates.crt /
 
 FROM ${BINARY} AS binary
 
@@ -32,8 +32,9 @@ LABEL org.opencontainers.image.title="isthmus" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       dev.isthmus.builder="${BUILDER}"
-# It asks API servers, whose authority each pod or kubeconfig has: no root certificates.
 COPY --from=binary --chmod=0755 /isthmus /isthmus
+# Of API servers each pod or kubeconfig has the CA; a metadata endpoint may be publicly trusted.
+COPY --from=binary --chmod=0644 /ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 # What is freed goes back at once: glibc would keep tens of megabytes of large bodies for itself.
 ENV MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072
 USER 65532:65532

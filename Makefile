@@ -40,6 +40,8 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER ?= \
 PLATFORM := $(if $(filter aarch64%,$(RUST_TARGET)),linux/arm64,linux/amd64)
 # Nothing of this machine is in the binary, neither its libraries nor its paths.
 CARGO_HOME ?= $(HOME)/.cargo
+# The public certificate authorities (CAs) that the image trusts, of Debian's package ca-certificates.
+CA_BUNDLE ?= /etc/ssl/certs/ca-certificates.crt
 STATIC_RUSTFLAGS := -C target-feature=+crt-static \
 	--remap-path-prefix=$(CURDIR)=/isthmus --remap-path-prefix=$(CARGO_HOME)=/cargo
 STATIC_CFLAGS := -g0 -ffile-prefix-map=$(CURDIR)=/isthmus -ffile-prefix-map=$(CARGO_HOME)=/cargo
@@ -147,6 +149,7 @@ static: ## Build the binary that is shipped: without libraries, the same bytes w
 		$(CARGO) build --locked --release --target $(RUST_TARGET)
 	mkdir -p target/static
 	cp target/$(RUST_TARGET)/release/isthmus target/static/isthmus
+	cp $(CA_BUNDLE) target/static/ca-certificates.crt
 
 image: ## Build the image, as IMAGE=NAME, with podman, docker or buildah; BINARY=prebuilt takes `make static`'s.
 	@test -n "$(CONTAINER)" || { echo "image: install podman, docker or buildah" >&2; exit 1; }

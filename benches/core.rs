@@ -1,14 +1,16 @@
 //! How long a review takes, from bytes to bytes, and a change to the mesh.
-#![allow(clippy::expect_used, clippy::struct_field_names, missing_docs)]
+#![allow(clippy::expect_used, clippy::print_stdout, clippy::struct_field_names, missing_docs)]
 
 #[allow(dead_code, unreachable_pub, reason = "each benchmark uses a part of it")]
 mod mesh;
 
 use std::hint::black_box;
+use std::time::SystemTime;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use isthmus::admission::{Hook, answer};
-use mesh::{Layout, mesh, newcomer, peer, reading, review};
+use isthmus::review::standing_findings;
+use mesh::{Layout, mesh, mesh_of, newcomer, observed, peer, reading, review};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -176,5 +178,32 @@ fn apply(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, reviews, apply);
+/// All that stands wrong with a mesh of a thousand MeshMembers: nothing, everything on one network,
+/// and everything behind gateways.
+fn standing(c: &mut Criterion) {
+    let mut group = c.benchmark_group("standing");
+    group.sample_size(10);
+    let alike = |n| {
+        let mut member = observed(n, Layout::Gateways);
+        member["status"]["observed"]["network"]["value"] = "".into();
+        member
+    };
+    for (name, mesh) in [
+        ("sound", mesh_of((0..1_000).map(|n| observed(n, Layout::Flat)))),
+        ("behind gateways", mesh_of((0..1_000).map(|n| observed(n, Layout::Gateways)))),
+        ("all alike", mesh_of((0..1_000).map(alike))),
+    ] {
+        let names: Vec<_> = mesh.members().iter().map(|member| member.name().clone()).collect();
+        assert_eq!(names.len(), 1_001);
+        let now = Some(SystemTime::now().into());
+        let judged = || -> usize {
+            names.iter().map(|name| standing_findings(&mesh, name, now).len()).sum()
+        };
+        println!("standing/{name}: {} findings", judged());
+        group.bench_function(name, |b| b.iter(|| black_box(judged())));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, reviews, apply, standing);
 criterion_main!(benches);

@@ -63,6 +63,22 @@ pub struct Decision<'a> {
     pub rules: Vec<&'static str>,
 }
 
+impl Decision<'_> {
+    /// The same, without the request that it was read from.
+    pub fn into_owned(self) -> Decision<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Decision {
+            uid: owned(self.uid),
+            operation: owned(self.operation),
+            kind: owned(self.kind),
+            object: owned(self.object),
+            subresource: owned(self.subresource),
+            user: owned(self.user),
+            ..self
+        }
+    }
+}
+
 /// What was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {

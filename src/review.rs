@@ -57,6 +57,13 @@ impl Write<'_> {
         self.old.as_ref().is_some_and(|old| same(old, &self.new))
     }
 
+    /// Whether it may change what is claimed: neither the same is said again, nor nothing is said
+    /// by a new object.
+    pub fn may_change_claims(&self) -> bool {
+        let is_silent = matches!(self.id, WriteId::Create(_)) && self.new.statements.is_empty();
+        !self.says_the_same() && !is_silent
+    }
+
     /// The same with what it replaces: an update that does not bring that along is held against
     /// what is known of the object, so that its old mistakes stay old.
     fn against(mut self, mesh: &Mesh) -> Self {

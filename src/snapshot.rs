@@ -6,19 +6,26 @@
 //! tells what has become of it.
 
 mod case;
+mod shared;
+mod told;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-pub use case::Admission;
 use case::Case;
+pub use case::{Admission, Confirm, Confirmed};
+use shared::Shared;
+pub use shared::{PageState, SharedPage};
+use tokio::sync::Notify;
+pub use told::Source;
+use told::{Layers, Told};
 
 use crate::ledger::{
-    Cache, Clerk, Due, Listed, Outcome, Page, Setup, Sight, Step, Stored, Watched,
+    Cache, Clerk, Due, Listed, Outcome, Page, Settled, Setup, Sight, Step, Stored, Watched,
 };
-use crate::mesh::{Mesh, ObjectRef, Reading, WriteId};
+use crate::mesh::{Mesh, ObjectRef, Reading};
 use crate::pending;
 use crate::review::{Verdict, Write, review};
 
@@ -31,6 +38,8 @@ pub struct Snapshot {
     /// What the times of the ledger count from.
     begun: Instant,
     known_by: KnownBy,
+    /// Told when a write is to be entered in the page that replicas share.
+    staged: Notify,
 }
 
 /// By which watches of the cluster an object is known.
@@ -39,43 +48,15 @@ pub type KnownBy = Box<dyn Fn(&ObjectRef) -> Vec<Arc<str>> + Send + Sync>;
 /// How many bytes of memory everything may take that was admitted and not observed yet.
 const MOST_BYTES: usize = 8 << 20;
 
-/// What tells of objects. Of one object, the later source counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
-    /// Files that say what a cluster has.
-    Files,
-    /// The cluster itself.
-    Cluster,
-}
-
 struct State {
     mesh: Mesh,
     /// How often the mesh has changed.
     revision: u64,
     told: Told,
-    /// Keeps what was admitted and not observed yet.
-    clerk: Clerk<Arc<Reading>>,
-}
-
-/// What sources have told.
-#[derive(Default)]
-struct Told {
-    /// Of each object.
-    objects: HashMap<Arc<ObjectRef>, Layers>,
-    /// How far each watch of the cluster has come.
-    watches: BTreeMap<Arc<str>, Watched>,
-}
-
-/// What sources tell of one object.
-struct Layers {
-    /// The source that counts. What it tells stands in the mesh.
-    source: Source,
-    /// In which version it tells of the object.
-    version: Option<u64>,
-    /// The object's `metadata.uid`.
-    uid: Box<str>,
-    /// What the other sources tell.
-    beneath: Vec<(Source, Reading)>,
+    /// Keeps what this replica alone has admitted and not observed yet.
+    alone: Clerk<Arc<Reading>>,
+    /// The page that replicas share, if they do.
+    shared: Option<Shared>,
 }
 
 impl Snapshot {
@@ -89,12 +70,18 @@ impl Snapshot {
         let (digest, watches, without) = (Arc::from(""), Vec::new(), None);
         let page = Page { is_proven: true, ..Page::new(0, &digest) };
         let setup = Setup { digest, longest, watches, most_bytes: MOST_BYTES, without };
-        let mut clerk = Clerk::new(setup);
+        let mut alone = Clerk::new(setup);
         let (uid, version) = Default::default();
-        clerk.read(Duration::ZERO, Sight { uid, version, page: Some(page) });
-        let state = State { mesh, revision: 0, told: Told::default(), clerk };
+        alone.read(Duration::ZERO, Sight { uid, version, page: Some(page) });
+        let state = State { mesh, revision: 0, told: Told::default(), alone, shared: None };
         let known_by = Box::new(|_: &ObjectRef| Vec::new());
-        Self { state: RwLock::new(state), begun: Instant::now(), known_by }
+        let (state, begun, staged) = (RwLock::new(state), Instant::now(), Notify::new());
+        Self { state, begun, known_by, staged }
+    }
+
+    /// Has the replicas share a page from now on.
+    pub fn share(&self, setup: Setup) {
+        self.state_mut().shared = Some(Shared::new(setup));
     }
 
     /// The same, where objects are known by watches.
@@ -115,37 +102,54 @@ impl Snapshot {
 
     /// Judges a write as things stand, whatever becomes of it.
     pub fn judge(&self, write: Write<'_>) -> Verdict {
-        match self.foresee(&self.state(), write, Some(true)) {
+        match self.foresee(&self.state(), write, None, true) {
             Admission::Judged(verdict) => *verdict,
-            Admission::Confirm(_) => Verdict::default(),
+            _ => Verdict::default(),
         }
     }
 
     /// Judges a write, and enters it in the ledger if it is admitted, will be stored, and says
     /// anything new. No other write is judged in between: of two that clash, one is judged against
-    /// the other. What the verdict rests on may have to be read, unless it `is_confirmed`.
-    pub fn admit(&self, write: Write<'_>, is_confirmed: bool) -> Admission {
+    /// the other. The ledger is that of all replicas, if there is one, unless the write is to be
+    /// judged by this replica `alone`.
+    pub fn admit(&self, write: Write<'_>, confirmed: Confirmed<'_>, alone: bool) -> Admission {
         let state = self.state();
         let write = state.told.believed(&state.mesh, write);
-        let confirmed = is_confirmed.then(|| state.told.is_live(&write));
-        if write.says_the_same() || !write.is_stored {
-            return self.foresee(&state, write, confirmed);
+        if !write.may_change_claims() || !write.is_stored {
+            let is_live = state.told.is_live(&write);
+            return self.foresee(&state, write, confirmed, is_live);
         }
         drop(state);
         let (mut state, now) = (self.state_mut(), self.now());
-        let State { mesh, told, clerk, .. } = &mut *state;
-        let watches = (self.known_by)(&write.new.object);
-        let case = Case::new(mesh, told.believed(mesh, write), watches, confirmed);
+        let State { mesh, told, alone: own, shared, .. } = &mut *state;
+        let shared = shared.as_mut().filter(|_| !alone);
+        let is_shared = shared.is_some();
+        let clerk = match shared {
+            Some(Shared { fault: Some(fault), .. }) => {
+                return Admission::Unready(Arc::clone(fault));
+            }
+            Some(shared) => &mut shared.clerk,
+            None => own,
+        };
+        let (watches, is_live) = ((self.known_by)(&write.new.object), told.is_live(&write));
+        let write = told.believed(mesh, write);
+        let case = Case::new(mesh, write, watches, (confirmed, is_live), is_shared);
         // Nothing changes while it is looked at, so a fault in that leaves the mesh as it was.
         let admit =
             AssertUnwindSafe(|| case.decide(|ask, trial| clerk.admit(now, told, ask, trial)));
         match catch_unwind(admit) {
-            Ok((step, admission)) => {
-                if let Step::Enter(_) = step {
-                    state.swap(now);
+            Ok((Step::Enter(ticket), admission)) => match (admission, &mut state.shared) {
+                (Admission::Judged(verdict), Some(shared)) if is_shared => {
+                    let waits = shared.wait(ticket);
+                    self.staged.notify_one();
+                    Admission::Entering(verdict, waits)
                 }
-                admission
-            }
+                (admission, _) => {
+                    state.swap(now);
+                    admission
+                }
+            },
+            Ok((_, admission)) => admission,
             Err(panic) => {
                 drop(state);
                 resume_unwind(panic)
@@ -153,15 +157,23 @@ impl Snapshot {
         }
     }
 
-    fn foresee(&self, state: &State, write: Write<'_>, confirmed: Option<bool>) -> Admission {
-        let State { mesh, told, clerk, .. } = state;
+    fn foresee(
+        &self,
+        state: &State,
+        write: Write<'_>,
+        confirmed: Confirmed<'_>,
+        is_live: bool,
+    ) -> Admission {
+        let State { mesh, told, alone, shared, .. } = state;
+        let usable = shared.as_ref().filter(|shared| shared.fault.is_none());
+        let clerk = usable.map_or(alone, |shared| &shared.clerk);
         let write = told.believed(mesh, write);
-        let is_plain = clerk.pending() == 0 && confirmed == Some(true);
+        let is_plain = clerk.pending() == 0 && confirmed.is_none() && is_live;
         if is_plain || write.says_the_same() {
             let now = Some(SystemTime::now().into());
             return Admission::Judged(Box::new(review(mesh, Write { now, ..write })));
         }
-        let case = Case::new(mesh, write, Vec::new(), confirmed);
+        let case = Case::new(mesh, write, Vec::new(), (confirmed, is_live), false);
         case.decide(|ask, trial| clerk.judge(self.now(), ask, trial)).1
     }
 
@@ -204,6 +216,10 @@ impl Snapshot {
     pub fn listed(&self, list: &Listed<'_>) {
         let watched = Watched::At { version: list.version, listed: list.begun };
         let mut state = self.state_mut();
+        if let Some(shared) = &mut state.shared {
+            let lost = shared.clerk.listed(list);
+            shared.settle(Settled { lost, ..Settled::default() });
+        }
         state.told.watches.insert(list.watch.into(), watched);
         state.observe();
     }
@@ -216,6 +232,11 @@ impl Snapshot {
     /// The version in which the cluster was last seen to have an object, if it has one.
     pub fn version_of(&self, object: &ObjectRef) -> Option<u64> {
         self.state().told.version_of(object)
+    }
+
+    /// The `metadata.uid` of an object that a source tells of.
+    pub fn uid_of(&self, object: &ObjectRef) -> Option<Box<str>> {
+        self.state().told.objects.get(object).map(|layers| layers.uid.clone())
     }
 
     /// Takes in what the cluster says of an object when it is asked for it, having been seen in this
@@ -272,15 +293,15 @@ impl Snapshot {
         }
     }
 
-    /// Which objects are to be read, to tell by these stamps what has become of writes that were
-    /// admitted and not observed for too long.
+    /// Which objects are to be read, to tell by these stamps what has become of writes that this
+    /// replica alone has admitted and not observed for too long.
     pub fn overdue(&self) -> Vec<(u64, Arc<ObjectRef>)> {
-        if self.state().clerk.pending() == 0 {
+        if self.state().alone.pending() == 0 {
             return Vec::new();
         }
         let (mut state, now) = (self.state_mut(), self.now());
         loop {
-            match state.clerk.due(now, &state.told) {
+            match state.alone.due(now, &state.told) {
                 Some(Due::Swap) => state.swap(now),
                 Some(Due::Look(objects)) => return objects,
                 Some(Due::Read) | None => return Vec::new(),
@@ -291,15 +312,38 @@ impl Snapshot {
     /// Takes in what was found of such an object: nothing where there is none.
     pub fn looked(&self, stamp: u64, found: Option<Stored<'_>>) {
         let (mut state, now) = (self.state_mut(), self.now());
-        state.clerk.looked(stamp, found);
+        state.alone.looked(stamp, found);
         state.swap(now);
+    }
+
+    /// What is to be done with the page that replicas share, if they do.
+    pub fn with_page<T>(&self, act: impl FnOnce(SharedPage<'_>) -> T) -> Option<T> {
+        let (mut state, now) = (self.state_mut(), self.now());
+        let State { told, shared, .. } = &mut *state;
+        shared.as_mut().map(|shared| act(shared.at(told, now)))
+    }
+
+    /// How the page is that replicas share; nothing where they share none.
+    pub fn page(&self) -> Option<PageState> {
+        self.with_page(|page| page.state())
+    }
+
+    /// The watches that have not come as far as that page demands.
+    pub fn behind(&self) -> Vec<Arc<str>> {
+        self.with_page(|page| page.behind()).unwrap_or_default()
+    }
+
+    /// Returns once a write is to be entered there.
+    pub async fn staged(&self) {
+        self.staged.notified().await;
     }
 
     /// How many objects the cluster has, and how many writes are held.
     pub fn counts(&self) -> (usize, usize) {
         let state = self.state();
         let of_cluster = |layers: &&Layers| layers.source == Source::Cluster;
-        (state.told.objects.values().filter(of_cluster).count(), state.clerk.pending())
+        let shared = state.shared.as_ref().map_or(0, |shared| shared.clerk.pending());
+        (state.told.objects.values().filter(of_cluster).count(), state.alone.pending() + shared)
     }
 
     /// Whether no change has broken off in the middle. What is half changed is looked at by nobody
@@ -333,12 +377,6 @@ impl Snapshot {
 /// Gives up whatever needs the mesh.
 fn half_changed() -> ! {
     resume_unwind(Box::new("the mesh is half changed"))
-}
-
-impl Layers {
-    fn has(&self, source: Source) -> bool {
-        self.source == source || self.beneath.iter().any(|(beneath, _)| *beneath == source)
-    }
 }
 
 impl State {
@@ -397,14 +435,17 @@ impl State {
 
     /// Notes which of the entries are over by what has been told.
     fn observe(&mut self) {
-        self.clerk.observe(&self.told);
+        self.alone.observe(&self.told);
+        if let Some(shared) = &mut self.shared {
+            shared.clerk.observe(&self.told);
+        }
     }
 
-    /// Makes the swap that is due: nobody else has the page.
+    /// Makes the swap that is due of the page that nobody else has.
     fn swap(&mut self, now: Duration) {
-        let nonce = self.clerk.page().map_or(0, |page| page.nonce + 1);
-        if self.clerk.swap(now, nonce, &self.told).is_some() {
-            self.clerk.swapped(now, Outcome::Committed(Box::default()));
+        let nonce = self.alone.page().map_or(0, |page| page.nonce + 1);
+        if self.alone.swap(now, nonce, &self.told).is_some() {
+            self.alone.swapped(now, Outcome::Committed(Box::default()));
         }
     }
 
@@ -420,45 +461,6 @@ impl State {
                 layers.beneath.iter().any(is_same)
             }
         })
-    }
-}
-
-impl Told {
-    /// The version in which the cluster has an object.
-    fn version_of(&self, object: &ObjectRef) -> Option<u64> {
-        self.stored(object).map(|stored| stored.version)
-    }
-
-    /// Whether the object that a write replaces is the one that is stored, or a newer one.
-    fn is_live(&self, write: &Write<'_>) -> bool {
-        match write.id {
-            WriteId::Update(Some(old)) => self.version_of(&write.new.object) <= Some(old),
-            _ => true,
-        }
-    }
-
-    /// The write, held against what is known of its object where what it brings along of that is
-    /// older, or differs from it though it is of the same version.
-    fn believed<'a>(&self, mesh: &Mesh, write: Write<'a>) -> Write<'a> {
-        let is_known = |old: &Reading| match (old.version, self.version_of(&old.object)) {
-            (Some(old_version), Some(known)) => {
-                old_version < known || old_version == known && !mesh.says(old)
-            }
-            _ => false,
-        };
-        Write { old: write.old.filter(|old| !is_known(old)), ..write }
-    }
-}
-
-impl Cache for Told {
-    fn stored(&self, object: &ObjectRef) -> Option<Stored<'_>> {
-        let layers = self.objects.get(object)?;
-        let version = layers.version.filter(|_| layers.source == Source::Cluster)?;
-        Some(Stored { uid: &layers.uid, version })
-    }
-
-    fn watch(&self, name: &str) -> Watched {
-        self.watches.get(name).copied().unwrap_or_default()
     }
 }
 

@@ -171,6 +171,17 @@ fn the_image_is_built_by_the_toolchain_that_the_project_pins() {
 }
 
 #[test]
+fn the_image_trusts_public_authorities_where_the_binary_looks_for_them() {
+    let mut make = Command::new("make");
+    make.args(["--dry-run", "static"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let told = String::from_utf8(make.output().unwrap().stdout).unwrap();
+    let bundle = "/etc/ssl/certs/ca-certificates.crt";
+    assert!(told.contains(&format!("cp {bundle} target/static/ca-certificates.crt")), "{told}");
+    let image = page("Dockerfile");
+    assert!(image.contains(&format!("/ca-certificates.crt {bundle}\n")), "{image}");
+}
+
+#[test]
 fn an_image_is_built_only_in_a_build_image_named_by_digest() {
     let root = env!("CARGO_MANIFEST_DIR");
     let docker = Path::new(root).join("tests/data/image/docker");

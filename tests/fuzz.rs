@@ -9,6 +9,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use isthmus::cluster::Dial;
 use isthmus::document::DOCUMENTS;
 use isthmus::settings::Settings;
 use isthmus::syntax::Object;
@@ -50,6 +51,29 @@ fn every_law_holds_of_every_kept_input() {
         assert!(files > 0, "{} has inputs", target.name);
     }
     assert!(broken.is_empty(), "laws do not hold of {broken:#?}");
+}
+
+/// What leads to another cluster is read by another parser than what is judged.
+#[test]
+fn no_kubeconfig_that_is_followed_is_repeated() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    for target in ["kubeconfig", "remote_secret"] {
+        let directory = fuzz("corpus").join(target);
+        let mut followed = 0;
+        for file in names(&directory).iter().map(|name| directory.join(name)) {
+            let Ok(text) = fs::read_to_string(&file) else { continue };
+            let led = catch_unwind(|| Dial::default().client(&text).map(drop));
+            match led.unwrap_or_else(|_| panic!("{} breaks it", file.display())) {
+                Err(why) => {
+                    let told = format!("{why} {}", why.reason());
+                    assert!(!told.contains("c0nf1dent1al"), "{}: {told}", file.display());
+                }
+                Ok(()) => followed += 1,
+            }
+        }
+        assert!(followed > 0 || target == "kubeconfig", "none of {target} is followed");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use isthmus::admission::{Asked, Hook};
 use isthmus::document::DOCUMENTS;
 use isthmus::manifest;
-use isthmus::mesh::Mesh;
+use isthmus::mesh::{Mesh, Reading};
 use isthmus::review::{Verdict, Write as Written, review as judge, review_all};
 use isthmus::rule::{RULES, Rule};
 use isthmus::settings::{Setting, Settings};
@@ -126,9 +126,9 @@ fn a_clash_with_a_write_that_may_not_be_stored_is_answered_with_when_to_come_aga
         object["metadata"]["uid"] = format!("uid of {name}").into();
         let body = review(None, &object).to_string();
         let asked = Asked::read(Hook::Validate, body.as_bytes(), &settings, None).unwrap();
-        let answer = asked.answer(|write| match snapshot.admit(write, true) {
+        let answer = asked.answer(|write| match snapshot.admit(write, None, false) {
             Admission::Judged(verdict) => *verdict,
-            Admission::Confirm(objects) => unreachable!("{objects:?} are confirmed"),
+            admission => unreachable!("{admission:?}"),
         });
         serde_json::from_slice::<Value>(&answer.body).unwrap()["response"].take()
     };
@@ -217,6 +217,19 @@ fn files() -> Vec<PathBuf> {
     }
     files.sort();
     files
+}
+
+/// What the objects of all cases say.
+pub(crate) fn readings() -> Vec<Reading> {
+    let of_file = |file: &PathBuf| {
+        let text = fs::read_to_string(file).unwrap();
+        let sections = sections(&text);
+        let settings = settings(sections.get("settings").copied().unwrap_or_default());
+        let texts = ["mesh", "old", "new"].into_iter().filter_map(|name| sections.get(name));
+        let objects = texts.flat_map(|text| manifest::read(text, "objects.yaml").unwrap());
+        objects.filter_map(|it| it.reading(&settings).ok()).collect::<Vec<_>>()
+    };
+    files().iter().flat_map(of_file).collect()
 }
 
 fn sections(text: &str) -> BTreeMap<&str, &str> {

@@ -15,7 +15,7 @@ mod support;
 
 use std::collections::VecDeque;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -24,8 +24,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 
 use support::client::{Client, tcp_from};
+use support::elsewhere::{Elsewhere, Reply, Shows, kubeconfig, outer_address, remote_secret};
 use support::objects::review;
+use support::plane::exclusive;
 use support::process::Server;
+use support::scouting::{Scout, home};
 use support::{TempDir, peer};
 
 const MIB: u64 = 1 << 20;
@@ -262,6 +265,104 @@ fn three_thousand_connections_a_second_lock_nobody_out() {
         println!("the slowest: {} ms and {} ms", slowest[0].as_millis(), slowest[1].as_millis());
         assert_eq!(served, (calls, calls));
     });
+}
+
+/// What the scout may take, and for how long, for a round of so many clusters.
+const SCOUT: u64 = 64 * MIB;
+const ROUND: Duration = Duration::from_mins(1);
+const PEERS: u8 = 100;
+const DEAD: u8 = 10;
+
+#[test]
+fn a_scout_visits_a_hundred_clusters_of_which_ten_are_dead_within_a_minute() {
+    let (own, _turn) = exclusive();
+    home(own, &["--remote-secrets"]);
+    let secrets = "/api/v1/namespaces/istio-system/secrets";
+    // Half of the dead take connections and never answer; to the others, no connection is made.
+    let dead: Vec<_> =
+        (0..DEAD).map(|_| TcpListener::bind((outer_address(), 0)).unwrap()).collect();
+    let alive: Vec<_> = (DEAD..PEERS).map(alive).collect();
+    for n in 0..PEERS {
+        let id = format!("c{n}");
+        let config = match n.checked_sub(DEAD) {
+            Some(n) => alive[usize::from(n)].kubeconfig(&id, "token"),
+            None => {
+                let address = dead[usize::from(n)].local_addr().unwrap().to_string();
+                let nowhere = format!("192.0.2.{n}:6443");
+                let address = if n % 2 == 0 { address } else { nowhere };
+                kubeconfig(&id, &format!("https://{address}"), &alive[0].authority, "token")
+            }
+        };
+        let made = own.admin().create(secrets, &remote_secret(&id, &config));
+        assert_eq!(made.status, 201, "{}", made.text());
+    }
+    let (begun, mut rounds) = (Instant::now(), 0);
+    let scout = Scout::start(own, &["--remote-secrets", "--interval=1m"]);
+    let visited = |outcome: &dyn Fn(&str) -> bool| {
+        let page = scout.page("/metrics").1;
+        let lines =
+            page.lines().filter(|line| line.contains("scout_visits_total") && outcome(line));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum::<f64>()
+    };
+    let members = "/apis/isthmus.dev/v1alpha1/meshmembers";
+    loop {
+        let listed = own.admin().get(members);
+        let is = |member: &Json, kind: &str, value: &str| {
+            let conditions = member["status"]["conditions"].as_array();
+            conditions.into_iter().flatten().any(|it| it["type"] == kind && it["status"] == value)
+        };
+        let listed: Vec<_> = listed["items"].as_array().into_iter().flatten().collect();
+        let read =
+            listed.iter().filter(|it| is(it, "Reachable", "True") && is(it, "Sound", "True"));
+        let lost = listed.iter().filter(|it| is(it, "Reachable", "False"));
+        // The local member is one of those that are read.
+        if (read.count(), lost.count()) == (usize::from(PEERS - DEAD) + 1, usize::from(DEAD)) {
+            break;
+        }
+        assert!(begun.elapsed() < 10 * ROUND, "{listed:#?}");
+        thread::sleep(Duration::from_millis(100));
+    }
+    let took = begun.elapsed();
+    println!("a round of {PEERS} clusters, {DEAD} dead: {:.1} s", took.as_secs_f64());
+    let read = |line: &str| line.contains("\"Read\"");
+    while rounds < 3 {
+        let so_far = visited(&read);
+        while visited(&read) < so_far + f64::from(PEERS - DEAD) {
+            thread::sleep(Duration::from_millis(100));
+        }
+        rounds += 1;
+    }
+    println!("{} visits read, {} not", visited(&read), visited(&|line| !read(line)));
+    let peak = scout.peak() * 1024;
+    println!("peak of the scout: {} KiB", peak / 1024);
+    own.admin().clear(secrets);
+    assert!(took < ROUND);
+    assert!(peak < SCOUT);
+}
+
+/// A cluster that clashes with none of the others.
+fn alive(n: u8) -> Elsewhere {
+    Elsewhere::start(move |path| {
+        let uid = format!("0b9d1c80-8a46-11ee-b9d1-0242ac12{n:04}");
+        let (pods, services) = (format!("10.{n}.0.0/16"), format!("10.{}.0.0/16", n + PEERS));
+        let id = format!("c{n}");
+        let shows = Shows {
+            uid: &uid,
+            pods: &pods,
+            services: &services,
+            domain: "cluster.local",
+            network: "",
+            id: &id,
+        };
+        match shows.reply(path) {
+            // A cluster that is in use fills the pages that are asked for.
+            Reply::Answer(200, body) => Reply::Answer(
+                200,
+                body.replacen('{', &format!("{{\"padding\":\"{}\",", "x".repeat(64 << 10)), 1),
+            ),
+            reply => reply,
+        }
+    })
 }
 
 fn probed(server: &Server, path: &str) -> std::io::Result<u16> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use isthmus::manifest;
 use isthmus::mesh::{Mesh, Reading};
 use isthmus::settings::Settings;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use objects::{configuration, stated, with};
 
@@ -38,6 +38,37 @@ pub fn peer(n: usize, layout: Layout) -> Value {
     let object = stated(&format!("cluster-{n:06}"), gateway, &pods, &services);
     let endpoint = format!("https://istio.k8s-{n:06}.example.com/metadata/");
     with(object, &["spec", "metadataEndpoint"], endpoint)
+}
+
+/// The MeshMember of a cluster that a remote Secret joins and that was read a moment ago.
+pub fn observed(n: usize, layout: Layout) -> Value {
+    let annotations = &peer(n, layout)["metadata"]["annotations"];
+    let fact = |value: Value| json!({"value": value, "from": "x", "exact": true, "at": moment()});
+    let id = format!("cluster-{n:06}");
+    let network = if matches!(layout, Layout::Flat) { String::new() } else { id.clone() };
+    json!({
+        "apiVersion": "isthmus.dev/v1alpha1",
+        "kind": "MeshMember",
+        "metadata": {"name": id},
+        "status": {
+            "joinedBy": [{
+                "kind": "Secret", "namespace": "istio-system", "name": format!("s-{n}"), "key": id,
+            }],
+            "observed": {
+                "uid": fact(format!("{n:08x}-8a46-11ee-b9d1-0242ac120002").into()),
+                "clusterDomain": fact("cluster.local".into()),
+                "podSubnets": fact(json!([annotations["isthmus.dev/pod-subnet-cidr"]])),
+                "serviceSubnets": fact(json!([annotations["isthmus.dev/service-subnet-cidr"]])),
+                "network": fact(network.clone().into()),
+                "gateways": fact(json!([network])),
+                "clusterID": fact(id.clone().into()),
+            },
+        },
+    })
+}
+
+fn moment() -> String {
+    jiff::Timestamp::now().to_string()
 }
 
 /// The IstioMulticluster of a member that may join any of these meshes.
@@ -79,8 +110,13 @@ pub fn reading(object: &Value, settings: &Settings) -> Reading {
 
 /// A mesh of this many members beside the local one.
 pub fn mesh(members: usize, layout: Layout) -> Mesh {
+    mesh_of((0..members).map(|n| peer(n, layout)))
+}
+
+/// A mesh of what these objects describe, and the local member.
+pub fn mesh_of(objects: impl Iterator<Item = Value>) -> Mesh {
     let settings = Arc::new(Settings::default());
-    let objects = (0..members).map(|n| peer(n, layout)).chain([local()]);
+    let objects = objects.chain([local()]);
     let readings = objects.map(|object| reading(&object, &settings));
     Mesh::of(Arc::clone(&settings), readings.collect::<Vec<_>>())
 }

@@ -28,6 +28,36 @@ fn groups() -> Vec<(&'static str, &'static str)> {
     groups
 }
 
+/// Groups of validating webhooks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Groups(pub(super) Vec<&'static str>);
+
+impl Default for Groups {
+    /// Those whose writes are stored unseen while isthmus does not answer.
+    fn default() -> Self {
+        let ignored = validating().filter(|(_, policy)| *policy == IGNORE);
+        Self(ignored.map(|(name, _)| name).collect())
+    }
+}
+
+fn validating() -> impl Iterator<Item = (&'static str, &'static str)> {
+    groups().into_iter().filter(|(name, _)| *name != MUTATING)
+}
+
+/// Reads the names of groups of validating webhooks, separated by commas; `all` or `none` of them.
+pub(super) fn groups_of(text: &str) -> Result<Groups, String> {
+    let known: Vec<_> = validating().map(|(name, _)| name).collect();
+    let named = |text: &str| {
+        let found = known.iter().copied().find(|name| *name == text);
+        found.ok_or_else(|| format!("{text:?} is not one of {}, all, none", known.join(", ")))
+    };
+    match text {
+        "all" => Ok(Groups(known)),
+        "none" | "" => Ok(Groups(Vec::new())),
+        _ => text.split(',').map(named).collect::<Result<_, _>>().map(Groups),
+    }
+}
+
 /// Reads `POLICY` or `GROUP=POLICY`.
 pub(super) fn parse(text: &str) -> Result<Choice, String> {
     let (group, policy) = match text.split_once('=') {
@@ -71,6 +101,19 @@ mod tests {
             assert_eq!(policy(group, &choices), expected, "{group}");
         }
         assert_eq!(policy("endpoints", &[]), IGNORE);
+    }
+
+    #[test]
+    fn groups_are_named_or_all_or_none() {
+        let names = |groups: Groups| groups.0;
+        assert_eq!(names(Groups::default()), ["kubeSystem", "endpoints", "remoteSecrets"]);
+        assert_eq!(names(groups_of("endpoints,configMaps").unwrap()), ["endpoints", "configMaps"]);
+        assert_eq!(names(groups_of("all").unwrap()).len(), 5);
+        assert!(names(groups_of("none").unwrap()).is_empty());
+        assert_eq!(
+            groups_of("mutating").unwrap_err(),
+            r#""mutating" is not one of customResources, kubeSystem, configMaps, endpoints, remoteSecrets, all, none"#
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::cluster::watches;
 use crate::meshmember::{GROUP, RESOURCE};
 use crate::observe::{Ask, Seen};
 use crate::scout::Secrets;
-use crate::server::authority::SecretName;
+use crate::server::authority::NamespacedName;
 use crate::settings::Settings;
 
 const API: &str = "rbac.authorization.k8s.io";
@@ -35,7 +35,15 @@ pub(super) struct Args {
     /// Also grant what `isthmus serve --tls-secret` needs, create that Secret, and restrict the
     /// service account to the fields of the webhook configurations that it may change.
     #[arg(long, env = "ISTHMUS_TLS_SECRET", value_name = "NAMESPACE/NAME")]
-    tls_secret: Option<SecretName>,
+    tls_secret: Option<NamespacedName>,
+    /// Also grant what `isthmus serve --ledger` needs, and create that Lease.
+    #[arg(
+        long,
+        env = "ISTHMUS_LEDGER",
+        conflicts_with_all = ["probe", "scout", "peer"],
+        value_name = "NAMESPACE/NAME"
+    )]
+    ledger: Option<NamespacedName>,
     #[command(flatten)]
     webhooks: WebhooksArg,
     /// Grant what `isthmus probe` needs instead, to a separate service account.
@@ -92,6 +100,11 @@ fn manifests(args: &Args) -> Vec<Json> {
         if let Some(secret) = &args.tls_secret {
             certificates(&mut grants, secret, &args.webhooks.name);
         }
+        if let Some(lease) = &args.ledger {
+            let group = "coordination.k8s.io";
+            let rule = rule(group, &["leases"], &["get", "patch"], &[&lease.name]);
+            grants.entry(Some(lease.namespace.clone())).or_default().push(rule);
+        }
         (args.role.clone(), grants)
     };
     let (account, namespace) = if args.peer { READER } else { ("isthmus", "isthmus") };
@@ -111,6 +124,7 @@ fn manifests(args: &Args) -> Vec<Json> {
         manifests.push(self::secret(secret));
         manifests.extend(policy::manifests(&name, &account, &args.webhooks.name));
     }
+    manifests.extend(args.ledger.as_ref().map(lease));
     manifests
 }
 
@@ -145,7 +159,7 @@ pub(super) fn watched(settings: &Settings) -> Grants {
 }
 
 /// What being the certificate's authority takes.
-fn certificates(grants: &mut Grants, secret: &SecretName, webhooks: &str) {
+fn certificates(grants: &mut Grants, secret: &NamespacedName, webhooks: &str) {
     let secrets = rule("", &["secrets"], &["get", "update"], &[&secret.name]);
     grants.entry(Some(secret.namespace.clone())).or_default().push(secrets);
     let configurations = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"];
@@ -156,12 +170,22 @@ fn certificates(grants: &mut Grants, secret: &SecretName, webhooks: &str) {
 
 /// An empty Secret, so that isthmus needs no right to create any. Applying it again leaves alone
 /// what isthmus keeps in it.
-fn secret(name: &SecretName) -> Json {
+fn secret(name: &NamespacedName) -> Json {
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"namespace": name.namespace, "name": name.name},
         "type": "Opaque",
+    })
+}
+
+/// An empty Lease, so that isthmus needs no right to create any. Applying it again leaves alone what
+/// replicas keep in it.
+fn lease(name: &NamespacedName) -> Json {
+    json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"namespace": name.namespace, "name": name.name},
     })
 }
 
@@ -196,10 +220,11 @@ pub(super) fn scout(settings: &Settings, secrets: &Secrets) -> Grants {
     for namespace in settings.istio_namespaces.iter().collect::<BTreeSet<_>>() {
         let rule = match secrets {
             Secrets::None => continue,
-            Secrets::All => rule("", &["secrets"], &["list"], &[]),
+            Secrets::All => rule("", &["secrets"], &["list", "watch"], &[]),
             Secrets::Named(names) => {
+                // A list or a watch by `metadata.name` asks for that name.
                 let names: Vec<_> = names.iter().map(String::as_str).collect();
-                rule("", &["secrets"], &["get"], &names)
+                rule("", &["secrets"], &["list", "watch"], &names)
             }
         };
         grants.entry(Some(namespace.clone())).or_default().push(rule);
@@ -314,8 +339,11 @@ mod tests {
         let own = rule("", &["secrets"], &["get", "list", "watch"], &["d8-cluster-configuration"]);
         for (more, expected) in [
             (&[][..], vec![]),
-            (&["--remote-secrets"], vec![rule("", &["secrets"], &["list"], &[])]),
-            (&["--secret-names=b,c"], vec![rule("", &["secrets"], &["get"], &["b", "c"])]),
+            (&["--remote-secrets"], vec![rule("", &["secrets"], &["list", "watch"], &[])]),
+            (
+                &["--secret-names=b,c"],
+                vec![rule("", &["secrets"], &["list", "watch"], &["b", "c"])],
+            ),
         ] {
             let rules = rules(&[&istio[..], more].concat());
             let secrets = rules.iter().filter(|(_, rule)| rule["resources"] == json!(["secrets"]));

@@ -52,7 +52,9 @@ pub(super) struct Args {
     /// The log level: error, warn, info, debug, or a filter such as `isthmus=debug`.
     #[arg(long, env = "ISTHMUS_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
-    /// Visit clusters at loopback addresses too: in tests, all of them are on one machine.
+    /// Visit clusters at loopback addresses too: in tests, all of them are on one machine. No variable
+    /// and no value of the chart sets it, and who may change a pod's arguments has its account anyway.
+    /// All other addresses that are refused stay so.
     #[arg(long, hide = true)]
     allow_loopback_peers: bool,
     #[command(flatten)]

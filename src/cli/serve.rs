@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::banner;
+use super::failure_policy::{self, Groups};
 use super::lines::{Lines, ToTheLast};
 use super::log::{self, LogFormat};
 use super::mesh::MeshArgs;
@@ -15,7 +16,8 @@ use super::tls::TlsArgs;
 use super::{FAILED, told};
 use crate::cluster;
 use crate::pending;
-use crate::server::{Config, Ended, Limits, Server};
+use crate::server::authority::NamespacedName;
+use crate::server::{Config, Ended, LedgerConfig, Limits, Server};
 use crate::value::duration;
 
 /// The status of a process that a second signal ended.
@@ -50,6 +52,23 @@ pub(super) struct Args {
         value_name = "DURATION"
     )]
     hold: Duration,
+    /// The Lease in which all replicas share what they have admitted and do not see stored yet, so
+    /// that of two writes that clash never both are stored. Without it, each replica knows only what
+    /// it has admitted itself.
+    #[arg(long, env = "ISTHMUS_LEDGER", value_name = "NAMESPACE/NAME")]
+    ledger: Option<NamespacedName>,
+    /// The groups of webhooks whose writes are judged as by a single replica while the ledger cannot
+    /// be used; those of all other groups get 503: customResources, kubeSystem, configMaps,
+    /// endpoints, remoteSecrets, or all of them (all), or none [default: those whose failure policy is
+    /// Ignore by default].
+    #[arg(
+        long,
+        env = "ISTHMUS_LEDGER_OPTIONAL",
+        requires = "ledger",
+        value_parser = failure_policy::groups_of,
+        value_name = "GROUPS"
+    )]
+    ledger_optional: Option<Groups>,
     /// The address of the webhook, over HTTPS.
     #[arg(long, env = "ISTHMUS_LISTEN", default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
     listen: String,
@@ -146,6 +165,10 @@ fn until_the_end(args: &Args, log: &Lines, out: &Lines) -> anyhow::Result<Ended>
         inventory_poll: args.inventory_poll,
         cluster: None,
         hold: args.hold,
+        ledger: args.ledger.clone().map(|lease| LedgerConfig {
+            lease,
+            optional: args.ledger_optional.clone().unwrap_or_default().0,
+        }),
         listen: args.listen.clone(),
         admin: args.admin.clone(),
         certificate: args.tls.certificate()?,

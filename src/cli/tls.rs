@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::bail;
 use rustls::pki_types::ServerName;
 
-use crate::server::authority::{self, SecretName, Terms};
+use crate::server::authority::{self, NamespacedName, Terms};
 use crate::server::{Callers, Certificate, CertificateSource};
 use crate::value::duration;
 
@@ -46,7 +46,7 @@ pub(super) struct TlsArgs {
         requires = "tls_names",
         value_name = "NAMESPACE/NAME"
     )]
-    tls_secret: Option<SecretName>,
+    tls_secret: Option<NamespacedName>,
     /// The DNS names and IP addresses of the certificate, such as isthmus.isthmus.svc.
     #[arg(
         long,

@@ -76,28 +76,36 @@ impl Live {
         read
     }
 
-    /// Has the mesh say of these objects what they say now, as far as that can be read in time. Of
-    /// any other, what is known of it stays.
-    pub(crate) async fn refresh(self: &Arc<Self>, objects: Vec<Arc<ObjectRef>>, time: Duration) {
-        let Ok(_turn) = self.reviews.try_acquire() else { return };
+    /// Has the mesh say of these objects what they say now, as far as that can be read in time; says
+    /// whether there was time. Of any other, what is known of it stays.
+    pub(crate) async fn refresh(
+        self: &Arc<Self>,
+        objects: Vec<Arc<ObjectRef>>,
+        time: Duration,
+    ) -> bool {
+        let Ok(_turn) = self.reviews.try_acquire() else { return false };
         let mut reads = JoinSet::new();
         for object in objects.into_iter().take(MOST_OBJECTS) {
             let live = Arc::clone(self);
             reads.spawn(async move { live.correct(&object).await });
         }
         let done = async { while reads.join_next().await.is_some() {} };
-        let _ = timeout(time, done).await;
+        timeout(time, done).await.is_ok()
     }
 
     /// Tells of these objects, by the stamps of what was admitted of them, what is stored, and has
     /// the mesh say that. Those that cannot be read are to be looked at again.
-    pub(crate) async fn look(&self, objects: Vec<(u64, Arc<ObjectRef>)>) {
+    pub(crate) async fn look(
+        &self,
+        objects: Vec<(u64, Arc<ObjectRef>)>,
+        looked: fn(&Snapshot, u64, Option<Stored<'_>>),
+    ) {
         for (stamp, object) in objects {
             if let Some(found) = self.correct(&object).await {
                 let found = found
                     .as_ref()
                     .map(|Found { uid, version, .. }| Stored { uid, version: *version });
-                self.snapshot.looked(stamp, found);
+                looked(&self.snapshot, stamp, found);
             }
         }
     }

@@ -60,6 +60,12 @@ impl Dial {
         Self { allows_loopback, ..self }
     }
 
+    /// The same, where names lead elsewhere.
+    #[cfg(test)]
+    pub(crate) fn resolving(self, resolve: Resolve) -> Self {
+        Self { resolve, ..self }
+    }
+
     /// A client of the cluster that a kubeconfig leads to.
     pub fn client(&self, kubeconfig: &str) -> Result<Client, Unreached> {
         self.by(config(kubeconfig)?)

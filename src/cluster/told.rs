@@ -52,10 +52,13 @@ impl Told {
         if timeout(PATIENCE, by_itself).await.is_ok() {
             return;
         }
-        for list in behind().iter().filter_map(|watch| self.lists.get(watch)) {
-            list.notify_one();
-        }
+        self.ask(&behind());
         let _ = news.wait_for(|()| behind().is_empty()).await;
+    }
+
+    /// Has these watches list anew.
+    pub fn ask(&self, watches: &[Arc<str>]) {
+        watches.iter().filter_map(|watch| self.lists.get(watch)).for_each(Notify::notify_one);
     }
 
     /// Returns once a list of a watch is asked for.

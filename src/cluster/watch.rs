@@ -111,7 +111,7 @@ impl Watch {
     }
 
     /// Whether an object may be one of this watch.
-    pub(super) fn covers(&self, object: &ObjectRef) -> bool {
+    pub fn covers(&self, object: &ObjectRef) -> bool {
         self.document.kind == object.kind
             && match &self.namespace {
                 Some(namespace) => object.namespace.as_deref() == Some(namespace),

@@ -100,6 +100,8 @@ pub enum Why {
     Quarantine,
     /// The object has changed since it was read for this write.
     Outdated,
+    /// Other writes were entered first, as often as there was time to judge it anew.
+    Busy,
 }
 
 impl<R: Clone + PartialEq> Clerk<R> {

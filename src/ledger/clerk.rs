@@ -157,6 +157,11 @@ impl<R: Clone> Clerk<R> {
         self.known.as_ref()?.page.as_ref()
     }
 
+    /// Whether replicas of another kind judge by the page.
+    pub fn is_superseded(&self) -> bool {
+        self.superseded.is_some()
+    }
+
     /// How many entries are not known to be over.
     pub fn pending(&self) -> usize {
         let entries = self.page().map_or(&[][..], |page| &page.entries);
@@ -224,7 +229,8 @@ impl<R: Clone> Clerk<R> {
         self.unstage()
     }
 
-    fn unstage(&mut self) -> Vec<u64> {
+    /// Gives up what is to be entered by the next swap, which is to be judged again.
+    pub fn unstage(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.staged).into_iter().map(|(ticket, _)| ticket).collect()
     }
 

@@ -13,6 +13,7 @@
 mod admit;
 mod clerk;
 mod page;
+mod text;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use admit::{Ask, Found, Judge, Step, Wait, Why};
 pub use clerk::{Clerk, Due, Expected, Listed, Outcome, Settled, Sight, Swap};
 pub use page::{Cache, Entry, Page, Stored, Watched};
+pub use text::{bytes_of, checksum, written};
 
 /// The most entries of one user that are not settled.
 pub const MOST_OF_USER: usize = 32;

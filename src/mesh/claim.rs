@@ -1,5 +1,6 @@
 //! Claims: what one document says of one member, and where it says it.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -75,7 +76,7 @@ impl Claim {
 const USUAL_TEXT: usize = 128;
 
 /// What a document can say of a member.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fact {
     /// An IstioMulticluster names the member as a peer.
     Peer,
@@ -212,7 +213,7 @@ impl Fact {
 }
 
 /// What is said of a federated peer, which is a member of no mesh.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Federation {
     /// Where it publishes its metadata.
     Endpoint(MetadataEndpoint),
@@ -221,7 +222,7 @@ pub enum Federation {
 }
 
 /// Whose addresses a subnet holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
     /// Those of pods.
     Pod,
@@ -245,7 +246,7 @@ impl fmt::Display for Role {
 
 /// The network a member's pods are on (Istio's deployment models): members on one network reach
 /// each other's pods directly, members on different ones only through a gateway.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Network {
     /// That of the local member.
     Local,
@@ -256,7 +257,7 @@ pub enum Network {
 }
 
 /// Endpoints of one of Istio's mesh networks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkEndpoints {
     /// The network's name.
     pub network: Arc<str>,
@@ -265,7 +266,7 @@ pub struct NetworkEndpoints {
 }
 
 /// What endpoints of a network have in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EndpointSource {
     /// The range their addresses are in.
     Cidr(Subnet),
@@ -276,7 +277,7 @@ pub enum EndpointSource {
 }
 
 /// An object that another one takes the place of, as an annotation names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replaced {
     /// The kind.
     pub kind: Box<str>,
@@ -285,7 +286,7 @@ pub struct Replaced {
 }
 
 /// The escape hatch of a document: rules whose denials it turns into warnings.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Allow {
     /// Every rule (`deckhouse.io/allow-unsafe`).
     Every,
@@ -306,7 +307,7 @@ impl Allow {
 }
 
 /// A key of a remote Secret, which is the ID of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SecretKey {
     /// The namespace of the Secret; empty where it is not said.
     pub namespace: Box<str>,
@@ -317,7 +318,7 @@ pub struct SecretKey {
 }
 
 /// Something that cannot be read as what it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// What it should have been.
     pub about: About,
@@ -341,7 +342,7 @@ impl Fault {
 }
 
 /// What a text should have been.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum About {
     /// A document of its kind.
     Document,

@@ -1,5 +1,6 @@
 //! Where statements come from: which object makes them, where that is from, and on what basis.
 
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ pub enum Origin {
 }
 
 /// What identifies a write of one object, whichever review asks about it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum WriteId {
     /// A creation: the `metadata.uid` that the API server has given the object; empty where it
     /// has not been told.
@@ -69,7 +70,7 @@ impl fmt::Display for ObjectRef {
 }
 
 /// On what basis something is said, the one that decides first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Basis {
     /// It is the member's own configuration: for the local member alone.
     Own(Configuration),
@@ -82,7 +83,7 @@ pub enum Basis {
 }
 
 /// How something was observed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Observation {
     /// When.
     pub at: Moment,
@@ -91,7 +92,7 @@ pub struct Observation {
 }
 
 /// The local member's own configurations, the one that decides first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Configuration {
     /// Deckhouse's ModuleConfigs.
     ModuleConfig,

@@ -106,6 +106,7 @@ pub fn delay(
         Why::Full => "too many writes are admitted and not stored yet".to_owned(),
         Why::Quarantine => "writes may have been admitted that are not known any more".to_owned(),
         Why::Outdated => "the object has changed meanwhile".to_owned(),
+        Why::Busy => "other writes were entered in the ledger first".to_owned(),
     };
     let kind = full_kind(kind, group);
     printable(&format!("{kind} \"{name}\" has to wait: {why}; try again in {seconds} s"))

@@ -4,6 +4,7 @@
 //! Several of them do no harm: each writes what it sees by itself, and nothing that stands already.
 
 mod events;
+mod judge;
 mod metrics;
 mod peers;
 mod probes;

@@ -44,7 +44,7 @@ impl Peer {
 /// states a cluster ID.
 pub(super) fn peers(
     multiclusters: &[String],
-    secrets: &[RemoteSecret],
+    secrets: &[Arc<RemoteSecret>],
     stated: &BTreeMap<String, String>,
 ) -> BTreeMap<String, Peer> {
     let mut peers: BTreeMap<String, Peer> = BTreeMap::new();
@@ -61,7 +61,8 @@ pub(super) fn peers(
             peers.entry(name.clone()).or_default().joined_by.push(joined);
         }
     }
-    for RemoteSecret { namespace, name, kubeconfigs } in secrets {
+    for secret in secrets {
+        let RemoteSecret { namespace, name, kubeconfigs } = &**secret;
         for (id, kubeconfig) in kubeconfigs {
             let rendered = name.strip_prefix(RENDERED.1).filter(|_| namespace == RENDERED.0);
             let member = match (stated.get(id), rendered) {
@@ -99,10 +100,10 @@ pub(super) fn pause(interval: Duration, failures: u32, chance: f64) -> Duration 
 mod tests {
     use super::*;
 
-    fn secret(namespace: &str, name: &str, ids: &[&str]) -> RemoteSecret {
+    fn secret(namespace: &str, name: &str, ids: &[&str]) -> Arc<RemoteSecret> {
         let kubeconfigs = ids.iter().map(|id| ((*id).to_owned(), Arc::from(format!("to {id}"))));
         let kubeconfigs = kubeconfigs.collect();
-        RemoteSecret { namespace: namespace.into(), name: name.into(), kubeconfigs }
+        Arc::new(RemoteSecret { namespace: namespace.into(), name: name.into(), kubeconfigs })
     }
 
     fn told(peers: &BTreeMap<String, Peer>) -> Vec<String> {

@@ -1,38 +1,37 @@
 //! The rounds of a scout.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use jiff::Timestamp;
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tokio::try_join;
 
 use super::events::Told;
+use super::judge::Judge;
 use super::metrics::Metrics;
 use super::peers::{Peer, pause, peers};
 use super::probes;
 use super::stored::{Home, Secrets, Stored};
 use super::written::{Known, NO_SECRET, NOT_YET, Visit};
-use crate::cluster::{self, Bounds, Contents, Dial, Failure, Unreached, observe};
-use crate::mesh::{Mesh, ObjectRef};
-use crate::meshmember::{Observed, StandingFinding};
-use crate::review::standing_findings;
+use crate::cluster::{Bounds, Dial, Failure, Unreached, observe};
+use crate::meshmember::{Joined, MOST_FINDINGS, Observed, StandingFinding};
 use crate::rule::{Finding, Severity};
 use crate::settings::Settings;
 
-/// How often it is looked what joins members.
-const ROUND: Duration = Duration::from_secs(3);
-/// How often the mesh is judged where nothing has changed.
-const AUDIT: Duration = Duration::from_secs(30);
+/// How often it is looked who is due, and whether the mesh is to be judged.
+const TICK: Duration = Duration::from_secs(1);
+/// How long news are gathered.
+const GATHERED: Duration = Duration::from_millis(50);
 /// How many clusters are read at once.
 const AT_ONCE: usize = 8;
 /// What reading one may cost.
@@ -40,12 +39,8 @@ const BOUNDS: Bounds =
     Bounds { time: Duration::from_secs(15), answer: 2 << 20, whole: 16 << 20, at_once: 2 };
 /// After how long a visit that has not ended is given up: something in it broke.
 const LOST: Duration = Duration::from_mins(10);
-/// For how many rounds in a row a member must be gone before its MeshMember is deleted.
-const GONE: u32 = 2;
 /// After how long without a round the process is no good any more.
 const STUCK: Duration = Duration::from_mins(10);
-/// How many findings of one member are kept.
-const MOST_FINDINGS: usize = 64;
 
 /// How a scout is set up.
 pub struct Config {
@@ -72,6 +67,11 @@ pub(super) struct State {
 }
 
 impl State {
+    fn new() -> Self {
+        let (is_ready, round) = (AtomicBool::new(false), Mutex::new(Instant::now()));
+        Self { metrics: Metrics::new(), is_ready, round }
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.is_ready.load(Ordering::Relaxed)
     }
@@ -88,18 +88,17 @@ pub async fn run(config: Config, show: impl FnOnce(SocketAddr)) -> anyhow::Resul
     let listener = TcpListener::bind(&config.admin).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", config.admin))?;
     show(listener.local_addr()?);
-    let state = Arc::new(State {
-        metrics: Metrics::new(),
-        is_ready: AtomicBool::new(false),
-        round: Mutex::new(Instant::now()),
-    });
+    let state = Arc::new(State::new());
     tokio::spawn(probes::serve(listener, Arc::clone(&state)));
     let client = Client::try_from(config.cluster.clone()).context("cannot reach the cluster")?;
-    let mut scout = Scout::new(config, client, state);
+    let mut tasks = JoinSet::new();
+    let mut scout = Scout::new(config, client, state, &mut tasks);
     tokio::select! {
         () = scout.run() => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        // Whoever starts this process again begins with all of them.
+        _ = tasks.join_next() => bail!("a watch has ended"),
     }
     tracing::info!("stopped");
     Ok(())
@@ -119,29 +118,44 @@ struct Visits {
 /// What a visit came to: of whom, by which way, and what was seen.
 type Outcome = (String, u64, Result<Observed, Unreached>);
 
+/// What stands wrong with a member.
+#[derive(Default)]
+struct Judged {
+    counts: BTreeMap<(&'static str, Severity), i64>,
+    /// The worst.
+    findings: Vec<StandingFinding>,
+}
+
 struct Scout {
     config: Config,
     client: Client,
     home: Home,
+    /// Notified of each change in the cluster that the scout belongs to.
+    news: Arc<Notify>,
+    judge: Judge,
     state: Arc<State>,
     places: Arc<Semaphore>,
     outcomes: (mpsc::Sender<Outcome>, mpsc::Receiver<Outcome>),
     visits: BTreeMap<String, Visits>,
-    /// For how many rounds in a row what joined a member was not there.
-    gone: BTreeMap<String, u32>,
+    /// Since when it is known of members that what joined them is not there.
+    gone: BTreeMap<String, Instant>,
     /// What stands wrong, by member, as it was judged last.
-    findings: Option<BTreeMap<String, Vec<StandingFinding>>>,
-    judged: Option<Instant>,
+    judged: BTreeMap<String, Judged>,
     told: Told,
     /// What was told last of the cluster's own failures.
     trouble: Option<String>,
 }
 
 impl Scout {
-    fn new(config: Config, client: Client, state: Arc<State>) -> Self {
-        let namespaces = &config.settings.istio_namespaces;
+    fn new(config: Config, client: Client, state: Arc<State>, tasks: &mut JoinSet<()>) -> Self {
+        let Config { settings, secrets, .. } = &config;
+        let news = Arc::new(Notify::new());
+        let home = Home::new(&client, &settings.istio_namespaces, secrets, &news);
+        home.watch(tasks);
         Self {
-            home: Home::new(client.clone(), namespaces, config.secrets.clone()),
+            home,
+            news,
+            judge: Judge::new(&client, settings, tasks),
             config,
             client,
             state,
@@ -149,38 +163,46 @@ impl Scout {
             outcomes: mpsc::channel(AT_ONCE),
             visits: BTreeMap::new(),
             gone: BTreeMap::new(),
-            findings: None,
-            judged: None,
+            judged: BTreeMap::new(),
             told: Told::default(),
             trouble: None,
         }
     }
 
     async fn run(&mut self) {
-        let mut has_news = false;
         loop {
             *self.state.round.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-            match self.round(has_news).await {
-                Ok(()) => {
+            let done = match self.home.listed() {
+                Some(listed) => self.round(listed).await,
+                None => Ok(()),
+            };
+            let trouble = done.err().map(|failure| failure.to_string());
+            match trouble.or_else(|| self.home.trouble()) {
+                Some(why) => self.fail(&why),
+                None if self.home.listed().is_some() => {
                     self.state.is_ready.store(true, Ordering::Relaxed);
                     if self.trouble.take().is_some() {
                         tracing::info!("the cluster can be read and written again");
                     }
                 }
-                Err(failure) => self.fail(&failure.to_string()),
+                None => {}
             }
-            has_news = tokio::select! {
-                () = sleep(ROUND) => false,
-                Some(outcome) = self.outcomes.1.recv() => {
-                    self.take(outcome);
-                    true
-                }
-            };
+            tokio::select! {
+                () = sleep(self.rest()) => {}
+                () = self.news.notified() => sleep(GATHERED).await,
+                Some(outcome) = self.outcomes.1.recv() => self.take(outcome),
+            }
             while let Ok(outcome) = self.outcomes.1.try_recv() {
                 self.take(outcome);
-                has_news = true;
             }
         }
+    }
+
+    /// How long there is nothing to do where nothing happens.
+    fn rest(&self) -> Duration {
+        let waiting = self.visits.values().filter(|visits| visits.since.is_none());
+        let next = waiting.map(|visits| visits.due.saturating_duration_since(Instant::now())).min();
+        next.unwrap_or(TICK).clamp(GATHERED, TICK)
     }
 
     /// Tells once of each failure of the cluster that the scout belongs to.
@@ -195,13 +217,13 @@ impl Scout {
         }
     }
 
-    async fn round(&mut self, has_news: bool) -> Result<(), Failure> {
-        let (mut members, multiclusters, secrets) =
-            try_join!(self.home.members(), self.home.multiclusters(), self.home.remote_secrets())?;
+    /// Does what is to be done by what is known; it was listed after this.
+    async fn round(&mut self, listed: Instant) -> Result<(), Failure> {
+        let (mut members, secrets) = (self.home.members(), self.home.remote_secrets());
         let stated = members
             .iter()
             .filter_map(|(name, member)| Some((member.spec.cluster_id.clone()?, name.clone())));
-        let mut peers = peers(&multiclusters, &secrets, &stated.collect());
+        let mut peers = peers(&self.home.multiclusters(), &secrets, &stated.collect());
         drop(secrets);
         let local = self.config.settings.local_member.clone();
         peers.remove(&local);
@@ -209,18 +231,16 @@ impl Scout {
         peers.retain(|name, peer| !self.is_home(name, peer, &local));
         self.state.metrics.peers.set(i64::try_from(peers.len()).unwrap_or(i64::MAX));
         for name in peers.keys().chain(Some(&local).filter(|local| !local.is_empty())) {
-            if !members.contains_key(name) && self.is_worth_writing(name, &peers) {
-                self.home.create(name).await?;
-                members.insert(name.clone(), Stored::new());
+            if !members.contains_key(name) && self.is_worth_writing(name, &peers, &local) {
+                members.insert(name.clone(), self.home.create(name).await?);
             }
         }
         self.write(&mut members, &peers, &local).await?;
-        let is_due = self.judged.is_none_or(|judged| judged.elapsed() >= AUDIT);
-        if has_news || is_due {
-            self.judge(&members).await?;
+        if self.judge.is_due() {
+            self.judge(&members).await;
             self.write(&mut members, &peers, &local).await?;
         }
-        self.tidy(&members, &peers, &local).await
+        self.tidy(&members, &peers, &local, listed).await
     }
 
     /// Whether a Secret leads to the cluster that the scout belongs to: one set of Secrets may be
@@ -236,10 +256,12 @@ impl Scout {
 
     /// Whether enough is known of a member to write of it: of one that only a Secret joins, that it
     /// is not the local one.
-    fn is_worth_writing(&self, name: &str, peers: &BTreeMap<String, Peer>) -> bool {
+    fn is_worth_writing(&self, name: &str, peers: &BTreeMap<String, Peer>, local: &str) -> bool {
         let is_declared = |peer: &Peer| peer.joined_by.iter().any(|joined| joined.kind != "Secret");
+        let was_visited =
+            |name: &str| self.visits.get(name).is_some_and(|visits| visits.last != NOT_YET);
         peers.get(name).is_some_and(is_declared)
-            || self.visits.get(name).is_some_and(|visits| visits.last != NOT_YET)
+            || was_visited(name) && (local.is_empty() || was_visited(local))
     }
 
     /// Sends out whoever is due.
@@ -315,85 +337,69 @@ impl Scout {
         visits.due = Instant::now() + pause;
     }
 
-    /// Writes what the MeshMembers are to say, as far as that is anything new.
+    /// Writes what the MeshMembers are to say, as far as that is anything new. One that cannot be
+    /// written keeps none of the others from being written.
     async fn write(
         &mut self,
-        members: &mut BTreeMap<String, Stored>,
+        members: &mut BTreeMap<String, Arc<Stored>>,
         peers: &BTreeMap<String, Peer>,
         local: &str,
     ) -> Result<(), Failure> {
+        let mut failed = Ok(());
         for (name, stored) in members.iter_mut().filter(|(_, stored)| !stored.is_terminating) {
             let peer = peers.get(name);
             let is_visited = name == local || peer.is_some_and(|peer| peer.kubeconfig.is_some());
             let unvisited = if is_visited { &NOT_YET } else { &NO_SECRET };
             let visit = self.visits.get(name).map_or(unvisited, |visits| &visits.last);
-            let findings = self.findings.as_ref();
-            let findings = findings.and_then(|all| all.get(name)).map(Vec::as_slice);
             let known = Known {
                 spec: &stored.spec,
                 generation: stored.generation,
                 status: stored.status.as_ref(),
                 joined_by: peer.map(|peer| peer.joined_by.as_slice()).unwrap_or_default(),
                 visit,
-                findings,
+                findings: self.judged.get(name).map(|judged| judged.findings.as_slice()),
                 now: Timestamp::now(),
             };
-            if let Some(status) = known.news() {
-                self.home.write(name, &status).await?;
-                stored.status = Some(status);
+            let Some(status) = known.news() else { continue };
+            match self.home.write(name, &status).await {
+                Ok(written) => *stored = written,
+                // The watch will tell that it is gone.
+                Err(failure) if failure.is_not_found() => {}
+                Err(failure @ Failure::Other(_)) => return Err(failure),
+                Err(failure) => failed = Err(failure),
             }
         }
-        Ok(())
+        failed
     }
 
     /// Judges the mesh as it stands, and tells of what is denied.
-    async fn judge(&mut self, members: &BTreeMap<String, Stored>) -> Result<(), Failure> {
-        let settings = self.config.settings.clone();
-        let readings = cluster::read(self.config.cluster.clone(), &settings).await;
-        let Contents { readings, serves_peers } =
-            readings.map_err(|error| Failure::Other(error.to_string()))?;
-        let uids: BTreeMap<ObjectRef, Box<str>> = readings
-            .iter()
-            .map(|reading| (ObjectRef::clone(&reading.object), reading.uid.clone()))
-            .collect();
-        let mut mesh = Mesh::of(Arc::new(settings.clone()), readings);
-        mesh.serve_peers(serves_peers);
-        let names: BTreeSet<String> = mesh
-            .members()
-            .iter()
-            .map(|member| member.name().to_string())
-            .chain(members.keys().cloned())
-            .collect();
-        let now = SystemTime::now().into();
-        let (mut counts, mut standing) = (BTreeMap::new(), BTreeMap::new());
-        for name in names {
-            let mut findings = standing_findings(&mesh, &name, Some(now));
-            // A clash with a peer is told at the peer.
-            let is_told_elsewhere =
-                |finding: &Finding| settings.is_local(&finding.member) && finding.other.is_some();
-            findings.retain(|(finding, _)| !is_told_elsewhere(finding));
-            findings
-                .sort_by_key(|(finding, severity)| (std::cmp::Reverse(*severity), finding.rule));
+    async fn judge(&mut self, members: &BTreeMap<String, Arc<Stored>>) {
+        let versions = members.keys().map(|name| (name.clone(), self.home.version_of(name)));
+        let standing = self.judge.judge(&versions.collect()).await;
+        self.judged.retain(|name, _| members.contains_key(name));
+        for (name, findings) in standing {
+            let mut judged = Judged::default();
             for (finding, severity) in &findings {
-                *counts.entry((finding.rule, *severity, name.clone())).or_insert(0) += 1;
+                *judged.counts.entry((finding.rule, *severity)).or_insert(0) += 1;
                 if *severity == Severity::Deny {
-                    self.tell(finding, &uids).await;
+                    self.tell(finding).await;
                 }
             }
-            findings.truncate(MOST_FINDINGS);
-            standing.insert(name, findings.iter().map(told).collect());
+            judged.findings = findings.iter().take(MOST_FINDINGS).map(told).collect();
+            self.judged.insert(name, judged);
         }
-        self.state.metrics.show_standing(&counts);
-        self.findings = Some(standing);
-        self.judged = Some(Instant::now());
-        Ok(())
+        let counts = self.judged.iter().flat_map(|(name, judged)| {
+            let counts = judged.counts.iter();
+            counts.map(|((rule, severity), count)| ((*rule, *severity, name.clone()), *count))
+        });
+        self.state.metrics.show_standing(&counts.collect());
     }
 
     /// Tells of a finding at the object that is at fault. That nobody may be told is no reason to
     /// stop.
-    async fn tell(&mut self, finding: &Finding, uids: &BTreeMap<ObjectRef, Box<str>>) {
-        let uid = uids.get(&*finding.place.object).map(|uid| &**uid).unwrap_or_default();
-        let Some((namespace, event)) = self.told.event(finding, uid, Timestamp::now()) else {
+    async fn tell(&mut self, finding: &Finding) {
+        let uid = self.judge.uid_of(&finding.place.object);
+        let Some((namespace, event)) = self.told.event(finding, &uid, Timestamp::now()) else {
             return;
         };
         if let Err(failure) = self.home.tell(&namespace, &event).await {
@@ -402,15 +408,16 @@ impl Scout {
         }
     }
 
-    /// Deletes MeshMembers that nobody but a scout had to do with, once what joined them is gone for
-    /// good.
+    /// Deletes MeshMembers that nobody but a scout had to do with, once a list shows as well that
+    /// what joined them is gone.
     async fn tidy(
         &mut self,
-        members: &BTreeMap<String, Stored>,
+        members: &BTreeMap<String, Arc<Stored>>,
         peers: &BTreeMap<String, Peer>,
         local: &str,
+        listed: Instant,
     ) -> Result<(), Failure> {
-        let is_gone = |(name, stored): &(&String, &Stored)| {
+        let is_gone = |(name, stored): &(&String, &Arc<Stored>)| {
             let joined_by = stored.status.as_ref().map(|status| status.joined_by.as_slice());
             stored.is_ours
                 && !stored.is_terminating
@@ -421,9 +428,13 @@ impl Scout {
         let gone: Vec<_> = members.iter().filter(is_gone).collect();
         self.gone.retain(|name, _| gone.iter().any(|(gone, _)| *gone == name));
         for (name, stored) in gone {
-            let rounds = self.gone.entry(name.clone()).or_insert(0);
-            *rounds += 1;
-            if *rounds < GONE {
+            let since = *self.gone.entry(name.clone()).or_insert_with(|| {
+                // Before anybody is asked: the list may begin at once.
+                let now = Instant::now();
+                self.home.list_anew();
+                now
+            });
+            if listed <= since {
                 continue;
             }
             match self.home.delete(name, stored).await {
@@ -437,7 +448,7 @@ impl Scout {
     }
 
     /// Whether it can be told of all of these that they are gone.
-    fn can_tell(&self, joined_by: &[crate::meshmember::Joined]) -> bool {
+    fn can_tell(&self, joined_by: &[Joined]) -> bool {
         joined_by.iter().all(|joined| match &self.config.secrets {
             _ if joined.kind != "Secret" => true,
             Secrets::All => true,
@@ -463,3 +474,6 @@ fn chance() -> f64 {
     let number = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or_default();
     f64::from(number) / f64::from(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

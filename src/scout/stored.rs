@@ -2,18 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
-use k8s_openapi::api::core::v1::{Event, Namespace, Secret};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::core::v1::Event;
 use kube::api::{
-    Api, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams,
-    Preconditions,
+    Api, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Preconditions,
 };
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
 use serde_json::json;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use super::peers::RemoteSecret;
-use crate::cluster::{Failure, answer};
+use crate::cluster::{Failure, Mirror, Selection, answer};
 use crate::meshmember::{GROUP, KIND, MeshMember, RESOURCE, Spec, Status, VERSION};
 
 /// Who the fields of what the scout writes belong to.
@@ -24,8 +28,8 @@ const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", MANAGER);
 const REMOTE_SECRETS: &str = "istio/multiCluster=true";
 /// A remote Secret that leads Istio to its configuration, and not to a cluster.
 const CONFIG_SECRET: &str = "istio-kubeconfig";
-/// The most objects of a kind that are looked at.
-const MOST_OBJECTS: u32 = 5000;
+/// The largest kubeconfig that is followed, in bytes.
+const LARGEST_KUBECONFIG: usize = 64 << 10;
 
 /// Which remote Secrets may be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +43,6 @@ pub enum Secrets {
 }
 
 /// A MeshMember as it is stored.
-#[derive(Clone)]
 pub(super) struct Stored {
     pub(super) spec: Spec,
     pub(super) status: Option<Status>,
@@ -70,21 +73,6 @@ impl From<DynamicObject> for Stored {
     }
 }
 
-impl Stored {
-    /// One that has just been created.
-    pub(super) fn new() -> Self {
-        Self {
-            spec: Spec::default(),
-            status: None,
-            generation: Some(1),
-            uid: None,
-            version: None,
-            is_ours: false,
-            is_terminating: false,
-        }
-    }
-}
-
 fn is_ours(metadata: &ObjectMeta) -> bool {
     let label = metadata.labels.as_ref().and_then(|labels| labels.get(LABEL.0));
     let mut managers = metadata.managed_fields.iter().flatten().map(|it| it.manager.as_deref());
@@ -94,102 +82,112 @@ fn is_ours(metadata: &ObjectMeta) -> bool {
         && !has_finalizers
 }
 
-/// The cluster that the scout belongs to.
+/// The cluster that the scout belongs to, as watches tell of it.
 pub(super) struct Home {
     client: Client,
-    members: Api<DynamicObject>,
-    multiclusters: Api<DynamicObject>,
-    istio_namespaces: BTreeSet<String>,
-    secrets: Secrets,
+    api: Api<DynamicObject>,
+    members: Arc<Mirror<Stored>>,
+    multiclusters: Arc<Mirror<()>>,
+    secrets: Vec<Arc<Mirror<RemoteSecret>>>,
 }
 
 impl Home {
-    pub(super) fn new(client: Client, istio_namespaces: &[String], secrets: Secrets) -> Self {
+    /// Nothing is known of it yet; `news` is notified of each change.
+    pub(super) fn new(
+        client: &Client,
+        istio_namespaces: &[String],
+        secrets: &Secrets,
+        news: &Arc<Notify>,
+    ) -> Self {
         let api = |group: &str, version: &str, kind: &str, plural: &str| {
             let kind = GroupVersionKind::gvk(group, version, kind);
             let resource = ApiResource::from_gvk_with_plural(&kind, plural);
             Api::all_with(client.clone(), &resource)
         };
+        let members = api(GROUP, VERSION, KIND, RESOURCE);
+        let multiclusters =
+            api("deckhouse.io", "v1alpha1", "IstioMulticluster", "istiomulticlusters");
+        let (whole, names) = (
+            Selection::all(members.clone(), Stored::from),
+            Selection { is_metadata: true, ..Selection::all(multiclusters, drop) },
+        );
+        let istio_namespaces: BTreeSet<_> = istio_namespaces.iter().collect();
+        let secrets = istio_namespaces
+            .into_iter()
+            .flat_map(|namespace| selections(client, namespace, secrets));
         Self {
-            members: api(GROUP, VERSION, KIND, RESOURCE),
-            multiclusters: api(
-                "deckhouse.io",
-                "v1alpha1",
-                "IstioMulticluster",
-                "istiomulticlusters",
-            ),
-            istio_namespaces: istio_namespaces.iter().cloned().collect(),
-            secrets,
-            client,
+            members: Arc::new(Mirror::new(client.clone(), whole, Arc::clone(news))),
+            multiclusters: Arc::new(Mirror::new(client.clone(), names, Arc::clone(news))),
+            secrets: secrets
+                .map(|secrets| Arc::new(Mirror::new(client.clone(), secrets, Arc::clone(news))))
+                .collect(),
+            api: members,
+            client: client.clone(),
         }
+    }
+
+    /// Begins the watches, which never end.
+    pub(super) fn watch(&self, tasks: &mut JoinSet<()>) {
+        let (members, multiclusters) = (Arc::clone(&self.members), Arc::clone(&self.multiclusters));
+        tasks.spawn(async move { members.keep().await });
+        tasks.spawn(async move { multiclusters.keep().await });
+        for secrets in self.secrets.iter().map(Arc::clone) {
+            tasks.spawn(async move { secrets.keep().await });
+        }
+    }
+
+    /// Since when lists of all that joins members have been brought to their end, the first of them;
+    /// nothing while anything has yet to be listed.
+    pub(super) fn listed(&self) -> Option<Instant> {
+        self.members.listed()?;
+        let secrets = self.secrets.iter().map(|secrets| secrets.listed());
+        secrets.chain([self.multiclusters.listed()]).min().flatten()
+    }
+
+    /// Asks for lists of what joins members.
+    pub(super) fn list_anew(&self) {
+        self.multiclusters.list_anew();
+        self.secrets.iter().for_each(|secrets| secrets.list_anew());
+    }
+
+    /// Why a watch is not under way.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let secrets = self.secrets.iter().find_map(|secrets| secrets.trouble());
+        self.members.trouble().or_else(|| self.multiclusters.trouble()).or(secrets)
     }
 
     /// The MeshMembers by name.
-    pub(super) async fn members(&self) -> Result<BTreeMap<String, Stored>, Failure> {
-        let listed = answer(self.members.list(&ListParams::default().limit(MOST_OBJECTS))).await?;
-        Ok(listed.into_iter().map(|object| (object.name_any(), object.into())).collect())
+    pub(super) fn members(&self) -> BTreeMap<String, Arc<Stored>> {
+        self.members.objects()
+    }
+
+    /// In which version a MeshMember is known.
+    pub(super) fn version_of(&self, name: &str) -> Option<u64> {
+        self.members.version_of(name)
     }
 
     /// The names of the IstioMulticlusters, if the cluster knows such.
-    pub(super) async fn multiclusters(&self) -> Result<Vec<String>, Failure> {
-        let params = ListParams::default().limit(MOST_OBJECTS);
-        match answer(self.multiclusters.list_metadata(&params)).await {
-            Ok(listed) => Ok(listed.iter().map(ResourceExt::name_any).collect()),
-            Err(failure) if failure.is_not_found() => Ok(Vec::new()),
-            Err(failure) => Err(failure),
-        }
+    pub(super) fn multiclusters(&self) -> Vec<String> {
+        self.multiclusters.objects().into_keys().collect()
     }
 
     /// The remote Secrets that may be read.
-    pub(super) async fn remote_secrets(&self) -> Result<Vec<RemoteSecret>, Failure> {
-        let mut found = Vec::new();
-        for namespace in &self.istio_namespaces {
-            match self.remote_secrets_in(namespace).await {
-                Ok(secrets) => found.extend(secrets),
-                // Nobody has rights in a namespace that is not there.
-                Err(failure) if failure.is_forbidden() && !self.has(namespace).await => {}
-                Err(failure) => return Err(failure),
-            }
-        }
-        found.retain(|secret| secret.name != CONFIG_SECRET);
-        Ok(found)
-    }
-
-    async fn remote_secrets_in(&self, namespace: &str) -> Result<Vec<RemoteSecret>, Failure> {
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let mut found = Vec::new();
-        match &self.secrets {
-            Secrets::None => {}
-            Secrets::All => {
-                let params = ListParams::default().labels(REMOTE_SECRETS).limit(MOST_OBJECTS);
-                let listed = answer(secrets.list(&params)).await?;
-                found.extend(listed.into_iter().map(|secret| remote_secret(namespace, secret)));
-            }
-            Secrets::Named(names) => {
-                for name in names {
-                    let secret = answer(secrets.get_opt(name)).await?;
-                    found.extend(secret.map(|secret| remote_secret(namespace, secret)));
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    async fn has(&self, namespace: &str) -> bool {
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        !answer(namespaces.get_metadata(namespace)).await.is_err_and(|why| why.is_not_found())
+    pub(super) fn remote_secrets(&self) -> Vec<Arc<RemoteSecret>> {
+        let all = self.secrets.iter().flat_map(|secrets| secrets.objects().into_values());
+        all.filter(|secret| secret.name != CONFIG_SECRET).collect()
     }
 
     /// Creates a MeshMember that states nothing.
-    pub(super) async fn create(&self, name: &str) -> Result<(), Failure> {
+    pub(super) async fn create(&self, name: &str) -> Result<Arc<Stored>, Failure> {
         let mut member = json!(MeshMember::new(name));
         member["metadata"]["labels"][LABEL.0] = LABEL.1.into();
         let params = PatchParams::apply(MANAGER);
-        answer(self.members.patch(name, &params, &Patch::Apply(member))).await.map(drop)
+        let created = answer(self.api.patch(name, &params, &Patch::Apply(member))).await?;
+        self.members.learn(created)
     }
 
     /// Writes the status of one.
-    pub(super) async fn write(&self, name: &str, status: &Status) -> Result<(), Failure> {
+    pub(super) async fn write(&self, name: &str, status: &Status) -> Result<Arc<Stored>, Failure> {
         let patch = json!({
             "apiVersion": format!("{GROUP}/{VERSION}"),
             "kind": KIND,
@@ -197,7 +195,8 @@ impl Home {
             "status": status,
         });
         let params = PatchParams::apply(MANAGER).force();
-        answer(self.members.patch_status(name, &params, &Patch::Apply(patch))).await.map(drop)
+        let written = answer(self.api.patch_status(name, &params, &Patch::Apply(patch))).await?;
+        self.members.learn(written)
     }
 
     /// Deletes one as it was seen, and no later version of it.
@@ -205,7 +204,7 @@ impl Home {
         let preconditions =
             Preconditions { uid: stored.uid.clone(), resource_version: stored.version.clone() };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        answer(self.members.delete(name, &params)).await.map(drop)
+        answer(self.api.delete(name, &params)).await.map(drop)
     }
 
     /// Creates an Event; one that is there already stays.
@@ -218,11 +217,34 @@ impl Home {
     }
 }
 
-fn remote_secret(namespace: &str, secret: Secret) -> RemoteSecret {
-    let name = secret.name_any();
-    let kubeconfigs = secret.data.into_iter().flatten().map(|(id, bytes)| {
+/// The remote Secrets of a namespace that may be read.
+fn selections(client: &Client, namespace: &str, secrets: &Secrets) -> Vec<Selection<RemoteSecret>> {
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Secret"));
+    let selection = |name: Option<&String>| Selection {
+        api: Api::namespaced_with(client.clone(), namespace, &kind),
+        namespace: Some(namespace.to_owned()),
+        // By its name, one may be listed and watched that nothing more than that is granted of.
+        fields: name.map(|name| format!("metadata.name={name}")),
+        labels: name.is_none().then(|| REMOTE_SECRETS.to_owned()),
+        is_metadata: false,
+        keep: remote_secret,
+    };
+    match secrets {
+        Secrets::None => Vec::new(),
+        Secrets::All => vec![selection(None)],
+        Secrets::Named(names) => names.iter().map(Some).map(selection).collect(),
+    }
+}
+
+fn remote_secret(mut secret: DynamicObject) -> RemoteSecret {
+    let (name, data) = (secret.name_any(), secret.data["data"].take());
+    let kubeconfigs = data.as_object().into_iter().flatten().map(|(id, text)| {
+        let bytes = text.as_str().and_then(|text| STANDARD.decode(text).ok());
+        let bytes = bytes.filter(|bytes| bytes.len() <= LARGEST_KUBECONFIG);
         // One that is not text leads nowhere, as an empty one.
-        (id, Arc::from(String::from_utf8(bytes.0).unwrap_or_default()))
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        (id.clone(), Arc::from(text))
     });
-    RemoteSecret { namespace: namespace.to_owned(), name, kubeconfigs: kubeconfigs.collect() }
+    let kubeconfigs = kubeconfigs.collect();
+    RemoteSecret { namespace: secret.namespace().unwrap_or_default(), name, kubeconfigs }
 }

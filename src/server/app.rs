@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 use super::authority::Health;
 use super::http::Http;
 use super::http::room::{Room, Turns};
+use super::ledger::Ledger;
 use super::metrics::{metrics, registry, render};
 use super::page::MeshPage;
 use super::supervise::Supervisor;
@@ -83,6 +84,8 @@ pub(super) struct App {
     pub(super) hold: Option<Duration>,
     /// What reads single objects of the cluster, where one is watched.
     pub(super) live: Option<Arc<Live>>,
+    /// The page that the replicas share, if they do.
+    pub(super) ledger: Option<Arc<Ledger>>,
     /// What reads other clusters that writes lead to, if that is done.
     pub(super) reach: Option<Reach>,
     /// How callers show who they are.
@@ -135,6 +138,7 @@ impl App {
             sources,
             hold,
             live: None,
+            ledger: None,
             reach: None,
             verification,
             http: Arc::new(Http::new(limits.client_timeout, &mut registry)),
@@ -170,8 +174,10 @@ impl App {
         let draining = self.http.is_draining().then(|| "it is shutting down".to_owned());
         // One that calls nevertheless is answered.
         let distrusted = self.authority.as_ref().and_then(|authority| authority.distrusted());
+        let superseded = self.snapshot.page().and_then(|page| page.unready());
         let failing = self.supervisor.failing();
-        draining.into_iter().chain(self.faults()).chain(distrusted).chain(failing).collect()
+        let others = distrusted.into_iter().chain(superseded).chain(failing);
+        draining.into_iter().chain(self.faults()).chain(others).collect()
     }
 
     /// Shows also how many lines of the log were lost.
@@ -196,6 +202,9 @@ impl App {
         if let (Some(authority), Some(metrics)) = (&self.authority, &self.authority_metrics) {
             metrics.expiry.set(authority.authority_until());
             metrics.age.set(authority.age());
+        }
+        if let Some(ledger) = &self.ledger {
+            ledger.show();
         }
         state.ready.set(self.unready().is_empty().into());
         render(&self.registry)

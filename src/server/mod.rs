@@ -5,6 +5,7 @@ mod app;
 pub mod authority;
 mod findings;
 mod http;
+mod ledger;
 mod metrics;
 mod page;
 mod supervise;
@@ -14,13 +15,13 @@ mod tls;
 mod upkeep;
 mod webhook;
 
-use std::future::pending;
+use std::future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use kube::Client;
 use prometheus_client::metrics::counter::Counter;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
@@ -32,11 +33,13 @@ use tokio::time::{sleep, timeout};
 
 pub use app::Limits;
 pub use authority::SecretPath;
+pub use ledger::LedgerConfig;
 pub use tls::{Callers, Certificate, CertificateSource, Issued, TlsError, Validity, issue};
 
-use crate::cluster::{self, Dial, Live, Reach, Told};
+use crate::cluster::{self, Dial, Live, Reach, Told, Watch};
 use crate::inventory::Inventory;
 use crate::mesh::Mesh;
+use crate::pending;
 use crate::settings::Settings;
 use crate::sources::{Need, Sources};
 use admin::Admin;
@@ -45,6 +48,7 @@ use authority::Keeper;
 use findings::FindingMetrics;
 use http::connections::Connections;
 use http::listener::{Answers, Endpoint};
+use ledger::{Ledger, PageKeeper};
 use page::{MeshPage, PageMetrics};
 use supervise::{Supervisor, Weight};
 use tls::TlsSetup;
@@ -64,6 +68,8 @@ const ADMIN_TIMEOUT: Duration = Duration::from_secs(3);
 const OTHER_DESCRIPTORS: usize = ADMIN_CONNECTIONS + 64;
 /// The log message if anyone may claim to be the API server.
 const UNVERIFIED: &str = "callers cannot be verified, so admitted writes are not remembered until the watch reports them, and clusters that a write leads to are not read: set --tls-client-ca, --tls-secret or --tls-path-file";
+/// The log message where this replica does not know what others admit.
+const ALONE: &str = "this replica does not know what other replicas have just admitted: with more than one, set --ledger";
 /// Which part of the reviews may wait for other clusters: all others find room.
 const REACHING: usize = 4;
 /// How often connections are looked at while they end.
@@ -85,6 +91,8 @@ pub struct Config {
     pub cluster: Option<kube::Config>,
     /// How long an admitted write counts, at most, that the watch does not report as stored.
     pub hold: Duration,
+    /// Where replicas share what they admit, if they do.
+    pub ledger: Option<LedgerConfig>,
     /// Where the webhook listens, as `host:port`.
     pub listen: String,
     /// Where the admin endpoint listens.
@@ -158,6 +166,10 @@ impl Server {
     /// Begins all that is done at the same time.
     fn start(self) -> anyhow::Result<Running> {
         let Self { config, webhook, admin, signals } = self;
+        ensure!(
+            config.ledger.is_none() || config.cluster.is_some(),
+            "--ledger needs a cluster to watch"
+        );
         let settings = Arc::new(config.settings);
         let watches =
             config.cluster.as_ref().map(|_| cluster::watches(&settings)).unwrap_or_default();
@@ -190,10 +202,7 @@ impl Server {
         }
         let client = config.cluster.map(Client::try_from).transpose();
         let client = client.context("cannot reach the cluster")?;
-        app.live = client.as_ref().map(|client| {
-            let (settings, snapshot) = (Arc::clone(&app.settings), Arc::clone(&app.snapshot));
-            Arc::new(Live::new(client.clone(), watches.clone(), settings, snapshot))
-        });
+        let told = client.as_ref().map(|client| know(&mut app, client, &watches, config.ledger));
         reach_elsewhere(&mut app)?;
         let app = Arc::new(app);
         let secured = Arc::new(TlsSetup::new(Arc::clone(&config.certificate), config.callers)?);
@@ -218,16 +227,8 @@ impl Server {
             }
             None => drop(loaded),
         }
-        if let Some(client) = client {
-            let told = Arc::new(Told::new(Arc::clone(&app.snapshot), &watches));
-            for watch in watches {
-                let name = format!("watch {watch}");
-                let (told, sources) = (Arc::clone(&told), Arc::clone(&app.sources));
-                let watching = watch.over(client.clone(), told, sources);
-                supervisor.spawn(&name, vital, watching, |watching| Box::pin(watching.run()));
-            }
-            let app = Arc::clone(&app);
-            supervisor.spawn("holds", vital, app, |app| Box::pin(upkeep::holds(app)));
+        if let Some((client, told)) = client.zip(told) {
+            follow(&app, &client, watches, &told);
         }
         let counted = (Arc::clone(&app), counted);
         supervisor.spawn("findings", Weight::Apart, counted, |(app, metrics)| {
@@ -314,6 +315,47 @@ impl Running {
     }
 }
 
+/// Has objects of the cluster read one by one, and what is admitted shared with other replicas.
+fn know(
+    app: &mut App,
+    client: &Client,
+    watches: &[Watch],
+    ledger: Option<LedgerConfig>,
+) -> Arc<Told> {
+    let told = Arc::new(Told::new(Arc::clone(&app.snapshot), watches));
+    let (settings, snapshot) = (Arc::clone(&app.settings), Arc::clone(&app.snapshot));
+    let live = Live::new(client.clone(), watches.to_vec(), settings, snapshot);
+    let live = app.live.insert(Arc::new(live));
+    match ledger {
+        Some(ledger) => {
+            let (snapshot, longest) = (&app.snapshot, app.hold.unwrap_or(pending::LONGEST));
+            let parts = (snapshot, &told, &*live);
+            let kind = (&*app.settings, longest);
+            let registry = &mut app.registry;
+            let ledger = Ledger::new(ledger, client.clone(), parts, kind, watches, registry);
+            app.ledger = Some(Arc::new(ledger));
+        }
+        None => tracing::info!("{ALONE}"),
+    }
+    told
+}
+
+/// Begins what keeps the mesh, and the ledger, in line with the cluster.
+fn follow(app: &Arc<App>, client: &Client, watches: Vec<Watch>, told: &Arc<Told>) {
+    let (supervisor, vital) = (&app.supervisor, Weight::Vital);
+    for watch in watches {
+        let name = format!("watch {watch}");
+        let (told, sources) = (Arc::clone(told), Arc::clone(&app.sources));
+        let watching = watch.over(client.clone(), told, sources);
+        supervisor.spawn(&name, vital, watching, |watching| Box::pin(watching.run()));
+    }
+    if let Some(ledger) = &app.ledger {
+        let keeper = PageKeeper::new(ledger);
+        supervisor.spawn("ledger", vital, keeper, |keeper| Box::pin(keeper.keep()));
+    }
+    supervisor.spawn("holds", vital, Arc::clone(app), |app| Box::pin(upkeep::holds(app)));
+}
+
 /// Has other clusters read that writes lead to, where the API server can be told from others.
 fn reach_elsewhere(app: &mut App) -> anyhow::Result<()> {
     if app.settings.reach && app.verification.is_set_up() {
@@ -379,7 +421,7 @@ fn endpoints(app: &Arc<App>, secured: &Arc<TlsSetup>) -> (Endpoint<Webhook>, End
 fn apart() -> std::io::Result<Handle> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
-    let run = move || runtime.block_on(pending::<()>());
+    let run = move || runtime.block_on(future::pending::<()>());
     std::thread::Builder::new().name("admin".to_owned()).spawn(run)?;
     Ok(handle)
 }

@@ -83,6 +83,10 @@ async fn start() -> (Running, SocketAddr, SocketAddr) {
         inventory_poll: seconds(1),
         cluster: Some(cluster().await),
         hold: seconds(1),
+        ledger: Some(LedgerConfig {
+            lease: "isthmus/isthmus-ledger".parse().unwrap(),
+            optional: vec!["customResources"],
+        }),
         listen: "127.0.0.1:0".to_owned(),
         admin: "127.0.0.1:0".to_owned(),
         certificate: Certificate::load(CertificateSource::SelfSigned).unwrap(),
@@ -141,6 +145,7 @@ async fn a_panicking_task_is_counted_and_restarted_and_costs_readiness_if_it_rep
         "holds",
         "inventory",
         "keeper",
+        "ledger",
         "sweep",
         "sweep admin",
     ];

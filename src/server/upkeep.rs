@@ -14,7 +14,7 @@ use super::metrics::metrics;
 use super::supervise::of_blocking;
 use super::tls::TlsSetup;
 use crate::inventory::Inventory;
-use crate::snapshot::Source;
+use crate::snapshot::{Snapshot, Source};
 
 /// The name of the inventory among the sources.
 pub(super) const INVENTORY: &str = "the inventory";
@@ -28,7 +28,7 @@ pub(super) async fn holds(app: &App) {
         sleep(EXPIRY).await;
         let overdue = app.snapshot.overdue();
         if let Some(live) = app.live.as_ref().filter(|_| !overdue.is_empty()) {
-            live.look(overdue).await;
+            live.look(overdue, Snapshot::looked).await;
         }
     }
 }

@@ -1,7 +1,11 @@
+use std::collections::BTreeSet;
+
+use tokio::sync::oneshot::error::TryRecvError;
+
 use super::*;
 use crate::budget::Budget;
 use crate::document;
-use crate::ledger::{MOST_OF_USER, Why};
+use crate::ledger::{MOST_OF_USER, Swap, Why};
 use crate::mesh::{Basis, Fact, WriteId};
 use crate::settings::Settings;
 use crate::syntax::Object;
@@ -49,9 +53,9 @@ fn update(new: Reading, old: u64) -> Write<'static> {
 }
 
 fn admit(snapshot: &Snapshot, write: Write<'_>) -> Verdict {
-    match snapshot.admit(write, true) {
+    match snapshot.admit(write, None, false) {
         Admission::Judged(verdict) => *verdict,
-        Admission::Confirm(objects) => unreachable!("{objects:?} are confirmed"),
+        admission => unreachable!("{admission:?}"),
     }
 }
 
@@ -239,7 +243,7 @@ fn a_fault_in_judging_leaves_the_mesh_as_it_was() {
     // The next look at what stands looks at the clock, too.
     budget.spend(256).unwrap();
     let write = Write { budget, ..creation(reading("b", "a.example.com"), "u") };
-    catch_unwind(AssertUnwindSafe(|| snapshot.admit(write, true))).unwrap_err();
+    catch_unwind(AssertUnwindSafe(|| snapshot.admit(write, None, false))).unwrap_err();
     assert!(snapshot.is_sound());
     assert_eq!(snapshot.counts(), (1, 0));
 }
@@ -253,7 +257,7 @@ fn a_half_changed_mesh_is_never_read() {
     assert!(!snapshot.is_sound());
     let new = reading("b", "b.example.com");
     catch_unwind(AssertUnwindSafe(|| snapshot.judge(change(new.clone())))).unwrap_err();
-    catch_unwind(AssertUnwindSafe(|| snapshot.admit(change(new), true))).unwrap_err();
+    catch_unwind(AssertUnwindSafe(|| snapshot.admit(change(new), None, false))).unwrap_err();
     catch_unwind(AssertUnwindSafe(|| snapshot.counts())).unwrap_err();
 }
 
@@ -337,9 +341,11 @@ fn an_update_that_changes_no_claim_is_not_entered() {
 fn a_verdict_that_rests_on_other_objects_is_confirmed_first() {
     let snapshot = snapshot();
     snapshot.put(Source::Cluster, versioned("a", "one.example.com", "u", 5));
-    let objects = |write: Write<'_>| match snapshot.admit(write, false) {
-        Admission::Confirm(objects) => objects.iter().map(|it| it.name.to_string()).collect(),
-        Admission::Judged(_) => Vec::new(),
+    let objects = |write: Write<'_>| match snapshot.admit(write, Some(&BTreeSet::new()), false) {
+        Admission::Confirm(confirm) => {
+            confirm.objects.iter().map(|it| it.name.to_string()).collect()
+        }
+        _ => Vec::new(),
     };
     assert_eq!(objects(creation(reading("b", "one.example.com"), "v")), ["a"]);
     assert_eq!(objects(creation(reading("b", "two.example.com"), "v")), [""; 0]);
@@ -354,4 +360,123 @@ fn a_verdict_that_rests_on_other_objects_is_confirmed_first() {
     snapshot.put(Source::Cluster, versioned("c", "three.example.com", "w", 8));
     let why = admit(&snapshot, update(reading("c", "one.example.com"), 6)).delay.unwrap().wait.why;
     assert_eq!(why, Why::Outdated);
+}
+
+/// A snapshot that shares a page, which is proven, with others.
+fn sharing() -> Snapshot {
+    let snapshot = snapshot();
+    let (digest, watches) = (Arc::from("kind"), vec![Arc::from("peers")]);
+    let most_bytes = crate::ledger::MOST_BYTES;
+    snapshot.share(Setup { digest, longest: HOLD, watches, most_bytes, without: None });
+    read(&snapshot, Page { is_proven: true, ..Page::new(1, &"kind".into()) });
+    let listed = snapshot.now() + HOLD;
+    snapshot.come(&"peers".into(), Watched::At { version: 100, listed });
+    snapshot
+}
+
+fn read(snapshot: &Snapshot, page: Page<Arc<Reading>>) {
+    let sight = Sight { uid: "u".into(), version: "1".into(), page: Some(page) };
+    snapshot.with_page(|mut page| page.read(sight));
+    snapshot.with_page(|mut page| page.fails(None));
+}
+
+fn due(snapshot: &Snapshot) -> Option<Due> {
+    snapshot.with_page(|page| page.due()).unwrap()
+}
+
+fn swap(snapshot: &Snapshot) -> Swap<Arc<Reading>> {
+    snapshot.with_page(|mut page| page.swap(2)).unwrap().unwrap()
+}
+
+fn entering(snapshot: &Snapshot, name: &str) -> tokio::sync::oneshot::Receiver<()> {
+    let write = creation(reading(name, &format!("{name}.example.com")), name);
+    match snapshot.admit(write, None, false) {
+        Admission::Entering(verdict, entered) if verdict.is_admitted() => entered,
+        admission => unreachable!("{admission:?}"),
+    }
+}
+
+#[test]
+fn a_write_is_admitted_once_the_page_has_it() {
+    let snapshot = sharing();
+    let mut writes = ["a", "b"].map(|name| entering(&snapshot, name));
+    assert!(matches!(due(&snapshot), Some(Due::Swap)));
+    let swap = swap(&snapshot);
+    assert_eq!(swap.page.entries.len(), 2, "one swap has both");
+    assert!(writes.iter_mut().all(|entered| entered.try_recv().is_err()));
+    // What is admitted meanwhile is judged against those, and has to wait for the next swap.
+    let rival = creation(reading("rival", "a.example.com"), "r");
+    assert!(admit(&snapshot, rival).delay.is_some());
+    let mut late = entering(&snapshot, "late");
+    snapshot.with_page(|mut page| page.swapped(Outcome::Committed("2".into())));
+    assert_eq!(writes.map(|mut entered| entered.try_recv()), [Ok(()), Ok(())]);
+    assert!(late.try_recv().is_err());
+    assert_eq!(snapshot.counts().1, 2);
+}
+
+#[test]
+fn a_write_that_loses_its_place_is_judged_against_what_was_entered_first() {
+    let snapshot = sharing();
+    let mut lost = entering(&snapshot, "a");
+    let mut other = swap(&snapshot).page;
+    // Another replica was faster, with a rival.
+    let rival = Arc::new(reading("rival", "a.example.com").pending());
+    other.entries[0].object = Arc::new(ObjectRef::new("IstioMulticluster", None, "rival"));
+    (other.entries[0].reading, other.nonce) = (Some(rival), 3);
+    read(&snapshot, other);
+    assert_eq!(lost.try_recv(), Err(TryRecvError::Closed));
+    let verdict = admit(&snapshot, creation(reading("a", "a.example.com"), "a"));
+    assert_eq!(verdict.delay.unwrap().wait.why, Why::Pending);
+}
+
+#[test]
+fn a_page_that_cannot_be_used_admits_nothing_but_what_need_not_be_entered() {
+    let snapshot = sharing();
+    let mut waits = entering(&snapshot, "waits");
+    snapshot.with_page(|mut page| page.fails(Some("it is gone".into())));
+    assert_eq!(waits.try_recv(), Err(TryRecvError::Closed));
+    assert!(due(&snapshot).is_none(), "nobody waits any more");
+    let write = || creation(reading("b", "b.example.com"), "b");
+    let unready = snapshot.admit(write(), None, false);
+    assert!(matches!(unready, Admission::Unready(why) if &*why == "it is gone"));
+    for write in [
+        Write { is_stored: false, ..write() },
+        Write {
+            old: Some(reading("b", "b.example.com")),
+            ..update(reading("b", "b.example.com"), 5)
+        },
+        creation(Reading::new(ObjectRef::new("ConfigMap", Some("isthmus"), "c")), "c"),
+    ] {
+        assert!(admit(&snapshot, write).is_admitted());
+    }
+    // As by a single replica, which remembers what it has admitted.
+    let alone = |write| snapshot.admit(write, None, true);
+    assert!(matches!(alone(write()), Admission::Judged(verdict) if verdict.is_admitted()));
+    let rival = creation(reading("rival", "b.example.com"), "r");
+    assert!(matches!(alone(rival), Admission::Judged(verdict) if verdict.delay.is_some()));
+}
+
+#[test]
+fn a_replica_lists_what_is_behind_and_gives_way_to_another_kind() {
+    let snapshot = sharing();
+    let write = || creation(reading("b", "b.example.com"), "b");
+    let mut page = swap(&snapshot).page;
+    page.floors.insert("peers".into(), 101);
+    read(&snapshot, page.clone());
+    assert!(matches!(snapshot.admit(write(), None, false), Admission::List));
+    assert_eq!(snapshot.behind(), ["peers".into()]);
+    let listed = snapshot.now() + HOLD;
+    snapshot.come(&"peers".into(), Watched::At { version: 101, listed });
+    assert!(snapshot.behind().is_empty());
+    let mut waits = entering(&snapshot, "b");
+    // An older list than what was known tells of a restored etcd.
+    let (begun, now) = (snapshot.now(), snapshot.now());
+    snapshot.listed(&Listed { watch: "peers", begun, now, version: 90, before: 101 });
+    assert_eq!(waits.try_recv(), Err(TryRecvError::Closed));
+    let wait = admit(&snapshot, write()).delay.unwrap().wait;
+    assert_eq!(wait.why, Why::Quarantine);
+    let other = Page { digest: "newer".into(), nonce: 7, generation: 9, era: 7, ..page };
+    read(&snapshot, other);
+    assert!(matches!(snapshot.admit(write(), None, false), Admission::Unready(_)));
+    assert!(snapshot.page().unwrap().unready().is_some());
 }

@@ -61,7 +61,7 @@ impl Span {
 }
 
 /// A line and column, both from 1, of a text inside an object; all zero where there is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Position {
     /// The line.
     pub line: u32,
@@ -72,6 +72,11 @@ pub struct Position {
 impl Position {
     /// No position: the place is a field of the object itself.
     pub const NONE: Self = Self { line: 0, column: 0 };
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+    pub(super) fn is_none(&self) -> bool {
+        *self == Self::NONE
+    }
 }
 
 /// How deep a document may nest: deeper than any that Kubernetes has, shallower than any stack.

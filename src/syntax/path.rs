@@ -1,6 +1,7 @@
 //! The way to a field: one type that documents build, findings compare, messages print and files
 //! are searched by.
 
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,7 +10,8 @@ use super::Position;
 
 /// A field of an object, and the line and column at which it was found in a text that the object
 /// carries. Nearly all are named in the code, which keeps a path small.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Built", into = "Built")]
 pub struct Path(Repr);
 
 #[derive(Clone, Debug)]
@@ -18,19 +20,23 @@ enum Repr {
     Built(Box<Built>),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Built {
     segments: Vec<Segment<'static>>,
+    #[serde(default, skip_serializing_if = "Position::is_none")]
     position: Position,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<Box<str>>,
     /// Whether the field is not set, so that its default applies.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_default: bool,
     /// What showed the value, where nobody has written it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     source: Option<Box<str>>,
 }
 
 /// One step of a path.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Segment<'a> {
     /// A key of a mapping.
     Key(Cow<'a, str>),
@@ -235,6 +241,25 @@ impl Ord for Path {
         match (self.identity(), other.identity()) {
             (None, None) => self.segments().cmp(other.segments()),
             (ours, theirs) => ours.cmp(&theirs),
+        }
+    }
+}
+
+impl From<Built> for Path {
+    fn from(built: Built) -> Self {
+        Self(Repr::Built(Box::new(built)))
+    }
+}
+
+impl From<Path> for Built {
+    fn from(path: Path) -> Self {
+        match path.0 {
+            Repr::Built(built) => *built,
+            Repr::Fixed(_) => {
+                let segments = path.segments().map(Segment::into_owned).collect();
+                let (position, identity, source) = (Position::NONE, None, None);
+                Self { segments, position, identity, is_default: false, source }
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Addresses: of a control plane that other clusters reach.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -7,7 +8,7 @@ use super::{ClusterDomain, Invalid, Subnet};
 
 /// An IP address that pods of a cluster can reach a control plane by. An IPv4 address written as
 /// IPv6 is the IPv4 address it means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteAddress(IpAddr);
 
 impl RemoteAddress {

@@ -1,5 +1,6 @@
 //! Cluster domains, and the two texts of a cluster that hold one.
 
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use super::Invalid;
 
 /// The DNS domain of a cluster (`cluster.local`): lower case, without a trailing dot, which is how
 /// DNS compares names.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClusterDomain(Arc<str>);
 
 /// The longest DNS name in bytes (RFC 1035, section 2.3.4, less the root label and length byte).
@@ -71,7 +72,7 @@ impl fmt::Display for ClusterDomain {
 /// A network name that Deckhouse made: `network-<cluster domain, dots as dashes>-<adler32>`.
 ///
 /// The form is lossy: `a.b` and `a-b` give the same name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NetworkName(Arc<str>);
 
 impl NetworkName {
@@ -99,7 +100,7 @@ fn parts(network_name: &str) -> Option<(&str, &str)> {
 }
 
 /// Deckhouse's `publicDomainTemplate`, such as `%s.example.com`: the name of each public service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PublicDomainTemplate(Arc<str>);
 
 impl PublicDomainTemplate {

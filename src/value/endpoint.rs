@@ -1,5 +1,6 @@
 //! Metadata endpoints: where a peer publishes what Deckhouse's discovery reads.
 
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
@@ -17,8 +18,9 @@ use super::endpoint_parts::{
 const EXAMPLE: &str = "one such as https://istio.k8s-a.example.com/metadata/";
 /// The longest URL that servers and proxies take, in bytes.
 const LONGEST: usize = 2048;
+
 /// An `https` URL in canonical form: lower-case punycode host, no default port, one trailing slash.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MetadataEndpoint(Arc<str>);
 
 impl MetadataEndpoint {

@@ -1,5 +1,6 @@
 //! Subnets: IPv4 and IPv6 CIDRs, read as the API server reads them.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,7 +10,7 @@ use super::Invalid;
 
 /// A CIDR whose host bits are zero. An IPv4 range written as IPv6 (`::ffff:10.0.0.0/104`) is the
 /// IPv4 range it means.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Subnet(IpNet);
 
 /// What remedies show where the text does not tell what was meant.

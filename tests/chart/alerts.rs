@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 
 use super::helm::{file, only, template};
 use crate::support::process::Server;
+use crate::support::scouting::Scout;
 use crate::support::{TempDir, peer};
 
 /// What the API server tells of webhooks; that it does is shown where the chart is installed.
@@ -23,14 +24,26 @@ pub(crate) const OF_ITS_OWN_CERTIFICATE: [&str; 2] = [
     "isthmus_certificate_sync_age_seconds",
 ];
 
+/// What isthmus tells where replicas share a ledger, as `control_plane::ledger` shows.
+pub(crate) const OF_THE_LEDGER: [&str; 6] = [
+    "isthmus_ledger_available",
+    "isthmus_ledger_entries",
+    "isthmus_ledger_bytes",
+    "isthmus_ledger_quarantine_seconds",
+    "isthmus_ledger_swaps_total",
+    "isthmus_ledger_wait_seconds_bucket",
+];
+
 #[test]
 fn every_alert_is_readable_and_documented() {
-    let alerts = file("files/alerts.yaml");
-    let alerts = yaml_documents(&alerts).unwrap()[0].to_json();
-    let alerts = alerts[0]["rules"].as_array().unwrap();
-    let known = series();
+    let alerts = ["files/alerts.yaml", "files/scout-alerts.yaml"].map(|name| {
+        let alerts = yaml_documents(&file(name)).unwrap()[0].to_json();
+        alerts[0]["rules"].as_array().unwrap().clone()
+    });
+    let mut known = series();
+    known.extend(series_of_the_scout());
     let mut names = Vec::new();
-    for alert in alerts {
+    for alert in alerts.iter().flatten() {
         for asked in asked_for(alert["expr"].as_str().unwrap()) {
             assert!(known.contains(&asked), "{asked} is no metric: {alert}");
         }
@@ -64,6 +77,39 @@ fn the_rule_that_is_rendered_is_of_the_release() {
         let sees_the_first = expression.contains("unless") && expression.contains("offset 10m");
         assert_eq!(of_all, sees_the_first, "a series that was not there does not increase");
         assert!(of_all || of_release, "{expression}");
+    }
+}
+
+#[test]
+fn what_the_scout_tells_is_scraped_and_its_alerts_are_of_the_release() {
+    let scraped = ["--set=scout.enabled=true,serviceMonitor.enabled=true"];
+    let alerting = ["--set=prometheusRule.enabled=true,fullnameOverride=guard"];
+    let rendered = template("helm", &[&scraped[..], &alerting].concat());
+    let of_scout = |kind: &str, name: &str| {
+        let is_it = |it: &&Json| it["kind"] == kind && it["metadata"]["name"] == name;
+        rendered.iter().find(is_it).unwrap_or_else(|| panic!("{kind} {name}")).clone()
+    };
+    let service = of_scout("Service", "guard-scout");
+    let deployment = of_scout("Deployment", "guard-scout");
+    assert_eq!(service["spec"]["selector"], deployment["spec"]["selector"]["matchLabels"]);
+    for name in ["guard", "guard-scout"] {
+        // Each scrapes its own Service and no other one.
+        let selector = of_scout("ServiceMonitor", name)["spec"]["selector"]["matchLabels"].clone();
+        let is_selected = |object: &Json| {
+            let selected = selector.as_object().unwrap();
+            selected.iter().all(|(key, value)| object["metadata"]["labels"][key] == *value)
+        };
+        for of in ["guard", "guard-scout"] {
+            assert_eq!(is_selected(&of_scout("Service", of)), name == of, "{name} of {of}");
+        }
+    }
+    for rule in
+        of_scout("PrometheusRule", "guard-scout")["spec"]["groups"][0]["rules"].as_array().unwrap()
+    {
+        let expression = rule["expr"].as_str().unwrap();
+        parser::parse(expression).unwrap();
+        let is_of_release = expression.contains(r#"{job="guard-scout",namespace="isthmus""#);
+        assert!(is_of_release, "{expression}");
     }
 }
 
@@ -114,6 +160,20 @@ fn asked_for(expression: &str) -> BTreeSet<String> {
     names.0
 }
 
+/// The names of the series of a scout that has no cluster, and of those that come with one, which
+/// the tests of the scout show.
+fn series_of_the_scout() -> BTreeSet<String> {
+    let directory = TempDir::with(
+        "kubeconfig",
+        "{current-context: a, clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}], contexts: [{name: a, context: {cluster: a, user: a}}], users: [{name: a, user: {}}]}",
+    );
+    let kubeconfig = directory.path().join("kubeconfig");
+    let scout = Scout::launch(&["--kubeconfig", kubeconfig.to_str().unwrap()]);
+    let mut names = names_in(&scout.page("/metrics").1);
+    names.insert("isthmus_standing_findings_by_member".to_owned());
+    names
+}
+
 /// The names of all series that there are, once each thing that is counted has happened.
 fn series() -> BTreeSet<String> {
     let inventory = TempDir::new();
@@ -123,7 +183,14 @@ fn series() -> BTreeSet<String> {
     let large = peer("a", &"a".repeat(3 << 20)).to_string();
     assert_eq!(server.client().post("/validate", large).status, 503);
     server.wait_metric(r#"isthmus_standing_findings{rule="SubnetOverlap",severity="deny"}"#, 0.0);
-    let page = server.admin("/metrics").text();
+    let mut names = names_in(&server.admin("/metrics").text());
+    let elsewhere = OF_THE_API_SERVER.into_iter().chain(OF_ITS_OWN_CERTIFICATE);
+    names.extend(elsewhere.chain(OF_THE_LEDGER).map(str::to_owned));
+    names
+}
+
+/// The names of the series on a page of metrics.
+fn names_in(page: &str) -> BTreeSet<String> {
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let ours = types.flat_map(|(name, kind)| {
         let ends: &[&str] = match kind {
@@ -134,6 +201,5 @@ fn series() -> BTreeSet<String> {
         };
         ends.iter().map(move |end| format!("{name}{end}"))
     });
-    let elsewhere = OF_THE_API_SERVER.into_iter().chain(OF_ITS_OWN_CERTIFICATE);
-    ours.chain(elsewhere.map(str::to_owned)).collect()
+    ours.collect()
 }

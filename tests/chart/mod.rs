@@ -1,6 +1,6 @@
 //! The Helm chart: what it renders, what it takes, and what it says of itself.
 
-mod alerts;
+pub(crate) mod alerts;
 mod calls;
 mod cluster;
 mod helm;

@@ -7,7 +7,7 @@ use crate::support::guarded::{Guarded, member};
 use crate::support::objects::{multicluster, with, yaml};
 use crate::support::plane::{Plane, several};
 use crate::support::relay::Relay;
-use crate::support::scouting::reader;
+use crate::support::scouting::lasting_reader;
 use crate::support::showing::Showing;
 use crate::support::transcript::Transcript;
 use crate::support::{TempDir, data};
@@ -38,11 +38,7 @@ fn left(peer: &Showing, pods: &str, domain: &str) {
 fn on_plain_istio_a_remote_secret_is_held_against_the_cluster_it_leads_to() {
     let ([own, other], _turns) = several();
     let peer = Showing::nothing(other);
-    reader(other);
-    // One that ends soon is told of.
-    let create = ["create", "token", "istio-reader-service-account", "-n=istio-system"];
-    let token = other.kubectl(&[&create[..], &["--duration=8760h"]].concat(), "").ok();
-    let token = token.trim().to_owned();
+    let token = lasting_reader(other);
     // It is as anywhere: reached by an address that is not this machine's own alone.
     let relay = Relay::at(outer_address());
     relay.lead_to(Some(other.api()));

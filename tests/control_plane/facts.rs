@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
+use crate::support::elsewhere::{kubeconfig, outer_address, remote_secret};
 use crate::support::golden::expect;
-use crate::support::guarded::{Ran, isthmus};
+use crate::support::guarded::{Guarded, Ran, isthmus};
 use crate::support::plane::{ADMIN, Plane, several};
 use crate::support::process::command;
+use crate::support::relay::Relay;
+use crate::support::scouting::lasting_reader;
 use crate::support::showing::Showing;
 use crate::support::{TempDir, data};
 
@@ -216,4 +219,57 @@ fn three_clusters_are_judged_as_one_mesh_before_they_are_one() {
     session.run(&["join", "--context", "a", "--context", "a"]);
     session.run(&["join", "--context", "a", "--context", "d"]);
     session.check("join");
+}
+
+/// What the account of a remote Secret sees of it, too.
+fn seen_by_readers(showing: &Showing, pods: &str) {
+    showing.control_plane("kube-controller-manager", &format!("--cluster-cidr={pods}.0.0/16"));
+    let services = format!("--service-cluster-ip-range={}", showing.plane.services);
+    showing.control_plane("kube-apiserver", &services);
+}
+
+#[test]
+fn what_joining_proposes_is_admitted_once_it_is_applied() {
+    let (planes, _turns) = several::<3>();
+    let [a, b, c] = planes.map(Showing::nothing);
+    let cluster = Guarded::start_in(planes[0], &["--reach=true"]);
+    usual(&a, "10.111", "cluster-a");
+    usual(&b, "10.111", "cluster-b");
+    seen_by_readers(&b, "10.111");
+    usual(&c, "10.113", "cluster-c");
+    seen_by_readers(&c, "10.113");
+    cluster.wait_watched(1);
+    let contexts = [("a", planes[0], ADMIN), ("b", planes[1], ADMIN), ("c", planes[2], ADMIN)];
+    let mut session = Session::new(&contexts);
+    let all = ["join", "--context", "a", "--context", "b", "--context", "c"];
+    // Each write has a token of its own: what was seen by another one counts for a minute.
+    let apply = |id: &str, peer: &'static Plane| {
+        let relay = Relay::at(outer_address());
+        relay.lead_to(Some(peer.api()));
+        let kubeconfig = kubeconfig(
+            id,
+            &format!("https://{}", relay.address),
+            &peer.authority(),
+            &lasting_reader(peer),
+        );
+        let secret = remote_secret(id, &kubeconfig).to_string();
+        let applied = cluster.kubectl(&["apply", "-f", "-"], &secret);
+        (applied.succeeded, applied.stderr)
+    };
+
+    let refused = session.run(&all);
+    assert_eq!(refused.status, 1);
+    let (is_admitted, told) = apply("cluster-b", planes[1]);
+    assert!(!is_admitted && told.contains("[SubnetOverlap]"), "{told}");
+
+    let proposed = refused.stdout.split("next free /16: ").nth(1).unwrap();
+    let proposed = proposed.split(".0.0/16").next().unwrap();
+    let b = Showing::nothing(planes[1]);
+    usual(&b, proposed, "cluster-b");
+    seen_by_readers(&b, proposed);
+    assert_eq!(session.run(&all).status, 0);
+    for (id, peer) in [("cluster-b", planes[1]), ("cluster-c", planes[2])] {
+        assert_eq!(apply(id, peer), (true, String::new()), "{id}");
+    }
+    planes[0].admin().clear("/api/v1/namespaces/istio-system/secrets");
 }

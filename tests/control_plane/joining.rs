@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::support::TempDir;
 use crate::support::guarded::{CRDS, Guarded, local};
 use crate::support::objects::{
-    annotated, bare, config_map, configuration, described, labelled, module, secret, stated, with,
-    yaml,
+    annotated, bare, config_map, configuration, described, labelled, module, secret_of_deckhouse,
+    stated, with, yaml,
 };
 use crate::support::transcript::Transcript;
 
@@ -154,7 +154,7 @@ fn tree() -> Vec<Value> {
     });
     let network = json!({"podSubnetCIDR": PODS, "serviceSubnetCIDR": SERVICES});
     vec![
-        secret_of_deckhouse(),
+        secret_of_deckhouse(PODS, SERVICES),
         config_map("istio-system", "istio", istio),
         by_config_map("flat", "cluster.local", "10.112.0.0/16", "10.223.0.0/16"),
         by_config_map("gateway", "cluster.local", PODS, SERVICES),
@@ -166,13 +166,6 @@ fn tree() -> Vec<Value> {
         with(module("istio", multicluster_on), &["spec", "enabled"], true),
         module("control-plane-manager", json!({"network": network})),
     ]
-}
-
-fn secret_of_deckhouse() -> Value {
-    let text = yaml(&bare(configuration("local", PODS, SERVICES)));
-    let mut object = secret("kube-system", "d8-cluster-configuration", Value::Null);
-    object.as_object_mut().unwrap().remove("data");
-    with(object, &["stringData", "cluster-configuration.yaml"], text)
 }
 
 #[test]

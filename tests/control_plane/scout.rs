@@ -7,13 +7,13 @@ use crate::support::scouting::{Scout, home, reader, remote_secret};
 use crate::support::showing::Showing;
 use crate::support::wait_for;
 
-const MEMBERS: &str = "/apis/isthmus.dev/v1alpha1/meshmembers";
+pub(super) const MEMBERS: &str = "/apis/isthmus.dev/v1alpha1/meshmembers";
 const SECRETS: &str = "/api/v1/namespaces/istio-system/secrets";
 /// Each member is visited so often that a test need not wait.
 const OFTEN: &str = "--interval=1s";
 
 /// A MeshMember once it is as it should be.
-fn member(plane: &Plane, name: &str, is: impl Fn(&Json) -> bool) -> Json {
+pub(super) fn member(plane: &Plane, name: &str, is: impl Fn(&Json) -> bool) -> Json {
     let mut api = plane.admin();
     wait_for(name, || {
         let found = api.get(&format!("{MEMBERS}/{name}"));
@@ -21,7 +21,7 @@ fn member(plane: &Plane, name: &str, is: impl Fn(&Json) -> bool) -> Json {
     })
 }
 
-fn condition<'a>(member: &'a Json, kind: &str) -> (&'a str, &'a str) {
+pub(super) fn condition<'a>(member: &'a Json, kind: &str) -> (&'a str, &'a str) {
     let conditions = member["status"]["conditions"].as_array();
     let found = conditions.into_iter().flatten().find(|condition| condition["type"] == kind);
     found.map_or(("", ""), |found| {
@@ -156,11 +156,7 @@ fn two_scouts_do_no_harm_and_a_secret_that_leads_home_is_nobody() {
     let scouts = [(); 2].map(|()| Scout::start(own, &[names, OFTEN]));
     member(own, "b", |it| condition(it, "Sound").0 == "True");
     for scout in &scouts {
-        wait_for("visits", || {
-            let page = scout.page("/metrics").1;
-            let line = page.lines().find(|line| line.contains("visits_total{outcome=\"Read\"}"))?;
-            (line.split(' ').nth(1)?.parse::<f64>().ok()? >= 6.0).then_some(())
-        });
+        wait_for("visits", || (read_visits(scout) >= 6.0).then_some(()));
     }
     // Both have seen the same again and again: it was written once, and judged.
     let version = |name: &str| {
@@ -168,15 +164,50 @@ fn two_scouts_do_no_harm_and_a_secret_that_leads_home_is_nobody() {
         member["metadata"]["resourceVersion"].as_str().unwrap().to_owned()
     };
     let before = version("b");
-    let visits = |scout: &Scout| {
-        let page = scout.page("/metrics").1;
-        let line = page.lines().find(|line| line.contains("visits_total{outcome=\"Read\"}"));
-        line.and_then(|line| line.split(' ').nth(1)?.parse::<f64>().ok()).unwrap()
-    };
-    let so_far = visits(&scouts[0]);
-    wait_for("more visits", || (visits(&scouts[0]) >= so_far + 6.0).then_some(()));
+    let so_far = read_visits(&scouts[0]);
+    wait_for("more visits", || (read_visits(&scouts[0]) >= so_far + 6.0).then_some(()));
     assert_eq!(version("b"), before, "nothing new is nothing to write");
     let names = own.kubectl(&["get", "meshmembers", "-o=name"], "").ok();
     let expected = "meshmember.isthmus.dev/b\nmeshmember.isthmus.dev/local\n";
     assert_eq!(names, expected);
+}
+
+/// How often the API server was asked to list MeshMembers, remote Secrets, or what else a scout
+/// judges.
+fn lists(plane: &Plane) -> f64 {
+    let page = plane.admin().send("GET", "/metrics", &Json::Null).text();
+    let is_of_scout = |line: &&str| {
+        line.starts_with("apiserver_request_total{")
+            && line.contains("verb=\"LIST\"")
+            && ["meshmembers", "secrets", "configmaps", "endpoints"]
+                .iter()
+                .any(|resource| line.contains(&format!("resource=\"{resource}\"")))
+    };
+    let counts = page.lines().filter(is_of_scout);
+    counts.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+fn read_visits(scout: &Scout) -> f64 {
+    let page = scout.page("/metrics").1;
+    let line = page.lines().find(|line| line.contains("visits_total{outcome=\"Read\"}"));
+    line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or_default()
+}
+
+#[test]
+fn the_cluster_is_watched_and_not_listed_again_and_again() {
+    let ([own, other], _turns) = several();
+    let local = home(own, &["--remote-secrets"]);
+    usual(&local, "10.111", "local");
+    let peer = Showing::nothing(other);
+    usual(&peer, "10.112", "b");
+    let scout = Scout::start(own, &["--remote-secrets", OFTEN]);
+    local.create(SECRETS, &remote_secret("b", other, &reader(other)));
+    member(own, "b", |it| condition(it, "Sound").0 == "True");
+    let (visits, before) = (read_visits(&scout), lists(own));
+    wait_for("visits", || (read_visits(&scout) >= visits + 20.0).then_some(()));
+    let more = lists(own) - before;
+    assert!(more < 5.0, "{more} lists in 20 visits");
+    // What is written is taken in all the same.
+    own.admin().merge(&format!("{MEMBERS}/b"), &json!({"spec": {"network": "vpc-b"}}));
+    member(own, "b", |it| it["status"]["summary"]["network"] == "vpc-b");
 }

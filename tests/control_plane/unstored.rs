@@ -135,7 +135,7 @@ fn a_denial_does_not_rest_on_a_deleted_object() {
     const LARGE: usize = 200 << 10;
     let cluster = Guarded::start_unasked();
     let cable = Cable::to(cluster.plane.api());
-    let server = cluster.replica_by(cable.address);
+    let server = cluster.replica_by(cable.address, &[]);
     server.wait_ready();
     let mut taken = peer("taken", CONTESTED);
     taken["metadata"]["annotations"] = json!({"note": "x".repeat(LARGE)});

@@ -5,6 +5,7 @@ mod clashes;
 mod descriptors;
 mod identities;
 mod networks;
+mod pages;
 mod steps;
 
 use std::collections::BTreeMap;

@@ -123,6 +123,8 @@ fn unusable_arguments_are_reported_at_startup() {
             &["--tls-secret", "a/b", "--tls-names", "x", "--tls-cert", "c", "--tls-key", "k"],
             "cannot be used with",
         ),
+        (&["--ledger", "a/b"], "--ledger needs a cluster to watch"),
+        (&["--ledger-optional", "all"], "--ledger"),
     ];
     for (args, told) in cases {
         let output = command(directory.path())

@@ -14,7 +14,7 @@ const PATH: &str = "00112233445566778899aabbccddeeff";
 const TOKEN: &str = "planted-token";
 
 /// A member that clashes with nobody.
-const SOUND: Shows = Shows {
+const SOUND: Shows<'static> = Shows {
     uid: "0b9d1c80-8a46-11ee-b9d1-0242ac120002",
     pods: "10.112.0.0/16",
     services: "10.223.0.0/16",
@@ -68,7 +68,7 @@ fn told(response: &Json) -> (bool, Vec<String>) {
     (response["allowed"].as_bool().unwrap(), causes.chain(warnings).collect())
 }
 
-fn showing(shows: &Shows) -> Elsewhere {
+fn showing(shows: &Shows<'static>) -> Elsewhere {
     let shows = shows.clone();
     Elsewhere::start(move |path| shows.reply(path))
 }
@@ -337,4 +337,39 @@ fn an_istiomulticluster_that_leads_home_or_to_a_member_is_denied_by_the_uuid_the
     assert!(allowed);
     let why = "spec.metadataEndpoint: the metadata cannot be read, so nobody knows which cluster this is: what it answers is not a cluster's public metadata; check the endpoint, and that isthmus may connect to it [UnknownFacts]";
     assert!(warnings.contains(&why.to_owned()), "{warnings:?}");
+}
+
+#[test]
+fn an_endpoint_that_is_publicly_trusted_needs_no_authority_in_the_object() {
+    let peer = Elsewhere::start(|path| match path {
+        "/metadata/public/public.json" => {
+            Reply::Answer(200, json!({"clusterUUID": SOUND.uid}).to_string())
+        }
+        _ => Reply::Answer(404, String::new()),
+    });
+    let files = TempDir::with("roots.pem", &peer.authority);
+    files.write("path", PATH);
+    let inventory = TempDir::with(
+        "uuid.yaml",
+        &format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: d8-cluster-uuid, namespace: kube-system}}\ndata: {{cluster-uuid: {}}}\n",
+            SOUND.uid
+        ),
+    );
+    let [roots, path] = ["roots.pem", "path"].map(|name| files.path().join(name));
+    let (inventory, path) = (inventory.path().to_str().unwrap(), path.to_str().unwrap());
+    let args = ["serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--reach=true"];
+    let args = [&args[..], &["--inventory", inventory, "--tls-path-file", path]].concat();
+    let endpoint = format!("https://{}/metadata/", peer.address);
+    let object = with(multicluster("b"), &["spec", "metadataEndpoint"], endpoint);
+    let create = |roots: &[(&str, &str)]| {
+        let server = Server::run_within(roots, &args);
+        server.wait_ready();
+        told(&server.review(&format!("/validate/{PATH}"), &review(None, &object)))
+    };
+    let (is_admitted, warnings) = create(&[]);
+    assert!(is_admitted);
+    assert!(warnings.iter().any(|it| it.contains("its certificate is not")), "{warnings:?}");
+    let (is_admitted, causes) = create(&[("SSL_CERT_FILE", roots.to_str().unwrap())]);
+    assert!(!is_admitted && causes[0].ends_with("[SelfReference]"), "{causes:?}");
 }

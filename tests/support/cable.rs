@@ -17,6 +17,8 @@ pub(crate) struct Cable {
 #[derive(Default)]
 struct Shared {
     is_dead: AtomicBool,
+    /// Whether what servers send is lost.
+    is_mute: Arc<AtomicBool>,
     is_over: AtomicBool,
     connections: Mutex<Vec<Arc<Connection>>>,
 }
@@ -25,6 +27,7 @@ struct Shared {
 struct Connection {
     /// Once it is, it stays so.
     is_dead: AtomicBool,
+    is_mute: Arc<AtomicBool>,
     /// How much the server has sent.
     received: AtomicUsize,
 }
@@ -65,6 +68,11 @@ impl Cable {
         connections.iter().for_each(|connection| connection.die());
     }
 
+    /// From now on, or no more, servers get what is sent, and nobody gets their answers.
+    pub(crate) fn mute(&self, is_mute: bool) {
+        self.shared.is_mute.store(is_mute, Ordering::Relaxed);
+    }
+
     /// How many connections there are.
     pub(crate) fn connections(&self) -> usize {
         let connections = self.shared.connections.lock().unwrap();
@@ -95,7 +103,8 @@ impl Drop for Cable {
 
 impl Shared {
     fn join(&self, caller: &Arc<TcpStream>, server: &Arc<TcpStream>) {
-        let connection = Arc::<Connection>::default();
+        let is_mute = Arc::clone(&self.is_mute);
+        let connection = Arc::new(Connection { is_mute, ..Connection::default() });
         let mut connections = self.connections.lock().unwrap();
         if self.is_dead.load(Ordering::Relaxed) {
             connection.die();
@@ -126,7 +135,8 @@ impl Connection {
             if counts {
                 self.received.fetch_add(length, Ordering::Relaxed);
             }
-            if !self.is_dead() && to.write_all(&piece[..length]).is_err() {
+            let is_lost = self.is_dead() || counts && self.is_mute.load(Ordering::Relaxed);
+            if !is_lost && to.write_all(&piece[..length]).is_err() {
                 break;
             }
         }

@@ -103,18 +103,18 @@ pub(crate) fn remote_secret(id: &str, kubeconfig: &str) -> Json {
 
 /// What a cluster shows to the account of a remote Secret.
 #[derive(Clone)]
-pub(crate) struct Shows {
-    pub(crate) uid: &'static str,
-    pub(crate) pods: &'static str,
-    pub(crate) services: &'static str,
-    pub(crate) domain: &'static str,
+pub(crate) struct Shows<'a> {
+    pub(crate) uid: &'a str,
+    pub(crate) pods: &'a str,
+    pub(crate) services: &'a str,
+    pub(crate) domain: &'a str,
     /// The label of its Istio namespace.
-    pub(crate) network: &'static str,
+    pub(crate) network: &'a str,
     /// What its istiod is called by.
-    pub(crate) id: &'static str,
+    pub(crate) id: &'a str,
 }
 
-impl Shows {
+impl Shows<'_> {
     /// Its answer to a request.
     pub(crate) fn reply(&self, path: &str) -> Reply {
         let Self { uid, pods, services, domain, network, id } = self;

@@ -67,6 +67,12 @@ impl Guarded {
         guarded
     }
 
+    /// An empty cluster that isthmus watches, started with more arguments, whose API server does not
+    /// ask it yet.
+    pub(crate) fn start_unregistered(args: &[&str]) -> Self {
+        Self::launch(CRDS, args)
+    }
+
     fn launch(crds: &str, args: &[&str]) -> Self {
         let (plane, turn) = exclusive();
         Self::launch_in(plane, Some(turn), crds, args)
@@ -78,7 +84,9 @@ impl Guarded {
         let directory = certs.path().to_str().unwrap().to_owned();
         isthmus(&["certs", "--certs-dir", &directory]);
         certs.write("path", PATH);
-        let kubeconfig = grant(plane, &[]);
+        // A ledger takes a right, and a Lease.
+        let ledger = args.iter().copied().find(|arg| arg.starts_with("--ledger="));
+        let kubeconfig = grant(plane, ledger.as_slice());
         let isthmus = watching(&kubeconfig, &certs, args);
         Self { isthmus, plane, kubeconfig, certs, _turn: turn }
     }
@@ -90,7 +98,13 @@ impl Guarded {
 
     /// The same, where isthmus is asked at another address.
     pub(crate) fn register_at(&self, address: SocketAddr, failure_policy: &str) {
-        let webhooks = isthmus(&[
+        self.kubectl(&["apply", "-f", "-"], &self.webhooks(address, failure_policy)).ok();
+        wait_asked(self.plane);
+    }
+
+    /// What has the API server ask isthmus at an address.
+    pub(crate) fn webhooks(&self, address: SocketAddr, failure_policy: &str) -> String {
+        isthmus(&[
             "webhooks",
             "--failure-policy",
             failure_policy,
@@ -100,9 +114,7 @@ impl Guarded {
             self.certs.path().join("ca.pem").to_str().unwrap(),
             "--path-file",
             self.certs.path().join("path").to_str().unwrap(),
-        ]);
-        self.kubectl(&["apply", "-f", "-"], &webhooks).ok();
-        wait_asked(self.plane);
+        ])
     }
 
     /// What isthmus answers to a review of the API server's.
@@ -117,7 +129,12 @@ impl Guarded {
 
     /// One more isthmus that guards the cluster, with the same certificate.
     pub(crate) fn replica(&self) -> Server {
-        watching(&self.kubeconfig, &self.certs, &[])
+        self.replica_with(&[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn replica_with(&self, args: &[&str]) -> Server {
+        watching(&self.kubeconfig, &self.certs, args)
     }
 
     /// A kubeconfig of isthmus that leads to the cluster by another address.
@@ -133,8 +150,8 @@ impl Guarded {
     }
 
     /// The same, which reaches the cluster by another address.
-    pub(crate) fn replica_by(&self, address: SocketAddr) -> Server {
-        watching(&self.kubeconfig_by(address), &self.certs, &[])
+    pub(crate) fn replica_by(&self, address: SocketAddr, args: &[&str]) -> Server {
+        watching(&self.kubeconfig_by(address), &self.certs, args)
     }
 
     /// What another command of isthmus prints in a directory, with the rights that the server has.
@@ -255,6 +272,7 @@ pub(crate) fn clear(plane: &Plane, crds: &str) {
     for path in [
         "/api/v1/namespaces/isthmus/configmaps",
         "/api/v1/namespaces/isthmus/secrets",
+        "/apis/coordination.k8s.io/v1/namespaces/isthmus/leases",
         "/api/v1/namespaces/istio-system/configmaps",
         "/api/v1/namespaces/istio-system/secrets",
         "/api/v1/namespaces/istio-system/endpoints",

@@ -202,3 +202,14 @@ fn is_plain(text: &str) -> bool {
         && !text.ends_with(':')
         && serde_json::from_str::<Value>(text).is_err()
 }
+
+/// The Secret in which Deckhouse keeps the local cluster's configuration, as somebody writes it.
+pub(crate) fn secret_of_deckhouse(pods: &str, services: &str) -> Value {
+    let text = yaml(&bare(configuration("local", pods, services)));
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "d8-cluster-configuration", "namespace": "kube-system"},
+        "stringData": {"cluster-configuration.yaml": text},
+    })
+}

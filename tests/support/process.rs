@@ -211,7 +211,7 @@ impl Server {
 
     /// The most memory it has ever had, in KiB.
     pub(crate) fn peak(&self) -> u64 {
-        self.status("VmHWM:")
+        peak(self.id())
     }
 
     /// Its process.
@@ -220,10 +220,19 @@ impl Server {
     }
 
     fn status(&self, field: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        status(self.id(), field)
     }
+}
+
+/// The most memory that a process has ever had, in KiB.
+pub(crate) fn peak(process: u32) -> u64 {
+    status(process, "VmHWM:")
+}
+
+fn status(process: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 impl Drop for Server {

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use super::client::Client;
 use super::guarded::{CRDS, clear, isthmus, wait_established};
 use super::plane::Plane;
-use super::process::command;
+use super::process::{command, peak};
 use super::showing::Showing;
 use super::{TempDir, wait_for};
 
@@ -30,14 +30,14 @@ impl Scout {
     pub(crate) fn start(home: &Plane, args: &[&str]) -> Self {
         let token = home.kubectl(&["create", "token", "isthmus-scout", "-n=isthmus"], "").ok();
         let kubeconfig = home.kubeconfig("scout", token.trim());
+        Self::launch(&[&["--kubeconfig", kubeconfig.to_str().unwrap()], args].concat())
+    }
+
+    /// Starts one, and waits until it listens.
+    pub(crate) fn launch(args: &[&str]) -> Self {
         let directory = TempDir::new();
         let fixed = ["scout", "--admin=127.0.0.1:0", "--log-format=json", "--allow-loopback-peers"];
-        let mut child = command(directory.path())
-            .args(fixed)
-            .args(["--kubeconfig", kubeconfig.to_str().unwrap()])
-            .args(args)
-            .spawn()
-            .unwrap();
+        let mut child = command(directory.path()).args(fixed).args(args).spawn().unwrap();
         let log = Arc::<Mutex<String>>::default();
         let (lines, written) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
         thread::spawn(move || {
@@ -55,6 +55,11 @@ impl Scout {
 
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
+    }
+
+    /// The most memory that it has taken, in KiB.
+    pub(crate) fn peak(&self) -> u64 {
+        peak(self.child.id())
     }
 
     /// A page of its probes and metrics.
@@ -101,6 +106,14 @@ pub(crate) fn reader(peer: &Plane) -> String {
     let made = peer.admin().create(path, &json!({"metadata": {"name": account}}));
     assert!([201, 409].contains(&made.status), "{}", made.text());
     peer.kubectl(&["create", "token", account, "-n=istio-system"], "").ok().trim().to_owned()
+}
+
+/// The same, whose token is not about to expire.
+pub(crate) fn lasting_reader(peer: &Plane) -> String {
+    reader(peer);
+    let create = ["create", "token", "istio-reader-service-account", "-n=istio-system"];
+    let token = peer.kubectl(&[&create[..], &["--duration=8760h"]].concat(), "").ok();
+    token.trim().to_owned()
 }
 
 /// A remote Secret as `istioctl create-remote-secret` prints it.

@@ -93,6 +93,28 @@ impl Showing {
         self.pod("istio-system", "istiod-1", "istiod", &container)
     }
 
+    /// It has Deckhouse's namespace of Istio, with nothing in it.
+    pub(crate) fn deckhouse(&self) -> &Self {
+        let mut api = self.plane.admin();
+        let made = api.create("/api/v1/namespaces", &json!({"metadata": {"name": "d8-istio"}}));
+        assert!([201, 409].contains(&made.status), "{}", made.text());
+        api.clear("/api/v1/namespaces/d8-istio/pods");
+        let accounts = "/api/v1/namespaces/d8-istio/serviceaccounts";
+        let made = api.create(accounts, &json!({"metadata": {"name": "default"}}));
+        assert!([201, 409].contains(&made.status), "{}", made.text());
+        self
+    }
+
+    /// Deckhouse's api-proxy, which knows the domain and the UUID of the cluster.
+    pub(crate) fn api_proxy(&self, domain: &str, uuid: &str) -> &Self {
+        let env = json!([
+            {"name": "CLUSTER_DOMAIN", "value": domain},
+            {"name": "CLUSTER_UUID", "value": uuid},
+        ]);
+        let container = json!({"name": "api-proxy", "image": "api-proxy", "env": env});
+        self.pod("d8-istio", "api-proxy-1", "api-proxy", &container)
+    }
+
     /// A Pod with an app.
     pub(crate) fn pod(&self, namespace: &str, name: &str, app: &str, container: &Json) -> &Self {
         let pod = json!({

@@ -1,7 +1,9 @@
-//! The law of kubeconfigs: no credential of one is ever answered.
+//! The law of kubeconfigs, wherever they are: no credential of one is ever answered.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use isthmus::syntax::{Node, Value, yaml_documents};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::review::{answer_to, creation, example_mesh};
 
@@ -29,8 +31,36 @@ const PLANTED: &str = "c0nf1dent1al";
 /// A text that nothing else holds, and that has the same form.
 const OTHER: &str = "q7w8e9r0t1y2";
 
-/// An answer is the same whatever a credential is.
+/// An answer to ConfigMap `multicluster` is the same whatever a credential is.
 pub fn kubeconfig(data: &[u8]) -> usize {
+    credentials_are_not_answered(data, |kubeconfig| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "multicluster", "namespace": "istio-system"},
+            "data": {"falkor07.yaml": DESCRIPTOR, "falkor07.kube.conf": kubeconfig},
+        })
+    })
+}
+
+/// An answer to a remote Secret is the same whatever a credential is.
+pub fn remote_secret(data: &[u8]) -> usize {
+    credentials_are_not_answered(data, |kubeconfig| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+            "metadata": {
+                "name": "istio-remote-secret-cluster-b", "namespace": "istio-system",
+                "labels": {"istio/multiCluster": "true"},
+                "annotations": {"networking.istio.io/cluster": "cluster-b"},
+            },
+            "data": {"cluster-b": STANDARD.encode(kubeconfig)},
+        })
+    })
+}
+
+fn credentials_are_not_answered(data: &[u8], object: fn(&str) -> Json) -> usize {
+    let answer = |kubeconfig: &str| {
+        answer_to(example_mesh(), &creation(&object(kubeconfig))).unwrap().to_string()
+    };
     let Ok(text) = std::str::from_utf8(data) else { return data.len() };
     let Ok(documents) = yaml_documents(text) else {
         // A kubeconfig that cannot be read is not repeated at all.
@@ -70,13 +100,4 @@ fn gather(root: &Node<'_>, credentials: &mut Vec<String>) {
         let password = password.and_then(|(user, _)| user.split_once(':'));
         credentials.extend(password.map(|(_, password)| password.to_owned()));
     }
-}
-
-fn answer(kubeconfig: &str) -> String {
-    let object = json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": "multicluster", "namespace": "istio-system"},
-        "data": {"falkor07.yaml": DESCRIPTOR, "falkor07.kube.conf": kubeconfig},
-    });
-    answer_to(example_mesh(), &creation(&object)).unwrap().to_string()
 }

@@ -24,6 +24,7 @@ pub static TARGETS: &[Target] = &[
     Target { name: "mesh", law: review::stream },
     Target { name: "yaml", law: text::yaml },
     Target { name: "kubeconfig", law: kubeconfig::kubeconfig },
+    Target { name: "remote_secret", law: kubeconfig::remote_secret },
     Target { name: "fix", law: text::fix },
     Target { name: "endpoint", law: value::endpoint },
     Target { name: "subnet", law: value::subnet },

@@ -16,6 +16,12 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
+{{- /* The scout's pods and Service, which those of the webhook do not select. */}}
+{{- define "isthmus.scoutLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-scout
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end }}
+
 {{- define "isthmus.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "isthmus.selectorLabels" . }}

@@ -57,7 +57,7 @@ pub struct Config {
     /// How to reach the cluster.
     pub cluster: Cluster,
     /// The Secret that everything is kept in.
-    pub secret: SecretName,
+    pub secret: NamespacedName,
     /// The name of the webhook configurations.
     pub webhooks: String,
     /// Requirements for certificates.
@@ -66,9 +66,9 @@ pub struct Config {
     pub poll: Duration,
 }
 
-/// Where a Secret is, written as `NAMESPACE/NAME`.
+/// Where a Secret or a Lease is, written as `NAMESPACE/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecretName {
+pub struct NamespacedName {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -79,7 +79,7 @@ pub struct SecretName {
 pub(super) struct Keeper {
     secrets: Objects<Secret>,
     configurations: Configurations,
-    secret: SecretName,
+    secret: NamespacedName,
     webhooks: String,
     terms: Terms,
     poll: Duration,
@@ -350,7 +350,7 @@ impl Keeper {
     }
 }
 
-impl SecretName {
+impl NamespacedName {
     /// The message if the Secret does not exist, which isthmus has no permission to create.
     fn missing(&self) -> String {
         let Self { namespace, name } = self;
@@ -360,13 +360,13 @@ impl SecretName {
     }
 }
 
-impl fmt::Display for SecretName {
+impl fmt::Display for NamespacedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }
 
-impl FromStr for SecretName {
+impl FromStr for NamespacedName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {

@@ -22,7 +22,7 @@ const BUCKETS: [f64; 15] = [
 const OPERATIONS: [&str; 4] = ["CREATE", "UPDATE", "DELETE", "CONNECT"];
 const OTHER: &str = "other";
 /// What writes wait for.
-const REASONS: [(Why, &str); 7] = [
+const REASONS: [(Why, &str); 8] = [
     (Why::Pending, "pending"),
     (Why::Many, "related"),
     (Why::Opaque, "unknown"),
@@ -30,6 +30,7 @@ const REASONS: [(Why, &str); 7] = [
     (Why::Full, "full"),
     (Why::Quarantine, "quarantine"),
     (Why::Outdated, "outdated"),
+    (Why::Busy, "busy"),
 ];
 
 /// What is counted of reviews, and how long they take.

@@ -44,7 +44,11 @@ pub(super) fn refused(app: &App, hook: Hook, refusal: &Refusal) -> Response {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     let is_body = |why| matches!(refusal, Refusal::Body(is) if *is == why);
-    if [Unreceived::TooLarge, Unreceived::TooSlow, Unreceived::Broken].into_iter().any(is_body) {
+    // Another replica may be ready: the next connection leads there.
+    let is_unready = matches!(refusal, Refusal::NotReady(_));
+    if is_unready
+        || [Unreceived::TooLarge, Unreceived::TooSlow, Unreceived::Broken].into_iter().any(is_body)
+    {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response

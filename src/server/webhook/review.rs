@@ -1,6 +1,7 @@
 //! One review: its body is received, its object read and judged, and the response written, each
 //! within its limits.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
@@ -18,14 +19,15 @@ use super::metrics::hook_name;
 use super::refusal::{Refusal, refused};
 use crate::admission::{Answer, Asked, Decision, Here, Hook, Leads, Look, Looks};
 use crate::cluster::Unreached;
+use crate::ledger::{Wait, Why};
 use crate::mesh::ObjectRef;
 use crate::report;
-use crate::review::Verdict;
+use crate::review::{Delay, Verdict, Write};
 use crate::server::app::App;
 use crate::server::http::body::{self, MEDIUM, Received, Unreceived};
 use crate::server::http::connections::{Entry, Open, Phase};
 use crate::server::http::room::{Caller, Part};
-use crate::snapshot::Admission;
+use crate::snapshot::{Admission, Confirm};
 use crate::value::duration;
 
 /// How long a caller waits that does not say so: the API server's default.
@@ -34,6 +36,12 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The part of the time that a caller waits in which its review is read and judged.
 const WORKING: f32 = 0.8;
+/// The same for what the ledger demands, after which there is still time to judge and to answer.
+const WAITING: f32 = 0.7;
+/// What a write waits for that lost its place to others as long as there was time.
+const BUSY: Wait = Wait { why: Why::Busy, remaining: Duration::from_secs(2) };
+/// Why a write is not judged by what the watches have told.
+const BEHIND: &str = "this replica has yet to see what is stored";
 /// Up to here a review is made at once, in bytes of its body: the worst takes about a millisecond.
 const SMALL: usize = 8 << 10;
 /// How old what a review is held against may be without a warning.
@@ -94,8 +102,20 @@ async fn review(
     }
     let begun = Instant::now();
     // What is left is for the answer to get there.
-    let working = begun + deadline.saturating_duration_since(begun).mul_f32(WORKING);
-    let case = Case { hook, caller, received, begun, working, looks: None };
+    let left = deadline.saturating_duration_since(begun);
+    let (working, waiting) = (begun + left.mul_f32(WORKING), begun + left.mul_f32(WAITING));
+    let case = Case {
+        hook,
+        caller,
+        received,
+        begun,
+        working,
+        waiting,
+        looks: None,
+        confirmed: Some(BTreeSet::new()).filter(|_| app.live.is_some()),
+        is_alone: false,
+        is_late: false,
+    };
     decide(app, case, source, deadline).await
 }
 
@@ -115,8 +135,16 @@ struct Case {
     begun: Instant,
     /// When reading and judging it is given up.
     working: Instant,
+    /// When waiting for the ledger is given up.
+    waiting: Instant,
     /// What was seen where it leads, once that has been looked at.
     looks: Option<Looks>,
+    /// The objects that were read for it; nothing where all count as read.
+    confirmed: Option<BTreeSet<Arc<ObjectRef>>>,
+    /// Whether it is judged without the ledger of all replicas.
+    is_alone: bool,
+    /// Whether there is no time left to enter it there.
+    is_late: bool,
 }
 
 /// Decides, as long as there is not too much to decide and the caller still waits.
@@ -136,27 +164,25 @@ async fn decide(
     if length <= MEDIUM && !place.grow(1) {
         return Err(Refusal::Shed("reviews"));
     }
-    if length <= SMALL {
-        let mut answered = answer(app, &case, false)?;
-        if !answered.leads.is_empty() {
-            case.looks = Some(Box::pin(look(app, answered.leads, case.working)).await);
-            answered = answer(app, &case, false)?;
+    let mut taken = (place, under_way);
+    loop {
+        let next = if length <= SMALL {
+            answer(app, &case)?
+        } else {
+            // In a box: what only these need would be moved about with every other review, too.
+            let apart = Box::pin(decide_apart(app, case, taken, deadline));
+            let next;
+            (case, taken, next) = apart.await?;
+            next
+        };
+        let answered = match next {
+            Next::Answered(body) => Some(body),
+            next => Box::pin(go_on(app, &mut case, next)).await?,
+        };
+        if let Some(body) = answered {
+            return Ok(body);
         }
-        if answered.doubts.is_empty() {
-            return Ok(answered.body);
-        }
-        Box::pin(confirm(app, answered.doubts, case.working)).await;
-        return answer(app, &case, true).map(|answered| answered.body);
     }
-    // In a box: what only these need would be moved about with every other review, too.
-    let apart = Box::pin(decide_apart(app, case, (place, under_way), deadline));
-    let (mut case, taken, answered) = apart.await?;
-    if answered.leads.is_empty() {
-        return Ok(answered.body);
-    }
-    case.looks = Some(Box::pin(look(app, answered.leads, case.working)).await);
-    let (.., answered) = Box::pin(decide_apart(app, case, taken, deadline)).await?;
-    Ok(answered.body)
 }
 
 /// Decides on a thread that everything else is not done by. What the review takes is given back
@@ -166,45 +192,106 @@ async fn decide_apart(
     case: Case,
     taken: (Part, UnderWay),
     deadline: Instant,
-) -> Result<(Case, (Part, UnderWay), Answered), Refusal> {
+) -> Result<(Case, (Part, UnderWay), Next), Refusal> {
     let length = case.received.bytes.len();
     let turns = if length <= MEDIUM { &app.medium_reviews } else { &app.large_reviews };
     let late = || Refusal::Shed("time");
     let turn = turns.next(case.caller, case.working).await.ok_or_else(late)?;
-    let (shared, runtime) = (Arc::clone(app), Handle::current());
+    let shared = Arc::clone(app);
     let work = move || {
-        let answered = answer(&shared, &case, false).and_then(|answered| {
-            if answered.doubts.is_empty() {
-                return Ok(answered);
-            }
-            runtime.block_on(confirm(&shared, answered.doubts, case.working));
-            answer(&shared, &case, true)
-        });
+        let next = answer(&shared, &case);
         drop(turn);
-        answered.map(|answered| (case, taken, answered))
+        next.map(|next| (case, taken, next))
     };
-    let answered = if length <= MEDIUM { spawn_blocking(work) } else { app.backstage.run(work) };
-    let answered = timeout_at(deadline.into(), answered).await.map_err(|_| late())?;
-    answered.unwrap_or(Err(Refusal::Panic))
+    let next = if length <= MEDIUM { spawn_blocking(work) } else { app.backstage.run(work) };
+    let next = timeout_at(deadline.into(), next).await.map_err(|_| late())?;
+    next.unwrap_or(Err(Refusal::Panic))
 }
 
-/// How a review is answered.
-#[derive(Default)]
-struct Answered {
+/// What a judgement has come to.
+enum Next {
+    /// This is the answer.
+    Answered(Vec<u8>),
+    /// It is the answer once the write is entered in the ledger.
+    Enter(Box<Entering>),
+    /// The write leads there: that is to be looked at before it is judged.
+    Look(Vec<Leads>),
+    /// What the answer rests on is to be read: the watch may have yet to report that it has changed.
+    Confirm(Confirm),
+    /// Neither the ledger nor the watches can be relied upon, and why.
+    Unready {
+        why: Arc<str>,
+        /// Whether watches are behind, which is worth a wait.
+        is_behind: bool,
+        /// Whether the write is judged all the same.
+        is_optional: bool,
+    },
+}
+
+/// An answer to a write that is yet to be entered.
+struct Entering {
     body: Vec<u8>,
-    /// Where the write leads: that is to be looked at before it is judged.
-    leads: Vec<Leads>,
-    /// Objects that it rests on, to be read first: the watch may have yet to report that they have
-    /// changed.
-    doubts: Vec<Arc<ObjectRef>>,
+    decision: Decision<'static>,
+    begun: Instant,
+    entered: oneshot::Receiver<()>,
 }
 
-/// Has the mesh say of some objects what they say now, as far as there is time for it.
-async fn confirm(app: &App, objects: Vec<Arc<ObjectRef>>, working: Instant) {
-    if let Some(live) = &app.live {
-        let left = working.saturating_duration_since(Instant::now());
-        live.refresh(objects, CONFIRMING.min(left / 2)).await;
+/// Does what a judgement demands, and gives back the answer or has the same judged again.
+async fn go_on(app: &App, case: &mut Case, next: Next) -> Result<Option<Vec<u8>>, Refusal> {
+    match next {
+        Next::Answered(body) => return Ok(Some(body)),
+        Next::Look(leads) => case.looks = Some(look(app, leads, case.working).await),
+        Next::Confirm(confirm) => self::confirm(app, case, confirm).await,
+        Next::Unready { why, is_behind, is_optional } => {
+            let caught_up = async {
+                match &app.ledger {
+                    Some(ledger) if is_behind => ledger.catch_up().await,
+                    _ => std::future::pending().await,
+                }
+            };
+            let wait = if is_behind { case.waiting } else { Instant::now() };
+            if timeout_at(wait.into(), caught_up).await.is_err() {
+                if !is_optional {
+                    return Err(Refusal::NotReady(why.to_string()));
+                }
+                case.is_alone = true;
+            }
+        }
+        Next::Enter(entering) => {
+            let Entering { body, decision, begun, entered } = *entering;
+            if let Ok(Ok(())) = timeout_at(case.waiting.into(), entered).await {
+                if let Some(ledger) = &app.ledger {
+                    ledger.waited(begun.elapsed());
+                }
+                decided(app, case, &decision);
+                return Ok(Some(body));
+            }
+            // It lost its place, and is judged against what was entered first.
+            case.confirmed = Some(BTreeSet::new());
+            case.is_late = Instant::now() >= case.waiting;
+        }
     }
+    Ok(None)
+}
+
+/// Has the mesh say of some objects what they say now, and of the ledger what it has, as far as there
+/// is time for it.
+async fn confirm(app: &App, case: &mut Case, confirm: Confirm) {
+    let Some(live) = &app.live else { return };
+    let left = case.working.saturating_duration_since(Instant::now());
+    let Confirm { objects, page } = confirm;
+    let refreshed = live.refresh(objects.clone(), CONFIRMING.min(left / 2));
+    let Some(ledger) = app.ledger.as_ref().filter(|_| page) else {
+        refreshed.await;
+        case.confirmed = None;
+        return;
+    };
+    let read = timeout_at(case.waiting.into(), ledger.read());
+    let (refreshed, read) = tokio::join!(refreshed, read);
+    if let Some(confirmed) = case.confirmed.as_mut().filter(|_| refreshed && read.is_ok()) {
+        confirmed.extend(objects);
+    }
+    case.is_late = Instant::now() >= case.waiting;
 }
 
 /// Looks where a write leads, as far as there is time for it.
@@ -229,50 +316,86 @@ async fn look(app: &App, leads: Vec<Leads>, working: Instant) -> Looks {
 }
 
 /// Reads what is asked, has it judged, and writes the answer. Only the judging holds up others.
-fn answer(app: &App, case: &Case, is_confirmed: bool) -> Result<Answered, Refusal> {
-    let Case { hook, caller, ref received, begun, working, ref looks } = *case;
+fn answer(app: &App, case: &Case) -> Result<Next, Refusal> {
+    let Case { hook, caller, ref received, working, ref looks, .. } = *case;
     let is_up = || Instant::now() >= working;
-    let is_confirmed = is_confirmed || app.live.is_none();
     // Whoever is not known to be the API server must not have it look about the network.
     let may_look = looks.is_none() && caller.is_remembered() && app.reach.is_some();
-    let (mut doubts, mut leads) = (Vec::new(), Vec::new());
-    let answer = caught(|| {
+    let begun = Instant::now();
+    caught(|| {
         let mut asked = Asked::read(hook, &received.bytes, &app.settings, Some(&is_up))
             .map_err(Refusal::NotAReview)?;
         if may_look {
-            leads = asked.leads(&app.settings);
+            let leads = asked.leads(&app.settings);
             if !leads.is_empty() {
-                return Ok(None);
+                return Ok(Next::Look(leads));
             }
         }
         if let Some(looks) = looks {
             asked = app.snapshot.read(|mesh| asked.having_looked(mesh, looks));
         }
         let asked = asked.by_outdated(outdated(app));
-        Ok(Some(asked.answer(|write| {
-            if app.hold.is_none() || !caller.is_remembered() {
-                return app.snapshot.judge(write);
+        let (mut next, mut entered) = (None, None);
+        let Answer { body, decision } = asked.answer(|write| match judge(app, case, write) {
+            Judged::Verdict(verdict) => verdict,
+            Judged::Entering(verdict, entering) => {
+                entered = Some(entering);
+                verdict
             }
-            match app.snapshot.admit(write, is_confirmed) {
-                Admission::Judged(verdict) => *verdict,
-                Admission::Confirm(objects) => {
-                    doubts = objects;
-                    Verdict::default()
-                }
+            Judged::Next(demand) => {
+                next = Some(demand);
+                Verdict::default()
             }
-        })))
-    })??;
-    let Some(Answer { body, decision }) = answer else {
-        return Ok(Answered { leads, ..Answered::default() });
-    };
-    if !doubts.is_empty() {
-        // It is answered and logged once they have been read again.
-        return Ok(Answered { body, leads, doubts });
+        });
+        // It is logged once it is decided, and then only.
+        Ok(match (next, entered) {
+            (Some(next), _) => next,
+            (None, Some(entered)) => {
+                let decision = decision.into_owned();
+                Next::Enter(Box::new(Entering { body, decision, begun, entered }))
+            }
+            (None, None) => {
+                decided(app, case, &decision);
+                Next::Answered(body)
+            }
+        })
+    })?
+}
+
+/// What a judgement says of a write, or demands first.
+enum Judged {
+    Verdict(Verdict),
+    Entering(Verdict, oneshot::Receiver<()>),
+    Next(Next),
+}
+
+fn judge(app: &App, case: &Case, write: Write<'_>) -> Judged {
+    if app.hold.is_none() || !case.caller.is_remembered() {
+        return Judged::Verdict(app.snapshot.judge(write));
     }
-    let took = begun.elapsed();
-    app.metrics.decided(hook, &decision, took);
-    log(hook, &decision, took);
-    Ok(Answered { body, leads, doubts })
+    if case.is_late {
+        let delay = Some(Delay { wait: BUSY, findings: Vec::new() });
+        return Judged::Verdict(Verdict { delay, ..Verdict::default() });
+    }
+    let object = Arc::clone(&write.new.object);
+    let unready = |why, is_behind| {
+        let is_optional = app.ledger.as_ref().is_some_and(|ledger| ledger.is_optional(&object));
+        Judged::Next(Next::Unready { why, is_behind, is_optional })
+    };
+    match app.snapshot.admit(write, case.confirmed.as_ref(), case.is_alone) {
+        Admission::Judged(verdict) => Judged::Verdict(*verdict),
+        Admission::Entering(verdict, entered) => Judged::Entering(*verdict, entered),
+        Admission::Confirm(confirm) => Judged::Next(Next::Confirm(confirm)),
+        Admission::List => unready(BEHIND.into(), true),
+        Admission::Unready(why) => unready(why, false),
+    }
+}
+
+/// Counts and logs a decision.
+fn decided(app: &App, case: &Case, decision: &Decision<'_>) {
+    let took = case.begun.elapsed();
+    app.metrics.decided(case.hook, decision, took);
+    log(case.hook, decision, took);
 }
 
 /// The warning about data that is too old to rely on silently.
