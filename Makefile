@@ -21,6 +21,9 @@ FUZZ_LIMITS ?= -max_len=4096 -timeout=20
 # How many inputs of each law `make laws` tries.
 PROPTEST_CASES ?= 2000
 
+# How many tests run at once: most of them wait most of the time.
+TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
+
 # How many schedules of the ledger `make explore` runs.
 SCHEDULES ?= 1000000
 
@@ -75,7 +78,7 @@ core: ## Check that the core builds without anything that does I/O.
 
 # A change is judged by the same inputs each time; `make laws` looks for others.
 unit: control-plane ## Run every test.
-	PROPTEST_RNG_SEED=1 $(CARGO) test --locked --lib --test integration --test explore
+	PROPTEST_RNG_SEED=1 $(CARGO) test --locked --lib --test integration --test explore -- --test-threads=$(TEST_THREADS)
 
 laws: ## Look for inputs that break a law: PROPTEST_CASES of each, other ones each time.
 	PROPTEST_CASES=$(PROPTEST_CASES) $(CARGO) test --locked --test integration laws::
@@ -112,7 +115,7 @@ $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install cargo-deny --locked --debug --version $(CARGO_DENY_VERSION) --root $(TOOLS)
 
 bench: ## Measure what docs/benchmarks.md records.
-	$(CARGO) bench --bench core --bench memory --bench complexity --bench serve
+	$(CARGO) bench --bench core --bench check --bench memory --bench complexity --bench serve
 
 limits: ## Show that a release build stays within its memory under the worst of everything.
 	MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072 \

@@ -36,7 +36,7 @@ pub(super) struct Args {
     /// service account to the fields of the webhook configurations that it may change.
     #[arg(long, env = "ISTHMUS_TLS_SECRET", value_name = "NAMESPACE/NAME")]
     tls_secret: Option<NamespacedName>,
-    /// Also grant what `isthmus serve --ledger` needs, and create that Lease.
+    /// Also grant what `isthmus serve --ledger` needs, which creates that Lease.
     #[arg(
         long,
         env = "ISTHMUS_LEDGER",
@@ -102,8 +102,10 @@ fn manifests(args: &Args) -> Vec<Json> {
         }
         if let Some(lease) = &args.ledger {
             let group = "coordination.k8s.io";
-            let rule = rule(group, &["leases"], &["get", "patch"], &[&lease.name]);
-            grants.entry(Some(lease.namespace.clone())).or_default().push(rule);
+            // Creating cannot be granted by name.
+            let create = rule(group, &["leases"], &["create"], &[]);
+            let keep = rule(group, &["leases"], &["get", "patch"], &[&lease.name]);
+            grants.entry(Some(lease.namespace.clone())).or_default().extend([keep, create]);
         }
         (args.role.clone(), grants)
     };
@@ -124,7 +126,6 @@ fn manifests(args: &Args) -> Vec<Json> {
         manifests.push(self::secret(secret));
         manifests.extend(policy::manifests(&name, &account, &args.webhooks.name));
     }
-    manifests.extend(args.ledger.as_ref().map(lease));
     manifests
 }
 
@@ -176,16 +177,6 @@ fn secret(name: &NamespacedName) -> Json {
         "kind": "Secret",
         "metadata": {"namespace": name.namespace, "name": name.name},
         "type": "Opaque",
-    })
-}
-
-/// An empty Lease, so that isthmus needs no right to create any. Applying it again leaves alone what
-/// replicas keep in it.
-fn lease(name: &NamespacedName) -> Json {
-    json!({
-        "apiVersion": "coordination.k8s.io/v1",
-        "kind": "Lease",
-        "metadata": {"namespace": name.namespace, "name": name.name},
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use json_patch::Patch as JsonPatch;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Client;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value as Json, json};
 
 use super::call::{Failure, within};
@@ -57,17 +57,20 @@ impl PageLease {
     /// Reads it; nothing if there is no such Lease.
     pub async fn read(&self) -> Result<Option<Written>, String> {
         let found = within(CALL, self.leases.get_opt(&self.name)).await;
-        let Some(Lease { metadata, .. }) = found.map_err(|why| why.to_string())? else {
-            return Ok(None);
-        };
-        let mut annotations = metadata.annotations.unwrap_or_default();
-        let nonce = annotations.remove(NONCE);
-        let nonce = nonce.and_then(|nonce| u128::from_str_radix(&nonce, 16).ok());
-        Ok(Some(Written {
-            uid: metadata.uid.unwrap_or_default().into(),
-            version: metadata.resource_version.unwrap_or_default().into(),
-            page: nonce.zip(annotations.remove(PAGE)),
-        }))
+        found.map(|found| found.map(Written::of)).map_err(|why| why.to_string())
+    }
+
+    /// Creates it, without a page, unless somebody else has just done so.
+    pub async fn create(&self) -> Result<Written, String> {
+        let mut lease = Lease::default();
+        lease.metadata.name = Some(self.name.clone());
+        match within(CALL, self.leases.create(&PostParams::default(), &lease)).await {
+            Ok(lease) => Ok(Written::of(lease)),
+            Err(Failure::Status(status)) if status.code == 409 => {
+                self.read().await?.ok_or(status.message)
+            }
+            Err(why) => Err(why.to_string()),
+        }
     }
 
     /// Writes a page with its nonce, if what is expected is there.
@@ -105,6 +108,19 @@ impl PageLease {
                 _ => Swapped::Unknown,
             },
             Err(Failure::Other(_)) => Swapped::Unknown,
+        }
+    }
+}
+
+impl Written {
+    fn of(Lease { metadata, .. }: Lease) -> Self {
+        let mut annotations = metadata.annotations.unwrap_or_default();
+        let nonce = annotations.remove(NONCE);
+        let nonce = nonce.and_then(|nonce| u128::from_str_radix(&nonce, 16).ok());
+        Self {
+            uid: metadata.uid.unwrap_or_default().into(),
+            version: metadata.resource_version.unwrap_or_default().into(),
+            page: nonce.zip(annotations.remove(PAGE)),
         }
     }
 }

@@ -188,15 +188,16 @@ impl CheckReport {
         self.diagnostics.retain(|diagnostic| is_kept(diagnostic.code));
     }
 
-    /// How much each rule denies and warns of.
-    pub fn by_rule(&self) -> BTreeMap<&'static str, (usize, usize)> {
-        let mut counts: BTreeMap<_, (usize, usize)> = BTreeMap::new();
+    /// How much each rule denies, warns of and notes.
+    pub fn by_rule(&self) -> BTreeMap<&'static str, [usize; 3]> {
+        let mut counts: BTreeMap<_, [usize; 3]> = BTreeMap::new();
         for diagnostic in &self.diagnostics {
-            let count = counts.entry(diagnostic.code).or_default();
-            match diagnostic.level {
-                Level::Denial => count.0 += 1,
-                Level::Warning | Level::Note => count.1 += 1,
-            }
+            let [denials, warnings, notes] = counts.entry(diagnostic.code).or_default();
+            *match diagnostic.level {
+                Level::Denial => denials,
+                Level::Warning => warnings,
+                Level::Note => notes,
+            } += 1;
         }
         counts
     }

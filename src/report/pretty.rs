@@ -78,8 +78,12 @@ pub fn pretty(report: &CheckReport, amount: Amount) -> String {
     }
     let by_rule = report.by_rule();
     if amount.is_verbose || report.diagnostics.len() > MANY {
-        for (rule, (denials, warnings)) in by_rule {
-            let told = [counted(denials, "denial"), counted(warnings, "warning")];
+        for (rule, [denials, warnings, notes]) in by_rule {
+            let mut told = Vec::new();
+            if denials + warnings > 0 {
+                told.extend([counted(denials, "denial"), counted(warnings, "warning")]);
+            }
+            told.extend((notes > 0).then(|| counted(notes, "note")));
             let _ = writeln!(text, "{rule}: {}", told.join(", "));
         }
     }

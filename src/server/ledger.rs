@@ -272,13 +272,15 @@ impl PageKeeper {
     async fn read(&mut self) -> Option<Written> {
         let asked = *self.asked.borrow_and_update();
         self.read_at = Instant::now();
-        let read = self.ledger.lease.read().await;
         let name = &self.ledger.name;
-        let read = read.and_then(|found| {
-            found.ok_or_else(|| {
-                format!("there is no Lease {name}; apply what `isthmus rbac --ledger {name}` prints, or upgrade the Helm release")
-            })
-        });
+        let read = match self.ledger.lease.read().await {
+            Ok(Some(found)) => Ok(found),
+            // Nobody else makes it: GitOps tools leave Leases out.
+            Ok(None) => self.ledger.lease.create().await.map_err(|why| {
+                format!("there is no Lease {name}, and it cannot be created: {why}; `isthmus rbac --ledger {name}` prints the roles that are needed")
+            }),
+            Err(why) => Err(why),
+        };
         match &read {
             Ok(Written { uid, version, page }) => {
                 let read = |(nonce, text): &(_, String)| {

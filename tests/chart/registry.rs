@@ -176,7 +176,9 @@ fn both_helms_render_what_the_commands_print() {
         let own = ["--tls-secret=isthmus/isthmus-tls"];
         let own =
             if values.iter().any(|value| value.contains("tls.mode")) { &[][..] } else { &own };
-        let rbac = [&["rbac"], case.settings, case.rbac, own].concat();
+        let name = case.rbac.iter().find_map(|arg| arg.strip_prefix("--name="));
+        let ledger = format!("--ledger=isthmus/{}-ledger", name.unwrap_or("isthmus"));
+        let rbac = [&["rbac", &ledger], case.settings, case.rbac, own].concat();
         let printed = super::helm::objects(&isthmus(&rbac));
         for policy in printed.iter().filter(of_policy).filter(|_| !is_off) {
             let rendered = only(&four, policy["kind"].as_str().unwrap());

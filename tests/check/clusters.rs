@@ -99,6 +99,24 @@ fn files_of_several_clusters_are_not_one_mesh() {
 }
 
 #[test]
+fn a_member_is_one_cluster_and_a_file_is_of_one_member() {
+    let directory = repository("shared");
+    let run = |members: &[&str]| {
+        let args: Vec<_> = members.iter().flat_map(|member| ["--member", member]).collect();
+        let output = check(&directory, &args, b"");
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, told) = run(&["eu-west=clusters/eu-west", "x=clusters"]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains(r#"is a file of member "eu-west" and of member "x""#), "{told}");
+    fs::create_dir(directory.join("none")).unwrap();
+    let (code, told) = run(&["all=clusters", "none=none"]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("so these are not the manifests of one cluster"), "{told}");
+    assert!(told.contains("--member us-east=clusters/us-east"), "{told}");
+}
+
+#[test]
 fn its_proposals_are_accepted() {
     let directory = repository("proposed");
     let told = text(&check(&directory, &["."], b"").stderr);

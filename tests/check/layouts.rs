@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::{check, data, golden, json, scratch, text};
+use crate::support::golden::expect;
+use crate::support::plane::binary;
 
 #[test]
 fn what_a_tool_has_still_to_make_is_named_and_not_judged() {
@@ -26,6 +28,32 @@ fn what_a_tool_has_still_to_make_is_named_and_not_judged() {
         assert!(files.contains(told), "{told}: {files}");
     }
     assert!(objects.contains("Service shop/web"), "{objects}");
+}
+
+#[test]
+fn a_fleet_of_argo_cd_is_judged_by_cluster() {
+    golden("check/argo/unnamed", &["repo"], b"");
+    let members = ["eu-west=repo/clusters/eu-west", "us-east=repo/clusters/us-east"];
+    golden("check/argo/named", &["--member", members[0], "--member", members[1], "-v"], b"");
+}
+
+#[test]
+fn a_repository_of_deckhouse_clusters_is_judged_by_cluster() {
+    golden("check/deckhouse/unnamed", &["repo"], b"");
+    let members = ["prod-1=repo/clusters/prod-1", "prod-2=repo/clusters/prod-2"];
+    golden("check/deckhouse/named", &["--member", members[0], "--member", members[1], "-v"], b"");
+}
+
+#[test]
+fn overlays_are_judged_as_kubectl_builds_them() {
+    golden("check/kustomize/unbuilt", &["repo/overlays/eu-west"], b"");
+    let mut command = super::command(
+        &data("check/kustomize/repo"),
+        &["--kustomize", "overlays/eu-west", "clusters/eu-west.yaml"],
+    );
+    let output = command.env("PATH", binary("kubectl").parent().unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    expect(&data("check/kustomize/built.golden"), &text(&output.stdout));
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod paths;
 mod policy;
 mod policy_reports;
 mod probe;
+mod races;
 mod remote_secrets;
 mod scout;
 mod scout_deckhouse;

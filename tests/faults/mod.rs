@@ -1,5 +1,6 @@
 //! What happens to clusters once in a while, and takes minutes: `make faults` runs these.
 
 mod clocks;
+mod races;
 mod restore;
 mod rotations;

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use serde_json::{Value as Json, json};
 
-use super::api::MEMBERS;
+use super::api::{Api, MEMBERS};
 use super::plane::{Output, Plane, Turn, exclusive};
 use crate::support::objects::{self, secret, with, yaml};
 use crate::support::process::{Server, command};
@@ -60,17 +61,16 @@ impl Guarded {
         guarded
     }
 
+    /// The same, whose API server asks nobody, as a test is to say who is asked about what.
+    pub(crate) fn start_unregistered(args: &[&str]) -> Self {
+        Self::launch(CRDS, args)
+    }
+
     /// The same in a cluster that the test has already.
     pub(crate) fn start_in(plane: &'static Plane, args: &[&str]) -> Self {
         let guarded = Self::launch_in(plane, None, CRDS, args);
         guarded.register("Fail");
         guarded
-    }
-
-    /// An empty cluster that isthmus watches, started with more arguments, whose API server does not
-    /// ask it yet.
-    pub(crate) fn start_unregistered(args: &[&str]) -> Self {
-        Self::launch(CRDS, args)
     }
 
     fn launch(crds: &str, args: &[&str]) -> Self {
@@ -115,6 +115,26 @@ impl Guarded {
             "--path-file",
             self.certs.path().join("path").to_str().unwrap(),
         ])
+    }
+
+    /// The same, where what is asked there is only about objects whose names end in a number.
+    pub(crate) fn register_part(&self, address: SocketAddr, number: usize) {
+        let webhooks = self.webhooks(address, "Fail");
+        let convert = ["create", "--dry-run=client", "-o=json", "-f", "-"];
+        let converted = self.kubectl(&convert, &webhooks).ok();
+        let expression = format!("request.name.endsWith('-{number}')");
+        for configuration in serde_json::Deserializer::from_str(&converted).into_iter::<Json>() {
+            let mut configuration = configuration.unwrap();
+            configuration["metadata"]["name"] = format!("isthmus-{number}").into();
+            for webhook in configuration["webhooks"].as_array_mut().unwrap() {
+                let part = json!({"name": "part", "expression": expression});
+                match webhook["matchConditions"].as_array_mut() {
+                    Some(conditions) => conditions.push(part),
+                    None => webhook["matchConditions"] = json!([part]),
+                }
+            }
+            self.kubectl(&["apply", "-f", "-"], &configuration.to_string()).ok();
+        }
     }
 
     /// What isthmus answers to a review of the API server's.
@@ -244,12 +264,17 @@ pub(crate) fn clear(plane: &Plane, crds: &str) {
         if api.get(MESH_MEMBERS)["kind"] == "CustomResourceDefinition" {
             plane.kubectl(&["delete", "crd", "meshmembers.isthmus.dev"], "").ok();
         }
-        // A resource that was stored in another version cannot go back to this one.
-        if !plane.kubectl(&["apply", "-f", "-"], crds).succeeded {
-            delete_definitions(plane);
-            plane.kubectl(&["apply", "-f", "-"], crds).ok();
+        let mut applied = plane.definitions.lock().unwrap_or_else(PoisonError::into_inner);
+        if *applied != Some(definitions(&mut api)) {
+            // A resource that was stored in another version cannot go back to this one.
+            if !plane.kubectl(&["apply", "-f", "-"], crds).succeeded {
+                delete_definitions(plane);
+                plane.kubectl(&["apply", "-f", "-"], crds).ok();
+            }
+            wait_established(plane);
+            *applied = Some(definitions(&mut api));
         }
-        wait_established(plane);
+        drop(applied);
         for resource in [
             "deckhouse.io/v1alpha1/istiomulticlusters",
             "deckhouse.io/v1alpha1/moduleconfigs",
@@ -283,6 +308,13 @@ pub(crate) fn clear(plane: &Plane, crds: &str) {
     ] {
         api.clear(path);
     }
+}
+
+/// What tells whether definitions are as they were.
+fn definitions(api: &mut Api) -> Vec<Json> {
+    let found = api.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions");
+    let items = found["items"].as_array().unwrap().iter().map(|item| &item["metadata"]);
+    items.map(|metadata| json!([metadata["uid"], metadata["generation"]])).collect()
 }
 
 /// Has the API server ask no webhook any more.
@@ -323,8 +355,11 @@ pub(crate) fn grant(plane: &Plane, args: &[&str]) -> PathBuf {
     // Of the two namespaces that Istio may have, a cluster has one.
     let absent = |line: &str| line.contains("namespaces \"d8-istio\" not found");
     assert!(granted.stderr.lines().all(absent), "{granted:?}");
-    let token = plane.kubectl(&["create", "token", "isthmus", "-n=isthmus"], "").ok();
-    plane.kubeconfig("isthmus", token.trim())
+    let account = "/api/v1/namespaces/isthmus/serviceaccounts/isthmus/token";
+    let token = plane.admin().create(account, &json!({"spec": {}}));
+    assert_eq!(token.status, 201, "{}", token.text());
+    let token: Json = serde_json::from_slice(&token.body).unwrap();
+    plane.kubeconfig("isthmus", token["status"]["token"].as_str().unwrap())
 }
 
 /// What the built program prints.

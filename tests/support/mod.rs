@@ -12,6 +12,7 @@ pub(crate) mod objects;
 pub(crate) mod pem;
 pub(crate) mod plane;
 pub(crate) mod process;
+pub(crate) mod racing;
 pub(crate) mod recorder;
 pub(crate) mod relay;
 pub(crate) mod replicas;

@@ -48,6 +48,8 @@ pub(crate) struct Plane {
     pub(crate) services: String,
     etcd: Mutex<Option<Leashed>>,
     api_server: Mutex<Option<Leashed>>,
+    /// The definitions of custom resources as they were last applied, by their generations.
+    pub(crate) definitions: Mutex<Option<Vec<Json>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -60,9 +62,9 @@ struct Ports {
 /// A program that ends with its handle.
 struct Leashed(Child);
 
-/// How many control planes tests use that need one: it keeps two processors busy.
-const PLANES: usize = 2;
-/// One more is for whoever has those two already.
+/// How many control planes tests use that need one: most tests wait most of the time.
+const PLANES: usize = 3;
+/// One more is for whoever has those already.
 static PLANE: [OnceLock<Plane>; PLANES + 1] = [const { OnceLock::new() }; PLANES + 1];
 static IDLE: Mutex<Idle> = Mutex::new(Idle { planes: Vec::new(), wanted_whole: 0 });
 static RETURNED: Condvar = Condvar::new();
@@ -150,6 +152,7 @@ impl Plane {
             services: format!("10.0.{number}.0/24"),
             etcd: Mutex::default(),
             api_server: Mutex::default(),
+            definitions: Mutex::default(),
         };
         plane.start_etcd();
         plane.start_api_server();

@@ -108,6 +108,11 @@ capabilities:
 {{- join "," $names }}
 {{- end }}
 
+{{- /* The Lease that isthmus makes in the namespace of the release, for its replicas to agree by. */}}
+{{- define "isthmus.ledger" -}}
+{{- include "isthmus.fullname" . }}-ledger
+{{- end }}
+
 {{- /* The Secret with the certificate. */}}
 {{- define "isthmus.tlsSecret" -}}
 {{- if eq .Values.tls.mode "provided" }}

@@ -114,8 +114,19 @@ impl Inputs {
         self
     }
 
-    /// Adds what was read elsewhere.
+    /// Adds what was read elsewhere; a file of two members is an error.
     pub(super) fn append(&mut self, other: Self) {
+        let owner = |file: &'_ Input| Some((file.real.clone()?, file.owner.clone()?));
+        let known: HashMap<_, _> = self.files.iter().filter_map(owner).collect();
+        let of_others = other.files.iter().filter_map(|file| {
+            let (real, second) = owner(file)?;
+            Some((&file.name, known.get(&real)?, second))
+        });
+        if let Some((name, first, second)) = of_others.into_iter().next() {
+            self.errors.push(format!(
+                "{name}: is a file of member {first:?} and of member {second:?}, but describes one cluster"
+            ));
+        }
         self.files.extend(other.files);
         self.passed_over.extend(other.passed_over);
         self.other_files += other.other_files;

@@ -121,11 +121,7 @@ pub(super) fn report(
         checking.rewrites(not_fixed);
         checked.push(checking);
     }
-    let unclear = if views.len() > 1 {
-        None
-    } else {
-        checked.first().and_then(|checking| unclear(checking, reference))
-    };
+    let unclear = checked.iter().find_map(|checking| unclear(checking, reference, checked.len()));
     let mut diagnostics = disagreements(&checked);
     diagnostics.extend(merged(checked, &sources));
     diagnostics.sort_by_key(|diagnostic| {
@@ -213,10 +209,11 @@ fn cause(
 /// Why the files of a set cannot be those of one cluster, and how to say whose they are: the same
 /// object in several directories, or several configurations of the cluster itself.
 ///
-/// A set that is held against a revision has left there what it does not change.
-fn unclear(checking: &Checking<'_>, reference: Option<&str>) -> Option<String> {
+/// A set that is held against a revision has left there what it does not change. The directories of
+/// a member that is named are what its cluster has, as long as it has one configuration.
+fn unclear(checking: &Checking<'_>, reference: Option<&str>, clusters: usize) -> Option<String> {
     let mut files: BTreeMap<String, BTreeSet<&Path>> = BTreeMap::new();
-    for judged in &checking.objects {
+    for judged in checking.objects.iter().filter(|judged| checking.is_own(judged.source)) {
         let name = &*checking.source(judged.source).name;
         let within = |reference| name.strip_prefix(reference)?.strip_prefix(':');
         let name = match reference.and_then(within) {
@@ -230,6 +227,7 @@ fn unclear(checking: &Checking<'_>, reference: Option<&str>) -> Option<String> {
             Some((kept_in, _)) => {
                 (format!("the configuration of a cluster (as {kept_in} holds it)"), file)
             }
+            None if clusters > 1 => continue,
             None => (judged.reading.object.to_string(), file.parent().unwrap_or(file)),
         };
         files.entry(what).or_default().insert(place);
