@@ -210,16 +210,20 @@ impl Change<'_> {
         let touched = self.touched();
         let is_touched = |name: &MemberName| touched.contains(name);
         let is_unchanged = self.written.values().all(|it| it.is_unchanged);
-        let moves = named_network(&self.before) != named_network(&self.after);
+        let names = [named_network(&self.before), named_network(&self.after)];
+        let moves = names[0] != names[1];
+        let networks = match &names {
+            [before, after] if moves => self.before.moved([before.as_ref(), after.as_ref()]),
+            _ => Vec::new(),
+        };
         let judged = |view: &View<'_>| -> Vec<Finding> {
             let named = |name: &MemberName| view.member(name).filter(|it| it.name() == name);
             let members = touched.iter().filter_map(named);
             let mut findings: Vec<_> =
                 members.flat_map(|member| rule::judge(view, member)).collect();
-            if moves {
-                let others = view.members().filter(|member| !is_touched(member.name()));
-                findings.extend(others.flat_map(|member| rule::judge(view, member)));
-            }
+            let others = view.on_networks(&networks).into_iter();
+            let others = others.filter(|member| !is_touched(member.name()));
+            findings.extend(others.flat_map(|member| rule::judge(view, member)));
             findings
         };
         // Most new objects speak of members that nobody spoke of.

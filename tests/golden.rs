@@ -15,7 +15,7 @@ use isthmus::document::DOCUMENTS;
 use isthmus::manifest;
 use isthmus::mesh::{Mesh, Reading};
 use isthmus::review::{Verdict, Write as Written, review as judge, review_all};
-use isthmus::rule::RULES;
+use isthmus::rule::{RULES, Rule};
 use isthmus::settings::{Setting, Settings};
 use isthmus::snapshot::{Admission, Snapshot};
 use isthmus::value::Moment;
@@ -37,14 +37,16 @@ fn every_case_reads_as_written() {
         let got = run(&sections(input), file);
         let kind =
             file.file_stem().unwrap().to_str().unwrap().split('-').next().unwrap().to_owned();
-        assert_eq!(outcome(&got), kind, "{}:\n{got}", file.display());
+        if outcome(&got) != kind {
+            let _ = writeln!(failures, "{} is {}:\n{got}", file.display(), outcome(&got));
+        }
         failures.extend(difference(file, &format!("{input}### kubectl\n{got}")));
     }
     assert!(failures.is_empty(), "{failures}");
 }
 
 /// How many cases there were when this was written: none may be lost.
-const AT_LEAST: usize = 501;
+const AT_LEAST: usize = 646;
 
 /// What a rule never does needs no case: some only warn, some only deny.
 const ONLY_WARN: &[&str] =
@@ -143,6 +145,51 @@ fn a_clash_with_a_write_that_may_not_be_stored_is_answered_with_when_to_come_aga
     }
     // Its own repetition waits for nobody.
     assert_eq!(ask("first")["allowed"], true);
+}
+
+/// What a case ends with: its objects, and the rules that its write is told of.
+pub(crate) struct Outcome {
+    pub(crate) name: String,
+    pub(crate) objects: Vec<Value>,
+    pub(crate) rules: Vec<&'static str>,
+    pub(crate) settings: Arc<Settings>,
+}
+
+/// What every case ends with whose objects can all be written.
+pub(crate) fn outcomes() -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for file in files() {
+        let text = fs::read_to_string(&file).unwrap();
+        let sections = sections(&text);
+        let texts = [sections.get("mesh").copied().unwrap_or(""), sections["new"]];
+        let read = texts.map(|text| manifest::read(text, "file.yaml").unwrap());
+        let objects =
+            read.iter().flatten().map(|it| serde_json::from_str::<Value>(&it.json).unwrap());
+        // Of an object that is updated the last one counts.
+        let mut last: Vec<Value> = Vec::new();
+        for object in objects {
+            let key = |of: &Value| ["name", "namespace"].map(|it| of["metadata"][it].clone());
+            last.retain(|it| it["kind"] != object["kind"] || key(it) != key(&object));
+            last.push(object);
+        }
+        if last.iter().any(|it| it["metadata"]["name"].is_null()) {
+            continue;
+        }
+        let is_told = |rule: &&Rule| sections["kubectl"].contains(&format!("[{}", rule.name));
+        outcomes.push(Outcome {
+            name: file
+                .iter()
+                .rev()
+                .take(2)
+                .map(|it| it.to_str().unwrap())
+                .collect::<Vec<_>>()
+                .join(" of "),
+            objects: last,
+            rules: RULES.iter().copied().filter(is_told).map(|rule| rule.name).collect(),
+            settings: mesh(&sections).0,
+        });
+    }
+    outcomes
 }
 
 /// When all cases are judged.

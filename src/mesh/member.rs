@@ -208,6 +208,15 @@ impl Member {
         }
     }
 
+    /// The IDs that documents say the cluster has in Istio.
+    pub fn cluster_ids(&self) -> impl Iterator<Item = (&str, &Claim)> {
+        self.pick(|fact| match fact {
+            Fact::ClusterId(id) => Some(&**id),
+            Fact::RemoteSecret(secret) => Some(&*secret.key),
+            _ => None,
+        })
+    }
+
     /// The claims whose fact `pick` takes.
     pub fn pick<'a, T: 'a>(
         &'a self,

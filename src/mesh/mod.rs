@@ -3,36 +3,40 @@
 mod claim;
 mod domain;
 mod identity;
+mod index;
 mod member;
 mod origin;
+mod place;
 mod reading;
 mod small_set;
 mod subnets;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use claim::{
     About, Allow, Claim, EndpointSource, Fact, Fault, Federation, Identity, MemberName, Network,
-    NetworkEndpoints, Place, Replaced, Role, SecretKey,
+    NetworkEndpoints, Replaced, Role, SecretKey,
 };
 pub use domain::StatedDomain;
 pub use identity::{by_cluster_id, cluster_id, names};
 pub use member::Member;
 pub use origin::{Basis, Configuration, ObjectRef, Observation, Origin, WriteId};
+pub use place::Place;
 pub use reading::Reading;
 pub use view::{Changed, View};
 
 pub use crate::syntax::Position;
 
 use crate::settings::Settings;
-use crate::value::{EndpointHost, Subnet};
+use crate::value::Subnet;
 use foldhash::{HashMap, HashMapExt};
 use identity::Identities;
+use index::Index;
 use member::Said;
 use small_set::SmallSet;
-use subnets::Subnets;
+use subnets::Spot;
 
 /// Every member of the mesh, as the documents that stand describe them.
 pub struct Mesh {
@@ -42,15 +46,7 @@ pub struct Mesh {
     identities: Identities,
     /// Which subjects each object speaks of.
     spoken_of: HashMap<Arc<ObjectRef>, SmallSet<MemberName>>,
-    subnets: Subnets,
-    /// Who has an endpoint on each host.
-    endpoints: HashMap<EndpointHost, SmallSet<MemberName>>,
-    identified: HashMap<Identity, SmallSet<MemberName>>,
-    domains: BTreeMap<StatedDomain, BTreeSet<MemberName>>,
-    /// Who has an IstioMulticluster.
-    peers: BTreeSet<MemberName>,
-    /// Of whom an object speaks that is being deleted.
-    terminating: BTreeSet<MemberName>,
+    index: Index,
     /// Whether the cluster knows IstioMulticlusters, though there may be none.
     serves_peers: bool,
 }
@@ -63,12 +59,7 @@ impl Mesh {
             members: HashMap::new(),
             identities: Identities::default(),
             spoken_of: HashMap::new(),
-            subnets: Subnets::default(),
-            endpoints: HashMap::new(),
-            identified: HashMap::new(),
-            domains: BTreeMap::new(),
-            peers: BTreeSet::new(),
-            terminating: BTreeSet::new(),
+            index: Index::default(),
             serves_peers: false,
         }
     }
@@ -142,7 +133,7 @@ impl Mesh {
 
     /// The subjects an object speaks of as it stands.
     pub fn spoken_of(&self, object: &ObjectRef) -> impl Iterator<Item = &MemberName> {
-        self.spoken_of.get(object).into_iter().flat_map(|names| names.from(None))
+        self.spoken_of.get(object).into_iter().flat_map(SmallSet::all)
     }
 
     /// All that an object says as it stands, whichever member it says it of.
@@ -182,7 +173,7 @@ impl Mesh {
 
     /// The first subnet of this length within a range that no member claims.
     pub fn first_free(&self, range: Subnet, length: u8) -> Option<Subnet> {
-        self.subnets.first_free(range, length)
+        self.index.subnets.first_free(range, length)
     }
 
     /// Takes in what an object says now, in place of all it said before.
@@ -222,7 +213,8 @@ impl Mesh {
         let members = self.regrouped(subjects.collect());
         for member in &members {
             if let Some(before) = self.members.remove(member.name()) {
-                self.unindex(&before);
+                self.identities.remove(&before);
+                self.index.remove(&before, self.spot(&before));
             }
         }
         for member in members {
@@ -241,7 +233,7 @@ impl Mesh {
     fn share_domain(&self, claims: &mut [Claim]) {
         for claim in claims {
             if let Some(domain) = StatedDomain::of(&claim.fact)
-                && let Some((StatedDomain::Exact(shared), _)) = self.domains.get_key_value(&domain)
+                && let Some(StatedDomain::Exact(shared)) = self.index.domains.kept(&domain)
             {
                 claim.fact = Fact::ClusterDomain(shared.clone());
             }
@@ -252,71 +244,15 @@ impl Mesh {
     fn insert(&mut self, mut member: Member) {
         if !member.is_empty() {
             self.share_domain(member.claims_mut());
-            self.index(&member);
+            self.identities.insert(&member);
+            self.index.insert(&member, self.spot(&member));
             self.members.insert(Arc::clone(member.name()), member);
         }
     }
 
-    fn index(&mut self, member: &Member) {
-        self.identities.insert(member);
-        let claimant = (self.raw_network(member), Arc::clone(member.name()));
-        for (_, subnet, _) in member.subnets() {
-            self.subnets.insert(subnet, claimant.clone());
-        }
-        let (_, name) = claimant;
-        for claim in member.claims() {
-            if let Fact::Endpoint(endpoint) = &claim.fact {
-                match self.endpoints.get_mut(&*endpoint.host_identity()) {
-                    Some(names) => names.insert(Arc::clone(&name)),
-                    None => {
-                        let host = EndpointHost::of(endpoint);
-                        self.endpoints.insert(host, SmallSet::One(Arc::clone(&name)));
-                    }
-                }
-            } else if let Some(identity) = claim.identity() {
-                SmallSet::add(self.identified.entry(identity), &name);
-            } else if claim.fact == Fact::Peer {
-                self.peers.insert(Arc::clone(&name));
-            } else if claim.fact == Fact::Terminating {
-                self.terminating.insert(Arc::clone(&name));
-            }
-        }
-        for (domain, _) in member.domains() {
-            self.domains.entry(domain).or_default().insert(Arc::clone(&name));
-        }
-    }
-
-    fn unindex(&mut self, member: &Member) {
-        self.identities.remove(member);
-        let claimant = (self.raw_network(member), Arc::clone(member.name()));
-        for (_, subnet, _) in member.subnets() {
-            self.subnets.remove(subnet, &claimant);
-        }
-        let (_, name) = claimant;
-        for claim in member.claims() {
-            if let Fact::Endpoint(endpoint) = &claim.fact {
-                let host = endpoint.host_identity();
-                if self.endpoints.get_mut(&*host).is_some_and(|names| names.remove(&name)) {
-                    self.endpoints.remove(&*host);
-                }
-            } else if let Some(identity) = claim.identity() {
-                if self.identified.get_mut(&identity).is_some_and(|names| names.remove(&name)) {
-                    self.identified.remove(&identity);
-                }
-            } else if claim.fact == Fact::Peer {
-                self.peers.remove(&name);
-            } else if claim.fact == Fact::Terminating {
-                self.terminating.remove(&name);
-            }
-        }
-        for (domain, _) in member.domains() {
-            if let Some(members) = self.domains.get_mut(&domain) {
-                members.remove(&name);
-                if members.is_empty() {
-                    self.domains.remove(&domain);
-                }
-            }
-        }
+    /// Where a member's subnets are.
+    fn spot(&self, member: &Member) -> Spot {
+        Spot { network: self.raw_network(member), is_described: self.view().is_described(member) }
     }
 
     /// The network a member states, whatever the local member's is called.

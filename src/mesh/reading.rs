@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::claim::{About, Claim, Fact, Fault, MemberName, Place};
+use super::claim::{About, Claim, Fact, Fault, MemberName};
 use super::origin::{Basis, ObjectRef, Origin};
+use super::place::Place;
 use crate::syntax::Path;
 use crate::value::Invalid;
 

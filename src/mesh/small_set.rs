@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::Entry;
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 
 /// A set of at least one element. Most subnets and endpoints belong to one member, and a tree for
 /// one would be ten times its size.
@@ -43,6 +43,13 @@ impl<T: Ord + Clone> SmallSet<T> {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(all) => all.len(),
+        }
+    }
+
     pub(super) fn contains(&self, element: &T) -> bool {
         match self {
             Self::One(one) => one == element,
@@ -52,17 +59,17 @@ impl<T: Ord + Clone> SmallSet<T> {
 
     /// All elements in their order.
     pub(super) fn all(&self) -> impl Iterator<Item = &T> + use<'_, T> {
-        self.from(None)
+        self.range((Bound::Unbounded, Bound::Unbounded))
     }
 
-    /// All elements in their order, or those that are not before `from`.
-    pub(super) fn from<'a>(&'a self, from: Option<&T>) -> impl Iterator<Item = &'a T> + use<'a, T> {
+    /// The elements within these bounds in their order.
+    pub(super) fn range(
+        &self,
+        bounds: (Bound<&T>, Bound<&T>),
+    ) -> impl Iterator<Item = &T> + use<'_, T> {
         let (one, many) = match self {
-            Self::One(one) => (Some(one).filter(|one| from.is_none_or(|from| *one >= from)), None),
-            Self::Many(all) => {
-                let from = from.map_or(Bound::Unbounded, Bound::Included);
-                (None, Some(all.range::<T, _>((from, Bound::Unbounded))))
-            }
+            Self::One(one) => (Some(one).filter(|one| bounds.contains(*one)), None),
+            Self::Many(all) => (None, Some(all.range::<T, _>(bounds))),
         };
         one.into_iter().chain(many.into_iter().flatten())
     }

@@ -2,14 +2,88 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::Bound;
 
 use super::claim::{MemberName, Network};
 use super::small_set::SmallSet;
 use crate::value::Subnet;
 
-/// A member that claims a subnet, and the network it does so on. Ordered by network first, so
-/// that the members of one network are one range even where thousands claim the same subnet.
-pub(super) type Claimant = (Network, MemberName);
+/// A member that claims a subnet, and where it does so. Ordered by network first, so that the members
+/// of one network are one range even where thousands claim the same subnet.
+pub(super) type Claimant = (Spot, MemberName);
+
+/// Where a subnet is claimed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Spot {
+    /// The network.
+    pub(super) network: Network,
+    /// Whether the member is merely described, and nobody states its network.
+    pub(super) is_described: bool,
+}
+
+impl Spot {
+    fn of(network: Network, is_described: bool) -> Self {
+        Self { network, is_described }
+    }
+
+    /// The first one on another network, if any comes after this.
+    fn beyond(network: &Network) -> Option<Self> {
+        let next = match network {
+            Network::Local => Network::Named("".into()),
+            Network::Named(name) => Network::Named(format!("{name}\0").into()),
+            Network::Own => return None,
+        };
+        Some(Self::of(next, false))
+    }
+}
+
+/// Some of the claimants of a subnet: runs of them, from the first to before the last.
+#[derive(Clone)]
+pub(super) struct Spots(Vec<(Option<Claimant>, Option<Claimant>)>);
+
+impl Spots {
+    /// Wherever it is claimed.
+    pub(super) fn all() -> Self {
+        Self(vec![(None, None)])
+    }
+
+    /// On one of these networks, by members that are merely described or by the others.
+    pub(super) fn on(networks: &[Network], is_described: bool) -> Self {
+        let run = |network: &Network| {
+            let from = Spot::of(network.clone(), is_described);
+            let to = if is_described {
+                Spot::beyond(network)
+            } else {
+                Some(Spot::of(network.clone(), true))
+            };
+            (first(Some(from)), first(to))
+        };
+        Self(networks.iter().map(run).collect())
+    }
+
+    /// On none of these networks, which are in order.
+    pub(super) fn off(networks: &[Network]) -> Self {
+        let from = networks.iter().map(|network| first(Spot::beyond(network)));
+        let to = networks.iter().map(|network| first(Some(Spot::of(network.clone(), false))));
+        Self(std::iter::once(None).chain(from).zip(to.chain([None])).collect())
+    }
+
+    fn of<'a>(
+        &self,
+        claimants: &'a SmallSet<Claimant>,
+    ) -> impl Iterator<Item = &'a Claimant> + use<'a> {
+        let runs = self.0.iter().map(|(from, to)| {
+            let from = from.as_ref().map_or(Bound::Unbounded, Bound::Included);
+            claimants.range((from, to.as_ref().map_or(Bound::Unbounded, Bound::Excluded)))
+        });
+        runs.collect::<Vec<_>>().into_iter().flatten()
+    }
+}
+
+/// What all claimants there come after.
+fn first(spot: Option<Spot>) -> Option<Claimant> {
+    spot.map(|spot| (spot, MemberName::default()))
+}
 
 /// Subnets and their claimants.
 #[derive(Default)]
@@ -57,15 +131,15 @@ impl Subnets {
         }
     }
 
-    /// The claimants of every subnet that shares addresses with this one, `within` a network, or
-    /// within any; the same one may come more than once.
-    pub(super) fn overlapping<'a>(
-        &'a self,
+    /// The claimants there of every subnet that shares addresses with this one; the same one may come
+    /// more than once.
+    pub(super) fn overlapping(
+        &self,
         subnet: Subnet,
-        within: Option<&'a Network>,
-    ) -> impl Iterator<Item = &'a Claimant> + 'a {
+        spots: Spots,
+    ) -> impl Iterator<Item = &Claimant> {
         let all = self.around(subnet).chain(self.within(subnet).map(|(_, claimants)| claimants));
-        all.flat_map(move |claimants| on(claimants, within))
+        all.flat_map(move |claimants| spots.of(claimants))
     }
 
     /// Whether anyone claims addresses of this subnet.
@@ -119,16 +193,6 @@ impl Subnets {
 
 fn length(subnet: Subnet) -> (bool, u8) {
     (subnet.is_ipv4(), subnet.prefix_len())
-}
-
-/// The claimants on one network, or all.
-fn on<'a>(
-    claimants: &'a SmallSet<Claimant>,
-    within: Option<&'a Network>,
-) -> impl Iterator<Item = &'a Claimant> + 'a {
-    let from = within.map(|network| (network.clone(), MemberName::default()));
-    let on = move |(at, _): &&Claimant| within.is_none_or(|network| at == network);
-    claimants.from(from.as_ref()).take_while(on)
 }
 
 /// Addresses that are taken: first to last of each run, runs apart by at least one free address.
@@ -192,10 +256,13 @@ mod tests {
         Subnet::parse(text).unwrap()
     }
 
+    const LOCAL: Spot = Spot { network: Network::Local, is_described: false };
+    const OWN: Spot = Spot { network: Network::Own, is_described: false };
+
     fn claimed(texts: &[&str]) -> Subnets {
         let mut subnets = Subnets::default();
         for text in texts {
-            subnets.insert(subnet(text), (Network::Local, (*text).into()));
+            subnets.insert(subnet(text), (LOCAL, (*text).into()));
         }
         subnets
     }
@@ -223,23 +290,25 @@ mod tests {
     #[test]
     fn a_removed_subnet_is_free_except_for_other_claims() {
         let mut subnets = claimed(&["10.0.0.0/8", "10.2.0.0/16"]);
-        subnets.remove(subnet("10.0.0.0/8"), &(Network::Local, "10.0.0.0/8".into()));
+        subnets.remove(subnet("10.0.0.0/8"), &(LOCAL, "10.0.0.0/8".into()));
         assert_eq!(subnets.next_free(subnet("10.1.0.0/16")), Some(subnet("10.3.0.0/16")));
-        assert_eq!(subnets.overlapping(subnet("10.1.0.0/16"), None).count(), 0);
-        assert_eq!(subnets.overlapping(subnet("10.2.3.0/24"), None).count(), 1);
+        assert_eq!(subnets.overlapping(subnet("10.1.0.0/16"), Spots::all()).count(), 0);
+        assert_eq!(subnets.overlapping(subnet("10.2.3.0/24"), Spots::all()).count(), 1);
     }
 
     #[test]
     fn overlap_is_found_up_and_down_and_by_network() {
         let mut subnets = claimed(&["10.0.0.0/8", "10.2.0.0/16", "10.2.3.0/24", "10.3.0.0/16"]);
-        subnets.insert(subnet("10.2.0.0/16"), (Network::Own, "own".into()));
-        let names = |text: &str, within| {
-            let found = subnets.overlapping(subnet(text), within).map(|(_, name)| name.to_string());
+        subnets.insert(subnet("10.2.0.0/16"), (OWN, "own".into()));
+        let names = |text: &str, spots: Spots| {
+            let found = subnets.overlapping(subnet(text), spots).map(|(_, name)| name.to_string());
             found.collect::<BTreeSet<_>>()
         };
-        assert_eq!(names("10.2.0.0/16", Some(&Network::Local)).len(), 3);
-        assert_eq!(names("10.2.0.0/16", Some(&Network::Own)), BTreeSet::from(["own".to_owned()]));
-        assert_eq!(names("10.2.0.0/16", None).len(), 4);
+        let own = BTreeSet::from(["own".to_owned()]);
+        assert_eq!(names("10.2.0.0/16", Spots::on(&[Network::Local], false)).len(), 3);
+        assert_eq!(names("10.2.0.0/16", Spots::on(&[Network::Own], false)), own);
+        assert_eq!(names("10.2.0.0/16", Spots::off(&[Network::Local])), own);
+        assert_eq!(names("10.2.0.0/16", Spots::all()).len(), 4);
     }
 
     /// Subnets of few ranges and lengths, so that many of them nest.
@@ -256,10 +325,15 @@ mod tests {
     }
 
     fn any_claim() -> impl Strategy<Value = (Subnet, Claimant)> {
-        let network = prop::sample::select(vec![Network::Local, Network::Own]);
+        let named = |name: &str| Network::Named(name.into());
+        let networks = vec![Network::Local, named("a"), named("b"), Network::Own];
+        let spot = (prop::sample::select(networks), any::<bool>())
+            .prop_map(|(network, is_described)| Spot { network, is_described });
         let name = prop::sample::select(vec!["a", "b", "c"]).prop_map(MemberName::from);
-        (any_subnet(), (network, name))
+        (any_subnet(), (spot, name))
     }
+
+    type IsThere<'a> = &'a dyn Fn(&Spot) -> bool;
 
     /// The next free subnet, sought one by one.
     fn naive_next_free(claims: &BTreeSet<(Subnet, Claimant)>, of: Subnet) -> Option<Subnet> {
@@ -306,11 +380,20 @@ mod tests {
             for asked in claims.iter().map(|(subnet, _)| *subnet).chain(asked) {
                 let meet = || naive.iter().filter(|(subnet, _)| subnet.overlaps(asked));
                 prop_assert_eq!(subnets.is_claimed(asked), meet().next().is_some());
-                for within in [None, Some(&Network::Local), Some(&Network::Own)] {
-                    let mut found: Vec<_> = subnets.overlapping(asked, within).collect();
-                    let on = meet().map(|(_, claimant)| claimant);
-                    let mut expected: Vec<_> =
-                        on.filter(|(at, _)| within.is_none_or(|network| at == network)).collect();
+                let a = Network::Named("a".into());
+                let two = [Network::Local, a.clone()];
+                let cases: [(Spots, IsThere<'_>); 6] = [
+                    (Spots::all(), &|_| true),
+                    (Spots::on(&two, false), &|at| two.contains(&at.network) && !at.is_described),
+                    (Spots::on(&two, true), &|at| two.contains(&at.network) && at.is_described),
+                    (Spots::on(&[Network::Own], true), &|at| *at == Spot { is_described: true, ..OWN }),
+                    (Spots::off(&two), &|at| !two.contains(&at.network)),
+                    (Spots::off(&[]), &|_| true),
+                ];
+                for (spots, is_there) in cases {
+                    let mut found: Vec<_> = subnets.overlapping(asked, spots).collect();
+                    let all = meet().map(|(_, claimant)| claimant);
+                    let mut expected: Vec<_> = all.filter(|(at, _)| is_there(at)).collect();
                     found.sort();
                     expected.sort();
                     prop_assert_eq!(found, expected, "{}", asked);

@@ -32,6 +32,8 @@ pub(super) fn related<'e>(
         .map(|entry| (entry, Reach::of(mesh, &entry.object, entry.reading.as_deref())))
         .collect();
     let mut related = Vec::new();
+    // Whom the write is about, if what is pending is stored.
+    let mut own = reach.subjects.clone();
     loop {
         let meets = |(entry, other): &mut (&Entry<_>, Reach)| {
             entry.reading.is_none() || makes_peers && other.is_peer || reach.meets(other, is_hub)
@@ -42,6 +44,10 @@ pub(super) fn related<'e>(
         }
         for (entry, other) in met {
             related.push(entry);
+            if !own.is_disjoint(&other.subjects) {
+                own.extend(other.subjects.iter().cloned());
+                reach.says_as_well(&other);
+            }
             reach.subjects.extend(other.subjects);
         }
     }
@@ -64,8 +70,6 @@ struct Reach {
     identities: HashSet<Identity>,
     subnets: BTreeSet<Subnet>,
     domains: BTreeSet<StatedDomain>,
-    /// Whether any of these stands, so that it may go.
-    has_domain: bool,
 }
 
 impl Reach {
@@ -93,7 +97,6 @@ impl Reach {
                 found.push(Arc::clone(member.name()));
                 found.extend(member.subjects().iter().map(|it| Arc::clone(it.name())));
                 member.claims().iter().for_each(|claim| reach.take(claim, &mut found));
-                reach.has_domain |= member.domains().next().is_some();
             }
         }
         reach
@@ -117,20 +120,25 @@ impl Reach {
         }
     }
 
+    /// Takes in what is said of the same member.
+    fn says_as_well(&mut self, other: &Self) {
+        self.is_local |= other.is_local;
+        self.hosts.extend(other.hosts.iter().cloned());
+        self.identities.extend(other.identities.iter().cloned());
+        self.subnets.extend(&other.subnets);
+        self.domains.extend(other.domains.iter().cloned());
+    }
+
     fn meets(&self, other: &Self, is_hub: bool) -> bool {
-        // Where nobody decides the domain, the majority does.
-        let may_differ = || {
-            let has_both = !self.domains.is_empty() && !other.domains.is_empty();
-            let union = self.domains.union(&other.domains);
-            has_both && (self.has_domain || other.has_domain || union.count() > 1)
-        };
+        // Where nobody decides the domain, the majority does, of which each has a part.
+        let votes = || !self.domains.is_empty() && !other.domains.is_empty();
         let overlaps = |subnet: &Subnet| self.subnets.iter().any(|own| own.overlaps(*subnet));
         self.is_local
             || other.is_local
             || !self.subjects.is_disjoint(&other.subjects)
             || !self.hosts.is_disjoint(&other.hosts)
             || !self.identities.is_disjoint(&other.identities)
-            || is_hub && may_differ()
+            || is_hub && votes()
             || other.subnets.iter().any(overlaps)
     }
 }

@@ -18,6 +18,8 @@ pub(super) static RULE: Rule = Rule {
 
 /// How many members a message names before it counts.
 const NAMED: usize = 3;
+/// How many members the local one is told to differ from: more than an answer lists.
+const MOST_TOLD: usize = 300;
 
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     if mesh.is_local(member) {
@@ -54,8 +56,11 @@ fn against_all(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
     let Some((domain, ours)) = exact(local).next() else { return Vec::new() };
     let agrees = |theirs: &StatedDomain| exact(local).any(|(ours, _)| ours.agrees(theirs));
     let mut findings = Vec::new();
-    for (theirs, members) in mesh.domains_of_others(local, agrees, usize::MAX) {
-        for member in members {
+    for theirs in mesh.domains_of_others(local, agrees, MOST_TOLD) {
+        for member in mesh.others_stating(local, &theirs, MOST_TOLD) {
+            if findings.len() > MOST_TOLD {
+                return findings;
+            }
             for (_, claim) in member.domains().filter(|(stated, _)| *stated == theirs) {
                 let message = format!(
                     "{}cluster domain {domain} differs from {}{theirs} of {}",
@@ -78,13 +83,9 @@ fn against_all(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
 
 /// The domain that a member is to have in this mesh, if any is known.
 pub(super) fn of_mesh(mesh: &View<'_>, member: &Member) -> Option<StatedDomain> {
-    let others = || {
-        let counts = mesh.domain_counts(member).into_iter();
-        let exact = counts.filter(|(domain, _)| matches!(domain, StatedDomain::Exact(_)));
-        exact.max_by_key(|(_, count)| *count).map(|(domain, _)| domain)
-    };
     let local = mesh.local().filter(|_| !mesh.is_local(member));
-    local.and_then(|local| Some(exact(local).next()?.0)).or_else(others)
+    let of_local = local.and_then(|local| Some(exact(local).next()?.0));
+    of_local.or_else(|| mesh.most_stated_domain(member))
 }
 
 /// A member, a domain, and the claim that states it.
@@ -101,30 +102,24 @@ fn mismatch(ours: Side<'_>, theirs: Side<'_>, message: String, remedy: String) -
 /// A hub has no domain of its own: the mesh's is the one that most others state. Where several are
 /// stated equally often, none of them is wrong.
 fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
-    let counts = mesh.domain_counts(member);
-    let Some(most) = counts.values().max() else { return Vec::new() };
-    let leading: Vec<_> =
-        counts.iter().filter(|(_, count)| *count == most).map(|(domain, _)| domain).collect();
+    let votes = mesh.votes(member);
+    let leading = mesh.leading_domains(member, &votes);
     // Whoever is being deleted denies nobody.
     let lasting = OnceCell::new();
     let lasts = |domain: &StatedDomain| {
-        let counts = lasting.get_or_init(|| mesh.lasting_domain_counts(member));
-        let most = counts.values().max();
-        !counts.iter().any(|(leading, count)| Some(count) == most && leading.agrees(domain))
-            && most.is_some()
+        let leading = lasting.get_or_init(|| mesh.lasting_domains(member, &votes));
+        !leading.is_empty() && !leading.iter().any(|leading| leading.agrees(domain))
     };
-    let is_split = |domain: &StatedDomain| leading.iter().any(|leading| !leading.agrees(domain));
     let mut findings = Vec::new();
     for (domain, ours) in member.domains() {
         let agrees = leading.iter().any(|leading| leading.agrees(&domain));
-        let Some(theirs) = leading.iter().find(|leading| !leading.agrees(&domain)) else {
+        let unlike = leading.iter().filter(|leading| !leading.agrees(&domain));
+        let stated = unlike.map(|it| (it, mesh.others_stating(member, it, NAMED + 1)));
+        // It may be what the member states elsewhere.
+        let Some((theirs, members)) = stated.into_iter().find(|(_, by)| !by.is_empty()) else {
             continue;
         };
-        if agrees && !is_split(&domain) {
-            continue;
-        }
-        let all = mesh.domains_of_others(member, |stated| stated != *theirs, NAMED + 1);
-        let members = all.values().next().map(Vec::as_slice).unwrap_or_default();
+        let members = members.as_slice();
         let mut names: Vec<_> =
             members.iter().take(NAMED).map(|member| format!("\"{}\"", member.name())).collect();
         if members.len() > NAMED {
@@ -153,7 +148,7 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         };
         let mut finding = RULE.find(severity, member, &ours.place, message, remedy);
         if let [other] = members
-            && let Some((_, claim)) = other.domains().find(|(stated, _)| stated == *theirs)
+            && let Some((_, claim)) = other.domains().find(|(stated, _)| *stated == *theirs)
         {
             finding = finding.against_member(other, &claim.place);
         }

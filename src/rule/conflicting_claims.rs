@@ -1,11 +1,13 @@
 //! ConflictingClaims: documents of one member agree.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Finding, Rule};
 use crate::mesh::{
-    Basis, Claim, Fact, Member, ObjectRef, Role, StatedDomain, View, cluster_id, names,
+    Basis, Claim, Fact, Member, ObjectRef, Place, Role, StatedDomain, View, cluster_id, names,
 };
+use crate::syntax::Path;
 
 pub(super) static RULE: Rule = Rule {
     name: "ConflictingClaims",
@@ -252,15 +254,36 @@ fn names_of_others(mesh: &View<'_>, member: &Member, findings: &mut Vec<Finding>
             let Some(other) = mesh.member(name).filter(|other| &**other.name() == name) else {
                 continue;
             };
+            let Some(theirs) = other.claims().first() else { continue };
             let message = format!(
                 "cluster ID {id} is not that of member \"{}\", so this is member \"{}\"",
                 other.name(),
                 member.name()
             );
-            let remedy = "correct the cluster ID or the name that is wrong".to_owned();
-            findings.push(RULE.warn(member, &claim.place, message, remedy));
+            let finding = RULE.warn(member, &claim.place, message, WRONG_NAME.to_owned());
+            findings.push(finding.against(&name_of(theirs)));
         }
     }
+    let Some(ours) = member.claims().first() else { return };
+    for (other, subject) in mesh.others_called(member).into_iter().take(MOST_TOLD) {
+        let Some(id) = cluster_id(subject.name()) else { continue };
+        for (_, claim) in names(subject).filter(|(name, _)| *name == &**member.name()) {
+            let message = format!(
+                "cluster ID {id} ({}) is that of member \"{}\", not of this one",
+                claim.place.object,
+                other.name()
+            );
+            let finding = RULE.warn(member, &name_of(ours), message, WRONG_NAME.to_owned());
+            findings.push(finding.against(&claim.place));
+        }
+    }
+}
+
+const WRONG_NAME: &str = "correct the cluster ID or the name that is wrong";
+
+/// The name of the object that says something.
+fn name_of(claim: &Claim) -> Place {
+    Place::new(Arc::clone(&claim.place.object), Path::NAME)
 }
 
 fn subnet(fact: &Fact, wanted: Role) -> Option<String> {

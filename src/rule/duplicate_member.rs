@@ -3,7 +3,7 @@
 use super::finding::side;
 use super::{Finding, Rule};
 use crate::mesh::{About, Claim, Fact, Federation, Identity, Member, ObjectRef, View};
-use crate::value::{ClusterDomain, MetadataEndpoint};
+use crate::value::{ClusterDomain, EndpointHost, MetadataEndpoint};
 
 pub(super) static RULE: Rule = Rule {
     name: "DuplicateMember",
@@ -22,7 +22,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         match &ours.fact {
             Fact::Endpoint(endpoint) => {
                 let identity = endpoint.identity();
-                for other in mesh.others_at_host(member, &endpoint.host_identity()) {
+                for other in mesh.others_at_host(member, &EndpointHost::of(endpoint)) {
                     for theirs in other.claims() {
                         let Fact::Endpoint(found) = &theirs.fact else { continue };
                         if found.identity() != identity {
@@ -88,7 +88,7 @@ fn federated(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         for (federation, ours) in member.pick(federation) {
             match federation {
                 Federation::Endpoint(endpoint) => {
-                    for other in mesh.others_at_host(member, &endpoint.host_identity()) {
+                    for other in mesh.others_at_host(member, &EndpointHost::of(endpoint)) {
                         let theirs = other.pick(Fact::endpoint);
                         let same = theirs.filter(|(it, _)| it.identity() == endpoint.identity());
                         let told =

@@ -1,6 +1,8 @@
 //! Values that are wrong by themselves: InvalidDocument, InvalidSubnet, InvalidClusterDomain and
 //! InvalidMetadataEndpoint.
 
+use std::collections::BTreeMap;
+
 use super::cluster_domain_mismatch::of_mesh;
 use super::finding::{default, side};
 use super::free::exemplified;
@@ -55,6 +57,11 @@ pub(super) static INVALID_METADATA_ENDPOINT: Rule = Rule {
 /// How many pod subnets a mismatching node prefix is reported against: many documents may describe
 /// one member.
 const MOST_UNFIT: usize = 16;
+
+/// How many members the local one is told of that a document of its own puts in the wrong.
+const MOST_PEERS: usize = 16;
+/// What is wrong with the side of the template where a cluster domain is also its domain.
+const TEMPLATE: &str = "template";
 
 /// The faults of a member that a rule reports.
 pub(super) fn told_by<'a>(
@@ -153,6 +160,16 @@ fn invalid_cluster_domain(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         _ => None,
     };
     for (public, theirs) in local.pick(template) {
+        if mesh.is_local(member) {
+            let domain = StatedDomain::Exact(public.clone());
+            for other in mesh.others_stating(member, &domain, MOST_PEERS) {
+                let domains = other.pick(Fact::cluster_domain);
+                for (_, ours) in domains.filter(|(domain, _)| **domain == public) {
+                    let told = template_of(member, theirs, &public, other, ours);
+                    findings.push(Finding { severity: Severity::Warn, ..told });
+                }
+            }
+        }
         for (domain, ours) in member.pick(domain).filter(|(domain, _)| *domain == public) {
             let remedy = format!(
                 "write a different cluster domain, {}",
@@ -162,21 +179,34 @@ fn invalid_cluster_domain(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
                 "cluster domain {domain} is also the domain of the publicDomainTemplate in {}",
                 theirs.place.object
             );
-            let value = || Some([format!("cluster domain {domain}"), "template".to_owned()]);
+            let value = Some([format!("cluster domain {domain}"), TEMPLATE.to_owned()]);
             let finding = rule.deny(member, &ours.place, message, remedy);
-            findings.push(Finding { value: value(), ..finding.against(&theirs.place) });
+            let finding = finding.against_member(local, &theirs.place);
+            findings.push(Finding { value, ..finding });
             if mesh.is_local(member) && ours.place.object != theirs.place.object {
-                let message = format!(
-                    "the template's domain {domain} is also the cluster domain of {}",
-                    side(member, &ours.place)
-                );
-                let remedy = "write a template with a different domain".to_owned();
-                let finding = rule.deny(member, &theirs.place, message, remedy);
-                findings.push(Finding { value: value(), ..finding.against(&ours.place) });
+                findings.push(template_of(member, theirs, &domain, member, ours));
             }
         }
     }
     findings
+}
+
+/// That the domain of the local template is the cluster domain of a member too.
+fn template_of(
+    local: &Member,
+    ours: &Claim,
+    domain: &ClusterDomain,
+    other: &Member,
+    theirs: &Claim,
+) -> Finding {
+    let message = format!(
+        "the template's domain {domain} is also the cluster domain of {}",
+        side(other, &theirs.place)
+    );
+    let remedy = "write a template with a different domain".to_owned();
+    let finding = INVALID_CLUSTER_DOMAIN.deny(local, &ours.place, message, remedy);
+    let value = Some([TEMPLATE.to_owned(), format!("cluster domain {domain}")]);
+    Finding { value, ..finding.against_member(other, &theirs.place) }
 }
 
 /// What of the local cluster an endpoint leads to, and the claim that tells so, if one does.
@@ -229,7 +259,7 @@ fn leads_home(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         }
     }
     // The peer is to blame, whatever comes last.
-    for peer in if mesh.is_local(member) { mesh.peers(member) } else { Vec::new() } {
+    for peer in led_home(mesh, member) {
         for (endpoint, theirs) in peer.pick(Fact::endpoint) {
             for (home, ours) in homes(endpoint, local) {
                 let Some(ours) = ours else { continue };
@@ -244,6 +274,33 @@ fn leads_home(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Members whose endpoints may lead to this one, if it is the local member, by name.
+fn led_home<'a>(mesh: &View<'a>, member: &Member) -> Vec<&'a Member> {
+    if !mesh.is_local(member) {
+        return Vec::new();
+    }
+    let mut found = BTreeMap::new();
+    let is_led = |peer: &&Member| {
+        let homes = peer.pick(Fact::endpoint).flat_map(|(it, _)| homes(it, Some(member)));
+        homes.into_iter().any(|(_, claim)| claim.is_some())
+    };
+    for claim in member.in_force() {
+        let room = MOST_PEERS - found.len();
+        match &claim.fact {
+            Fact::ClusterDomain(domain) => {
+                let peers = mesh.others_within(member, domain).filter(is_led).take(room);
+                found.extend(peers.map(|peer| (peer.name(), peer)));
+            }
+            Fact::Subnet(_, subnet) => {
+                let peers = mesh.others_at(member, *subnet).filter(is_led).take(room);
+                found.extend(peers.map(|peer| (peer.name(), peer)));
+            }
+            _ => {}
+        }
+    }
+    found.into_values().collect()
 }
 
 fn leading(endpoint: &MetadataEndpoint) -> [String; 2] {

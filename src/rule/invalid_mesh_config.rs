@@ -1,6 +1,6 @@
 //! InvalidMeshConfig: Istio's mesh networks and mesh config take effect as written.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::{Finding, Rule};
 use crate::mesh::{About, Claim, EndpointSource, Fact, Member, View};
@@ -23,49 +23,76 @@ const MOST_REGISTRIES: usize = 64;
 const MOST_COMPARED: usize = 256;
 
 /// The registries that are the ID of no cluster, where the remote Secrets are known.
-fn unknown_registries(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
-    let registry = |fact: &'_ Fact| match fact {
+fn unknown_registries(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    let Some(local) = (if mesh.is_local(member) { Some(member) } else { mesh.local() }) else {
+        return Vec::new();
+    };
+    let stated: BTreeMap<_, _> = local.pick(registry).collect();
+    if stated.is_empty() || !mesh.knows_secrets(member) {
+        return Vec::new();
+    }
+    let is_unknown = |(name, _): &(&str, _)| mesh.of_cluster_id(member, name).is_none();
+    if !mesh.is_local(member) {
+        let own = member.cluster_ids();
+        // Who is listed is not who is meant.
+        let own: Vec<_> = own.filter(|(id, _)| !stated.contains_key(id)).collect();
+        if own.is_empty() {
+            return Vec::new();
+        }
+        let unknown = stated.into_iter().filter(is_unknown).take(MOST_REGISTRIES);
+        return unknown.filter_map(|unknown| meant(member, &own, unknown)).collect();
+    }
+    let knows_own = local.claims().iter().any(|it| matches!(it.fact, Fact::ClusterId(_)));
+    let known = mesh.cluster_ids(member, MOST_COMPARED);
+    // Of those that are listed the Secrets may still be to come.
+    let is_open = |id: &&str| knows_own || !stated.contains_key(id);
+    let compared: Vec<_> = known.into_iter().filter(is_open).collect();
+    let unknown = stated.iter().map(|(name, claim)| (*name, *claim)).filter(is_unknown);
+    let finding = |(name, claim): (&str, &Claim)| {
+        let message = format!("registry {:?} is not the ID of a known cluster", clipped(name));
+        let meant = similar(name, &compared);
+        let theirs = meant.and_then(|meant| mesh.of_cluster_id(member, meant));
+        let remedy = match (meant, theirs) {
+            (Some(meant), Some(_)) => format!("did you mean {meant}?"),
+            // It may be the ID of the local cluster itself.
+            _ if !knows_own => return None,
+            _ => "write the key of the cluster's remote Secret".to_owned(),
+        };
+        let finding = RULE.warn(member, &claim.place, message, remedy);
+        Some(match theirs {
+            Some(theirs) => finding.against(&theirs.place),
+            None => finding,
+        })
+    };
+    unknown.take(MOST_REGISTRIES).filter_map(finding).collect()
+}
+
+/// That a registry, which is the ID of no cluster, was meant to be one of these.
+fn meant(
+    member: &Member,
+    own: &[(&str, &Claim)],
+    (name, theirs): (&str, &Claim),
+) -> Option<Finding> {
+    let ids: Vec<_> = own.iter().map(|(id, _)| *id).collect();
+    let meant = similar(name, &ids)?;
+    let (_, ours) = own.iter().find(|(id, _)| *id == meant)?;
+    let message = format!(
+        "registry {:?} of {} is not the ID of a known cluster",
+        clipped(name),
+        theirs.place.object
+    );
+    let remedy = format!("did you mean {meant} there?");
+    Some(RULE.warn(member, &ours.place, message, remedy).against(&theirs.place))
+}
+
+fn registry(fact: &Fact) -> Option<&str> {
+    match fact {
         Fact::NetworkEndpoints(endpoints) => match &endpoints.from {
-            EndpointSource::Registry(name) => Some(name.clone()),
+            EndpointSource::Registry(name) => Some(name),
             EndpointSource::Cidr(_) | EndpointSource::Gateway(_) => None,
         },
         _ => None,
-    };
-    let mut stated = local.pick(registry).peekable();
-    if !mesh.is_local(local) || stated.peek().is_none() {
-        return Vec::new();
     }
-    let mut known = BTreeSet::new();
-    let mut knows_secrets = false;
-    for member in mesh.members().take_while(|member| mesh.spend(member.claims().len())) {
-        for claim in member.claims() {
-            match &claim.fact {
-                Fact::RemoteSecret(secret) => {
-                    knows_secrets = true;
-                    known.insert(&*secret.key);
-                }
-                Fact::ClusterId(id) => drop(known.insert(&**id)),
-                _ => {}
-            }
-        }
-    }
-    if !knows_secrets {
-        return Vec::new();
-    }
-    let knows_own = local.claims().iter().any(|it| matches!(it.fact, Fact::ClusterId(_)));
-    let compared: Vec<_> = known.iter().copied().take(MOST_COMPARED).collect();
-    let unknown = stated.filter(|(name, _)| !known.contains(&**name)).take(MOST_REGISTRIES);
-    let finding = |(name, claim): (Box<str>, &Claim)| {
-        let remedy = match similar(&name, &compared) {
-            Some(meant) => format!("did you mean {meant}?"),
-            // It may be the ID of the local cluster itself.
-            None if !knows_own => return None,
-            None => "write the key of the cluster's remote Secret".to_owned(),
-        };
-        let message = format!("registry {:?} is not the ID of a known cluster", clipped(&name));
-        Some(RULE.warn(local, &claim.place, message, remedy))
-    };
-    unknown.filter_map(finding).collect()
 }
 
 /// The first networks, where an object that stood had none. An object that is new may come with

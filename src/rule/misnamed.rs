@@ -1,10 +1,14 @@
 //! Statements of a document that have no effect as they are written.
 
+use std::sync::Arc;
+
 use super::{Finding, Rule};
 use crate::mesh::{Claim, Fact, Member, Network, Place, View};
 use crate::syntax::Path;
 
 const LABEL: &[&str] = &["metadata", "labels", "isthmus.dev/member"];
+/// How many labels a member is told of that nearly name it.
+const MOST_TOLD: usize = 4;
 /// What people write who mean the network of the local member.
 const LOCAL: &str = "local";
 
@@ -41,14 +45,37 @@ pub(super) fn judge(rule: &Rule, mesh: &View<'_>, member: &Member) -> Vec<Findin
 }
 
 /// A label that names a member as no object can be named, where one of nearly that name is known.
-fn nearly_named(rule: &Rule, mesh: &View<'_>, member: &Member) -> Option<Finding> {
-    let meant = member.name().to_lowercase().replace('_', "-");
-    if meant == **member.name() || mesh.member(&meant).is_none() {
-        return None;
+fn nearly_named(rule: &Rule, mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    if let Some(meant) = mesh.meant_by_name(member) {
+        let (Some(place), Some(theirs)) = (label(member), meant.claims().first()) else {
+            return Vec::new();
+        };
+        let message = format!("no other document describes a member {:?}", &**member.name());
+        let remedy = format!("did you mean {}?", meant.name());
+        let finding = rule.warn(member, &place, message, remedy);
+        return vec![finding.against(&name(theirs))];
     }
+    let Some(ours) = member.claims().first() else { return Vec::new() };
+    let told = |other: &Member| {
+        let theirs = label(other)?;
+        let message = format!(
+            "label isthmus.dev/member of {} names a member {:?} that no other document describes",
+            theirs.object,
+            &**other.name()
+        );
+        let remedy = format!("did you mean {} there?", member.name());
+        Some(rule.warn(member, &name(ours), message, remedy).against(&theirs))
+    };
+    mesh.misnamed(member).into_iter().filter_map(told).take(MOST_TOLD).collect()
+}
+
+/// The label of a ConfigMap that describes a member.
+fn label(member: &Member) -> Option<Place> {
     let claim = member.claims().iter().find(|claim| claim.place.object.kind == "ConfigMap")?;
-    let place = Place::new(claim.place.object.clone(), Path::fixed(LABEL));
-    let message = format!("no other document describes a member {:?}", &**member.name());
-    let remedy = format!("did you mean {meant}?");
-    Some(rule.warn(member, &place, message, remedy))
+    Some(Place::new(Arc::clone(&claim.place.object), Path::fixed(LABEL)))
+}
+
+/// The name of the object that says something.
+fn name(claim: &Claim) -> Place {
+    Place::new(Arc::clone(&claim.place.object), Path::NAME)
 }

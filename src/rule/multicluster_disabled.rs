@@ -47,14 +47,13 @@ fn denied(member: &Member, peer: &Claim, off: &Claim) -> Finding {
 }
 
 fn switched_off(mesh: &View<'_>, local: &Member, off: &Claim) -> Option<Finding> {
-    let peers = mesh.peers(local);
-    let mut names: Vec<_> =
-        peers.iter().take(NAMED).map(|peer| format!("\"{}\"", peer.name())).collect();
+    let (count, peers) = mesh.peers(local, NAMED);
+    let mut names: Vec<_> = peers.iter().map(|peer| format!("\"{}\"", peer.name())).collect();
     if names.is_empty() {
         return None;
     }
-    if peers.len() > NAMED {
-        names.push(format!("{} more", peers.len() - NAMED));
+    if count > NAMED {
+        names.push(format!("{} more", count - NAMED));
     }
     let message = format!("multicluster is disabled while members exist: {}", names.join(", "));
     let remedy = "set it to true, or delete the IstioMulticlusters first".to_owned();

@@ -1,10 +1,11 @@
 //! NetworkSubnetOverlap: Istio's networks are apart, and where the members say they are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::finding::side;
 use super::{Finding, Rule};
-use crate::mesh::{Claim, EndpointSource, Fact, Member, NetworkEndpoints, View};
+use crate::mesh::{Claim, EndpointSource, Fact, Member, Network, NetworkEndpoints, View};
 use crate::value::{Subnet, clipped};
 
 pub(super) static RULE: Rule = Rule {
@@ -22,8 +23,8 @@ const MOST_CLASHES: usize = 100;
 /// How many clashes with members one range reports: thousands of members may share subnets.
 const MOST_WARNINGS: usize = 3;
 /// How many members are looked at for all ranges: most of those behind gateways are on an unnamed
-/// network, and none of them may make a review slow.
-const MOST_LOOKED_AT: usize = 100_000;
+/// network, and none of them may make a review slow. An audit judges each of them by itself.
+const MOST_LOOKED_AT: usize = 1_000;
 
 /// What to do about a member that is elsewhere than its addresses.
 const REMEDY: &str = "correct the range, or the member's annotation isthmus.dev/network";
@@ -171,7 +172,11 @@ fn against_members(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
     for (range, of, claim) in ranges(local) {
         let mut of_range = Vec::new();
         let mut seen = BTreeSet::new();
-        for other in std::iter::once(local).chain(mesh.others_overlapping(local, range)) {
+        let is_local = mesh.network_name(local).is_some_and(|name| *name == *of.network);
+        let network =
+            if is_local { Network::Local } else { Network::Named(Arc::clone(&of.network)) };
+        let elsewhere = mesh.others_off(local, &network, range);
+        for other in std::iter::once(local).chain(elsewhere) {
             looked_at += 1;
             if looked_at > MOST_LOOKED_AT || of_range.len() > MOST_WARNINGS {
                 break;

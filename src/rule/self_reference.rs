@@ -6,7 +6,7 @@ use super::finding::side;
 use super::{Finding, Rule, Severity};
 use crate::mesh::{Claim, Fact, Member, View};
 use crate::settings::Policy;
-use crate::value::{MetadataEndpoint, PublicDomainTemplate, host_identity};
+use crate::value::{EndpointHost, MetadataEndpoint, PublicDomainTemplate};
 
 pub(super) static RULE: Rule = Rule {
     name: "SelfReference",
@@ -89,8 +89,7 @@ fn local_against_peers(mesh: &View<'_>, local: &Member, severity: Severity) -> V
     let mut findings = Vec::new();
     for (template, ours) in local.pick(template) {
         // One host if `%s` is the whole first label, else two.
-        let hosts = METADATA_SERVICES.map(|service| host_identity(&template.host(service)));
-        let hosts: BTreeSet<_> = hosts.into_iter().collect();
+        let hosts: BTreeSet<_> = hosts(template).collect();
         let others = hosts.iter().flat_map(|host| mesh.others_at_host(local, host));
         let others: BTreeMap<_, _> = others.map(|other| (other.name(), other)).collect();
         for other in others.into_values() {
@@ -150,8 +149,13 @@ pub fn leads_to(endpoint: &MetadataEndpoint, template: &PublicDomainTemplate) ->
     if !endpoint.has_standard_port() {
         return false;
     }
-    let host = endpoint.host_identity();
-    METADATA_SERVICES.iter().any(|service| host_identity(&template.host(service)) == host)
+    let host = EndpointHost::of(endpoint);
+    hosts(template).any(|own| own == host)
+}
+
+/// The hosts at which a cluster with this template publishes its metadata.
+fn hosts(template: &PublicDomainTemplate) -> impl Iterator<Item = EndpointHost> {
+    METADATA_SERVICES.iter().map(|service| EndpointHost::named(&template.host(service)))
 }
 
 fn template(fact: &Fact) -> Option<&PublicDomainTemplate> {

@@ -1,7 +1,7 @@
 //! SubnetOverlap: an address of a pod or service means one thing in the whole mesh.
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{default, shown, side};
 use super::free::offer;
@@ -62,15 +62,15 @@ struct Side<'a> {
 impl Side<'_> {
     fn on_network(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        for other in self.mesh.others_on(self.member, self.network, self.subnet) {
-            if self.mesh.network(other) == *self.network {
-                let severity = if self.described(other).is_some() && self.is_lenient() {
-                    Severity::Warn
-                } else {
-                    Severity::Deny
-                };
-                findings.extend(self.overlaps(other, severity));
-            }
+        // What may only be warned of comes last: of very many the first ones are told.
+        let others = [false, true].map(|described| self.others_on_network(described));
+        for other in others.into_iter().flatten() {
+            let severity = if self.described(other).is_some() && self.is_lenient() {
+                Severity::Warn
+            } else {
+                Severity::Deny
+            };
+            findings.extend(self.overlaps(other, severity));
             if is_enough(&mut findings, MOST_DENIALS) {
                 // What is left out may grow with any address, so that counts as growth.
                 if let Some(last) = findings.last_mut() {
@@ -82,10 +82,27 @@ impl Side<'_> {
         findings
     }
 
+    /// Those that may clash with it, by name: more than are told, if there are so many.
+    fn others_on_network(&self, are_described: bool) -> Vec<&Member> {
+        let (mesh, network) = (self.mesh, self.network);
+        let others = mesh.others_on(self.member, network, are_described, self.subnet);
+        let is_there = |other: &&Member| {
+            mesh.network(other) == *network && mesh.is_described(other) == are_described
+        };
+        let mut found = BTreeMap::new();
+        for other in others.filter(is_there) {
+            found.insert(other.name(), other);
+            if found.len() > MOST_DENIALS {
+                break;
+            }
+        }
+        found.into_values().collect()
+    }
+
     fn across_networks(&self, severity: Severity, most: usize) -> Vec<Finding> {
         let mut findings: Vec<Finding> = Vec::new();
         let mut seen = BTreeSet::new();
-        for other in self.mesh.others_overlapping(self.member, self.subnet) {
+        for other in self.mesh.others_off(self.member, self.network, self.subnet) {
             let apart = self.mesh.network(other) != *self.network || *self.network == Network::Own;
             if !apart || !seen.insert(other.name()) {
                 continue;
@@ -200,8 +217,7 @@ impl Side<'_> {
 
     /// The side that no document joins to the mesh and whose network is not stated.
     fn described<'m>(&'m self, other: &'m Member) -> Option<&'m Member> {
-        let sides = [self.member, other].into_iter();
-        sides.filter(|member| member.network_claim().is_none()).find(|it| !self.mesh.is_joined(it))
+        [self.member, other].into_iter().find(|member| self.mesh.is_described(member))
     }
 
     /// The side that is on the local network only because its network is not stated.

@@ -15,55 +15,135 @@ pub(super) static RULE: Rule = Rule {
     ..Rule::IDLE
 };
 
+/// How many members the local one is told of.
+const MOST_TOLD: usize = 16;
+
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
-    if !mesh.is_local(member) {
-        return mesh.local().map_or_else(Vec::new, |local| against_local(member, local));
+    if mesh.is_local(member) {
+        let mut findings = unlike_domain(mesh, member);
+        findings.extend(unlike_members(mesh, member));
+        return findings;
     }
+    let Some(local) = mesh.local() else { return Vec::new() };
+    let mut findings: Vec<_> = mismatches(member, local)
+        .map(|Mismatch { trust, ours, what, domain, theirs }| {
+            let message = format!(
+                "trust domain {trust} differs from {what} {domain} of {}{}",
+                side(local, &theirs.place),
+                shown(&ours.place)
+            );
+            let remedy = format!("write {domain}, or add {trust} to the local trustDomainAliases");
+            RULE.warn(member, &ours.place, message, remedy).against(&theirs.place)
+        })
+        .collect();
+    findings.extend(domain_unlike_local(member, local));
+    findings
+}
+
+/// The local trust domains that the cluster domain is not accepted as.
+fn unlike_domain(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (trust, claim) in member.pick(trust_domain) {
-        let of_object = member.claims().iter().filter(|it| it.place.object == claim.place.object);
-        let aliases: Vec<_> = of_object.filter_map(|claim| alias(&claim.fact)).collect();
-        let is_accepted = |domain: &ClusterDomain| domain == trust || aliases.contains(&domain);
-        let known = member.pick(Fact::cluster_domain).next().is_some();
-        let ours = member.pick(Fact::cluster_domain).map(|(domain, claim)| (member, domain, claim));
-        let unlike = ours.chain(if known { None } else { domain_of_another(mesh, member, trust) });
-        for (of, domain, theirs) in unlike.filter(|(_, domain, _)| !is_accepted(domain)) {
+    for (trust, claim) in local.pick(trust_domain) {
+        let known = local.pick(Fact::cluster_domain).next().is_some();
+        let ours = local.pick(Fact::cluster_domain).map(|(domain, claim)| (local, domain, claim));
+        let unlike = ours.chain(if known { None } else { domain_of_another(mesh, local, trust) });
+        for (of, domain, theirs) in
+            unlike.filter(|(_, domain, _)| !accepts(local, claim, trust, domain))
+        {
             let message = format!(
                 "trust domain {trust} differs from cluster domain {domain} of {}",
                 side(of, &theirs.place)
             );
             let remedy = format!("write {domain}, or add it to trustDomainAliases");
-            findings.push(RULE.warn(member, &claim.place, message, remedy).against(&theirs.place));
+            findings.push(RULE.warn(local, &claim.place, message, remedy).against(&theirs.place));
         }
     }
     findings
 }
 
-/// A member's trust domains that neither side accepts as its own.
-fn against_local(member: &Member, local: &Member) -> Vec<Finding> {
-    let stated: Vec<_> = local.pick(trust_domain).collect();
-    let domains = || local.pick(Fact::cluster_domain).collect();
-    // Istio's trust domain is the cluster domain where nobody says otherwise.
-    let (what, own) =
-        if stated.is_empty() { ("cluster domain", domains()) } else { ("trust domain", stated) };
-    let Some((domain, theirs)) = own.first() else { return Vec::new() };
-    let is_alias =
-        |of: &Member, domain: &ClusterDomain| of.pick(alias).any(|(alias, _)| alias == domain);
+/// Whether the object that states a trust domain accepts another one.
+fn accepts(local: &Member, claim: &Claim, trust: &ClusterDomain, other: &ClusterDomain) -> bool {
+    let of_object = local.said_by(&claim.place.object).iter();
+    trust == other || of_object.filter_map(|claim| alias(&claim.fact)).any(|alias| alias == other)
+}
+
+/// Where nobody states the local cluster domain, that of a member which the local trust domain is not.
+fn domain_unlike_local(member: &Member, local: &Member) -> Vec<Finding> {
+    if local.pick(Fact::cluster_domain).next().is_some() {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    for (trust, theirs) in local.pick(trust_domain) {
+        let domains = member.pick(Fact::cluster_domain);
+        for (domain, ours) in domains.filter(|(it, _)| !accepts(local, theirs, trust, it)) {
+            let message = format!(
+                "cluster domain {domain} differs from trust domain {trust} of {}",
+                side(local, &theirs.place)
+            );
+            let remedy = format!("write {trust}, or add {domain} to the local trustDomainAliases");
+            findings.push(RULE.warn(member, &ours.place, message, remedy).against(&theirs.place));
+        }
+    }
+    findings
+}
+
+/// Members with a trust domain that neither side accepts as its own.
+fn unlike_members(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
+    let mut findings = Vec::new();
     let is_accepted = |trust: &ClusterDomain| {
+        is_alias(local, trust) || own(local).1.iter().any(|(domain, _)| *domain == trust)
+    };
+    for member in mesh.others_trusting(local, is_accepted, MOST_TOLD) {
+        for Mismatch { trust, ours, what, domain, theirs } in mismatches(member, local) {
+            let message = format!(
+                "{what} {domain} differs from trust domain {trust} of {}{}",
+                side(member, &ours.place),
+                shown(&ours.place)
+            );
+            let remedy = format!("add {trust} to trustDomainAliases, or correct it there");
+            findings.push(RULE.warn(local, &theirs.place, message, remedy).against(&ours.place));
+        }
+    }
+    findings
+}
+
+/// A trust domain of a member, and what the local one has instead.
+struct Mismatch<'a> {
+    trust: &'a ClusterDomain,
+    ours: &'a Claim,
+    what: &'static str,
+    domain: &'a ClusterDomain,
+    theirs: &'a Claim,
+}
+
+/// A member's trust domains that neither side accepts as its own.
+fn mismatches<'a>(member: &'a Member, local: &'a Member) -> impl Iterator<Item = Mismatch<'a>> {
+    let (what, own) = own(local);
+    let first = own.first().copied();
+    let is_accepted = move |trust: &ClusterDomain| {
         is_alias(local, trust)
             || own.iter().any(|(domain, _)| *domain == trust || is_alias(member, domain))
     };
-    let foreign = member.pick(trust_domain).filter(|(trust, _)| !is_accepted(trust));
-    let findings = foreign.map(|(trust, ours)| {
-        let message = format!(
-            "trust domain {trust} differs from {what} {domain} of {}{}",
-            side(local, &theirs.place),
-            shown(&ours.place)
-        );
-        let remedy = format!("write {domain}, or add {trust} to the local trustDomainAliases");
-        RULE.warn(member, &ours.place, message, remedy).against(&theirs.place)
-    });
-    findings.collect()
+    let foreign = member.pick(trust_domain).filter(move |(trust, _)| !is_accepted(trust));
+    foreign.filter_map(move |(trust, ours)| {
+        let (domain, theirs) = first?;
+        Some(Mismatch { trust, ours, what, domain, theirs })
+    })
+}
+
+/// The trust domains of the local member, and what they are: Istio's is the cluster domain where
+/// nobody says otherwise.
+fn own(local: &Member) -> (&'static str, Vec<(&ClusterDomain, &Claim)>) {
+    let stated: Vec<_> = local.pick(trust_domain).collect();
+    if stated.is_empty() {
+        ("cluster domain", local.pick(Fact::cluster_domain).collect())
+    } else {
+        ("trust domain", stated)
+    }
+}
+
+fn is_alias(of: &Member, domain: &ClusterDomain) -> bool {
+    of.pick(alias).any(|(alias, _)| alias == domain)
 }
 
 /// If the local cluster domain is not stated, a different one of another member.
@@ -72,12 +152,12 @@ fn domain_of_another<'a>(
     local: &Member,
     trust: &ClusterDomain,
 ) -> Option<(&'a Member, &'a ClusterDomain, &'a Claim)> {
-    let is_other = |domain: &StatedDomain| match domain {
-        StatedDomain::Exact(domain) => domain != trust,
-        StatedDomain::Dashed(_) => false,
+    let is_own = |domain: &StatedDomain| match domain {
+        StatedDomain::Exact(domain) => domain == trust,
+        StatedDomain::Dashed(_) => true,
     };
-    let others = mesh.domains_of_others(local, |domain| !is_other(domain), 1);
-    let member = *others.values().flatten().next()?;
+    let other = mesh.domains_of_others(local, is_own, 1).into_iter().next()?;
+    let member = mesh.others_stating(local, &other, 1).into_iter().next()?;
     let mut unlike = member.pick(Fact::cluster_domain).filter(|(domain, _)| *domain != trust);
     unlike.next().map(|(domain, claim)| (member, domain, claim))
 }

@@ -99,6 +99,11 @@ impl Subnet {
         subnet.unusable().is_none().then_some(subnet)
     }
 
+    /// One address.
+    pub(crate) fn of(address: IpAddr) -> Self {
+        Self(address.into())
+    }
+
     /// The number of leading bits that all addresses share: 0 to 32, or to 128 in IPv6.
     pub fn prefix_len(self) -> u8 {
         self.0.prefix_len()

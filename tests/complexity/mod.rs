@@ -1,7 +1,9 @@
 //! No input costs more than its size: each list and mapping that a document may hold is made
 //! longer, and what it costs may not grow faster than that.
 
-use crate::support::objects::{self, review};
+use crate::support::objects::{
+    self, annotated, carried, config_map, configuration, module, review, stated, with,
+};
 
 #[allow(unreachable_pub, reason = "the benchmark uses it too")]
 pub(crate) mod parts;
@@ -153,4 +155,115 @@ fn whenever_time_runs_out_the_response_is_complete_or_a_denial() {
         late += 1;
     }
     assert!(late > 10, "the clock is looked at now and then, not {late} times");
+}
+
+/// How many members a small mesh has, and a large one.
+const FLEETS: [usize; 2] = [500, 4_000];
+/// How much dearer a verdict may be in the large mesh: half way between the same and eight times as
+/// much.
+const DEAREST_VERDICT: f64 = 4.0;
+
+/// The `n`-th of very many subnets of this range.
+fn nth(high: usize, n: usize) -> String {
+    format!("{}.{}.{}.0/24", high, 16 + n / 256, n % 256)
+}
+
+/// The `n`-th member of a mesh.
+type NthMember = fn(usize) -> Value;
+
+/// Members as they are in large meshes, by what is special about them.
+const MEMBERS: [(&str, NthMember); 5] = [
+    ("flat", |n| stated(&format!("m{n}"), false, &nth(10, n), &nth(172, n))),
+    ("behind gateways", |n| stated(&format!("m{n}"), true, "10.111.0.0/16", "10.222.0.0/16")),
+    ("described", |n| {
+        let name = format!("m{n}");
+        carried(&name, configuration(&name, "10.111.0.0/16", "10.222.0.0/16"))
+    }),
+    ("on one named network", |n| {
+        let object = stated(&format!("m{n}"), true, &nth(10, n), &nth(172, n));
+        annotated(object, "isthmus.dev/network", "n")
+    }),
+    ("of another trust domain", |n| {
+        json!({
+            "apiVersion": "isthmus.dev/v1alpha1", "kind": "MeshMember",
+            "metadata": {"name": format!("m{n}")},
+            "spec": {
+                "clusterDomain": "cluster.local", "podSubnets": [nth(10, n)],
+                "serviceSubnets": [nth(172, n)], "trustDomain": "corp.example",
+            },
+        })
+    }),
+];
+
+/// Writes of the local cluster's own objects and of single members, each with what it replaces.
+fn writes() -> Vec<(Option<Value>, Value)> {
+    let local = |pods: &str| configuration("local", pods, "10.222.0.0/16");
+    let named = |object: Value| annotated(object, "isthmus.dev/network", "n");
+    let multicluster =
+        |enabled: bool| module("istio", json!({"multicluster": {"enabled": enabled}}));
+    let networks = "networks:\n  n:\n    endpoints: [{fromCidr: 10.0.0.0/8}]\n    gateways: [{address: 192.0.2.1, port: 443}]\n  o:\n    endpoints: [{fromCidr: 172.16.0.0/12}, {fromRegistry: nobody}]\n    gateways: [{address: 192.0.2.2, port: 443}]\n";
+    let istio = json!({"meshNetworks": networks, "mesh": "trustDomain: cluster.local\n"});
+    let uuid = json!({"cluster-uuid": "5f2a0b0e-0000-4000-8000-000000000001"});
+    let template = json!({"modules": {"publicDomainTemplate": "%s.m1.example.com"}});
+    let domain = |domain: &str| with(local("10.111.0.0/16"), &["clusterDomain"], domain);
+    vec![
+        (Some(local("10.111.0.0/16")), local("10.112.0.0/16")),
+        (Some(local("10.111.0.0/16")), named(local("10.111.0.0/16"))),
+        (Some(domain("cluster.local")), domain("other.local")),
+        (Some(domain("cluster.local")), domain("example.com")),
+        (
+            None,
+            module("control-plane-manager", json!({"network": {"podSubnetCIDR": "10.113.0.0/16"}})),
+        ),
+        (Some(multicluster(true)), multicluster(false)),
+        (None, module("global", template)),
+        (None, config_map("kube-system", "d8-cluster-uuid", uuid)),
+        (None, config_map("istio-system", "istio", istio)),
+        (None, stated("new", false, "10.111.0.0/16", "10.223.0.0/16")),
+        (None, stated("new", true, "10.111.0.0/16", "10.222.0.0/16")),
+        (None, carried("new", configuration("new", "10.111.0.0/16", "10.222.0.0/16"))),
+    ]
+}
+
+#[test]
+fn a_verdict_costs_no_more_in_a_larger_mesh() {
+    let mut failures = Vec::new();
+    for local_member in ["local", ""] {
+        let settings = Settings { local_member: local_member.into(), ..Settings::default() };
+        let settings = Arc::new(settings);
+        for (what, member) in MEMBERS {
+            let base = [
+                configuration("local", "10.111.0.0/16", "10.222.0.0/16"),
+                module("istio", json!({"multicluster": {"enabled": true}})),
+            ];
+            let meshes = FLEETS.map(|n| {
+                let objects = base.iter().cloned().chain((0..n).map(member));
+                let readings = objects.map(|object| {
+                    document::read(&Object::parse(&object.to_string()).unwrap(), &settings)
+                });
+                Mesh::of(Arc::clone(&settings), readings.collect::<Vec<_>>())
+            });
+            for (at, (old, new)) in writes().iter().enumerate() {
+                let body = review(old.as_ref(), new).to_string().into_bytes();
+                let mut least = [f64::INFINITY; 2];
+                for _ in 0..TRIES {
+                    for (mesh, least) in meshes.iter().zip(&mut least) {
+                        let cost = cpu(|| drop(answer(mesh, Hook::Validate, &body).unwrap()));
+                        *least = least.min(cost.as_secs_f64());
+                    }
+                    if least[1] < DEAREST_VERDICT * least[0] {
+                        break;
+                    }
+                }
+                let [small, large] = least.map(|seconds| seconds * 1e3);
+                if large >= DEAREST_VERDICT * small {
+                    failures.push(format!(
+                        "{what}, local member {local_member:?}, write {at} ({} {}): {small:.2} ms and {large:.2} ms of CPU among {FLEETS:?} members",
+                        new["kind"], new["metadata"]["name"]
+                    ));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

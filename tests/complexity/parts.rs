@@ -303,7 +303,7 @@ pub static PARTS: &[Part] = &[
     part("multicluster", "keys with a descriptor", |n, kind| {
         let own = |at: usize| descriptor(at, kind).replace("c.kube", &format!("c{at}.kube"));
         let mut data = many(n, |at| (format!("c{at}.yaml"), own(at).into()));
-        let user = objects::kubeconfig("{client-certificate-data: QQ==}");
+        let user = objects::kubeconfig("{username: pilot}");
         let server = |at: usize| user.replace("10.0.0.1:6443", &format!("10.0.0.1:{}", 1024 + at));
         data.extend(many(n, |at| (format!("c{at}.kube"), server(at).into())));
         config_map("istio-system", "multicluster", data)

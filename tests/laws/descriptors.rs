@@ -125,7 +125,7 @@ fn of_many(count: usize, pods: impl Fn(usize) -> String) -> Value {
         write!(texts, "---\n{}", yaml(&descriptor)).unwrap();
     }
     let server = |index| format!("https://10.0.0.1:{}", 1024 + index);
-    let config = objects::kubeconfig("{client-certificate-data: QQ==}");
+    let config = objects::kubeconfig("{username: pilot}");
     let own = |index| config.replace("https://10.0.0.1:6443", &server(index));
     let mut data: serde_json::Map<_, _> =
         (0..count).map(|index| (format!("{index}.conf"), own(index).into())).collect();

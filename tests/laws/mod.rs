@@ -1,6 +1,7 @@
 //! What holds of every input, tried on thousands.
 
 mod canonical;
+mod clashes;
 mod descriptors;
 mod identities;
 mod networks;

@@ -379,6 +379,33 @@ fn documented_examples_of_others_are_admitted_in_any_order() {
     assert!(files >= 7, "{files} guides are found");
 }
 
+/// Very many overlaps that only warn do not hide the one that denies.
+#[test]
+fn a_joined_member_is_found_behind_any_number_of_described_ones() {
+    let mut cluster = Cluster::default();
+    let enabled = with(
+        module("istio", json!({"multicluster": {"enabled": true}})),
+        &["spec", "enabled"],
+        true,
+    );
+    let [pods, services] = own(0);
+    let whole = |name: &str, services: &str| configuration(name, &pods, services);
+    let described = (0..20).map(|n| {
+        let name = format!("described-{n}");
+        carried(&name, whole(&name, &format!("172.16.{n}.0/24")))
+    });
+    let joined = stated("joined", false, &pods, &services);
+    for object in [enabled].into_iter().chain(described).chain([joined]) {
+        let told = cluster.write(&object);
+        assert!(told.is_admitted(), "{told:?}");
+    }
+    let told = cluster.write(&stated("a", false, &pods, "172.17.0.0/24"));
+    assert!(
+        told.causes.iter().any(|[.., message]| message.contains("of member \"joined\"")),
+        "{told:?}"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -11,9 +11,16 @@ use crate::value::{Invalid, unusable_address};
 
 /// The fields of a user that hold a credential.
 const CREDENTIALS: &[&str] = &["token", "password", "client-key-data", "auth-provider"];
-/// The fields by which it may have credentials that it does not hold.
-const OTHER_CREDENTIALS: &[&str] =
-    &["tokenFile", "client-certificate", "client-certificate-data", "username", "exec"];
+/// The fields by which clients have credentials; a key or a password alone is none.
+const METHODS: &[&str] = &[
+    "token",
+    "tokenFile",
+    "client-certificate",
+    "client-certificate-data",
+    "username",
+    "auth-provider",
+    "exec",
+];
 /// The fields that name a file, where it stands, and what takes its place if it is there.
 const FILES: &[(Part, &str, &str)] = &[
     (Part::Cluster, "certificate-authority", "certificate-authority-data"),
@@ -64,12 +71,14 @@ impl<'n, 'a> Access<'n, 'a> {
         let cluster = named(root, "clusters", leads_to("cluster")?, "cluster")?;
         let user = named(root, "users", leads_to("user")?, "user")?;
         check_server(cluster)?;
-        if !CREDENTIALS.iter().chain(OTHER_CREDENTIALS).any(|field| is_set(user, field)) {
+        if !METHODS.iter().any(|field| is_set(user, field)) {
             let name = leads_to("user")?;
             let problem = format!("user {name:?} has no credentials");
             return Err(invalid(problem, "write its token or its client certificate and key"));
         }
-        Ok(Self { cluster, user })
+        let access = Self { cluster, user };
+        access.check_credentials()?;
+        Ok(access)
     }
 
     /// The API server, as far as it is the same.
@@ -90,8 +99,8 @@ impl<'n, 'a> Access<'n, 'a> {
         self.user.get("token")?.text()
     }
 
-    /// What clients refuse of its credentials.
-    pub(crate) fn check_credentials(&self) -> Result<(), Invalid> {
+    /// Refuses what clients refuse of its credentials.
+    fn check_credentials(&self) -> Result<(), Invalid> {
         let has = |fields: [&str; 2]| fields.iter().any(|field| is_set(self.user, field));
         let is_certified = has(["client-certificate", "client-certificate-data"]);
         if is_certified && !has(["client-key", "client-key-data"]) {

@@ -190,9 +190,7 @@ impl RemoteSecret<'_, '_> {
             return None;
         };
         self.check_options(&root, settings);
-        let usable = Access::of(&root);
-        let usable = usable.and_then(|access| access.check_credentials().map(|()| access));
-        let access = match usable {
+        let access = match Access::of(&root) {
             Ok(access) => access,
             Err(Invalid { problem, remedy }) => {
                 let told = format!("the kubeconfig cannot be used: {problem}");
