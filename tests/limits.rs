@@ -267,6 +267,67 @@ fn three_thousand_connections_a_second_lock_nobody_out() {
     });
 }
 
+/// How many clusters hang while they are read for a write.
+const HANGING: usize = 50;
+/// Calls of which the slowest hundredth counts, and how often they are made in turn.
+const CALLS: usize = 2_000;
+const TURNS: usize = 5;
+/// How much slower those may be than without.
+const SLOWER: f64 = 1.2;
+
+#[test]
+fn other_reviews_are_not_slowed_by_fifty_clusters_that_hang() {
+    const PATH: &str = "00112233445566778899aabbccddeeff";
+    let inventory = TempDir::new();
+    let path = TempDir::with("path", PATH);
+    let file = path.path().join("path");
+    let server = Server::start(
+        inventory.path(),
+        &["--tls-path-file", file.to_str().unwrap(), "--reach=true", "--reach-timeout=30s"],
+    );
+    let sound = peer("peer", "https://istio.example.com/metadata/");
+    let validate = format!("/validate/{PATH}?timeout=30s");
+    let p99 = |calls: usize| {
+        let mut client = server.client();
+        let mut times: Vec<_> = (0..calls)
+            .map(|_| timed(|| assert_eq!(client.post(&validate, sound.to_string()).status, 200)))
+            .collect();
+        times.sort_unstable();
+        times[calls * 99 / 100]
+    };
+    p99(CALLS);
+    let (mut idle, mut beside) = (Vec::new(), Vec::new());
+    for turn in 0..TURNS {
+        idle.push(p99(CALLS));
+        let peers: Vec<_> = (0..HANGING).map(|_| Elsewhere::start(|_| Reply::Hang)).collect();
+        let secrets: Vec<_> = (0..HANGING)
+            .map(|n| {
+                let id = format!("c{turn}-{n}");
+                remote_secret(&id, &peers[n].kubeconfig(&id, "token"))
+            })
+            .collect();
+        thread::scope(|scope| {
+            for secret in &secrets {
+                let mut client = server.client();
+                let validate = &validate;
+                scope.spawn(move || client.post(validate, review(None, secret).to_string()));
+            }
+            server.wait_metric("isthmus_reviews_in_flight", 50.0);
+            beside.push(p99(CALLS));
+            // They break off, and so the writes are answered.
+            drop(peers);
+        });
+    }
+    let median = |times: &mut Vec<Duration>| {
+        times.sort_unstable();
+        times[TURNS / 2].as_secs_f64()
+    };
+    println!("p99 by turns: {idle:?} alone, {beside:?} beside {HANGING} that hang");
+    let ratio = median(&mut beside) / median(&mut idle);
+    println!("p99 of other reviews: {ratio:.2} times");
+    assert!(ratio < SLOWER);
+}
+
 /// What the scout may take, and for how long, for a round of so many clusters.
 const SCOUT: u64 = 64 * MIB;
 const ROUND: Duration = Duration::from_mins(1);

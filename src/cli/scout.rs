@@ -43,6 +43,16 @@ pub(super) struct Args {
         value_name = "DURATION"
     )]
     interval: Duration,
+    /// For how long the MeshMember of a cluster stays after what joined it is gone: a Secret that is
+    /// restored meanwhile is that of a known member, and not denied for what has long stood.
+    #[arg(
+        long,
+        env = "ISTHMUS_KEEP",
+        default_value = "24h",
+        value_parser = duration::parse,
+        value_name = "DURATION"
+    )]
+    keep: Duration,
     /// The address of probes and metrics, over HTTP.
     #[arg(long, env = "ISTHMUS_ADMIN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     admin: String,
@@ -89,6 +99,7 @@ fn until_the_end(args: &Args) -> anyhow::Result<()> {
             cluster: as_pod(args.kubeconfig.as_deref(), args.context.as_deref()).await?,
             secrets,
             interval: args.interval,
+            keep: args.keep,
             admin: args.admin.clone(),
             dial: Dial::default().with_loopback(args.allow_loopback_peers),
         };

@@ -26,7 +26,8 @@ use crate::value::ClusterUuid;
 const MOST_OBJECTS: usize = 8;
 /// How long it counts what namespaces showed.
 const NAMESPACES_KEPT: Duration = Duration::from_secs(10);
-/// For how many reviews objects are read at once. The others rest on what the watch has reported.
+/// For how many reviews objects are read at once. The others wait for their turn, as far as there is
+/// time.
 const MOST_REVIEWS: usize = 4;
 
 /// Reads objects of the cluster that is watched.
@@ -83,13 +84,15 @@ impl Live {
         objects: Vec<Arc<ObjectRef>>,
         time: Duration,
     ) -> bool {
-        let Ok(_turn) = self.reviews.try_acquire() else { return false };
         let mut reads = JoinSet::new();
-        for object in objects.into_iter().take(MOST_OBJECTS) {
-            let live = Arc::clone(self);
-            reads.spawn(async move { live.correct(&object).await });
-        }
-        let done = async { while reads.join_next().await.is_some() {} };
+        let done = async {
+            let _turn = self.reviews.acquire().await;
+            for object in objects.into_iter().take(MOST_OBJECTS) {
+                let live = Arc::clone(self);
+                reads.spawn(async move { live.correct(&object).await });
+            }
+            while reads.join_next().await.is_some() {}
+        };
         timeout(time, done).await.is_ok()
     }
 

@@ -52,6 +52,8 @@ pub struct Config {
     pub secrets: Secrets,
     /// How often each member is visited.
     pub interval: Duration,
+    /// For how long the MeshMember of a cluster stays that nothing joins any more.
+    pub keep: Duration,
     /// Where probes and metrics are, as `host:port`.
     pub admin: String,
     /// How other clusters are connected to.
@@ -235,12 +237,13 @@ impl Scout {
                 members.insert(name.clone(), self.home.create(name).await?);
             }
         }
-        self.write(&mut members, &peers, &local).await?;
+        // What cannot be written holds up nothing else.
+        let mut written = self.write(&mut members, &peers, &local).await;
         if self.judge.is_due() {
             self.judge(&members).await;
-            self.write(&mut members, &peers, &local).await?;
+            written = written.and(self.write(&mut members, &peers, &local).await);
         }
-        self.tidy(&members, &peers, &local, listed).await
+        written.and(self.tidy(&members, &peers, &local, listed).await)
     }
 
     /// Whether a Secret leads to the cluster that the scout belongs to: one set of Secrets may be
@@ -423,6 +426,7 @@ impl Scout {
                 && !stored.is_terminating
                 && *name != local
                 && !peers.contains_key(*name)
+                && !self.may_return(stored)
                 && self.can_tell(joined_by.unwrap_or_default())
         };
         let gone: Vec<_> = members.iter().filter(is_gone).collect();
@@ -445,6 +449,14 @@ impl Scout {
             }
         }
         Ok(())
+    }
+
+    /// Whether the cluster was seen so lately that its Secret may be restored: then it joins as the
+    /// member that it was.
+    fn may_return(&self, stored: &Stored) -> bool {
+        let observed = stored.status.as_ref().and_then(|status| status.observed.as_ref());
+        let age = observed.map(|observed| Timestamp::now().duration_since(observed.uid.at));
+        age.is_some_and(|age| age.as_secs_f64() < self.config.keep.as_secs_f64())
     }
 
     /// Whether it can be told of all of these that they are gone.

@@ -73,7 +73,8 @@ impl Known<'_> {
         let mut status = Status {
             observed_generation: self.generation,
             joined_by: self.joined_by.to_vec(),
-            summary: Some(self.summary(observed.as_ref())),
+            // Where all of an object's fields are taken back, server-side apply makes null of it.
+            summary: Some(self.summary(observed.as_ref())).filter(|it| *it != Summary::default()),
             conditions: Vec::new(),
             findings: findings.into_iter().take(MOST_FINDINGS).collect(),
             observed,

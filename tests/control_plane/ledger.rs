@@ -2,6 +2,7 @@
 //! is asked about each, and whatever happens to the replicas and to the ledger.
 
 use std::thread;
+use std::time::Instant;
 
 use isthmus::syntax::yaml_documents;
 use rustix::process::Signal;
@@ -328,4 +329,40 @@ fn replicas_with_other_settings_take_over_and_the_old_ones_say_so() {
 
 fn lease() -> String {
     format!("{LEASES}/isthmus-ledger")
+}
+
+#[test]
+#[allow(clippy::print_stdout, reason = "figures are for people")]
+fn a_write_that_changes_a_claim_takes_one_write_more() {
+    const WRITES: u32 = 20;
+    let cluster = Guarded::start_by(CRDS, "Fail", &[LEDGER, "--hold=10s"]);
+    cluster.isthmus.wait_metric(AVAILABLE, 1.0);
+    let mut api = cluster.plane.admin();
+    // The ledger is new, which is waited for as any client does.
+    assert_eq!(create(&mut api, &member("first", "first")).status, 201);
+    let metric = |name: &str| cluster.isthmus.metric(name).unwrap();
+    let counts = || {
+        let committed = metric(r#"isthmus_ledger_swaps_total{result="committed"}"#);
+        [committed, metric("isthmus_ledger_wait_seconds_count")]
+    };
+    let ([swaps, entered], waited) = (counts(), metric("isthmus_ledger_wait_seconds_sum"));
+    for at in 0..WRITES {
+        let name = format!("member-{at}");
+        let answer = api.create(MEMBERS, &member(&name, &name));
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    let [more_swaps, more_entered] = counts();
+    let more = [more_swaps - swaps, more_entered - entered];
+    // No entry lasts long enough for a swap of its own.
+    assert_eq!(more.map(|more| more.to_string()), [WRITES.to_string(), WRITES.to_string()]);
+    let plain = json!({"metadata": {"name": "plain"}});
+    assert_eq!(api.create(LEASES, &plain).status, 201);
+    let begun = Instant::now();
+    for at in 0..WRITES {
+        let note = json!({"metadata": {"annotations": {"note": at.to_string()}}});
+        api.merge(&format!("{LEASES}/plain"), &note);
+    }
+    let plain = begun.elapsed().as_secs_f64() / f64::from(WRITES);
+    let wait = (metric("isthmus_ledger_wait_seconds_sum") - waited) / f64::from(WRITES);
+    println!("one after the other: {wait:.4} s each; a plain update of a Lease: {plain:.4} s");
 }

@@ -9,6 +9,7 @@ mod descriptors;
 mod documents;
 mod facts;
 mod hostile_peers;
+mod installation;
 mod istio_remote;
 mod joining;
 mod judged;

@@ -47,7 +47,7 @@ fn members_are_visited_and_what_stands_wrong_is_told() {
     let peer = Showing::nothing(other);
     usual(&peer, "10.111", "cluster-b");
     let token = reader(other);
-    let scout = Scout::start(own, &["--remote-secrets", OFTEN]);
+    let scout = Scout::start(own, &["--remote-secrets", OFTEN, "--keep=0s"]);
     let seen = member(own, "local", |it| condition(it, "Sound").0 == "True");
     assert_eq!(condition(&seen, "Known"), ("True", "Known"));
     assert_eq!(scout.page("/readyz").0, 200);
@@ -210,4 +210,35 @@ fn the_cluster_is_watched_and_not_listed_again_and_again() {
     // What is written is taken in all the same.
     own.admin().merge(&format!("{MEMBERS}/b"), &json!({"spec": {"network": "vpc-b"}}));
     member(own, "b", |it| it["status"]["summary"]["network"] == "vpc-b");
+}
+
+#[test]
+fn a_member_whose_secret_is_restored_is_the_one_that_it_was() {
+    let ([own, other], _turns) = several();
+    let local = home(own, &["--remote-secrets"]);
+    usual(&local, "10.111", "local");
+    let peer = Showing::nothing(other);
+    usual(&peer, "10.112", "b");
+    let _scout = Scout::start(own, &["--remote-secrets", OFTEN]);
+    let secret = remote_secret("b", other, &reader(other));
+    local.create(SECRETS, &secret);
+    member(own, "b", |it| condition(it, "Sound").0 == "True");
+    // All is lost.
+    own.admin().delete(&format!("{SECRETS}/istio-remote-secret-b"));
+    let lost = member(own, "b", |it| condition(it, "Reachable").0 == "Unknown");
+    assert!(lost["status"]["joinedBy"].is_null());
+    // Another one, of which nobody knows but by a Secret, comes and goes meanwhile.
+    local.create(SECRETS, &remote_secret("c", other, "no-token"));
+    member(own, "c", |it| condition(it, "Reachable").0 == "False");
+    own.admin().delete(&format!("{SECRETS}/istio-remote-secret-c"));
+    wait_for("the MeshMember of c to be gone", || {
+        (own.admin().get(&format!("{MEMBERS}/c"))["code"] == 404).then_some(())
+    });
+    let kept = member(own, "b", |_| true);
+    assert_eq!(kept["metadata"]["uid"], lost["metadata"]["uid"]);
+    assert_eq!(kept["status"]["observed"]["uid"]["value"], peer.uid());
+    // It is back.
+    local.create(SECRETS, &secret);
+    let back = member(own, "b", |it| condition(it, "Reachable").0 == "True");
+    assert_eq!(back["metadata"]["uid"], lost["metadata"]["uid"]);
 }

@@ -39,7 +39,7 @@ fn a_rendered_secret_leads_to_domain_and_subnets_and_an_overlap_is_told() {
     peer.control_plane("kube-apiserver", "--service-cluster-ip-range=10.223.0.0/16");
     let token = reader(other);
     // Every ten minutes: nothing but the changes themselves leads to what is shown here.
-    let scout = Scout::start(own, &["--remote-secrets"]);
+    let scout = Scout::start(own, &["--remote-secrets", "--keep=0s"]);
 
     // It is declared: nothing leads there yet.
     let flat = with(multicluster("b"), &["spec", "enableIngressGateway"], false);

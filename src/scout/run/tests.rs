@@ -109,6 +109,7 @@ async fn a_name_that_leads_to_this_machine_and_then_to_its_cloud_is_told_and_not
         settings: Settings { local_member: String::new(), ..Settings::default() },
         secrets: Secrets::All,
         interval: Duration::from_millis(10),
+        keep: Duration::ZERO,
         admin: String::new(),
         dial: Dial::default().resolving(resolve),
         cluster: kube::Config::new("https://localhost".parse().unwrap()),

@@ -278,20 +278,22 @@ async fn go_on(app: &App, case: &mut Case, next: Next) -> Result<Option<Vec<u8>>
 /// is time for it.
 async fn confirm(app: &App, case: &mut Case, confirm: Confirm) {
     let Some(live) = &app.live else { return };
-    let left = case.working.saturating_duration_since(Instant::now());
     let Confirm { objects, page } = confirm;
-    let refreshed = live.refresh(objects.clone(), CONFIRMING.min(left / 2));
-    let Some(ledger) = app.ledger.as_ref().filter(|_| page) else {
-        refreshed.await;
-        case.confirmed = None;
-        return;
-    };
-    let read = timeout_at(case.waiting.into(), ledger.read());
-    let (refreshed, read) = tokio::join!(refreshed, read);
-    if let Some(confirmed) = case.confirmed.as_mut().filter(|_| refreshed && read.is_ok()) {
-        confirmed.extend(objects);
+    let ledger = app.ledger.as_ref().filter(|_| page);
+    // The ledger first: what is not in it any more by then is stored, if it is to be.
+    if let Some(ledger) = ledger {
+        let _ = timeout_at(case.waiting.into(), ledger.read()).await;
     }
-    case.is_late = Instant::now() >= case.waiting;
+    let left = case.working.saturating_duration_since(Instant::now());
+    let is_read = live.refresh(objects.clone(), CONFIRMING.min(left / 2)).await;
+    if ledger.is_none() {
+        case.confirmed = None;
+    } else {
+        case.is_late = Instant::now() >= case.waiting;
+        if let Some(confirmed) = case.confirmed.as_mut().filter(|_| is_read) {
+            confirmed.extend(objects);
+        }
+    }
 }
 
 /// Looks where a write leads, as far as there is time for it.
