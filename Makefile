@@ -117,7 +117,7 @@ $(TOOLS)/bin/cargo-deny:
 bench: ## Measure what docs/benchmarks.md records.
 	$(CARGO) bench --bench core --bench check --bench memory --bench complexity --bench serve
 
-limits: ## Show that a release build stays within its memory under the worst of everything.
+limits: control-plane ## Show that a release build stays within its limits under the worst of everything.
 	MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072 \
 		$(CARGO) test --locked --release --test limits -- --nocapture
 

@@ -174,7 +174,9 @@ impl App {
         let draining = self.http.is_draining().then(|| "it is shutting down".to_owned());
         // One that calls nevertheless is answered.
         let distrusted = self.authority.as_ref().and_then(|authority| authority.distrusted());
-        let superseded = self.snapshot.page().and_then(|page| page.unready());
+        // What is half changed is looked at by nobody.
+        let page = self.snapshot.is_sound().then(|| self.snapshot.page()).flatten();
+        let superseded = page.and_then(|page| page.unready());
         let failing = self.supervisor.failing();
         let others = distrusted.into_iter().chain(superseded).chain(failing);
         draining.into_iter().chain(self.faults()).chain(others).collect()
