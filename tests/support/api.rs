@@ -69,7 +69,8 @@ impl Api {
     #[track_caller]
     pub(crate) fn get(&mut self, path: &str) -> Json {
         let answer = self.send("GET", path, &Json::Null);
-        serde_json::from_slice(&answer.body).unwrap()
+        // Of a resource that has just come, the API server says so in words.
+        serde_json::from_slice(&answer.body).unwrap_or_else(|_| answer.text().into())
     }
 
     #[track_caller]

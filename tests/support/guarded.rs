@@ -251,18 +251,16 @@ pub(crate) fn wait_established(plane: &Plane) {
     plane.kubectl(&wait, "").ok();
 }
 
-/// The definition of MeshMember.
-const MESH_MEMBERS: &str =
-    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/meshmembers.isthmus.dev";
-
 /// Leaves nothing of an earlier test.
 pub(crate) fn clear(plane: &Plane, crds: &str) {
     unguard(plane);
     let mut api = plane.admin();
     if crds == CRDS {
-        // It is installed by the tests that need it.
-        if api.get(MESH_MEMBERS)["kind"] == "CustomResourceDefinition" {
-            plane.kubectl(&["delete", "crd", "meshmembers.isthmus.dev"], "").ok();
+        // Others are installed by the tests that need them.
+        for (name, _) in definitions(&mut api) {
+            if !crds.contains(&format!("name: {name}")) {
+                plane.kubectl(&["delete", "crd", &name], "").ok();
+            }
         }
         let mut applied = plane.definitions.lock().unwrap_or_else(PoisonError::into_inner);
         if *applied != Some(definitions(&mut api)) {
@@ -310,11 +308,15 @@ pub(crate) fn clear(plane: &Plane, crds: &str) {
     }
 }
 
-/// What tells whether definitions are as they were.
-fn definitions(api: &mut Api) -> Vec<Json> {
+/// The definitions by their names, and what tells whether they are as they were.
+fn definitions(api: &mut Api) -> Vec<(String, Json)> {
     let found = api.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions");
     let items = found["items"].as_array().unwrap().iter().map(|item| &item["metadata"]);
-    items.map(|metadata| json!([metadata["uid"], metadata["generation"]])).collect()
+    let definition = |metadata: &Json| {
+        let name = metadata["name"].as_str().unwrap().to_owned();
+        (name, json!([metadata["uid"], metadata["generation"]]))
+    };
+    items.map(definition).collect()
 }
 
 /// Has the API server ask no webhook any more.

@@ -49,7 +49,7 @@ pub(crate) struct Plane {
     etcd: Mutex<Option<Leashed>>,
     api_server: Mutex<Option<Leashed>>,
     /// The definitions of custom resources as they were last applied, by their generations.
-    pub(crate) definitions: Mutex<Option<Vec<Json>>>,
+    pub(crate) definitions: Mutex<Option<Vec<(String, Json)>>>,
 }
 
 #[derive(Clone, Copy)]
