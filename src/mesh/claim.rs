@@ -114,6 +114,9 @@ pub enum Fact {
     Alias(MemberName),
     /// The network its pods are on.
     Network(Network),
+    /// It was seen to have no gateway for the network that it was seen on, so that its pods are
+    /// reached directly.
+    NoGateway,
     /// The names of its public services.
     PublicDomain(PublicDomainTemplate),
     /// Where it finds the control plane of another cluster.
@@ -161,6 +164,7 @@ impl Fact {
             | Self::ClusterId(_)
             | Self::Alias(_)
             | Self::Network(_)
+            | Self::NoGateway
             | Self::PublicDomain(_)
             | Self::TrustDomain(_)
             | Self::TrustDomainAlias(_)

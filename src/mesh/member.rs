@@ -208,6 +208,13 @@ impl Member {
         }
     }
 
+    /// Whether its network is known only by having been observed, and no gateway was for it.
+    pub fn lacks_gateway(&self) -> bool {
+        let is_observed = |(_, claim): (_, &Claim)| claim.place.observation().is_some();
+        self.network_claim().is_some_and(is_observed)
+            && self.claims.iter().any(|claim| claim.fact == Fact::NoGateway)
+    }
+
     /// The IDs that documents say the cluster has in Istio.
     pub fn cluster_ids(&self) -> impl Iterator<Item = (&str, &Claim)> {
         self.pick(|fact| match fact {

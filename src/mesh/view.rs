@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::identity::cluster_id;
-use super::{Fact, Member, MemberName, Mesh, Network, Observation};
+use super::{Claim, EndpointSource, Fact, Member, MemberName, Mesh, Network, Observation};
 use crate::budget::Budget;
 use crate::settings::Settings;
 use crate::value::Moment;
@@ -214,6 +214,18 @@ impl<'a> View<'a> {
             return Network::Local;
         }
         network
+    }
+
+    /// Whether Istio's mesh networks name a gateway for a network.
+    pub fn has_gateway(&self, network: &Network) -> bool {
+        let Network::Named(name) = network else { return false };
+        let is_for = |claim: &Claim| match &claim.fact {
+            Fact::NetworkEndpoints(of) => {
+                of.network == *name && matches!(of.from, EndpointSource::Gateway(_))
+            }
+            _ => false,
+        };
+        self.local.is_some_and(|local| local.claims().iter().any(is_for))
     }
 
     /// What Istio calls the network a member's pods are on, if anything tells: the name of that

@@ -12,7 +12,7 @@ use crate::value::Subnet;
 
 pub(super) static RULE: Rule = Rule {
     name: "SubnetOverlap",
-    what: "Pod or service subnets of two members overlap. On the same network this is denied; on different networks the setting `multiNetworkOverlap` decides (default: a warning). For clusters that are described and not joined see the setting `describedOverlap`, for service subnets `serviceOverlap`.",
+    what: "Pod or service subnets of two members overlap. On the same network this is denied; on different networks the setting `multiNetworkOverlap` decides (default: a warning), but a network that was only observed, and no gateway for it, is reached directly: that is a warning. For clusters that are described and not joined see the setting `describedOverlap`, for service subnets `serviceOverlap`.",
     why: "On the same network pods reach each other by IP address, so traffic goes to whichever cluster the address is found in first. Behind gateways an overlap is harmless until the networks are joined.",
     remedy: "Use the next free subnet in the message, or put the member on a network of its own (`isthmus.dev/network`, `enableIngressGateway`). The subnets of a running cluster cannot be changed without rebuilding it.",
     example: "metadata.annotations[isthmus.dev/pod-subnet-cidr]: 10.111.0.0/16 overlaps pod subnet 10.111.0.0/16 of member \"local\" (Secret kube-system/d8-cluster-configuration) on the same network; next free /16: 10.112.0.0/16; or keep the member behind a gateway (spec.enableIngressGateway: true) [SubnetOverlap]",
@@ -26,6 +26,9 @@ const MOST_DENIALS: usize = 16;
 /// How many overlaps across networks one subnet reports where they only warn: thousands of members
 /// behind gateways may share the default subnets.
 const MOST_WARNINGS: usize = 3;
+/// How many members on other networks are looked at for those that are reached without a gateway,
+/// where overlaps with all others are ignored.
+const MOST_LOOKED_AT: usize = 1_000;
 
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -37,12 +40,7 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         let side =
             Side { mesh, member, network: &network, role, subnet, claim, free: OnceCell::new() };
         findings.extend(side.on_network());
-        let (severity, most) = match mesh.settings().multi_network_overlap {
-            Policy::Ignore => continue,
-            Policy::Warn | Policy::Auto => (Severity::Warn, MOST_WARNINGS),
-            Policy::Deny => (Severity::Deny, usize::MAX),
-        };
-        findings.extend(side.across_networks(severity, most));
+        findings.extend(side.across_networks());
     }
     findings
 }
@@ -99,14 +97,24 @@ impl Side<'_> {
         found.into_values().collect()
     }
 
-    fn across_networks(&self, severity: Severity, most: usize) -> Vec<Finding> {
+    fn across_networks(&self) -> Vec<Finding> {
+        let (severity, most) = match self.mesh.settings().multi_network_overlap {
+            Policy::Ignore => (None, MOST_WARNINGS),
+            Policy::Warn | Policy::Auto => (Some(Severity::Warn), MOST_WARNINGS),
+            Policy::Deny => (Some(Severity::Deny), usize::MAX),
+        };
         let mut findings: Vec<Finding> = Vec::new();
         let mut seen = BTreeSet::new();
-        for other in self.mesh.others_off(self.member, self.network, self.subnet) {
+        let others = self.mesh.others_off(self.member, self.network, self.subnet);
+        // Where most are ignored, those that are not may be anywhere among them.
+        let looked_at = if severity.is_some() { usize::MAX } else { MOST_LOOKED_AT };
+        for other in others.take(looked_at) {
             let apart = self.mesh.network(other) != *self.network || *self.network == Network::Own;
             if !apart || !seen.insert(other.name()) {
                 continue;
             }
+            let is_direct = self.is_direct(other);
+            let Some(severity) = is_direct.then_some(Severity::Warn).or(severity) else { continue };
             findings.extend(self.overlaps(other, severity));
             if is_enough(&mut findings, most) {
                 break;
@@ -157,9 +165,18 @@ impl Side<'_> {
             .collect()
     }
 
+    /// Whether Istio leads from one to the other directly, though they are on different networks.
+    fn is_direct(&self, other: &Member) -> bool {
+        [self.member, other].into_iter().any(|member| {
+            member.lacks_gateway() && !self.mesh.has_gateway(&self.mesh.network(member))
+        })
+    }
+
     fn network_words(&self, other: &Member) -> &'static str {
         if *self.network != Network::Own && self.mesh.network(other) == *self.network {
             "the same network"
+        } else if self.is_direct(other) {
+            "a different network without a gateway"
         } else {
             "a different network"
         }

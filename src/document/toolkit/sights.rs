@@ -35,6 +35,10 @@ pub(crate) fn sights(observed: &Observed) -> Vec<Shown<'_>> {
     sights.add("network", observed.network.as_ref(), |name| {
         (!name.is_empty()).then(|| Fact::Network(Network::Named(name.as_str().into())))
     });
+    let network = observed.network.as_ref().map(|network| &network.value);
+    sights.add("gateways", observed.gateways.as_ref(), |gateways| {
+        network.is_some_and(|network| !gateways.contains(network)).then_some(Fact::NoGateway)
+    });
     for (name, role, observed) in [
         ("podSubnets", Role::Pod, &observed.pod_subnets),
         ("serviceSubnets", Role::Service, &observed.service_subnets),
