@@ -12,7 +12,7 @@ use crate::value::Subnet;
 
 pub(super) static RULE: Rule = Rule {
     name: "SubnetOverlap",
-    what: "Pod or service subnets of two members overlap. On the same network this is denied; on different networks the setting `multiNetworkOverlap` decides (default: a warning), but a network that was only observed, and no gateway for it, is reached directly: that is a warning. For clusters that are described and not joined see the setting `describedOverlap`, for service subnets `serviceOverlap`.",
+    what: "Pod or service subnets of two members overlap. On the same network this is denied; on different networks the setting `multiNetworkOverlap` decides (default: a warning), except that an overlap with an observed network without a gateway always warns. For clusters that are described and not joined see the setting `describedOverlap`, for service subnets `serviceOverlap`.",
     why: "On the same network pods reach each other by IP address, so traffic goes to whichever cluster the address is found in first. Behind gateways an overlap is harmless until the networks are joined.",
     remedy: "Use the next free subnet in the message, or put the member on a network of its own (`isthmus.dev/network`, `enableIngressGateway`). The subnets of a running cluster cannot be changed without rebuilding it.",
     example: "metadata.annotations[isthmus.dev/pod-subnet-cidr]: 10.111.0.0/16 overlaps pod subnet 10.111.0.0/16 of member \"local\" (Secret kube-system/d8-cluster-configuration) on the same network; next free /16: 10.112.0.0/16; or keep the member behind a gateway (spec.enableIngressGateway: true) [SubnetOverlap]",
@@ -176,7 +176,7 @@ impl Side<'_> {
         if *self.network != Network::Own && self.mesh.network(other) == *self.network {
             "the same network"
         } else if self.is_direct(other) {
-            "a different network without a gateway"
+            "a network without a gateway"
         } else {
             "a different network"
         }
