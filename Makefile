@@ -78,7 +78,10 @@ core: ## Check that the core builds without anything that does I/O.
 
 # A change is judged by the same inputs each time; `make laws` looks for others.
 unit: control-plane ## Run every test.
-	PROPTEST_RNG_SEED=1 $(CARGO) test --locked --lib --test integration --test explore -- --test-threads=$(TEST_THREADS)
+	PROPTEST_RNG_SEED=1 $(CARGO) test --locked --lib --test integration --test explore -- \
+		--test-threads=$(TEST_THREADS) --skip complexity::
+	# Costs are compared with each other, which nothing should disturb.
+	$(CARGO) test --locked --test integration complexity:: -- --test-threads=1
 
 laws: ## Look for inputs that break a law: PROPTEST_CASES of each, other ones each time.
 	PROPTEST_CASES=$(PROPTEST_CASES) $(CARGO) test --locked --test integration laws::
