@@ -102,6 +102,9 @@ fn mismatch(ours: Side<'_>, theirs: Side<'_>, message: String, remedy: String) -
 /// A hub has no domain of its own: the mesh's is the one that most others state. Where several are
 /// stated equally often, none of them is wrong.
 fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    if member.domains().next().is_none() {
+        return Vec::new();
+    }
     let votes = mesh.votes(member);
     let leading = mesh.leading_domains(member, &votes);
     // Whoever is being deleted denies nobody.

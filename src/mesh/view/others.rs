@@ -146,13 +146,17 @@ impl<'a> View<'a> {
     /// members that they are part of.
     pub fn others_called(&self, judged: &Member) -> Vec<(&'a Member, &'a Member)> {
         let standing = self.mesh.identities.called(judged.name());
-        let changed = self.changed.members.iter().flat_map(Member::subjects);
         let is_called = |subject: &&Member| {
             cluster_id(subject.name()).is_some()
                 && names(subject).any(|(name, _)| *name == **judged.name())
         };
-        let changed = changed.filter(is_called).map(Member::name);
-        let subjects: BTreeSet<_> = standing.chain(changed).collect();
+        let subjects: BTreeSet<_> = match &self.changed.index {
+            Some(index) => standing.chain(index.identities.called(judged.name())).collect(),
+            None => {
+                let changed = self.changed.members.iter().flat_map(Member::subjects);
+                standing.chain(changed.filter(is_called).map(Member::name)).collect()
+            }
+        };
         let of_member = |name: &MemberName| {
             let of = self.member(name).filter(|of| of.name() != judged.name())?;
             let subject = of.subjects().iter().find(|subject| subject.name() == name)?;
