@@ -1,8 +1,9 @@
 //! Claims: what one document says of one member, and where it says it.
 
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::origin::Basis;
 use super::place::Place;

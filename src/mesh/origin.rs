@@ -1,9 +1,10 @@
 //! Where statements come from: which object makes them, where that is from, and on what basis.
 
-use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::value::Moment;
 

@@ -1,10 +1,11 @@
 //! The way to a field: one type that documents build, findings compare, messages print and files
 //! are searched by.
 
-use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use super::Position;
 

@@ -1,8 +1,9 @@
 //! Addresses: of a control plane that other clusters reach.
 
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
 
 use super::{ClusterDomain, Invalid, Subnet};
 

@@ -1,9 +1,10 @@
 //! Cluster domains, and the two texts of a cluster that hold one.
 
-use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::Invalid;
 

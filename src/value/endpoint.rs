@@ -1,10 +1,11 @@
 //! Metadata endpoints: where a peer publishes what Deckhouse's discovery reads.
 
-use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use url::Url;
 

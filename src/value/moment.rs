@@ -1,7 +1,8 @@
 //! A point in time, as far as verdicts depend on it.
 
-use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
 
 use jiff::Timestamp;
 

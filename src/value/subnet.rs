@@ -1,8 +1,9 @@
 //! Subnets: IPv4 and IPv6 CIDRs, read as the API server reads them.
 
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
