@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Instant;
 
-use isthmus::syntax::yaml_documents;
+use isthmus::ledger::MOST_BYTES;
 use rustix::process::Signal;
 use serde_json::{Value as Json, json};
 
@@ -45,23 +45,8 @@ impl Two {
     /// Has the API server ask these, and waits until it does and they judge.
     fn register(&self, replicas: [&Server; 2]) {
         for (replica, prefix) in replicas.into_iter().zip(["a", "b"]) {
-            let webhooks = self.guarded.webhooks(replica.webhook, "Fail");
-            let mut configuration = yaml_documents(&webhooks)
-                .unwrap()
-                .iter()
-                .map(isthmus::syntax::Node::to_json)
-                .find(|found| found["kind"] == "ValidatingWebhookConfiguration")
-                .unwrap();
-            configuration["metadata"]["name"] = format!("isthmus-{prefix}").into();
-            for webhook in configuration["webhooks"].as_array_mut().unwrap() {
-                let expression = format!("request.name.startsWith('{prefix}')");
-                let condition = json!({"name": "replica", "expression": expression});
-                match webhook["matchConditions"].as_array_mut() {
-                    Some(conditions) => conditions.push(condition),
-                    None => webhook["matchConditions"] = json!([condition]),
-                }
-            }
-            self.guarded.kubectl(&["apply", "-f", "-"], &configuration.to_string()).ok();
+            let expression = format!("request.name.startsWith('{prefix}')");
+            self.guarded.register_part(replica.webhook, prefix, &expression);
             wait_available(replica);
             let wrong = member(&format!("{prefix}-probe"), "");
             wait_for("the webhook", || {
@@ -262,7 +247,7 @@ fn a_full_ledger_has_writes_wait() {
     let mut api = cluster.plane.admin();
     let page = api.get(&lease())["metadata"]["annotations"]["isthmus.dev/page"].clone();
     let length = page.as_str().unwrap().len();
-    assert!(length < 96 << 10, "{length} bytes");
+    assert!(length < MOST_BYTES * 3 / 2, "{length} bytes");
     assert_eq!(create(&mut api, &member("a", "a")).status, 201, "not for ever");
 }
 

@@ -39,6 +39,23 @@ fn usual(showing: &Showing, pods: &str, id: &str) {
     showing.control_plane("kube-apiserver", &format!("--service-cluster-ip-range={services}"));
 }
 
+/// An Event and a metric tell of an overlap of a member.
+#[track_caller]
+pub(super) fn an_overlap_is_told(plane: &Plane, scout: &Scout, name: &str, about: &str) {
+    let event = wait_for("an Event", || {
+        let events = plane.admin().get("/api/v1/namespaces/default/events");
+        let events = events["items"].as_array().unwrap().clone();
+        events.into_iter().find(|event| event["reason"] == "SubnetOverlap")
+    });
+    let regards = [&event["involvedObject"]["kind"], &event["involvedObject"]["name"]];
+    assert_eq!(regards, ["MeshMember", name]);
+    assert!(event["message"].as_str().unwrap().contains(about), "{event}");
+    let series = format!(
+        "isthmus_standing_findings_by_member{{rule=\"SubnetOverlap\",severity=\"deny\",member=\"{name}\"}} 1"
+    );
+    wait_for("the metric", || scout.page("/metrics").1.contains(&series).then_some(()));
+}
+
 #[test]
 fn members_are_visited_and_what_stands_wrong_is_told() {
     let ([own, other], _turns) = several();
@@ -78,17 +95,8 @@ fn members_are_visited_and_what_stands_wrong_is_told() {
     let expected =
         ["cluster-b", "cluster.local", "10.111.0.0/16", theirs, "Secret", "True", "False"];
     assert_eq!(row[..7], expected);
-    let event = wait_for("an Event", || {
-        let events = own.admin().get("/api/v1/namespaces/default/events");
-        let events = events["items"].as_array().unwrap().clone();
-        events.into_iter().find(|event| event["reason"] == "SubnetOverlap")
-    });
-    let regards = [&event["involvedObject"]["kind"], &event["involvedObject"]["name"]];
-    assert_eq!(regards, ["MeshMember", "cluster-b"]);
     let about = "10.111.0.0/16 overlaps pod subnet 10.111.0.0/16 of member \"local\"";
-    assert!(event["message"].as_str().unwrap().contains(about), "{event}");
-    let series = "isthmus_standing_findings_by_member{rule=\"SubnetOverlap\",severity=\"deny\",member=\"cluster-b\"} 1";
-    wait_for("the metric", || scout.page("/metrics").1.contains(series).then_some(()));
+    an_overlap_is_told(own, &scout, "cluster-b", about);
 
     // It is rebuilt elsewhere in the address space, as far as its objects show.
     other.admin().clear("/api/v1/namespaces/kube-system/pods");

@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::scout::{MEMBERS, condition, member};
+use super::scout::{MEMBERS, an_overlap_is_told, condition, member};
 use crate::support::objects::{multicluster, secret_of_deckhouse, with};
 use crate::support::plane::{Plane, several};
 use crate::support::scouting::{Scout, home, reader, remote_secret};
@@ -75,17 +75,8 @@ fn a_rendered_secret_leads_to_domain_and_subnets_and_an_overlap_is_told() {
         "False",
     ];
     assert_eq!(words, expected, "{columns}");
-    let event = wait_for("an Event", || {
-        let events = own.admin().get("/api/v1/namespaces/default/events");
-        let events = events["items"].as_array().unwrap().clone();
-        events.into_iter().find(|event| event["reason"] == "SubnetOverlap")
-    });
-    let regards = [&event["involvedObject"]["kind"], &event["involvedObject"]["name"]];
-    assert_eq!(regards, ["MeshMember", "b"]);
     let about = "10.111.0.0/16 overlaps pod subnet 10.111.0.0/16 of member \"local\" (Secret kube-system/d8-cluster-configuration) on the same network";
-    assert!(event["message"].as_str().unwrap().contains(about), "{event}");
-    let series = "isthmus_standing_findings_by_member{rule=\"SubnetOverlap\",severity=\"deny\",member=\"b\"} 1";
-    wait_for("the metric", || scout.page("/metrics").1.contains(series).then_some(()));
+    an_overlap_is_told(own, &scout, "b", about);
 
     // The Secret goes: what was seen stands.
     own.admin().delete(&format!("{SECRETS}/istio-remote-secret-b"));

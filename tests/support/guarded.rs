@@ -103,7 +103,7 @@ impl Guarded {
     }
 
     /// What has the API server ask isthmus at an address.
-    pub(crate) fn webhooks(&self, address: SocketAddr, failure_policy: &str) -> String {
+    fn webhooks(&self, address: SocketAddr, failure_policy: &str) -> String {
         isthmus(&[
             "webhooks",
             "--failure-policy",
@@ -117,15 +117,15 @@ impl Guarded {
         ])
     }
 
-    /// The same, where what is asked there is only about objects whose names end in a number.
-    pub(crate) fn register_part(&self, address: SocketAddr, number: usize) {
+    /// The same, where what is asked there is only about objects of which this holds; another part
+    /// has another name.
+    pub(crate) fn register_part(&self, address: SocketAddr, name: &str, expression: &str) {
         let webhooks = self.webhooks(address, "Fail");
         let convert = ["create", "--dry-run=client", "-o=json", "-f", "-"];
         let converted = self.kubectl(&convert, &webhooks).ok();
-        let expression = format!("request.name.endsWith('-{number}')");
         for configuration in serde_json::Deserializer::from_str(&converted).into_iter::<Json>() {
             let mut configuration = configuration.unwrap();
-            configuration["metadata"]["name"] = format!("isthmus-{number}").into();
+            configuration["metadata"]["name"] = format!("isthmus-{name}").into();
             for webhook in configuration["webhooks"].as_array_mut().unwrap() {
                 let part = json!({"name": "part", "expression": expression});
                 match webhook["matchConditions"].as_array_mut() {

@@ -78,7 +78,8 @@ impl Ring {
     /// Has the API server ask each replica about its part.
     fn register(&self) {
         for (number, seat) in self.seats.iter().enumerate() {
-            self.cluster.register_part(seat.relay.address, number);
+            let expression = format!("request.name.endsWith('-{number}')");
+            self.cluster.register_part(seat.relay.address, &number.to_string(), &expression);
         }
         let mut api = self.cluster.plane.admin();
         for number in 0..self.seats.len() {
