@@ -66,7 +66,13 @@ impl Known<'_> {
         let old = self.status.cloned().unwrap_or_default();
         // What was seen last stands, with its age, until something else is seen.
         let observed = match self.visit {
-            Visit::Shown(observed) => Some((**observed).clone()),
+            Visit::Shown(observed) => {
+                let mut observed = (**observed).clone();
+                if let Some(old) = &old.observed {
+                    keep(&mut observed, old);
+                }
+                Some(observed)
+            }
             Visit::Failed(..) | Visit::NotTried(..) => old.observed.clone(),
         };
         let findings = self.findings.map_or(old.findings, <[_]>::to_vec);
@@ -181,6 +187,21 @@ fn sound(
     match findings.iter().find(|finding| finding.severity == "Deny") {
         Some(denial) => ("Sound", "False", denial.rule.clone(), denial.message.clone()),
         None => ("Sound", "True", "NoDenials".to_owned(), "no rule denies it".to_owned()),
+    }
+}
+
+/// Lets stand what the same cluster showed before, and cannot be without though it does not show it
+/// now: a right was taken away, a Pod restarts, or it failed in the middle of a visit.
+fn keep(new: &mut Observed, old: &Observed) {
+    fn one<T: Clone>(new: &mut Option<Fact<T>>, old: Option<&Fact<T>>) {
+        if new.is_none() {
+            *new = old.cloned();
+        }
+    }
+    if new.uid.value == old.uid.value {
+        one(&mut new.cluster_domain, old.cluster_domain.as_ref());
+        one(&mut new.pod_subnets, old.pod_subnets.as_ref());
+        one(&mut new.service_subnets, old.service_subnets.as_ref());
     }
 }
 
@@ -301,6 +322,24 @@ mod tests {
         let none = next(302, Some(&back), &NO_SECRET).unwrap();
         assert_eq!(none.observed, back.observed);
         assert_eq!(conditions(&none)[0], "Reachable=Unknown NoRemoteSecret since 302");
+    }
+
+    #[test]
+    fn what_the_same_cluster_does_not_show_any_more_stands_with_its_age() {
+        let first = next(10, None, &shown(10, "10.1.0.0/16")).unwrap();
+        let mut part = observed(20, "10.2.0.0/16", true);
+        (part.cluster_domain, part.service_subnets) = (None, None);
+        let seen = next(20, Some(&first), &Visit::Shown(Box::new(part.clone()))).unwrap();
+        let (seen, before) = (seen.observed.unwrap(), first.observed.as_ref().unwrap());
+        assert_eq!(seen.pod_subnets, part.pod_subnets, "it shows others");
+        assert_eq!(seen.cluster_domain, before.cluster_domain);
+        assert_eq!(seen.service_subnets, before.service_subnets);
+
+        // It is another cluster, by the same name.
+        "rebuilt".clone_into(&mut part.uid.value);
+        let rebuilt = next(20, Some(&first), &Visit::Shown(Box::new(part.clone()))).unwrap();
+        assert_eq!(conditions(&rebuilt)[1], "Known=False UnknownFacts since 20");
+        assert_eq!(rebuilt.observed.unwrap(), part);
     }
 
     #[test]
