@@ -3,6 +3,7 @@
 mod call;
 mod config;
 mod follow;
+mod list;
 mod live;
 mod mirror;
 mod objects;
@@ -18,8 +19,9 @@ mod watch;
 pub(crate) use call::{Failure, answer};
 pub use config::{as_kubectl, as_pod};
 pub use follow::Watching;
+pub(crate) use list::Selection;
 pub(crate) use live::Live;
-pub(crate) use mirror::{Mirror, Selection};
+pub(crate) use mirror::Mirror;
 pub(crate) use objects::Objects;
 pub use observe::{Bounds, observe, observe_own};
 pub use once::{Contents, Unread, read};
