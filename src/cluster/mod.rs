@@ -23,7 +23,7 @@ pub(crate) use list::Selection;
 pub(crate) use live::Live;
 pub(crate) use mirror::Mirror;
 pub(crate) use objects::Objects;
-pub use observe::{Bounds, observe, observe_own};
+pub use observe::{Bounds, Shown, observe, observe_own};
 pub use once::{Contents, Unread, read};
 pub use page::{PageLease, Swapped, Written};
 pub use peer::Dial;
