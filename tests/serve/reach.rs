@@ -104,7 +104,7 @@ fn a_cluster_that_clashes_cannot_join() {
     let apart = Shows { network: "vpc-b", domain: "cluster.local", ..overlapping };
     let (allowed, warnings) = told(&asked.create(&secret(&showing(&apart))));
     assert!(allowed, "{warnings:?}");
-    assert!(warnings[0].contains("on a different network"), "{warnings:?}");
+    assert!(warnings[0].contains("on a network without a gateway"), "{warnings:?}");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
 }
 
