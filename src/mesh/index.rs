@@ -9,6 +9,7 @@ use super::domain::StatedDomain;
 use super::member::Member;
 use super::small_set::SmallSet;
 use super::subnets::{Spot, Subnets};
+use super::tally::Tallies;
 use crate::value::{ClusterDomain, EndpointHost, Subnet};
 
 /// The members by what is said of them.
@@ -21,8 +22,8 @@ pub(super) struct Index {
     pub(super) addresses: Names<Subnet>,
     pub(super) identified: Names<Identity>,
     pub(super) domains: Names<StatedDomain>,
-    /// How many state each domain, by that number.
-    pub(super) domain_counts: BTreeSet<(usize, StatedDomain)>,
+    /// How many state each domain.
+    pub(super) tallies: Tallies,
     pub(super) trust_domains: Names<ClusterDomain>,
     /// Who is on each network, but for those on one of their own.
     pub(super) networks: Names<Network>,
@@ -34,8 +35,6 @@ pub(super) struct Index {
     pub(super) by_secret: BTreeSet<MemberName>,
     /// Who has an IstioMulticluster.
     pub(super) peers: BTreeSet<MemberName>,
-    /// Of whom an object speaks that is being deleted.
-    pub(super) terminating: BTreeSet<MemberName>,
 }
 
 impl Index {
@@ -63,16 +62,9 @@ impl Index {
             self.visit_claim(claim, name, visit);
         }
         for (domain, _) in member.domains() {
-            let before = self.domains.count(&domain);
             visit.names(&mut self.domains, &domain, name);
-            let after = self.domains.count(&domain);
-            if before != after {
-                self.domain_counts.remove(&(before, domain.clone()));
-                if after > 0 {
-                    self.domain_counts.insert((after, domain));
-                }
-            }
         }
+        self.tallies.count(member, matches!(visit, Visit::Insert));
         if *network != Network::Own {
             visit.names(&mut self.networks, network, name);
         }
@@ -100,7 +92,6 @@ impl Index {
             }
             Fact::TrustDomain(domain) => visit.names(&mut self.trust_domains, domain, name),
             Fact::Peer => visit.set(&mut self.peers, name),
-            Fact::Terminating => visit.set(&mut self.terminating, name),
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! One member: everything that documents say of one cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -167,6 +167,16 @@ impl Member {
     /// The cluster domains in force, with the claims that state them.
     pub fn domains(&self) -> impl Iterator<Item = (StatedDomain, &Claim)> {
         self.in_force().filter_map(|claim| Some((StatedDomain::of(&claim.fact)?, claim)))
+    }
+
+    /// The same without the claims, each once, maybe without what only objects state that are being
+    /// deleted.
+    pub(super) fn stated_domains(&self, are_lasting: bool) -> BTreeSet<StatedDomain> {
+        let is_ending = |claim: &&Claim| claim.fact == Fact::Terminating;
+        let ending = self.claims.iter().filter(|_| are_lasting).filter(is_ending);
+        let ending: BTreeSet<_> = ending.map(|claim| &claim.place.object).collect();
+        let stated = self.domains().filter(|(_, claim)| !ending.contains(&claim.place.object));
+        stated.map(|(domain, _)| domain).collect()
     }
 
     /// Whether a document joins it to the mesh, apart from being the local member. Otherwise it is

@@ -10,6 +10,7 @@ mod place;
 mod reading;
 mod small_set;
 mod subnets;
+mod tally;
 mod view;
 
 use std::collections::BTreeMap;
@@ -88,7 +89,7 @@ impl Mesh {
 
     /// The mesh with some subjects replaced, of which each comes once.
     pub fn changed(&self, subjects: Vec<Member>) -> Changed {
-        Changed::new(&self.settings, self.regrouped(subjects))
+        Changed::new(self, self.regrouped(subjects))
     }
 
     /// The members that change if these subjects are replaced.

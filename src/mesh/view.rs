@@ -12,6 +12,10 @@ use super::{Claim, EndpointSource, Fact, Member, MemberName, Mesh, Network, Obse
 use crate::budget::Budget;
 use crate::settings::Settings;
 use crate::value::Moment;
+use majority::Touched;
+
+/// What people write who mean the network of the local member, and which is a name like any other.
+pub const LOCAL_NETWORK: &str = "local";
 
 /// How long what was observed may deny.
 const LONGEST_FIRM: Duration = Duration::from_hours(1);
@@ -43,6 +47,8 @@ pub struct Changed {
     homes: BTreeMap<MemberName, MemberName>,
     /// Who of them is where, if they are many: a few are looked through faster than indexed.
     index: Option<Mesh>,
+    /// How many state each domain that they touch, if they are many: in all, and lastingly.
+    touched: Option<[Touched; 2]>,
 }
 
 /// Up to here the members of a change are looked through.
@@ -51,24 +57,27 @@ const FEW: usize = 4;
 impl Changed {
     /// No member.
     pub const NONE: &'static Self =
-        &Self { members: Vec::new(), homes: BTreeMap::new(), index: None };
+        &Self { members: Vec::new(), homes: BTreeMap::new(), index: None, touched: None };
 
-    /// These members, of which each has another name.
-    pub(super) fn new(settings: &Arc<Settings>, mut members: Vec<Member>) -> Self {
+    /// These members of a mesh, of which each has another name.
+    pub(super) fn new(mesh: &Mesh, mut members: Vec<Member>) -> Self {
         members.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         let homes = members.iter().filter(|member| !member.is_empty()).flat_map(|member| {
             let known = member.subjects().iter().filter(|it| cluster_id(it.name()).is_some());
             known.map(|it| (Arc::clone(it.name()), Arc::clone(member.name())))
         });
         let homes = homes.collect();
-        let index = (members.len() > FEW).then(|| {
-            let mut index = Mesh::new(Arc::clone(settings));
+        let are_many = members.len() > FEW;
+        let index = are_many.then(|| {
+            let mut index = Mesh::new(Arc::clone(&mesh.settings));
             for member in &members {
                 index.insert(member.clone());
             }
             index
         });
-        Self { members, homes, index }
+        let touched = || [false, true].map(|lasting| Touched::by(&members, mesh, lasting));
+        let touched = are_many.then(touched);
+        Self { members, homes, index, touched }
     }
 
     /// All of them, by name.

@@ -106,23 +106,21 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         return Vec::new();
     }
     let votes = mesh.votes(member);
-    let leading = mesh.leading_domains(member, &votes);
+    let leading = mesh.leading_domains(member, &votes, false);
     // Whoever is being deleted denies nobody.
     let lasting = OnceCell::new();
     let lasts = |domain: &StatedDomain| {
-        let leading = lasting.get_or_init(|| mesh.lasting_domains(member, &votes));
-        !leading.is_empty() && !leading.iter().any(|leading| leading.agrees(domain))
+        let leading = lasting.get_or_init(|| mesh.leading_domains(member, &votes, true));
+        !leading.is_empty() && !leading.agree(domain)
     };
     let mut findings = Vec::new();
     for (domain, ours) in member.domains() {
-        let agrees = leading.iter().any(|leading| leading.agrees(&domain));
-        let unlike = leading.iter().filter(|leading| !leading.agrees(&domain));
-        let stated = unlike.map(|it| (it, mesh.others_stating(member, it, NAMED + 1)));
+        let agrees = leading.agree(&domain);
         // It may be what the member states elsewhere.
-        let Some((theirs, members)) = stated.into_iter().find(|(_, by)| !by.is_empty()) else {
-            continue;
-        };
-        let members = members.as_slice();
+        let is_of_others = |it: &StatedDomain| !mesh.others_stating(member, it, 1).is_empty();
+        let theirs = leading.find(|it| !it.agrees(&domain) && is_of_others(it));
+        let Some(theirs) = theirs else { continue };
+        let members = mesh.others_stating(member, theirs, NAMED + 1);
         let mut names: Vec<_> =
             members.iter().take(NAMED).map(|member| format!("\"{}\"", member.name())).collect();
         if members.len() > NAMED {
@@ -150,7 +148,7 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
             (severity, format!("{write}; {migrates}"))
         };
         let mut finding = RULE.find(severity, member, &ours.place, message, remedy);
-        if let [other] = members
+        if let [other] = &*members
             && let Some((_, claim)) = other.domains().find(|(stated, _)| *stated == *theirs)
         {
             finding = finding.against_member(other, &claim.place);

@@ -204,13 +204,15 @@ impl<'a> View<'a> {
         skip: impl Fn(&ClusterDomain) -> bool,
         most: usize,
     ) -> Vec<&'a Member> {
-        let domains = self.mesh.index.trust_domains.all();
-        let domains = domains.filter(|(domain, _)| !skip(domain));
+        let names = |mesh: &'a Mesh| {
+            let domains = mesh.index.trust_domains.all();
+            domains.filter(|(domain, _)| !skip(domain)).flat_map(|(_, names)| names.all())
+        };
         let trusts = |member: &&Member| {
             let mut claims = member.claims().iter();
             claims.any(|it| matches!(&it.fact, Fact::TrustDomain(domain) if !skip(domain)))
         };
-        self.first(judged, domains.flat_map(|(_, names)| names.all()), trusts, most)
+        self.first(judged, names, trusts, most)
     }
 
     /// How many members other than `judged` have an IstioMulticluster, and the first of them by
@@ -221,7 +223,7 @@ impl<'a> View<'a> {
         let gone = self.replaced(judged).filter(|name| peers.contains(*name)).count();
         let changed = self.changed.members.iter().filter(|it| it.name() != judged.name());
         let count = peers.len() - gone + changed.filter(is_peer).count();
-        (count, self.first(judged, peers.iter(), is_peer, most))
+        (count, self.first(judged, |mesh| mesh.index.peers.iter(), is_peer, most))
     }
 
     /// The names of the members of the mesh that are replaced, or judged.
@@ -234,19 +236,21 @@ impl<'a> View<'a> {
         changed.chain(Some(judged.name()).filter(|_| !is_changed))
     }
 
-    /// Members other than `judged`, by name, `most` of them: the first of those with these names, and
-    /// of the change.
-    pub(super) fn first<'n>(
+    /// Members other than `judged`, by name, `most` of them: the first of those whose names an index
+    /// has, in the mesh and in the change.
+    pub(super) fn first<'n, N: Iterator<Item = &'n MemberName>>(
         &self,
         judged: &Member,
-        standing: impl Iterator<Item = &'n MemberName>,
+        names: impl Fn(&'n Mesh) -> N,
         is_such: impl Fn(&&'a Member) -> bool,
         most: usize,
-    ) -> Vec<&'a Member> {
-        let changed = self.changed.members.iter().filter(|it| it.name() != judged.name());
-        let changed = changed.filter(&is_such);
-        let mut found: Vec<_> =
-            self.standing(judged, standing).filter(&is_such).take(most).chain(changed).collect();
+    ) -> Vec<&'a Member>
+    where
+        'a: 'n,
+    {
+        let standing = self.standing(judged, names(self.mesh)).filter(&is_such).take(most);
+        let changed = self.changed_among(judged, names).filter(&is_such).take(most);
+        let mut found: Vec<_> = standing.chain(changed).collect();
         found.sort_unstable_by_key(|member| member.name());
         found.dedup_by_key(|member| member.name());
         found.truncate(most);
@@ -255,6 +259,19 @@ impl<'a> View<'a> {
 
     /// Members other than `judged` among those whose names an index has, as they would be.
     pub(super) fn others<'n, N: Iterator<Item = &'n MemberName>>(
+        &self,
+        judged: &Member,
+        names: impl Fn(&'n Mesh) -> N,
+    ) -> impl Iterator<Item = &'a Member>
+    where
+        'a: 'n,
+    {
+        let standing = self.standing(judged, names(self.mesh));
+        standing.chain(self.changed_among(judged, names))
+    }
+
+    /// Those of the change among them; all of it, if it has no index.
+    fn changed_among<'n, N: Iterator<Item = &'n MemberName>>(
         &self,
         judged: &Member,
         names: impl Fn(&'n Mesh) -> N,
@@ -272,8 +289,7 @@ impl<'a> View<'a> {
         let changed = changed.0.into_iter().flatten().chain(changed.1.into_iter().flatten());
         let (view, judged_name) = (*self, Arc::clone(judged.name()));
         let changed = changed.take_while(move |_| view.spend(1));
-        let changed = changed.filter(move |member| *member.name() != judged_name);
-        self.standing(judged, names(self.mesh)).chain(changed)
+        changed.filter(move |member| *member.name() != judged_name)
     }
 
     pub(super) fn standing<'n>(
