@@ -27,6 +27,8 @@ pub(super) struct Index {
     pub(super) trust_domains: Names<ClusterDomain>,
     /// Who is on each network, but for those on one of their own.
     pub(super) networks: Names<Network>,
+    /// Who is on each named network, and without a gateway all the same.
+    pub(super) flat: Names<Network>,
     /// Who is called nearly so, as no object can be.
     pub(super) misnamed: Names<Box<str>>,
     /// Who has each cluster ID, whoever says so.
@@ -67,6 +69,9 @@ impl Index {
         self.tallies.count(member, matches!(visit, Visit::Insert));
         if *network != Network::Own {
             visit.names(&mut self.networks, network, name);
+        }
+        if matches!(network, Network::Named(_)) && member.is_flat() {
+            visit.names(&mut self.flat, network, name);
         }
         let proper = proper_name(name);
         if *proper != **name {

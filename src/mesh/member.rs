@@ -218,6 +218,11 @@ impl Member {
         }
     }
 
+    /// Whether it does without a gateway, whatever network is stated.
+    pub fn is_flat(&self) -> bool {
+        self.claims.iter().any(|claim| claim.fact == Fact::Network(Network::Local))
+    }
+
     /// Whether its network is known only by having been observed, and no gateway was for it.
     pub fn lacks_gateway(&self) -> bool {
         let is_observed = |(_, claim): (_, &Claim)| claim.place.observation().is_some();

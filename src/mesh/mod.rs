@@ -26,7 +26,7 @@ pub use member::Member;
 pub use origin::{Basis, Configuration, ObjectRef, Observation, Origin, WriteId};
 pub use place::Place;
 pub use reading::Reading;
-pub use view::{Changed, View};
+pub use view::{Changed, LOCAL_NETWORK, View};
 
 pub use crate::syntax::Position;
 

@@ -165,6 +165,16 @@ impl<'a> View<'a> {
         if unnamed { vec![Network::Local] } else { names }
     }
 
+    /// Members, `most` of them, of which something else is to be said once a network is no longer the
+    /// local one: those on it without a gateway, or all of them, if its name reads as if it were.
+    pub fn left_on(&self, network: &Network, most: usize) -> Vec<MemberName> {
+        let index = &self.mesh.index;
+        let is_misleading =
+            matches!(network, Network::Named(name) if name.eq_ignore_ascii_case(LOCAL_NETWORK));
+        let names = if is_misleading { &index.networks } else { &index.flat };
+        names.of(network).take(most).cloned().collect()
+    }
+
     /// The members that state these networks.
     pub fn on_networks(&self, networks: &[Network]) -> Vec<&'a Member> {
         let standing = networks.iter().flat_map(|network| self.mesh.index.networks.of(network));
