@@ -16,6 +16,8 @@ use crate::value::{ClusterDomain, EndpointHost, Subnet};
 #[derive(Default)]
 pub(super) struct Index {
     pub(super) subnets: Subnets,
+    /// The same of those alone who lack a gateway for the network that they were observed on.
+    pub(super) without_gateway: Subnets,
     /// Who has an endpoint on each host.
     pub(super) endpoints: Names<EndpointHost>,
     /// Who has an endpoint on each host that is an address.
@@ -45,6 +47,9 @@ impl Index {
         let claimant = (spot, Arc::clone(member.name()));
         for (_, subnet, _) in member.subnets() {
             self.subnets.insert(subnet, claimant.clone());
+            if member.lacks_gateway() {
+                self.without_gateway.insert(subnet, claimant.clone());
+            }
         }
         self.visit(member, &claimant.0.network, &Visit::Insert);
     }
@@ -54,6 +59,9 @@ impl Index {
         let claimant = (spot, Arc::clone(member.name()));
         for (_, subnet, _) in member.subnets() {
             self.subnets.remove(subnet, &claimant);
+            if member.lacks_gateway() {
+                self.without_gateway.remove(subnet, &claimant);
+            }
         }
         self.visit(member, &claimant.0.network, &Visit::Remove);
     }

@@ -230,6 +230,11 @@ impl Member {
             && self.claims.iter().any(|claim| claim.fact == Fact::NoGateway)
     }
 
+    /// Whether nobody states its network, and its cluster was seen not to show any.
+    pub fn lacks_network(&self) -> bool {
+        self.network.is_none() && self.claims.iter().any(|claim| claim.fact == Fact::NoNetwork)
+    }
+
     /// The IDs that documents say the cluster has in Istio.
     pub fn cluster_ids(&self) -> impl Iterator<Item = (&str, &Claim)> {
         self.pick(|fact| match fact {

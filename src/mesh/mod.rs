@@ -253,7 +253,9 @@ impl Mesh {
 
     /// Where a member's subnets are.
     fn spot(&self, member: &Member) -> Spot {
-        Spot { network: self.raw_network(member), is_described: self.view().is_described(member) }
+        let view = self.view();
+        let is_uncertain = view.is_described(member) || view.lacks_network(member);
+        Spot { network: self.raw_network(member), is_uncertain }
     }
 
     /// The network a member states, whatever the local member's is called.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::identity::cluster_id;
-use super::{Claim, EndpointSource, Fact, Member, MemberName, Mesh, Network, Observation};
+use super::{EndpointSource, Fact, Member, MemberName, Mesh, Network, Observation};
 use crate::budget::Budget;
 use crate::settings::Settings;
 use crate::value::Moment;
@@ -207,6 +207,11 @@ impl<'a> View<'a> {
         !self.is_joined(member) && member.network_claim().is_none()
     }
 
+    /// Whether the member is on the local network only because nobody knows its network.
+    pub fn lacks_network(&self, member: &Member) -> bool {
+        !self.is_local(member) && member.lacks_network()
+    }
+
     /// Whether members join by IstioMulticlusters here, so that a gateway is the default: there are
     /// some, the cluster has the resource, or ModuleConfig `istio` enables multicluster; and no
     /// ModuleConfig `istio` turns it off. What was described while it was so is not held against
@@ -237,14 +242,18 @@ impl<'a> View<'a> {
 
     /// Whether Istio's mesh networks name a gateway for a network.
     pub fn has_gateway(&self, network: &Network) -> bool {
-        let Network::Named(name) = network else { return false };
-        let is_for = |claim: &Claim| match &claim.fact {
-            Fact::NetworkEndpoints(of) => {
-                of.network == *name && matches!(of.from, EndpointSource::Gateway(_))
+        matches!(network, Network::Named(_))
+            && self.networks_with_gateway().any(|known| known == *network)
+    }
+
+    fn networks_with_gateway(&self) -> impl Iterator<Item = Network> + use<'a> {
+        let claims = self.local.into_iter().flat_map(Member::claims);
+        claims.filter_map(|claim| match &claim.fact {
+            Fact::NetworkEndpoints(of) if matches!(of.from, EndpointSource::Gateway(_)) => {
+                Some(Network::Named(Arc::clone(&of.network)))
             }
-            _ => false,
-        };
-        self.local.is_some_and(|local| local.claims().iter().any(is_for))
+            _ => None,
+        })
     }
 
     /// What Istio calls the network a member's pods are on, if anything tells: the name of that

@@ -12,20 +12,19 @@ use crate::mesh::{Claim, Fact, Identity, Member, MemberName, Mesh, Network};
 use crate::value::{ClusterDomain, EndpointHost, Subnet};
 
 impl<'a> View<'a> {
-    /// Members other than `judged` that may claim addresses of this subnet on this network: those that
-    /// are merely described where nobody states their network, or the others. They may come more than
-    /// once.
+    /// Members other than `judged` that may claim addresses of this subnet on this network: those of
+    /// which that is uncertain, or the others. They may come more than once.
     pub fn others_on(
         &self,
         judged: &Member,
         network: &Network,
-        are_described: bool,
+        are_uncertain: bool,
         subnet: Subnet,
     ) -> impl Iterator<Item = &'a Member> {
         // A network of one's own holds nobody else.
         let is_shared = *network != Network::Own;
-        let networks = if is_shared { self.names_of(network) } else { Vec::new() };
-        let spots = Spots::on(&networks, are_described);
+        let networks = self.names_beside(network);
+        let spots = Spots::on(&networks, are_uncertain);
         self.claiming(judged, subnet, spots).filter(move |_| is_shared)
     }
 
@@ -37,8 +36,31 @@ impl<'a> View<'a> {
         network: &Network,
         subnet: Subnet,
     ) -> impl Iterator<Item = &'a Member> {
-        let networks = if *network == Network::Own { Vec::new() } else { self.names_of(network) };
-        self.claiming(judged, subnet, Spots::off(&networks))
+        self.claiming(judged, subnet, Spots::off(&self.names_beside(network)))
+    }
+
+    /// Those of them that lack a gateway for the network that they were observed on, which none is
+    /// known for.
+    pub fn others_without_gateway(
+        &self,
+        judged: &Member,
+        network: &Network,
+        subnet: Subnet,
+    ) -> impl Iterator<Item = &'a Member> {
+        let mut networks = self.names_beside(network);
+        networks.extend(self.networks_with_gateway());
+        networks.sort_unstable();
+        networks.dedup();
+        let spots = Spots::off(&networks);
+        self.others(judged, move |mesh| {
+            let found = mesh.index.without_gateway.overlapping(subnet, spots.clone());
+            found.map(|(_, name)| name)
+        })
+    }
+
+    /// The names of a network that others may share.
+    fn names_beside(&self, network: &Network) -> Vec<Network> {
+        if *network == Network::Own { Vec::new() } else { self.names_of(network) }
     }
 
     /// Members other than `judged` that may claim addresses of this subnet, on any network; they
