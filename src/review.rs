@@ -248,6 +248,9 @@ impl Change<'_> {
                 }
             }
         }
+        if !is_unchanged {
+            findings.extend(rule::judge_bystanders(&self.before, &self.after, &findings));
+        }
         let stood = Stood::new(&stood);
         let joining: Vec<_> = touched.iter().filter(|name| self.joins(name)).collect();
         // For what a peer tells of itself it is to blame, unless the local member turns away from it.
