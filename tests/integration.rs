@@ -4,6 +4,7 @@
 mod chart;
 mod check;
 mod complexity;
+mod contract;
 mod control_plane;
 mod docs;
 mod faults;
