@@ -93,3 +93,35 @@ impl Tallies {
         }
     }
 }
+
+/// How many state each domain that a change of many members touches, counted once for all of them.
+pub(super) struct Touched {
+    pub(super) tally: Tally,
+    /// The most stated domain that it leaves alone, and the most stated of those that are written
+    /// out.
+    pub(super) untouched: [Option<(usize, StatedDomain)>; 2],
+}
+
+impl Touched {
+    /// By members, as they are, if they are there, and as they will be.
+    pub(super) fn by<'a>(
+        members: impl Iterator<Item = (Option<&'a Member>, &'a Member)>,
+        standing: &Tally,
+        are_lasting: bool,
+    ) -> Self {
+        let mut tally = Tally::default();
+        for (before, after) in members {
+            for (member, comes) in before.map(|it| (it, false)).into_iter().chain([(after, true)]) {
+                for domain in member.stated_domains(are_lasting) {
+                    let count = tally.of(&domain).or(standing.of(&domain)).unwrap_or_default();
+                    tally.put(domain, if comes { count + 1 } else { count.saturating_sub(1) });
+                }
+            }
+        }
+        let untouched = [false, true].map(|exact| {
+            let first = standing.all(None, exact).find(|(_, domain)| tally.of(domain).is_none());
+            first.map(|(count, domain)| (count, domain.clone()))
+        });
+        Self { tally, untouched }
+    }
+}

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::identity::cluster_id;
+use super::tally::Touched;
 use super::{EndpointSource, Fact, Member, MemberName, Mesh, Network, Observation};
 use crate::budget::Budget;
 use crate::settings::Settings;
 use crate::value::Moment;
-use majority::Touched;
 
 /// What people write who mean the network of the local member, and which is a name like any other.
 pub const LOCAL_NETWORK: &str = "local";
@@ -75,7 +75,12 @@ impl Changed {
             }
             index
         });
-        let touched = || [false, true].map(|lasting| Touched::by(&members, mesh, lasting));
+        let touched = || {
+            [false, true].map(|are_lasting| {
+                let changes = members.iter().map(|after| (mesh.members.get(after.name()), after));
+                Touched::by(changes, mesh.index.tallies.of(are_lasting), are_lasting)
+            })
+        };
         let touched = are_many.then(touched);
         Self { members, homes, index, touched }
     }

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::View;
-use crate::mesh::tally::{Ranked, Tally};
-use crate::mesh::{Member, Mesh, StatedDomain};
+use crate::mesh::tally::{Ranked, Tally, Touched};
+use crate::mesh::{Member, StatedDomain};
 use crate::value::NetworkName;
 
 impl<'a> View<'a> {
@@ -96,36 +96,6 @@ impl<'a> View<'a> {
         }
         count.shift(votes.clone(), true);
         count
-    }
-}
-
-/// How many state each domain that a change of many members touches, counted once for all of them.
-pub(in crate::mesh) struct Touched {
-    tally: Tally,
-    /// The most stated domain that it leaves alone, and the most stated of those that are written
-    /// out.
-    untouched: [Option<(usize, StatedDomain)>; 2],
-}
-
-impl Touched {
-    /// By these members of a mesh, as they will be.
-    pub(in crate::mesh) fn by(members: &[Member], mesh: &Mesh, lasting: bool) -> Self {
-        let standing = mesh.index.tallies.of(lasting);
-        let mut tally = Tally::default();
-        for after in members {
-            let before = mesh.members.get(after.name());
-            for (member, comes) in before.map(|it| (it, false)).into_iter().chain([(after, true)]) {
-                for domain in member.stated_domains(lasting) {
-                    let count = tally.of(&domain).or(standing.of(&domain)).unwrap_or_default();
-                    tally.put(domain, if comes { count + 1 } else { count.saturating_sub(1) });
-                }
-            }
-        }
-        let untouched = [false, true].map(|exact| {
-            let first = standing.all(None, exact).find(|(_, domain)| tally.of(domain).is_none());
-            first.map(|(count, domain)| (count, domain.clone()))
-        });
-        Self { tally, untouched }
     }
 }
 
