@@ -3,19 +3,18 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use kube::Client;
-use kube::api::{DynamicObject, TypeMeta, WatchEvent, WatchParams};
+use kube::api::{DynamicObject, TypeMeta};
 use tokio::time::{sleep, timeout};
 
-use super::call::{Failure, SILENT, answer};
+use super::call::{Failure, SILENT};
 use super::config::{CALL, SILENCE};
+use super::list::{Change, What, is_nowhere, number};
 use super::told::Told;
-use super::watch::{Parsed, Served, Watch};
+use super::watch::{PAGE, Parsed, Served, Watch};
 use crate::ledger::{Listed, Watched};
 use crate::mesh::ObjectRef;
 use crate::sources::Sources;
@@ -29,8 +28,6 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 const MANY: u32 = 8;
 /// The log message for a bug in isthmus itself.
 const OUR_FAULT: &str = "a bug in isthmus";
-/// Why the next list is begun when versions are older than those before.
-const GONE_BACK: &str = "the API server tells of older versions than before";
 
 impl Watch {
     /// A watch that has yet to begin.
@@ -110,9 +107,7 @@ impl Watching {
                     wait = BACKOFF.0;
                     next
                 }
-                Err(why) if why.is_forbidden() && self.has_no_namespace().await => {
-                    self.absent(begun)
-                }
+                Err(why) if self.is_nowhere(&why).await => self.absent(begun),
                 Err(why) => {
                     self.broken(&why);
                     wait = (wait * 2).min(BACKOFF.1);
@@ -131,7 +126,7 @@ impl Watching {
         let Some(served) = served else { return Ok(self.absent(begun)) };
         let (mut listed, mut next) = (BTreeSet::new(), None);
         let version = loop {
-            let page = self.watch.page(&served, next).await?;
+            let page = served.objects.page(PAGE, next).await?;
             listed.extend(self.apply(page.items, &served.types));
             next = page.metadata.continue_;
             if next.is_none() {
@@ -150,23 +145,16 @@ impl Watching {
     /// Takes in changes until the call ends or a list is asked for.
     async fn follow(&mut self, served: Box<Served>) -> Result<State, Failure> {
         let begun = Instant::now();
-        let params = WatchParams {
-            field_selector: self.watch.fields(),
-            label_selector: self.watch.labels(),
-            timeout: Some(self.call),
-            ..WatchParams::default()
-        };
-        let from = self.version.to_string();
-        let mut events = pin!(answer(served.api.watch(&params, &from)).await?);
+        let mut changes = served.objects.changes(self.version, self.call).await?;
         let told = Arc::clone(&self.told);
         loop {
-            let event = tokio::select! {
+            let change = tokio::select! {
                 biased;
                 () = told.list_asked(&self.name) => return Ok(State::Unlisted(Duration::ZERO)),
-                event = timeout(SILENCE, events.next()) => event,
+                change = changes.next() => change?,
             };
-            match event.map_err(|_| Failure::Other(SILENT.to_owned()))? {
-                Some(event) => self.take(event?, &served.types)?,
+            match change {
+                Some(change) => self.take(change, &served.types),
                 None if self.is_in_time(begun.elapsed()) => return Ok(State::Listed(served)),
                 // The API server has ended, or this process was stopped: who knows what comes next.
                 None => {
@@ -186,33 +174,22 @@ impl Watching {
         (at_least..call + Duration::from_secs(3)).contains(&lasted)
     }
 
-    fn take(&mut self, event: WatchEvent<DynamicObject>, types: &TypeMeta) -> Result<(), Failure> {
-        let version = match &event {
-            WatchEvent::Added(object)
-            | WatchEvent::Modified(object)
-            | WatchEvent::Deleted(object) => number(object.metadata.resource_version.as_deref())?,
-            WatchEvent::Bookmark(bookmark) => number(Some(&bookmark.metadata.resource_version))?,
-            WatchEvent::Error(status) => return Err(Failure::Status(status.clone())),
-        };
-        if version < self.version {
-            return Err(Failure::Other(GONE_BACK.to_owned()));
-        }
-        match event {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+    fn take(&mut self, Change { version, what }: Change, types: &TypeMeta) {
+        match what {
+            What::Stored(object) => {
                 let named = self.reference(&object);
                 // It may have lost what made it a document.
                 if self.apply([object], types).is_empty() {
                     self.forget(&named);
                 }
             }
-            WatchEvent::Deleted(object) => self.forget(&self.reference(&object)),
-            WatchEvent::Bookmark(_) | WatchEvent::Error(_) => {}
+            What::Gone(object) => self.forget(&self.reference(&object)),
+            What::Nothing => {}
         }
         self.version = version;
         if let Watched::At { listed, .. } = self.come {
             self.come(Watched::At { version, listed });
         }
-        Ok(())
     }
 
     /// Has the mesh take in what objects say; gives back those that are of this watch.
@@ -280,8 +257,8 @@ impl Watching {
         self.told.come(&self.name, watched);
     }
 
-    async fn has_no_namespace(&self) -> bool {
-        self.watch.has_no_namespace(&self.client).await
+    async fn is_nowhere(&self, why: &Failure) -> bool {
+        is_nowhere(&self.client, self.watch.namespace.as_deref(), why).await
     }
 
     /// There is nothing to list, and nothing wrong with that.
@@ -338,12 +315,6 @@ impl Watching {
             tracing::debug!(watch, why, "the API server is still lost");
         }
     }
-}
-
-/// A version, which of one resource may be compared.
-fn number(version: Option<&str>) -> Result<u64, Failure> {
-    let number = version.and_then(|version| version.parse().ok());
-    number.ok_or_else(|| Failure::Other("the API server tells no version".to_owned()))
 }
 
 #[cfg(test)]

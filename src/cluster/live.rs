@@ -130,7 +130,7 @@ impl Live {
             .await
             .ok()?;
         let Some(served) = served else { return Some(None) };
-        let Some(object) = answer(served.api.get_opt(&object.name)).await.ok()? else {
+        let Some(object) = answer(served.objects.api.get_opt(&object.name)).await.ok()? else {
             return Some(None);
         };
         let ObjectMeta { uid, resource_version, .. } = &object.metadata;

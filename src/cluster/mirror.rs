@@ -3,20 +3,17 @@
 //! last stays.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, DynamicObject, ListParams, ObjectMeta, WatchEvent, WatchParams};
-use kube::core::PartialObjectMeta;
-use kube::{Client, ResourceExt};
+use kube::ResourceExt;
+use kube::api::DynamicObject;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::call::{Failure, SILENT, answer};
-use super::config::{CALL, SILENCE};
+use super::call::Failure;
+use super::config::CALL;
+use super::list::{Change, Selection, What, is_nowhere, number, version_of};
 
 /// How many objects are listed at once: each may be as large as an object can be.
 const PAGE: u32 = 50;
@@ -27,33 +24,11 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 /// The shortest time that is left between two calls of a watch.
 const REST: Duration = Duration::from_secs(1);
 
-/// Which objects there are to be, and what is kept of each.
-pub(crate) struct Selection<T> {
-    /// The resource, in one namespace or in all.
-    pub(crate) api: Api<DynamicObject>,
-    /// That namespace.
-    pub(crate) namespace: Option<String>,
-    /// What selects them by their fields.
-    pub(crate) fields: Option<String>,
-    /// What selects them by their labels.
-    pub(crate) labels: Option<String>,
-    /// Whether their metadata is all that is asked for.
-    pub(crate) is_metadata: bool,
-    /// What is kept of an object.
-    pub(crate) keep: fn(DynamicObject) -> T,
-}
-
-impl<T> Selection<T> {
-    /// All of a resource.
-    pub(crate) fn all(api: Api<DynamicObject>, keep: fn(DynamicObject) -> T) -> Self {
-        Self { api, namespace: None, fields: None, labels: None, is_metadata: false, keep }
-    }
-}
-
 /// The objects of a selection.
 pub(crate) struct Mirror<T> {
-    selection: Selection<T>,
-    client: Client,
+    objects: Selection,
+    /// What is kept of an object.
+    keep: fn(DynamicObject) -> T,
     state: Mutex<State<T>>,
     /// Notified to list anew.
     asked: Notify,
@@ -74,9 +49,14 @@ struct State<T> {
 
 impl<T> Mirror<T> {
     /// Nothing yet. `news` is notified of each change.
-    pub(crate) fn new(client: Client, selection: Selection<T>, news: Arc<Notify>) -> Self {
+    pub(crate) fn new(
+        objects: Selection,
+        keep: fn(DynamicObject) -> T,
+        news: &Arc<Notify>,
+    ) -> Arc<Self> {
         let state = State { objects: BTreeMap::new(), version: 0, listed: None, trouble: None };
-        Self { selection, client, state: Mutex::new(state), asked: Notify::new(), news }
+        let (state, asked, news) = (Mutex::new(state), Notify::new(), Arc::clone(news));
+        Arc::new(Self { objects, keep, state, asked, news })
     }
 
     /// The objects as they are known, by name.
@@ -107,14 +87,14 @@ impl<T> Mirror<T> {
 
     /// Takes in an object as it was answered to a write; gives back what is kept of it.
     pub(crate) fn learn(&self, object: DynamicObject) -> Result<Arc<T>, Failure> {
-        let (name, version) = (object.name_any(), version(&object.metadata)?);
-        let kept = Arc::new((self.selection.keep)(object));
+        let (name, version) = (object.name_any(), version_of(&object.metadata)?);
+        let kept = Arc::new((self.keep)(object));
         self.state().put(name, version, &kept);
         Ok(kept)
     }
 
     /// Keeps them in line with the cluster, until it is cancelled.
-    pub(crate) async fn keep(&self) {
+    pub(crate) async fn follow(&self) {
         let mut wait = BACKOFF.0;
         loop {
             match self.list_and_follow().await {
@@ -146,90 +126,45 @@ impl<T> Mirror<T> {
         };
         loop {
             let begun = Instant::now();
-            let mut events = pin!(self.events(version).await?);
+            let mut changes = self.objects.changes(version, CALL).await?;
             loop {
-                let event = tokio::select! {
+                let change = tokio::select! {
                     biased;
                     () = self.asked.notified() => return Ok(()),
-                    event = timeout(SILENCE, events.next()) => event,
+                    change = changes.next() => change?,
                 };
-                match event.map_err(|_| Failure::Other(SILENT.to_owned()))? {
-                    Some(event) => version = self.take(event?, version)?,
-                    None => break,
-                }
+                let Some(change) = change else { break };
+                version = change.version;
+                self.take(change)?;
             }
             sleep(REST.saturating_sub(begun.elapsed())).await;
         }
     }
 
     async fn list(&self) -> Result<(BTreeMap<String, (u64, Arc<T>)>, u64), Failure> {
-        let Selection { api, fields, labels, is_metadata, keep, .. } = &self.selection;
         let (mut objects, mut next) = (BTreeMap::new(), None);
         loop {
-            let params = ListParams {
-                field_selector: fields.clone(),
-                label_selector: labels.clone(),
-                limit: Some(PAGE),
-                continue_token: next,
-                ..ListParams::default()
-            };
-            let (items, metadata) = if *is_metadata {
-                let page = answer(api.list_metadata(&params)).await?;
-                (page.items.into_iter().map(bare).collect(), page.metadata)
-            } else {
-                let page = answer(api.list(&params)).await?;
-                (page.items, page.metadata)
-            };
-            for object in items {
-                let version = version(&object.metadata)?;
-                objects.insert(object.name_any(), (version, Arc::new(keep(object))));
+            let page = self.objects.page(PAGE, next).await?;
+            for object in page.items {
+                let version = version_of(&object.metadata)?;
+                objects.insert(object.name_any(), (version, Arc::new((self.keep)(object))));
             }
-            next = metadata.continue_.filter(|next| !next.is_empty());
+            next = page.metadata.continue_;
             if next.is_none() {
-                return Ok((objects, number(metadata.resource_version.as_deref())?));
+                return Ok((objects, number(page.metadata.resource_version.as_deref())?));
             }
         }
     }
 
-    async fn events(
-        &self,
-        version: u64,
-    ) -> Result<BoxStream<'static, Result<WatchEvent<DynamicObject>, kube::Error>>, Failure> {
-        let Selection { api, fields, labels, is_metadata, .. } = &self.selection;
-        let params = WatchParams {
-            field_selector: fields.clone(),
-            label_selector: labels.clone(),
-            timeout: Some(CALL),
-            ..WatchParams::default()
-        };
-        let version = version.to_string();
-        if *is_metadata {
-            let events = answer(api.watch_metadata(&params, &version)).await?;
-            return Ok(events.map_ok(bare_event).boxed());
+    fn take(&self, Change { version, what }: Change) -> Result<(), Failure> {
+        match what {
+            What::Stored(object) => drop(self.learn(object)?),
+            What::Gone(object) => drop(self.state().objects.remove(&object.name_any())),
+            What::Nothing => return Ok(()),
         }
-        Ok(answer(api.watch(&params, &version)).await?.boxed())
-    }
-
-    /// Takes in a change; gives back the version that it leads to.
-    fn take(&self, event: WatchEvent<DynamicObject>, before: u64) -> Result<u64, Failure> {
-        let now = match &event {
-            WatchEvent::Added(object)
-            | WatchEvent::Modified(object)
-            | WatchEvent::Deleted(object) => version(&object.metadata)?,
-            WatchEvent::Bookmark(bookmark) => number(Some(&bookmark.metadata.resource_version))?,
-            WatchEvent::Error(status) => return Err(Failure::Status(status.clone())),
-        };
-        if now < before {
-            return Err(Failure::Other("the API server tells of older versions".to_owned()));
-        }
-        match event {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => drop(self.learn(object)?),
-            WatchEvent::Deleted(object) => drop(self.state().objects.remove(&object.name_any())),
-            WatchEvent::Bookmark(_) | WatchEvent::Error(_) => return Ok(now),
-        }
-        self.state().version = now;
+        self.state().version = version;
         self.news.notify_one();
-        Ok(now)
+        Ok(())
     }
 
     /// Puts what was listed in place of what was known, but for what was learned since.
@@ -256,14 +191,9 @@ impl<T> Mirror<T> {
         self.news.notify_one();
     }
 
-    /// Whether listing is forbidden because there is no such namespace, in which nobody has rights.
     async fn is_nowhere(&self, why: &Failure) -> bool {
-        let Some(namespace) = self.selection.namespace.as_deref().filter(|_| why.is_forbidden())
-        else {
-            return false;
-        };
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        answer(namespaces.get_metadata(namespace)).await.is_err_and(|why| why.is_not_found())
+        let api = &self.objects.api;
+        is_nowhere(&api.clone().into_client(), api.namespace(), why).await
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
@@ -278,29 +208,4 @@ impl<T> State<T> {
             *known = (version, Arc::clone(kept));
         }
     }
-}
-
-fn bare(object: PartialObjectMeta<DynamicObject>) -> DynamicObject {
-    let PartialObjectMeta { types, metadata, .. } = object;
-    DynamicObject { types, metadata, data: serde_json::Value::Null }
-}
-
-fn bare_event(event: WatchEvent<PartialObjectMeta<DynamicObject>>) -> WatchEvent<DynamicObject> {
-    match event {
-        WatchEvent::Added(object) => WatchEvent::Added(bare(object)),
-        WatchEvent::Modified(object) => WatchEvent::Modified(bare(object)),
-        WatchEvent::Deleted(object) => WatchEvent::Deleted(bare(object)),
-        WatchEvent::Bookmark(bookmark) => WatchEvent::Bookmark(bookmark),
-        WatchEvent::Error(status) => WatchEvent::Error(status),
-    }
-}
-
-fn version(metadata: &ObjectMeta) -> Result<u64, Failure> {
-    number(metadata.resource_version.as_deref())
-}
-
-/// A version, which of one resource may be compared.
-fn number(version: Option<&str>) -> Result<u64, Failure> {
-    let number = version.and_then(|version| version.parse().ok());
-    number.ok_or_else(|| Failure::Other("the API server tells no version".to_owned()))
 }

@@ -46,12 +46,21 @@ impl Default for Bounds {
     }
 }
 
+/// What a cluster shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    /// Its facts.
+    pub observed: Observed,
+    /// The resources that it did not let be read, though the account of a remote Secret usually may.
+    pub refused: Vec<&'static str>,
+}
+
 /// Reads the facts of a cluster by this client.
 pub async fn observe(
     client: &Client,
     settings: &Settings,
     bounds: &Bounds,
-) -> Result<Observed, Unreached> {
+) -> Result<Shown, Unreached> {
     let reader = Reader { client, bounds, left: AtomicUsize::new(bounds.whole) };
     timeout(bounds.time, reader.read(settings)).await.map_err(|_| Unreached::Slow)?
 }
@@ -63,7 +72,7 @@ pub async fn observe_own(
     bounds: &Bounds,
 ) -> Result<Observed, Unreached> {
     let client = Client::try_from(config).map_err(|error| Unreached::of(&error))?;
-    observe(&client, settings, bounds).await
+    observe(&client, settings, bounds).await.map(|shown| shown.observed)
 }
 
 /// Reads the UUID that a cluster's public metadata tell, by this client.
@@ -108,13 +117,14 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn read(&self, settings: &Settings) -> Result<Observed, Unreached> {
+    async fn read(&self, settings: &Settings) -> Result<Shown, Unreached> {
         let mut seen = Seen::new(settings);
         for asks in [Seen::first, Seen::then] {
             let asks = asks(&seen);
             self.ask_all(&mut seen, asks).await?;
         }
-        seen.facts(Timestamp::now()).ok_or(Unreached::Unidentified)
+        let observed = seen.facts(Timestamp::now()).ok_or(Unreached::Unidentified)?;
+        Ok(Shown { observed, refused: seen.refused() })
     }
 
     async fn ask_all(&self, seen: &mut Seen, asks: Vec<Ask>) -> Result<(), Unreached> {
@@ -127,23 +137,37 @@ impl Reader<'_> {
                 asked.push(async move { (self.ask(&ask).await, ask) });
             }
             let Some((answer, ask)) = asked.next().await else { return Ok(()) };
-            waiting.extend(seen.take(&ask, answer?.as_deref())?);
+            match answer? {
+                Answer::Text(text) => waiting.extend(seen.take(&ask, &text)?),
+                Answer::Refused => seen.refuse(&ask),
+                Answer::Absent => {}
+            }
         }
     }
 
-    /// What is answered; nothing where it is refused, is not there, or is too large.
-    async fn ask(&self, ask: &Ask) -> Result<Option<String>, Unreached> {
+    async fn ask(&self, ask: &Ask) -> Result<Answer, Unreached> {
         let most = self.bounds.answer.min(self.left.load(Ordering::Relaxed));
         let read = match fetch(self.client, &ask.path(), most).await {
             Ok(read) => read,
-            Err(Unreached::Status(403 | 404)) => return Ok(None),
+            Err(Unreached::Status(403)) => return Ok(Answer::Refused),
+            Err(Unreached::Status(404)) => return Ok(Answer::Absent),
             Err(error) => return Err(error),
         };
         let cost = read.as_ref().map_or(most, Bytes::len);
         let left = |left: usize| left.checked_sub(cost).filter(|left| *left > 0);
         let spent = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
         spent.map_err(|_| Unreached::TooMuch)?;
-        let text = read.map(|read| String::from_utf8(read.to_vec())).transpose();
-        text.map_err(|_| Unreached::NotKubernetes(crate::observe::NotKubernetes))
+        let Some(read) = read else { return Ok(Answer::Refused) };
+        let text = String::from_utf8(read.to_vec());
+        text.map(Answer::Text).map_err(|_| Unreached::NotKubernetes(crate::observe::NotKubernetes))
     }
+}
+
+/// What is answered.
+enum Answer {
+    Text(String),
+    /// It may not be read, or is too large to be.
+    Refused,
+    /// It is not there.
+    Absent,
 }

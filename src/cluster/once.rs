@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 use kube::{Client, Config};
 
 use super::call::Failure;
-use super::watch::{Parsed, Watch, watches};
+use super::list::is_nowhere;
+use super::watch::{PAGE, Parsed, Watch, watches};
 use crate::mesh::Reading;
 use crate::settings::Settings;
 
@@ -96,11 +97,11 @@ impl Watch {
         let Some(served) = self.served(client).await? else { return Ok(None) };
         let (mut readings, mut next) = (Vec::new(), None);
         loop {
-            let listed = match Box::pin(self.page(&served, next)).await {
+            let listed = match Box::pin(served.objects.page(PAGE, next)).await {
                 Ok(listed) => listed,
                 // The resource went away between the two questions.
                 Err(failure) if failure.is_not_found() => return Ok(None),
-                Err(failure) if failure.is_forbidden() && self.has_no_namespace(client).await => {
+                Err(failure) if is_nowhere(client, self.namespace.as_deref(), &failure).await => {
                     return Ok(Some(Vec::new()));
                 }
                 Err(failure) => return Err(failure),

@@ -181,8 +181,8 @@ impl Shared {
             Way::Kubeconfig(kubeconfig) => {
                 let client = self.dial.client(kubeconfig)?;
                 let bounds = Bounds { time, ..BOUNDS };
-                let observed = observe(&client, &self.settings, &bounds).await?;
-                Ok(Sight::Facts(Arc::new(observed)))
+                let shown = observe(&client, &self.settings, &bounds).await?;
+                Ok(Sight::Facts(Arc::new(shown.observed)))
             }
             Way::Metadata { endpoint, authority, is_insecure } => {
                 let client = self.dial.client_of_metadata(endpoint, authority, *is_insecure)?;

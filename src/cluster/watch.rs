@@ -5,12 +5,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
-use kube::api::{Api, DynamicObject, ListParams, ObjectList, TypeMeta};
+use kube::api::{Api, DynamicObject, TypeMeta};
 use kube::core::ApiResource;
 
 use super::call::{Failure, answer};
+use super::list::Selection;
 use crate::document::{self, DOCUMENTS, Document, Label};
 use crate::mesh::{ObjectRef, Reading};
 use crate::settings::Settings;
@@ -19,7 +19,7 @@ use crate::syntax::Object;
 
 /// How many objects are listed at once. They are applied at once, too: a member that all of them
 /// describe is indexed only once, and the mesh is not locked for long.
-const PAGE: u32 = 256;
+pub(super) const PAGE: u32 = 256;
 
 /// One watch: the objects of one kind of document, in one place.
 #[derive(Clone, Debug)]
@@ -105,7 +105,10 @@ impl Watch {
                 Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
                 None => Api::all_with(client.clone(), &resource),
             };
-            return Ok(Some(Served { api, types }));
+            let fields =
+                self.document.select.only_name().map(|name| format!("metadata.name={name}"));
+            let objects = Selection { api, fields, labels: self.labels() };
+            return Ok(Some(Served { objects, types }));
         }
         Ok(None)
     }
@@ -120,44 +123,12 @@ impl Watch {
             && self.document.select.is_named(&object.name)
     }
 
-    /// What selects its objects by their fields.
-    pub(super) fn fields(&self) -> Option<String> {
-        self.document.select.only_name().map(|name| format!("metadata.name={name}"))
-    }
-
     /// What selects its objects by their labels.
-    pub(super) fn labels(&self) -> Option<String> {
+    fn labels(&self) -> Option<String> {
         self.document.select.label.map(|Label { key, value }| match value {
             Some(value) => format!("{key}={value}"),
             None => key.to_owned(),
         })
-    }
-
-    /// The objects as they are stored now, a page at a time; the first one begins the list, and each
-    /// names the next.
-    pub(super) async fn page(
-        &self,
-        served: &Served,
-        page: Option<String>,
-    ) -> Result<ObjectList<DynamicObject>, Failure> {
-        let params = ListParams {
-            field_selector: self.fields(),
-            label_selector: self.labels(),
-            limit: Some(PAGE),
-            continue_token: page,
-            ..ListParams::default()
-        };
-        let mut listed = answer(served.api.list(&params)).await?;
-        listed.metadata.continue_.take_if(|next| next.is_empty());
-        Ok(listed)
-    }
-
-    /// Whether the namespace does not exist. Then the API server rejects listing it, because no
-    /// Role can be in it.
-    pub(super) async fn has_no_namespace(&self, client: &Client) -> bool {
-        let Some(namespace) = &self.namespace else { return false };
-        let namespaces: Api<Namespace> = Api::all(client.clone());
-        answer(namespaces.get_metadata(namespace)).await.is_err_and(|why| why.is_not_found())
     }
 
     /// Reads an object, if it belongs to this watch: one that is selected by name may have the
@@ -188,7 +159,7 @@ impl Watch {
 
 /// A resource as it is served.
 pub(super) struct Served {
-    pub(super) api: Api<DynamicObject>,
+    pub(super) objects: Selection,
     pub(super) types: TypeMeta,
 }
 

@@ -1,5 +1,7 @@
 //! What was read of a cluster so far, and what is to be asked next.
 
+use std::collections::BTreeSet;
+
 use super::ask::{Ask, What};
 use super::objects::{Answer, Namespace, Node, Pod, Service, ServiceCidr};
 use crate::settings::Settings;
@@ -22,6 +24,7 @@ pub struct Seen {
     pub(super) istio: Vec<Istio>,
     pub(super) nodes: Vec<Node>,
     pub(super) services: Vec<Service>,
+    refused: BTreeSet<&'static str>,
 }
 
 /// What was read in one of Istio's namespaces.
@@ -83,10 +86,21 @@ impl Seen {
         nothing.first().into_iter().chain(nothing.then()).collect()
     }
 
-    /// Takes an answer in, nothing where that was refused or is not there; gives back the next page
-    /// to ask for, if there is one.
-    pub fn take(&mut self, ask: &Ask, answer: Option<&str>) -> Result<Option<Ask>, NotKubernetes> {
-        let Some(text) = answer else { return Ok(None) };
+    /// Takes in that the cluster did not let this be read, though it is there.
+    pub fn refuse(&mut self, ask: &Ask) {
+        let right = ask.right();
+        self.refused.extend(right.is_of_istio_reader.then_some(right.resource));
+    }
+
+    /// The resources, or some of them, that the cluster did not let be read, of those that the
+    /// account of a remote Secret may read in every version of Istio. What follows from them is not
+    /// known, which does not mean that it has changed.
+    pub fn refused(&self) -> Vec<&'static str> {
+        self.refused.iter().copied().collect()
+    }
+
+    /// Takes an answer in; gives back the next page to ask for, if there is one.
+    pub fn take(&mut self, ask: &Ask, text: &str) -> Result<Option<Ask>, NotKubernetes> {
         let answer: Answer<'_> = serde_json::from_str(text).map_err(|_| NotKubernetes)?;
         if answer.kind != ask.what.kind() {
             return Err(NotKubernetes);

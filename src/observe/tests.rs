@@ -43,9 +43,11 @@ impl Cluster {
 
     fn answer(&self, seen: &mut Seen, ask: &Ask) -> Option<Ask> {
         let path = ask.path();
-        let is_forbidden = self.forbidden.iter().any(|forbidden| path.starts_with(forbidden));
-        let answer = if is_forbidden { None } else { self.get(&path) };
-        seen.take(ask, answer.map(|answer| answer.to_string()).as_deref()).unwrap()
+        if self.forbidden.iter().any(|forbidden| path.starts_with(forbidden)) {
+            seen.refuse(ask);
+            return None;
+        }
+        seen.take(ask, &self.get(&path)?.to_string()).unwrap()
     }
 
     /// What an API server answers, as far as anything is asked.
@@ -207,7 +209,7 @@ fn the_identity_is_the_uid_of_kube_system() {
     for uid in ["", "two words", "line\nbreak"] {
         let mut seen = Seen::new(&Settings::default());
         let namespace = json!({"kind": "Namespace", "metadata": {"uid": uid}});
-        seen.take(&seen.first()[0].clone(), Some(&namespace.to_string())).unwrap();
+        seen.take(&seen.first()[0].clone(), &namespace.to_string()).unwrap();
         assert!(seen.facts(Timestamp::UNIX_EPOCH).is_none(), "{uid:?}");
     }
 }
@@ -365,7 +367,7 @@ fn long_lists_are_read_page_by_page_and_not_for_ever() {
     let (mut ask, mut asked) = (seen.then().into_iter().next(), 0);
     let page = json!({"kind": "NodeList", "metadata": {"continue": "more"}, "items": vec![node("n", &["10.1.0.0/24"]); 3 * MOST_ITEMS]});
     while let Some(next) = ask {
-        ask = seen.take(&next, Some(&page.to_string())).unwrap();
+        ask = seen.take(&next, &page.to_string()).unwrap();
         asked += 1;
     }
     assert_eq!(asked, 10);
@@ -378,7 +380,7 @@ fn long_lists_are_asked_for_only_where_nothing_better_tells() {
     assert_eq!(seen.then().len(), 2);
     let kubeadm = kubeadm(PODS).to_string();
     let ask = seen.first().into_iter().find(|ask| ask.path().ends_with("kubeadm-config")).unwrap();
-    seen.take(&ask, Some(&kubeadm)).unwrap();
+    seen.take(&ask, &kubeadm).unwrap();
     assert_eq!(seen.then(), []);
 }
 
@@ -521,14 +523,14 @@ fn what_is_refused_is_not_known_and_what_is_not_kubernetes_is_an_error() {
         &deep,
     ] {
         for ask in seen.first() {
-            assert_eq!(seen.take(&ask, Some(answer)), Err(NotKubernetes), "{answer:.40}");
+            assert_eq!(seen.take(&ask, answer), Err(NotKubernetes), "{answer:.40}");
         }
     }
     // An item that is not what it should be tells nothing, and spoils nothing.
     let items = r#"{"kind": "PodList", "items": [1, {"spec": {"containers": "x"}}, {"status": {"podIPs": [{"ip": "10.1.0.1"}]}}]}"#;
     let sample =
         seen.first().into_iter().find(|ask| ask.path().starts_with("/api/v1/pods")).unwrap();
-    seen.take(&sample, Some(items)).unwrap();
+    seen.take(&sample, items).unwrap();
     assert_eq!(seen.pod_sample.map(|pods| pods.len()), Some(1));
 }
 

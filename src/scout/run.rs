@@ -23,9 +23,9 @@ use super::peers::{Peer, pause, peers};
 use super::probes;
 use super::reports::Reports;
 use super::stored::{Home, Secrets, Stored};
-use super::written::{Known, NO_SECRET, NOT_YET, Visit};
-use crate::cluster::{Bounds, Dial, Failure, Unreached, observe};
-use crate::meshmember::{Joined, MOST_FINDINGS, Observed, StandingFinding};
+use super::written::{IN_PART, Known, NO_SECRET, NOT_YET, Visit};
+use crate::cluster::{Bounds, Dial, Failure, Shown, Unreached, observe};
+use crate::meshmember::{Joined, MOST_FINDINGS, StandingFinding};
 use crate::report::policy_report;
 use crate::rule::{Finding, Severity};
 use crate::settings::Settings;
@@ -122,7 +122,7 @@ struct Visits {
 }
 
 /// What a visit came to: of whom, by which way, and what was seen.
-type Outcome = (String, u64, Result<Observed, Unreached>);
+type Outcome = (String, u64, Result<Shown, Unreached>);
 
 /// What stands wrong with a member.
 #[derive(Default)]
@@ -259,7 +259,7 @@ impl Scout {
     /// applied everywhere.
     fn is_home(&self, name: &str, peer: &Peer, local: &str) -> bool {
         let uid = |name: &str| match self.visits.get(name).map(|visits| &visits.last) {
-            Some(Visit::Shown(observed)) => Some(observed.uid.value.clone()),
+            Some(Visit::Shown(shown)) => Some(shown.observed.uid.value.clone()),
             _ => None,
         };
         let is_joined_by_secrets = peer.joined_by.iter().all(|joined| joined.kind == "Secret");
@@ -329,21 +329,26 @@ impl Scout {
 
     /// Takes in what a visit came to, unless another way leads there by now.
     fn take(&mut self, (name, digest, seen): Outcome) {
-        let outcome = seen.as_ref().map_or_else(Unreached::reason, |_| "Read");
+        let outcome = match &seen {
+            Ok(shown) if shown.refused.is_empty() => "Read",
+            Ok(_) => IN_PART,
+            Err(error) => error.reason(),
+        };
         self.state.metrics.visited(outcome);
         let Some(visits) = self.visits.get_mut(&name).filter(|it| it.digest == digest) else {
             return;
         };
         visits.since = None;
         let last = match seen {
-            Ok(observed) => Visit::Shown(Box::new(observed)),
+            Ok(shown) => Visit::Shown(Box::new(shown)),
             Err(error) => Visit::Failed(error.reason(), error.to_string()),
         };
         let is_failed = matches!(last, Visit::Failed(..));
         if is_failed != matches!(visits.last, Visit::Failed(..)) {
             tracing::info!(member = name, outcome, "a member was visited");
         }
-        visits.failures = if is_failed { visits.failures.saturating_add(1) } else { 0 };
+        // Rights that are being granted may be there in part.
+        visits.failures = if outcome == "Read" { 0 } else { visits.failures.saturating_add(1) };
         visits.last = last;
         let pause = pause(self.config.interval, visits.failures, chance());
         visits.due = Instant::now() + pause;

@@ -107,20 +107,15 @@ impl Home {
         let members = api(GROUP, VERSION, KIND, RESOURCE);
         let multiclusters =
             api("deckhouse.io", "v1alpha1", "IstioMulticluster", "istiomulticlusters");
-        let (whole, names) = (
-            Selection::all(members.clone(), Stored::from),
-            Selection { is_metadata: true, ..Selection::all(multiclusters, drop) },
-        );
+        let all = |api: Api<DynamicObject>| Selection { api, fields: None, labels: None };
         let istio_namespaces: BTreeSet<_> = istio_namespaces.iter().collect();
         let secrets = istio_namespaces
             .into_iter()
             .flat_map(|namespace| selections(client, namespace, secrets));
         Self {
-            members: Arc::new(Mirror::new(client.clone(), whole, Arc::clone(news))),
-            multiclusters: Arc::new(Mirror::new(client.clone(), names, Arc::clone(news))),
-            secrets: secrets
-                .map(|secrets| Arc::new(Mirror::new(client.clone(), secrets, Arc::clone(news))))
-                .collect(),
+            members: Mirror::new(all(members.clone()), Stored::from, news),
+            multiclusters: Mirror::new(all(multiclusters), drop, news),
+            secrets: secrets.map(|secrets| Mirror::new(secrets, remote_secret, news)).collect(),
             api: members,
             client: client.clone(),
         }
@@ -129,10 +124,10 @@ impl Home {
     /// Begins the watches, which never end.
     pub(super) fn watch(&self, tasks: &mut JoinSet<()>) {
         let (members, multiclusters) = (Arc::clone(&self.members), Arc::clone(&self.multiclusters));
-        tasks.spawn(async move { members.keep().await });
-        tasks.spawn(async move { multiclusters.keep().await });
+        tasks.spawn(async move { members.follow().await });
+        tasks.spawn(async move { multiclusters.follow().await });
         for secrets in self.secrets.iter().map(Arc::clone) {
-            tasks.spawn(async move { secrets.keep().await });
+            tasks.spawn(async move { secrets.follow().await });
         }
     }
 
@@ -218,16 +213,13 @@ impl Home {
 }
 
 /// The remote Secrets of a namespace that may be read.
-fn selections(client: &Client, namespace: &str, secrets: &Secrets) -> Vec<Selection<RemoteSecret>> {
+fn selections(client: &Client, namespace: &str, secrets: &Secrets) -> Vec<Selection> {
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Secret"));
     let selection = |name: Option<&String>| Selection {
         api: Api::namespaced_with(client.clone(), namespace, &kind),
-        namespace: Some(namespace.to_owned()),
         // By its name, one may be listed and watched that nothing more than that is granted of.
         fields: name.map(|name| format!("metadata.name={name}")),
         labels: name.is_none().then(|| REMOTE_SECRETS.to_owned()),
-        is_metadata: false,
-        keep: remote_secret,
     };
     match secrets {
         Secrets::None => Vec::new(),

@@ -2,12 +2,15 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::cluster::Shown;
 use crate::meshmember::{
     Condition, Fact, Joined, MOST_FINDINGS, Observed, Spec, StandingFinding, Status, Summary,
 };
 
 /// Facts that are this old are written anew though they are the same: their age counts.
 const REFRESHED: SignedDuration = SignedDuration::from_mins(5);
+/// How long a fact stands that a later visit was not allowed to read: as long as it can deny.
+const STANDS: SignedDuration = SignedDuration::from_hours(1);
 /// The longest message, in characters.
 const LONGEST: usize = 1024;
 
@@ -15,7 +18,7 @@ const LONGEST: usize = 1024;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Visit {
     /// The cluster showed this.
-    Shown(Box<Observed>),
+    Shown(Box<Shown>),
     /// It could not be read: the class in one word, and in a sentence.
     Failed(&'static str, String),
     /// It was not tried: why, likewise.
@@ -25,6 +28,8 @@ pub(super) enum Visit {
 /// Nothing tells how the cluster can be reached.
 pub(super) const NO_SECRET: Visit =
     Visit::NotTried("NoRemoteSecret", "no remote Secret is known that leads to the cluster");
+/// The class of a visit that showed a part of what it usually does.
+pub(super) const IN_PART: &str = "ReadInPart";
 /// It was not visited yet.
 pub(super) const NOT_YET: Visit = Visit::NotTried("NotVisited", "it has not been visited yet");
 
@@ -57,7 +62,8 @@ impl Known<'_> {
         let is_old = aged(&status.observed).duration_since(aged(&old.observed)) >= REFRESHED;
         let mut same_age = status.clone();
         if let (Some(new), Some(old)) = (&mut same_age.observed, &old.observed) {
-            take_times(new, old);
+            new.uid.at = old.uid.at;
+            each(new, old, &Times);
         }
         (is_old || same_age != *old).then_some(status)
     }
@@ -66,7 +72,7 @@ impl Known<'_> {
         let old = self.status.cloned().unwrap_or_default();
         // What was seen last stands, with its age, until something else is seen.
         let observed = match self.visit {
-            Visit::Shown(observed) => Some((**observed).clone()),
+            Visit::Shown(shown) => Some(self.completed(shown, old.observed.as_ref())),
             Visit::Failed(..) | Visit::NotTried(..) => old.observed.clone(),
         };
         let findings = self.findings.map_or(old.findings, <[_]>::to_vec);
@@ -103,9 +109,30 @@ impl Known<'_> {
         status
     }
 
+    /// What the cluster shows, and of what it does not let be read now, what it showed before: that
+    /// it is refused does not mean that it has changed.
+    fn completed(&self, shown: &Shown, before: Option<&Observed>) -> Observed {
+        let mut observed = shown.observed.clone();
+        let same = before.filter(|before| before.uid.value == observed.uid.value);
+        if let Some(before) = same.filter(|_| !shown.refused.is_empty()) {
+            each(&mut observed, before, &Stands(self.now));
+        }
+        observed
+    }
+
     fn reachable(&self) -> (&'static str, &'static str, String, String) {
         let (is, reason, message) = match self.visit {
-            Visit::Shown(_) => ("True", "Read", "the cluster was read".to_owned()),
+            Visit::Shown(shown) if shown.refused.is_empty() => {
+                ("True", "Read", "the cluster was read".to_owned())
+            }
+            Visit::Shown(shown) => (
+                "True",
+                IN_PART,
+                format!(
+                    "the cluster was read, but not its {}: it does not allow that, or they are too many; what was seen of them before stands for an hour",
+                    shown.refused.join(", ")
+                ),
+            ),
             Visit::Failed(reason, message) => ("False", *reason, message.clone()),
             Visit::NotTried(reason, message) => ("Unknown", *reason, (*message).to_owned()),
         };
@@ -184,23 +211,46 @@ fn sound(
     }
 }
 
-/// Gives the facts that are the same the times of what stands.
-fn take_times(new: &mut Observed, old: &Observed) {
-    fn one<T: PartialEq>(new: &mut Option<Fact<T>>, old: Option<&Fact<T>>) {
+/// Does something to each fact, beside what was seen of it before.
+fn each(new: &mut Observed, old: &Observed, with: &impl Beside) {
+    with.one(&mut new.cluster_domain, old.cluster_domain.as_ref());
+    with.one(&mut new.pod_subnets, old.pod_subnets.as_ref());
+    with.one(&mut new.service_subnets, old.service_subnets.as_ref());
+    with.one(&mut new.network, old.network.as_ref());
+    with.one(&mut new.gateways, old.gateways.as_ref());
+    with.one(&mut new.trust_domain, old.trust_domain.as_ref());
+    with.one(&mut new.mesh_id, old.mesh_id.as_ref());
+    with.one(&mut new.cluster_id, old.cluster_id.as_ref());
+    with.one(&mut new.cluster_uuid, old.cluster_uuid.as_ref());
+}
+
+/// What is done to a fact, beside what was seen of it before.
+trait Beside {
+    fn one<T: Clone + PartialEq>(&self, new: &mut Option<Fact<T>>, old: Option<&Fact<T>>);
+}
+
+/// Gives facts the times of what stands, so that what is the same can be told.
+struct Times;
+
+impl Beside for Times {
+    fn one<T: Clone + PartialEq>(&self, new: &mut Option<Fact<T>>, old: Option<&Fact<T>>) {
         if let (Some(new), Some(old)) = (new, old) {
             new.at = old.at;
         }
     }
-    new.uid.at = old.uid.at;
-    one(&mut new.cluster_domain, old.cluster_domain.as_ref());
-    one(&mut new.pod_subnets, old.pod_subnets.as_ref());
-    one(&mut new.service_subnets, old.service_subnets.as_ref());
-    one(&mut new.network, old.network.as_ref());
-    one(&mut new.gateways, old.gateways.as_ref());
-    one(&mut new.trust_domain, old.trust_domain.as_ref());
-    one(&mut new.mesh_id, old.mesh_id.as_ref());
-    one(&mut new.cluster_id, old.cluster_id.as_ref());
-    one(&mut new.cluster_uuid, old.cluster_uuid.as_ref());
+}
+
+/// Leaves in place what was seen of a fact, unless more is known now, or at this time it is too old.
+struct Stands(Timestamp);
+
+impl Beside for Stands {
+    fn one<T: Clone + PartialEq>(&self, new: &mut Option<Fact<T>>, old: Option<&Fact<T>>) {
+        let told_more = |old: &Fact<T>| new.as_ref().is_none_or(|new| old.exact && !new.exact);
+        let stands = |old: &Fact<T>| self.0.duration_since(old.at) < STANDS;
+        if let Some(old) = old.filter(|old| told_more(old) && stands(old)) {
+            *new = Some(old.clone());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -239,7 +289,11 @@ mod tests {
     }
 
     fn shown(minute: i64, pods: &str) -> Visit {
-        Visit::Shown(Box::new(observed(minute, pods, true)))
+        showing(observed(minute, pods, true), &[])
+    }
+
+    fn showing(observed: Observed, refused: &[&'static str]) -> Visit {
+        Visit::Shown(Box::new(Shown { observed, refused: refused.to_vec() }))
     }
 
     fn joined() -> Vec<Joined> {
@@ -304,8 +358,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_cluster_does_not_let_be_read_any_more_is_not_forgotten_for_an_hour() {
+        let bare = |minute| Observed {
+            cluster_domain: None,
+            service_subnets: None,
+            ..observed(minute, "10.1.2.0/24", false)
+        };
+        let pods = |status: &Status| status.summary.clone().unwrap().pods;
+        let first = next(10, None, &shown(10, "10.1.0.0/16")).unwrap();
+        let part = next(20, Some(&first), &showing(bare(20), &["pods"])).unwrap();
+        let reachable = &part.conditions[0];
+        assert_eq!((&*reachable.status, &*reachable.reason), ("True", "ReadInPart"));
+        assert!(reachable.message.contains("not its pods:"), "{}", reachable.message);
+        assert_eq!(conditions(&part)[1], "Known=True Known since 10");
+        let (before, after) = (first.observed.clone().unwrap(), part.observed.clone().unwrap());
+        assert_eq!((after.cluster_domain, after.uid.at), (before.cluster_domain, at(20)));
+        assert_eq!((after.pod_subnets, pods(&part)), (before.pod_subnets, "10.1.0.0/16".into()));
+        // What it lets be read is as it is now, and so is another cluster.
+        let gone = next(20, Some(&first), &showing(bare(20), &[])).unwrap();
+        assert_eq!(pods(&gone), "at least 10.1.2.0/24");
+        let mut another = bare(20);
+        another.uid.value = "v".to_owned();
+        let another = next(20, Some(&first), &showing(another, &["pods"])).unwrap();
+        assert_eq!(another.observed.unwrap().cluster_domain, None);
+        // It has been an hour.
+        let late = next(70, Some(&part), &showing(bare(70), &["pods"])).unwrap();
+        assert_eq!(conditions(&late)[1], "Known=False UnknownFacts since 70");
+        assert_eq!(late.observed.unwrap().cluster_domain, None);
+    }
+
+    #[test]
     fn what_is_known_in_part_is_not_known() {
-        let visit = Visit::Shown(Box::new(observed(1, "10.1.2.0/24", false)));
+        let visit = showing(observed(1, "10.1.2.0/24", false), &[]);
         let status = next(1, None, &visit).unwrap();
         assert_eq!(conditions(&status)[1], "Known=False UnknownFacts since 1");
         assert_eq!(status.summary.unwrap().pods, "at least 10.1.2.0/24");

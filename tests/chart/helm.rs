@@ -7,7 +7,7 @@ use isthmus::syntax::yaml_documents;
 use serde_json::Value as Json;
 
 use crate::support::TempDir;
-use crate::support::plane::binary;
+use crate::support::plane::command;
 
 /// Both lines that are in use.
 pub(crate) const HELMS: [&str; 2] = ["helm", "helm3"];
@@ -26,7 +26,7 @@ pub(crate) fn file(name: &str) -> String {
 
 /// One of [`HELMS`], knowing nothing of this environment, with a home of its own.
 pub(crate) fn helm(name: &str, home: &TempDir) -> Command {
-    let mut command = Command::new(binary(name));
+    let mut command = command(name);
     for (variable, _) in std::env::vars_os() {
         let variable = variable.to_string_lossy();
         if variable.starts_with("HELM_") || variable.starts_with("KUBE") {

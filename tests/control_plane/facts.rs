@@ -11,7 +11,7 @@ use crate::support::guarded::{Guarded, Ran, isthmus};
 use crate::support::plane::{ADMIN, Plane, several};
 use crate::support::process::command;
 use crate::support::relay::Relay;
-use crate::support::scouting::lasting_reader;
+use crate::support::scouting::{lasting_reader, wait_granted};
 use crate::support::showing::Showing;
 use crate::support::{TempDir, data};
 
@@ -170,6 +170,7 @@ fn each_right_tells_its_rows_and_what_is_refused_is_not_known() {
     );
     let role = data("istio-reader.yaml");
     plane.kubectl(&["apply", "-f", "-"], &role).ok();
+    wait_granted(plane, &["list", "nodes"]);
     session.run(&["facts", "--context", "a"]);
     session.note("Without Pods of the control plane, as in managed clusters.");
     plane.admin().clear("/api/v1/namespaces/kube-system/pods");
@@ -177,6 +178,10 @@ fn each_right_tells_its_rows_and_what_is_refused_is_not_known() {
     session.note("With the optional role beside it.");
     let optional = isthmus(&["rbac", "--peer", "--istio-namespaces", "istio-system"]);
     plane.kubectl(&["apply", "-f", "-"], &optional).ok();
+    wait_granted(plane, &["list", "servicecidrs.networking.k8s.io"]);
+    for (name, namespace) in [("kubeadm-config", "kube-system"), ("istio", "istio-system")] {
+        wait_granted(plane, &["get", &format!("configmaps/{name}"), "-n", namespace]);
+    }
     session.run(&["facts", "--context", "a"]);
     session.check("facts-by-rights");
 }

@@ -26,8 +26,10 @@ const CALLERS: &str = "callers.crt";
 /// How often a program is started anew that ends by itself: somebody may have its port.
 const STARTS: usize = 20;
 /// Ends a program when the handle of this script is closed, which also happens when the test
-/// process ends in whatever way, and ends with the program.
-const LEASH: &str = r#"log=$1; shift
+/// process ends in whatever way, and ends with the program. Who interrupts the tests does not end
+/// this before that.
+const LEASH: &str = r#"trap '' INT TERM
+log=$1; shift
 exec 3<&0
 "$@" >>"$log" 2>&1 3<&- &
 program=$!
@@ -307,7 +309,7 @@ impl Plane {
 
     /// The same, with an editor.
     pub(crate) fn kubectl_editing(&self, editor: &str, args: &[&str], stdin: &str) -> Output {
-        let mut child = Command::new(binary("kubectl"))
+        let mut child = command("kubectl")
             .args(args)
             .env("KUBECONFIG", self.directory.join("admin.kubeconfig"))
             .env("KUBECACHEDIR", self.directory.join("cache"))
@@ -335,6 +337,8 @@ impl Plane {
             .arg(log)
             .arg(binary(name))
             .args(args)
+            // Otherwise half of the CPU time goes into garbage collection.
+            .env("GOGC", "400")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -406,9 +410,16 @@ impl Output {
 
 /// What helm prints.
 pub(crate) fn helm(args: &[&str]) -> String {
-    let output = Command::new(binary("helm")).args(args).output().unwrap();
+    let output = command("helm").args(args).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// A program that ends soon, so that it need not collect garbage.
+pub(crate) fn command(name: &str) -> Command {
+    let mut command = Command::new(binary(name));
+    command.env("GOGC", "off");
+    command
 }
 
 /// A program of the control plane.

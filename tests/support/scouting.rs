@@ -105,7 +105,16 @@ pub(crate) fn reader(peer: &Plane) -> String {
     let path = "/api/v1/namespaces/istio-system/serviceaccounts";
     let made = peer.admin().create(path, &json!({"metadata": {"name": account}}));
     assert!([201, 409].contains(&made.status), "{}", made.text());
+    // Whoever reads it before the API server knows of the role sees a part of it.
+    wait_granted(peer, &["list", "nodes"]);
     peer.kubectl(&["create", "token", account, "-n=istio-system"], "").ok().trim().to_owned()
+}
+
+/// Waits until Istio's reader may do something.
+pub(crate) fn wait_granted(peer: &Plane, what: &[&str]) {
+    let reader = "--as=system:serviceaccount:istio-system:istio-reader-service-account";
+    let ask = [&["auth", "can-i", reader], what].concat();
+    wait_for("a right", || peer.kubectl(&ask, "").succeeded.then_some(()));
 }
 
 /// The same, whose token is not about to expire.

@@ -13,8 +13,8 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::cluster::Shown;
 use crate::cluster::observe::{Bounds, observe};
-use crate::meshmember::Observed;
 use crate::observe::{NotKubernetes, Seen};
 use crate::settings::Settings;
 
@@ -110,7 +110,7 @@ impl Server {
         kubeconfig(&format!("https://{}", self.address), &self.authority, "")
     }
 
-    async fn observed(&self, bounds: &Bounds) -> Result<Observed, Unreached> {
+    async fn observed(&self, bounds: &Bounds) -> Result<Shown, Unreached> {
         observed(&Dial::default().with_loopback(true), &self.kubeconfig(), bounds).await
     }
 
@@ -144,7 +144,7 @@ async fn answer(stream: &mut (impl AsyncWriteExt + Unpin), reply: Reply) -> Opti
     }
 }
 
-async fn observed(dial: &Dial, kubeconfig: &str, bounds: &Bounds) -> Result<Observed, Unreached> {
+async fn observed(dial: &Dial, kubeconfig: &str, bounds: &Bounds) -> Result<Shown, Unreached> {
     let result = async {
         let client = dial.client(kubeconfig)?;
         observe(&client, &Settings::default(), bounds).await
@@ -183,8 +183,10 @@ fn sound(path: &str) -> Reply {
 #[tokio::test]
 async fn it_reads_by_the_token_what_it_may() {
     let server = Server::start(sound).await;
-    let observed = server.observed(&Bounds::default()).await.unwrap();
+    let Shown { observed, refused } = server.observed(&Bounds::default()).await.unwrap();
     assert_eq!((&*observed.uid.value, observed.pod_subnets), ("u-1", None));
+    // What takes another right than a reader of Istio has is not missed.
+    assert_eq!(refused, ["namespaces", "nodes", "pods", "services"]);
     assert_eq!(*server.authorization.lock().unwrap(), format!("authorization: Bearer {PLANTED}"));
 }
 
@@ -223,8 +225,8 @@ async fn an_answer_that_never_ends_costs_what_the_bounds_say() {
         _ if path.starts_with("/api/v1/pods") => Reply::Endless,
         _ => sound(path),
     });
-    let observed = server.await.observed(&bounds).await.unwrap();
-    assert_eq!(observed.uid.value, "u-1");
+    let shown = server.await.observed(&bounds).await.unwrap();
+    assert_eq!(shown.observed.uid.value, "u-1");
 }
 
 #[tokio::test]
@@ -270,7 +272,7 @@ async fn a_certificate_must_be_valid_and_of_the_authority() {
         let is_insecure = field.contains("insecure");
         let kubeconfig = if is_insecure { without_authority(&kubeconfig) } else { kubeconfig };
         let result = observed(&dial, &kubeconfig, &Bounds::default()).await;
-        assert_eq!(result.unwrap().uid.value, "u-1");
+        assert_eq!(result.unwrap().observed.uid.value, "u-1");
     }
 }
 
@@ -346,7 +348,7 @@ async fn a_name_is_looked_at_each_time_and_dialled_where_it_was_seen_to_lead() {
     assert_eq!(server.requests(), 0);
     let dial = lead(vec![good], true);
     let result = observed(&dial, &kubeconfig, &Bounds::default()).await;
-    assert_eq!(result.unwrap().uid.value, "u-1");
+    assert_eq!(result.unwrap().observed.uid.value, "u-1");
     let nowhere = observed(&lead(Vec::new(), true), &kubeconfig, &Bounds::default()).await;
     assert_eq!(nowhere, Err(Unreached::Unresolved));
     let failing = Dial {
