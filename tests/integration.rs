@@ -3,6 +3,7 @@
 
 mod chart;
 mod check;
+mod ci;
 mod complexity;
 mod contract;
 mod control_plane;

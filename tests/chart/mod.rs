@@ -3,7 +3,7 @@
 pub(crate) mod alerts;
 mod calls;
 mod cluster;
-mod helm;
+pub(crate) mod helm;
 mod registry;
 mod release;
 mod templates;
