@@ -230,9 +230,16 @@ impl Member {
             && self.claims.iter().any(|claim| claim.fact == Fact::NoGateway)
     }
 
-    /// Whether nobody states its network, and its cluster was seen not to show any.
+    /// Whether nobody states its network, and its cluster did not show any when it was seen last.
     pub fn lacks_network(&self) -> bool {
-        self.network.is_none() && self.claims.iter().any(|claim| claim.fact == Fact::NoNetwork)
+        let seen = |claim: &Claim| match claim.fact {
+            Fact::Uid(_) => Some((claim.place.observation()?.at, Arc::clone(&claim.place.object))),
+            _ => None,
+        };
+        let showed_none =
+            |object: &ObjectRef| self.said_by(object).iter().any(|it| it.fact == Fact::NoNetwork);
+        self.network.is_none()
+            && self.claims.iter().filter_map(seen).max().is_some_and(|(_, last)| showed_none(&last))
     }
 
     /// The IDs that documents say the cluster has in Istio.
