@@ -4,6 +4,7 @@ pub(crate) mod alerts;
 mod calls;
 mod cluster;
 mod helm;
+mod pages;
 mod registry;
 mod release;
 mod templates;
