@@ -1,6 +1,6 @@
 //! `isthmus facts`: what a cluster shows of itself, as the file in which it would be stated.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use futures_util::future::try_join_all;
 use serde_json::json;
 
+use super::kube::KubeArgs;
 use super::settings::SettingsArgs;
 use super::{print, yaml};
 use crate::cluster::{Bounds, as_kubectl, observe_own};
@@ -23,12 +24,8 @@ use crate::settings::Settings;
 /// Exit status: 0, or 2 if the cluster cannot be read.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The kubeconfig of the cluster.
-    #[arg(long, env = "ISTHMUS_KUBECONFIG", value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// The context of the kubeconfig.
-    #[arg(long, env = "ISTHMUS_CONTEXT", value_name = "NAME")]
-    context: Option<String>,
+    #[command(flatten)]
+    kube: KubeArgs,
     /// The name of the member; by default the cluster ID that Istio has, else the context.
     #[arg(long, value_name = "NAME")]
     member: Option<String>,
@@ -49,8 +46,8 @@ enum Output {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = args.settings.settings();
-    let context = args.context.as_deref();
-    let read = read_all(args.kubeconfig.as_deref(), &[context], &settings)?;
+    let context = args.kube.context.as_deref();
+    let read = read_all(args.kube.kubeconfig.as_deref(), &[context], &settings)?;
     let Some(observed) = read.into_iter().next() else { return Ok(ExitCode::from(super::FAILED)) };
     for Gap { what, remedy, .. } in gaps(&observed) {
         anstream::eprintln!("isthmus: {what}; {remedy}");

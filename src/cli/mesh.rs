@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use kube::Config;
 
+use super::kube::KubeArgs;
 use crate::cluster::{self, Contents};
 use crate::inventory::Inventory;
 use crate::mesh::Reading;
@@ -15,15 +16,12 @@ use crate::settings::Settings;
 #[derive(Debug, clap::Args)]
 pub(super) struct MeshArgs {
     /// A directory of YAML and JSON files that describe the mesh. Without it, the cluster that
-    /// isthmus runs in, or that the kubeconfig selects, is read.
+    /// isthmus runs in, or that the kubeconfig selects, is read; with both, files add what the
+    /// cluster does not have.
     #[arg(long, env = "ISTHMUS_INVENTORY", value_name = "DIR")]
     pub(super) inventory: Option<PathBuf>,
-    /// Read the cluster of this kubeconfig, and add the inventory, if there is one.
-    #[arg(long, env = "ISTHMUS_KUBECONFIG", value_name = "FILE")]
-    pub(super) kubeconfig: Option<PathBuf>,
-    /// The context of the kubeconfig.
-    #[arg(long, env = "ISTHMUS_CONTEXT", value_name = "NAME")]
-    pub(super) context: Option<String>,
+    #[command(flatten)]
+    pub(super) kube: KubeArgs,
     /// Read the cluster in addition to the inventory.
     #[arg(long, env = "ISTHMUS_CLUSTER")]
     cluster: bool,
@@ -32,7 +30,7 @@ pub(super) struct MeshArgs {
 impl MeshArgs {
     /// Whether a cluster is asked for by name.
     pub(super) fn names_cluster(&self) -> bool {
-        self.cluster || self.kubeconfig.is_some() || self.context.is_some()
+        self.cluster || self.kube.is_given()
     }
 
     /// Whether it is said where the mesh is.
@@ -55,8 +53,7 @@ impl MeshArgs {
         };
         let mut contents = Contents { readings, serves_peers: false };
         if self.reads_cluster() {
-            let (file, context) = (self.kubeconfig.as_deref(), self.context.as_deref());
-            let cluster = of_cluster(cluster::as_kubectl(file, context), settings)?;
+            let cluster = of_cluster(self.kube.as_kubectl(), settings)?;
             contents.readings.extend(cluster.readings);
             contents.serves_peers = cluster.serves_peers;
         }

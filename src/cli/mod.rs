@@ -12,6 +12,7 @@ mod failure_policy;
 mod flow;
 mod join;
 mod json;
+mod kube;
 mod lines;
 mod log;
 mod map;

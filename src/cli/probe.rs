@@ -1,6 +1,5 @@
 //! `isthmus probe`: whether the API server calls isthmus, shown by a denial.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,8 +8,9 @@ use kube::Client;
 use kube::core::GroupVersionKind;
 use serde_json::{Value as Json, json};
 
+use super::kube::KubeArgs;
 use super::settings::SettingsArgs;
-use crate::cluster::{self, Failure, Objects};
+use crate::cluster::{Failure, Objects};
 use crate::server::authority::paths::hidden;
 use crate::settings::Settings;
 
@@ -21,12 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The kubeconfig of the cluster to probe. Without it, the cluster that this runs in.
-    #[arg(long, env = "ISTHMUS_KUBECONFIG", value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// The context of the kubeconfig.
-    #[arg(long, env = "ISTHMUS_CONTEXT", value_name = "NAME")]
-    context: Option<String>,
+    #[command(flatten)]
+    kube: KubeArgs,
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -58,8 +54,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn probe(args: &Args) -> anyhow::Result<ExitCode> {
-    let config = cluster::as_kubectl(args.kubeconfig.as_deref(), args.context.as_deref()).await;
-    let config = config.context(
+    let config = args.kube.as_kubectl().await.context(
         "no cluster is configured: set --kubeconfig FILE or --context NAME, or run this in the cluster",
     )?;
     let client = Client::try_from(config).context("cannot reach the cluster")?;

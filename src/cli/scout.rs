@@ -1,27 +1,23 @@
 //! `isthmus scout`: visits the members of the mesh.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 
+use super::kube::KubeArgs;
 use super::lines::ToTheLast;
 use super::log::{self, LogFormat};
 use super::settings::SettingsArgs;
 use super::{FAILED, told};
-use crate::cluster::{Dial, as_pod};
+use crate::cluster::Dial;
 use crate::scout::{self, Config, Secrets};
 use crate::value::duration;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The kubeconfig of the cluster that the scout belongs to; by default the one it runs in.
-    #[arg(long, env = "ISTHMUS_KUBECONFIG", value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// The context of the kubeconfig.
-    #[arg(long, env = "ISTHMUS_CONTEXT", value_name = "NAME")]
-    context: Option<String>,
+    #[command(flatten)]
+    kube: KubeArgs,
     /// Read all remote Secrets in Istio's namespaces, and visit the clusters they lead to.
     #[arg(long, env = "ISTHMUS_REMOTE_SECRETS")]
     remote_secrets: bool,
@@ -96,7 +92,7 @@ fn until_the_end(args: &Args) -> anyhow::Result<()> {
     let ended = runtime.block_on(async {
         let config = Config {
             settings: args.settings.settings(),
-            cluster: as_pod(args.kubeconfig.as_deref(), args.context.as_deref()).await?,
+            cluster: args.kube.as_pod().await?,
             secrets,
             interval: args.interval,
             keep: args.keep,

@@ -14,7 +14,6 @@ use super::mesh::MeshArgs;
 use super::settings::SettingsArgs;
 use super::tls::TlsArgs;
 use super::{FAILED, told};
-use crate::cluster;
 use crate::pending;
 use crate::server::authority::NamespacedName;
 use crate::server::{Config, Ended, LedgerConfig, Limits, Server};
@@ -194,11 +193,7 @@ fn until_the_end(args: &Args, log: &Lines, out: &Lines) -> anyhow::Result<Ended>
         .context("cannot start")?;
     let ended = runtime.block_on(async {
         let cluster = watched(&args.mesh).await?;
-        let named = async || {
-            cluster::as_pod(args.mesh.kubeconfig.as_deref(), args.mesh.context.as_deref())
-                .await
-                .context("--tls-secret needs a cluster")
-        };
+        let named = async || args.mesh.kube.as_pod().await.context("--tls-secret needs a cluster");
         let authority = args.tls.authority(named).await?;
         serve(Config { cluster, authority, ..config }, out).await
     });
@@ -212,7 +207,7 @@ async fn watched(mesh: &MeshArgs) -> anyhow::Result<Option<kube::Config>> {
     if !mesh.reads_cluster() {
         return Ok(None);
     }
-    let config = cluster::as_pod(mesh.kubeconfig.as_deref(), mesh.context.as_deref()).await;
+    let config = mesh.kube.as_pod().await;
     if mesh.names_cluster() { config } else { config.context(NO_MESH) }.map(Some)
 }
 
