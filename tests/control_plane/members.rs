@@ -18,7 +18,7 @@ const OVERLAP: &str = "[SubnetOverlap]";
 /// A cluster guarded by a webhook that reads others, and by a scout; its Pods are 10.111.0.0/16.
 fn guarded(own: &'static Plane, scout: &[&str]) -> (Guarded, Scout) {
     own.admin().clear("/api/v1/namespaces/default/events");
-    let cluster = Guarded::start_in(own, &["--reach=true"]);
+    let cluster = Guarded::start_in(own, &["--reach=true", "--hold=1s"]);
     provide(own, &["--remote-secrets"]);
     let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nnetworking: {dnsDomain: cluster.local, podSubnet: 10.111.0.0/16, serviceSubnet: 10.0.0.0/24}\n";
     let kubeadm = json!({
@@ -121,6 +121,7 @@ fn what_has_stood_is_not_denied_for_facts_and_neither_is_what_nobody_can_repair(
     assert_eq!(seen["status"]["summary"]["pods"], "10.113.0.0/16");
 
     // What Nodes and Pods of a peer claim denies nobody.
+    cluster.isthmus.wait_metric("isthmus_held_writes", 0.0);
     let first = Peer { id: "cluster-c", ..first };
     first.claims("10.0.0.0/8", "10.111.0.9");
     let hostile = applied(&cluster, &first.secret(), &["--dry-run=server"]);
