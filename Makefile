@@ -102,8 +102,9 @@ $(TOOLS)/pages/node_modules: tests/pages/package.json tests/pages/package-lock.j
 faults: control-plane ## Run the tests of faults that take minutes: silence, etcd restored, a hundred rotations, races of replicas that die, clocks that step (needs faketime).
 	$(CARGO) test --locked --test integration faults:: -- --ignored
 
-control-plane: ## Build the etcd, kube-apiserver, kubectl and helm that tests and demo start, once.
+control-plane: ## Build the etcd, kube-apiserver, kubectl and helm that tests and demo start, and fetch published schemas, once.
 	@test -n "$$KUBEBUILDER_ASSETS" || tests/kubernetes/build
+	@tests/kubernetes/published/fetch
 
 docs: ## Build the documentation of the code, without a broken link.
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib

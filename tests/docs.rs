@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use isthmus::document::DOCUMENTS;
+use isthmus::report::diagnostic::CHECK_CODES;
 use isthmus::rule::RULES;
 
 use crate::support::golden::expect;
@@ -43,6 +44,11 @@ fn every_rule_is_explained_by_its_name() {
                 assert!(printed.contains(text), "{name}: {printed}");
             }
         }
+    }
+    for (code, what) in CHECK_CODES {
+        let output = explain(code);
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && printed.contains(what), "{code}: {printed}");
     }
     for (name, told) in [
         ("subnetoverlap", "did you mean SubnetOverlap?"),

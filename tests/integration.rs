@@ -3,6 +3,7 @@
 
 mod chart;
 mod check;
+mod ci;
 mod complexity;
 mod control_plane;
 mod docs;

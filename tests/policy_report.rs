@@ -1,9 +1,11 @@
-//! `isthmus audit --format policy-report`: reports as the published resources have them.
+//! Policy reports: what they say, and how large they become.
 
 use std::fs;
 use std::process::Command;
 
 use isthmus::manifest;
+use isthmus::report::diagnostic::{Diagnostic, Level};
+use isthmus::report::policy_report::{Api, policy_reports};
 use serde_json::{Value as Json, json};
 
 use crate::support::TempDir;
@@ -38,77 +40,8 @@ metadata: {name: istio, namespace: istio-system}
 data: {meshNetworks: \"networks: {n: {endpoints: [{fromCidr: x}], gateways: []}}\"}
 ";
 
-/// The fields of a report as both groups publish them, those that isthmus has no use for left out.
-pub(crate) fn schema() -> Json {
-    let text = json!({"type": "string"});
-    let count = json!({"type": "integer"});
-    let reference = json!({
-        "type": "object",
-        "properties": {
-            "apiVersion": text, "fieldPath": text, "kind": text, "name": text, "namespace": text,
-            "resourceVersion": text, "uid": text,
-        },
-    });
-    let result = json!({
-        "type": "object",
-        "required": ["policy"],
-        "properties": {
-            "category": text, "message": text, "policy": text, "rule": text, "source": text,
-            "properties": {"type": "object", "additionalProperties": text},
-            "resources": {"type": "array", "items": reference},
-            "result": {"type": "string", "enum": ["pass", "fail", "warn", "error", "skip"]},
-            "scored": {"type": "boolean"},
-            "severity": {"type": "string", "enum": ["critical", "high", "low", "medium", "info"]},
-        },
-    });
-    json!({
-        "type": "object",
-        "properties": {
-            "apiVersion": text, "kind": text, "metadata": {"type": "object"},
-            "results": {"type": "array", "items": result},
-            "scope": reference,
-            "summary": {
-                "type": "object",
-                "properties": {
-                    "error": count, "fail": count, "pass": count, "skip": count, "warn": count,
-                },
-            },
-        },
-    })
-}
-
-/// Holds a value to its schema; what the schema does not name is a mistake too.
-fn check(value: &Json, schema: &Json, at: &str) {
-    let is_of_type = match schema["type"].as_str() {
-        Some("string") => value.is_string(),
-        Some("integer") => value.is_u64(),
-        Some("boolean") => value.is_boolean(),
-        Some("array") => value.is_array(),
-        _ => value.is_object(),
-    };
-    assert!(is_of_type, "{at}: {value} is not of type {}", schema["type"]);
-    if let Some(allowed) = schema["enum"].as_array() {
-        assert!(allowed.contains(value), "{at}: {value}");
-    }
-    for required in schema["required"].as_array().into_iter().flatten() {
-        assert!(value.get(required.as_str().unwrap()).is_some(), "{at}: no {required}");
-    }
-    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-        check(item, &schema["items"], &format!("{at}[{index}]"));
-    }
-    for (name, field) in value.as_object().into_iter().flatten() {
-        let known = &schema["properties"][name];
-        let others = &schema["additionalProperties"];
-        match (known.is_object(), others.is_object()) {
-            (true, _) => check(field, known, &format!("{at}.{name}")),
-            (false, true) => check(field, others, &format!("{at}.{name}")),
-            (false, false) => assert_eq!(at, ".metadata", "{at} has no field {name}"),
-        }
-    }
-}
-
 #[test]
-fn reports_are_what_is_published() {
+fn reports_say_what_was_found_in_each_namespace() {
     for (format, version, kinds) in [
         ("policy-report", "wgpolicyk8s.io/v1alpha2", ["ClusterPolicyReport", "PolicyReport"]),
         ("open-report", "openreports.io/v1alpha1", ["ClusterReport", "Report"]),
@@ -119,7 +52,6 @@ fn reports_are_what_is_published() {
             manifests.iter().map(|it| serde_json::from_str(&it.json).unwrap()).collect();
         assert_eq!(reports.len(), 2, "{text}");
         for (report, kind) in reports.iter().zip(kinds) {
-            check(report, &schema(), "");
             assert_eq!((&report["apiVersion"], &report["kind"]), (&json!(version), &json!(kind)));
             assert_eq!(report["metadata"]["name"], "isthmus");
             let results = report["results"].as_array().unwrap();
@@ -135,5 +67,27 @@ fn reports_are_what_is_published() {
         assert_eq!(overlap["resources"], json!([{"kind": "IstioMulticluster", "name": "b"}]));
         assert_eq!(overlap["properties"]["member"], "b");
         assert_eq!(audit(MESH, format), text, "the same mesh, the same reports");
+    }
+}
+
+#[test]
+fn a_report_fits_into_the_cluster_whatever_is_found() {
+    for (count, length) in [(5_000, 10), (5_000, 100_000), (900, 1_024)] {
+        let diagnostic = Diagnostic {
+            field: "f".repeat(length),
+            message: "\u{e9}".repeat(length),
+            remedy: "\u{1}".repeat(length),
+            ..Diagnostic::new(Level::Denial, "SubnetOverlap")
+        };
+        let reports = policy_reports(&vec![diagnostic; count], Api::OpenReport, "x");
+        assert_eq!(reports.len(), 1);
+        assert!(reports[0].to_string().len() < 1 << 20, "etcd takes 1.5 MiB");
+        let results = reports[0]["results"].as_array().unwrap();
+        let (rest, told) = results.split_last().unwrap();
+        assert!(!told.is_empty());
+        let more = count - told.len();
+        assert_eq!(rest["message"], format!("{more} more; `isthmus audit` lists all"));
+        assert_eq!(reports[0]["summary"]["fail"], count, "all are counted");
+        assert_eq!(reports[0]["summary"]["error"], 1);
     }
 }

@@ -24,6 +24,8 @@ use crate::settings::Settings;
 const WIDTH: usize = 100;
 /// How narrow and how wide one becomes on a terminal: longer lines are hard to read.
 const WIDTHS: (usize, usize) = (60, 120);
+/// The name of the policy reports that an audit prints.
+const REPORTS: &str = "isthmus";
 
 /// Judge everything that a cluster has now as one mesh.
 ///
@@ -76,10 +78,14 @@ impl Format {
             Self::Table => table(report, width()),
             Self::Json => json(report),
             Self::Sarif => sarif(report),
-            Self::PolicyReport => yaml::stream(&policy_reports(report, Api::PolicyReport)),
-            Self::OpenReport => yaml::stream(&policy_reports(report, Api::OpenReport)),
+            Self::PolicyReport => policy(report, Api::PolicyReport),
+            Self::OpenReport => policy(report, Api::OpenReport),
         }
     }
+}
+
+fn policy(report: &CheckReport, api: Api) -> String {
+    yaml::stream(&policy_reports(&report.diagnostics, api, REPORTS))
 }
 
 /// Judges a mesh as if all of it were written now. Of an object that comes twice, the last one

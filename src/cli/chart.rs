@@ -1,9 +1,12 @@
 //! What the Helm chart is generated from: the webhooks and the roles, with placeholders for
 //! namespaces and failure policies.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::{policy, rbac, webhooks, yaml};
+use crate::report::policy_report::Api;
 use crate::scout::Secrets;
 use crate::settings::{SETTINGS, Setting, Settings};
 
@@ -28,6 +31,7 @@ pub fn documents() -> String {
         "settings": SETTINGS.iter().map(flag).collect::<Vec<_>>(),
         "roles": roles.collect::<Vec<_>>(),
         "scoutRoles": scout.collect::<Vec<_>>(),
+        "scoutReports": Api::ALL.map(|api| (api.group(), rbac::reports(api))).into_iter().collect::<BTreeMap<_, _>>(),
         "policy": policy::spec("system:serviceaccount:releaseNamespace:serviceAccount", "fullName"),
     });
     let text = yaml::stream(&[documents]);

@@ -13,7 +13,8 @@ use super::{flow, policy, yaml};
 use crate::cluster::watches;
 use crate::meshmember::{GROUP, RESOURCE};
 use crate::observe::{Ask, Seen};
-use crate::scout::Secrets;
+use crate::report::policy_report::Api;
+use crate::scout::{MANAGER, Secrets};
 use crate::server::authority::NamespacedName;
 use crate::settings::Settings;
 
@@ -65,6 +66,9 @@ pub(super) struct Args {
         value_name = "NAMES"
     )]
     secret_names: Vec<String>,
+    /// For a scout: also grant keeping policy reports in this API.
+    #[arg(long, requires = "scout", value_enum, value_name = "GROUP")]
+    policy_reports: Option<Api>,
     /// Print a role for a peer instead, to be applied there: with it, the account of the peer's
     /// remote Secret may read ServiceCIDRs and two ConfigMaps, which tell more of its facts than
     /// Istio's own role does. The role's name ends in -peer.
@@ -92,7 +96,10 @@ fn manifests(args: &Args) -> Vec<Json> {
             [] => Secrets::None,
             names => Secrets::Named(names.to_vec()),
         };
-        (format!("{}-scout", args.role), scout(&settings, &secrets))
+        let mut grants = scout(&settings, &secrets);
+        let reports = args.policy_reports.iter().flat_map(|api| reports(*api));
+        grants.entry(None).or_default().extend(reports);
+        (format!("{}-scout", args.role), grants)
     } else if args.peer {
         (format!("{}-peer", args.role), peer(&settings))
     } else {
@@ -221,6 +228,17 @@ pub(super) fn scout(settings: &Settings, secrets: &Secrets) -> Grants {
         grants.entry(Some(namespace.clone())).or_default().push(rule);
     }
     grants
+}
+
+/// What a scout that keeps policy reports writes of them: its own, by their name.
+pub(super) fn reports(api: Api) -> [Json; 2] {
+    let plurals = [false, true].map(|is_namespaced| api.plural(is_namespaced));
+    let plurals = plurals.each_ref().map(String::as_str);
+    [
+        // Creating cannot be granted by name.
+        rule(api.group(), &plurals, &["create"], &[]),
+        rule(api.group(), &plurals, &["list", "patch", "delete"], &[MANAGER]),
+    ]
 }
 
 /// The service account that Istio's remote Secrets are made of, and its namespace.

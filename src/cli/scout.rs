@@ -4,6 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 
 use super::kube::KubeArgs;
 use super::lines::ToTheLast;
@@ -11,6 +13,7 @@ use super::log::{self, LogFormat};
 use super::settings::SettingsArgs;
 use super::{FAILED, told};
 use crate::cluster::Dial;
+use crate::report::policy_report::Api;
 use crate::scout::{self, Config, Secrets};
 use crate::value::duration;
 
@@ -49,6 +52,9 @@ pub(super) struct Args {
         value_name = "DURATION"
     )]
     keep: Duration,
+    /// Keep policy reports of what stands wrong up to date in the cluster, in this API.
+    #[arg(long, env = "ISTHMUS_POLICY_REPORTS", value_enum, value_name = "GROUP")]
+    policy_reports: Option<Api>,
     /// The address of probes and metrics, over HTTP.
     #[arg(long, env = "ISTHMUS_ADMIN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     admin: String,
@@ -65,6 +71,16 @@ pub(super) struct Args {
     allow_loopback_peers: bool,
     #[command(flatten)]
     settings: SettingsArgs,
+}
+
+impl ValueEnum for Api {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.group()))
+    }
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -96,6 +112,7 @@ fn until_the_end(args: &Args) -> anyhow::Result<()> {
             secrets,
             interval: args.interval,
             keep: args.keep,
+            policy_reports: args.policy_reports,
             admin: args.admin.clone(),
             dial: Dial::default().with_loopback(args.allow_loopback_peers),
         };

@@ -68,7 +68,8 @@ pub fn pretty(report: &CheckReport, amount: Amount) -> String {
         }
     }
     if amount.most.is_some() && left > 0 {
-        let _ = writeln!(text, "... and {left} more findings\n");
+        let findings = if left == 1 { "finding" } else { "findings" };
+        let _ = writeln!(text, "... and {left} more {findings}\n");
     }
     for change in &report.changes {
         let _ = writeln!(text, "{}", printable(&change.to_string()));

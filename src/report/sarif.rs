@@ -10,8 +10,8 @@ use crate::rule::{RULES, Rule};
 
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
-/// Where the rules are explained, within the project.
-const RULES_PAGE: &str = "docs/rules.md";
+/// Where the rules are explained, within a repository.
+const RULES_PAGE: &str = "blob/HEAD/docs/rules.md";
 
 /// The report as SARIF text.
 pub fn sarif(report: &CheckReport) -> String {
@@ -35,13 +35,16 @@ pub fn sarif(report: &CheckReport) -> String {
 
 fn rules() -> Vec<Json> {
     let judged = RULES.iter().map(|rule| {
-        json!({
+        let mut told = json!({
             "id": rule.name,
             "shortDescription": {"text": rule.what},
             "fullDescription": {"text": rule.why},
             "help": {"text": rule.remedy},
-            "helpUri": help_uri(env!("CARGO_PKG_REPOSITORY"), rule),
-        })
+        });
+        if let Some(uri) = help_uri(env!("CARGO_PKG_REPOSITORY"), rule) {
+            told["helpUri"] = uri.into();
+        }
+        told
     });
     let told = CHECK_CODES
         .iter()
@@ -49,13 +52,12 @@ fn rules() -> Vec<Json> {
     judged.chain(told).collect()
 }
 
-/// Where a rule is explained: an address, if Cargo.toml names a repository, or a page of the project.
-fn help_uri(repository: &str, rule: &Rule) -> String {
-    let page = format!("{RULES_PAGE}#{}", rule.name.to_lowercase());
-    match repository.trim_end_matches('/') {
-        "" => page,
-        repository => format!("{repository}/blob/HEAD/{page}"),
-    }
+/// The address at which a rule is explained, if Cargo.toml names a repository: a reference to a page
+/// within the project is not a URI.
+fn help_uri(repository: &str, rule: &Rule) -> Option<String> {
+    let repository = repository.trim_end_matches('/');
+    let is_known = !repository.is_empty();
+    is_known.then(|| format!("{repository}/{RULES_PAGE}#{}", rule.name.to_lowercase()))
 }
 
 fn result(report: &CheckReport, diagnostic: &Diagnostic) -> Json {
@@ -157,10 +159,10 @@ mod tests {
     #[test]
     fn rules_have_an_address_where_the_project_has_one() {
         let rule = RULES[0];
-        assert_eq!(help_uri("", rule), "docs/rules.md#invaliddocument");
+        assert_eq!(help_uri("", rule), None);
         for repository in ["https://git.example.com/isthmus", "https://git.example.com/isthmus/"] {
             let address = "https://git.example.com/isthmus/blob/HEAD/docs/rules.md#invaliddocument";
-            assert_eq!(help_uri(repository, rule), address);
+            assert_eq!(help_uri(repository, rule).as_deref(), Some(address));
         }
     }
 }

@@ -8,9 +8,10 @@ mod judge;
 mod metrics;
 mod peers;
 mod probes;
+mod reports;
 mod run;
 mod stored;
 mod written;
 
 pub use run::{Config, run};
-pub use stored::Secrets;
+pub use stored::{MANAGER, Secrets};

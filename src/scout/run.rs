@@ -21,10 +21,12 @@ use super::judge::Judge;
 use super::metrics::Metrics;
 use super::peers::{Peer, pause, peers};
 use super::probes;
+use super::reports::Reports;
 use super::stored::{Home, Secrets, Stored};
 use super::written::{IN_PART, Known, NO_SECRET, NOT_YET, Visit};
 use crate::cluster::{Bounds, Dial, Failure, Shown, Unreached, observe};
 use crate::meshmember::{Joined, MOST_FINDINGS, StandingFinding};
+use crate::report::policy_report;
 use crate::rule::{Finding, Severity};
 use crate::settings::Settings;
 
@@ -54,6 +56,8 @@ pub struct Config {
     pub interval: Duration,
     /// For how long the MeshMember of a cluster stays that nothing joins any more.
     pub keep: Duration,
+    /// In which API what stands wrong is reported, if it is.
+    pub policy_reports: Option<policy_report::Api>,
     /// Where probes and metrics are, as `host:port`.
     pub admin: String,
     /// How other clusters are connected to.
@@ -144,6 +148,7 @@ struct Scout {
     /// What stands wrong, by member, as it was judged last.
     judged: BTreeMap<String, Judged>,
     told: Told,
+    reports: Option<Reports>,
     /// What was told last of the cluster's own failures.
     trouble: Option<String>,
 }
@@ -154,6 +159,9 @@ impl Scout {
         let news = Arc::new(Notify::new());
         let home = Home::new(&client, &settings.istio_namespaces, secrets, &news);
         home.watch(tasks);
+        let errors = &state.metrics.errors;
+        let reports = config.policy_reports;
+        let reports = reports.map(|api| Reports::new(api, &client, errors.clone(), tasks));
         Self {
             home,
             news,
@@ -167,6 +175,7 @@ impl Scout {
             gone: BTreeMap::new(),
             judged: BTreeMap::new(),
             told: Told::default(),
+            reports,
             trouble: None,
         }
     }
@@ -385,16 +394,19 @@ impl Scout {
         let versions = members.keys().map(|name| (name.clone(), self.home.version_of(name)));
         let standing = self.judge.judge(&versions.collect()).await;
         self.judged.retain(|name, _| members.contains_key(name));
-        for (name, findings) in standing {
+        for (name, findings) in &standing {
             let mut judged = Judged::default();
-            for (finding, severity) in &findings {
+            for (finding, severity) in findings {
                 *judged.counts.entry((finding.rule, *severity)).or_insert(0) += 1;
                 if *severity == Severity::Deny {
                     self.tell(finding).await;
                 }
             }
             judged.findings = findings.iter().take(MOST_FINDINGS).map(told).collect();
-            self.judged.insert(name, judged);
+            self.judged.insert(name.clone(), judged);
+        }
+        if let Some(reports) = &mut self.reports {
+            reports.take(standing, members);
         }
         let counts = self.judged.iter().flat_map(|(name, judged)| {
             let counts = judged.counts.iter();

@@ -21,7 +21,7 @@ use crate::cluster::{Failure, Mirror, Selection, answer};
 use crate::meshmember::{GROUP, KIND, MeshMember, RESOURCE, Spec, Status, VERSION};
 
 /// Who the fields of what the scout writes belong to.
-const MANAGER: &str = "isthmus-scout";
+pub const MANAGER: &str = "isthmus-scout";
 /// The label of MeshMembers that the scout created.
 const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", MANAGER);
 /// How Istio knows a remote Secret.

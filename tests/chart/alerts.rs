@@ -45,7 +45,7 @@ fn every_alert_is_readable_and_documented() {
     let mut names = Vec::new();
     for alert in alerts.iter().flatten() {
         for asked in asked_for(alert["expr"].as_str().unwrap()) {
-            assert!(known.contains(&asked), "{asked} is no metric: {alert}");
+            assert!(known.contains(&asked), "{asked} is not a metric: {alert}");
         }
         let severity = alert["labels"]["severity"].as_str().unwrap();
         assert!(["warning", "critical"].contains(&severity), "{alert}");
@@ -116,18 +116,26 @@ fn what_the_scout_tells_is_scraped_and_its_alerts_are_of_the_release() {
 #[test]
 fn the_dashboard_asks_for_metrics_that_are_there() {
     let dashboard: Json = serde_json::from_str(&file("files/dashboard.json")).unwrap();
-    let known = series();
-    let mut ids = BTreeSet::new();
+    let mut known = series();
+    known.extend(series_of_the_scout());
+    let (mut ids, mut asked) = (BTreeSet::new(), BTreeSet::new());
     for panel in dashboard["panels"].as_array().unwrap() {
         assert!(ids.insert(panel["id"].as_u64()), "{}: its id is taken", panel["title"]);
         for target in panel["targets"].as_array().unwrap() {
             let expression = target["expr"].as_str().unwrap();
             let expression = expression.replace("$__rate_interval", "5m");
-            for asked in asked_for(&expression) {
-                assert!(known.contains(&asked), "{asked} is no metric: {expression}");
+            for name in asked_for(&expression) {
+                assert!(known.contains(&name), "{name} is not a metric: {expression}");
+                // The variable has the jobs of the webhook, which the scout's are called after.
+                let job =
+                    if series_of_the_scout().contains(&name) { "($job)-scout" } else { "$job" };
+                let is_of_job = expression.contains(&format!("{name}{{job=~\"{job}\""));
+                assert!(is_of_job || OF_THE_API_SERVER.contains(&&*name), "{expression}");
+                asked.insert(name);
             }
         }
     }
+    assert!(asked.contains("isthmus_standing_findings_by_member"), "{asked:?}");
     let rendered = template("helm", &["--set=dashboard.enabled=true"]);
     let map = rendered.iter().find(|object| object["kind"] == "ConfigMap").unwrap();
     let carried: Json =

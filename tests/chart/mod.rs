@@ -3,7 +3,7 @@
 pub(crate) mod alerts;
 mod calls;
 mod cluster;
-mod helm;
+pub(crate) mod helm;
 mod pages;
 mod registry;
 mod release;

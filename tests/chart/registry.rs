@@ -241,6 +241,8 @@ fn a_scout_is_granted_what_the_command_prints_and_knows_its_arguments() {
         (&[][..], &[][..]),
         (&["--set=scout.remoteSecrets=true"], &["--remote-secrets"]),
         (&["--set=scout.secretNames={b,c}"], &["--secret-names=b,c"]),
+        (&["--set=scout.policyReports=openreports.io"], &["--policy-reports=openreports.io"]),
+        (&["--set=scout.policyReports=wgpolicyk8s.io"], &["--policy-reports=wgpolicyk8s.io"]),
     ] {
         let enabled = ["--set=scout.enabled=true,networkPolicy.enabled=true"];
         let values = [&enabled[..], values].concat();

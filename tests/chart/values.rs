@@ -79,6 +79,7 @@ fn an_unknown_value_is_rejected_by_name() {
             "tls.pathSecret cannot be used with tls.mode self",
             "leave it empty",
         ),
+        ("scout.policyReports=kyverno.io", "policyReports", "'wgpolicyk8s.io', 'openreports.io'"),
         ("networkPolicy.apiServerAt={192.0.2.1}", "apiServerAt/0", "does not match pattern"),
         ("lostNodeSeconds=-1", "lostNodeSeconds", "got -1, want 0"),
         ("ports.webhook=0", "ports/webhook", "got 0, want 1"),

@@ -1,8 +1,14 @@
 //! SARIF: its shape, as its schema and the services that read it ask for.
 
-use serde_json::Value;
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json as value};
 
 use super::{check, data, json};
+use crate::policy_report;
+use crate::support::TempDir;
+use crate::support::plane::{binary, published};
 
 #[test]
 fn has_the_shape_of_the_schema() {
@@ -19,8 +25,6 @@ fn has_the_shape_of_the_schema() {
     let rules = driver["rules"].as_array().unwrap();
     for rule in isthmus::rule::RULES {
         let told = rules.iter().find(|told| told["id"] == rule.name).unwrap();
-        let page = format!("docs/rules.md#{}", rule.name.to_lowercase());
-        assert!(told["helpUri"].as_str().unwrap().ends_with(&page), "{told}");
         assert!(!told["shortDescription"]["text"].as_str().unwrap().is_empty());
     }
     let results = run["results"].as_array().unwrap();
@@ -45,6 +49,55 @@ fn has_the_shape_of_the_schema() {
             place(&location["physicalLocation"]);
         }
     }
+}
+
+#[test]
+fn is_valid_by_the_published_schema() {
+    let reports = [
+        json(&check(&data("check"), &["carried", "sorts", "twice", "--format=sarif"], b"")),
+        json(&check(&data("check"), &["carried", "--rule=UnknownKind", "--format=sarif"], b"")),
+        serde_json::from_str(&policy_report::audit(policy_report::MESH, "sarif")).unwrap(),
+    ];
+    for report in &reports {
+        assert_eq!(refused(report), None, "{report:#}");
+    }
+    // The schema is asked.
+    for (place, wrong, why) in [
+        ("/runs/0/results/0/level", value!("fatal"), "value must be one of"),
+        ("/runs/0/tool/driver/name", Value::Null, "got null, want string"),
+        ("/runs/0/results/0/locations/0", value!({"file": "x"}), "additional properties 'file'"),
+    ] {
+        let mut report = reports[0].clone();
+        *report.pointer_mut(place).unwrap() = wrong;
+        let refused = refused(&report).unwrap_or_else(|| panic!("{place} is not refused"));
+        assert!(refused.contains(place) && refused.contains(why), "{refused}");
+    }
+}
+
+/// Why a report is not as the published schema has it. Helm tells, which holds the values of a chart
+/// to their JSON schema.
+fn refused(report: &Value) -> Option<String> {
+    let mut schema: Value = serde_json::from_str(&published("sarif.json")).unwrap();
+    let parts = schema.as_object_mut().unwrap();
+    parts.remove("$id");
+    let schema = value!({
+        "$schema": parts.remove("$schema"),
+        "definitions": parts.remove("definitions"),
+        "required": ["report"],
+        "properties": {"report": schema},
+    });
+    let chart = TempDir::new();
+    for (name, text) in [
+        ("Chart.yaml", "{apiVersion: v2, name: x, version: 0.0.0}"),
+        ("values.schema.json", &schema.to_string()),
+        ("values.json", &value!({"report": report}).to_string()),
+    ] {
+        fs::write(chart.path().join(name), text).unwrap();
+    }
+    let helm = ["template", "x", ".", "--values=values.json"];
+    let output =
+        Command::new(binary("helm")).args(helm).current_dir(chart.path()).output().unwrap();
+    (!output.status.success()).then(|| String::from_utf8(output.stderr).unwrap())
 }
 
 fn place(place: &Value) {

@@ -436,6 +436,14 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// A file that others publish.
+pub(crate) fn published(name: &str) -> String {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/control-plane/published");
+    fs::read_to_string(directory.join(name)).unwrap_or_else(|error| {
+        panic!("{name} is missing: {error}: run `make control-plane`, which needs Go")
+    })
+}
+
 /// Where all of this run is.
 fn directory() -> PathBuf {
     let parent = Path::new(env!("CARGO_TARGET_TMPDIR")).join("control-plane");

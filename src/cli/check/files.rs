@@ -38,6 +38,12 @@ pub(super) struct Input {
 }
 
 impl Input {
+    /// Whether it stands in a file or comes from standard input, and is not made by a program, such as
+    /// kustomize.
+    pub(super) fn is_source(&self) -> bool {
+        self.real.is_some() || self.name == STDIN
+    }
+
     /// The text as it stands in the file.
     pub(super) fn whole_text(&self) -> String {
         format!("{}{}", if self.has_bom { "\u{feff}" } else { "" }, self.text)

@@ -70,6 +70,8 @@ pub(super) struct Files<'a> {
     pub(super) owners: &'a [Option<MemberName>],
     /// Which of them only stood before: the set has them in another form, or no longer.
     pub(super) replaced: &'a [bool],
+    /// Which of them a program has made, such as kustomize.
+    pub(super) made: &'a [bool],
     /// How many of the sources are the set; those after them are what it is held against.
     pub(super) count: usize,
     pub(super) views: &'a [Arc<Settings>],
@@ -402,7 +404,14 @@ impl<'a> Checking<'a> {
                     Some(from) => format!("{from}, which the mutating webhook changes to {to}"),
                 };
                 let (level, code, remedy) = match not_fixed {
-                    None => (Level::Note, REWRITTEN, "`isthmus check --fix` changes it".to_owned()),
+                    None => {
+                        let remedy = if self.files.made[judged.source] {
+                            "change it in the manifest or patch that this is built from"
+                        } else {
+                            "`isthmus check --fix` changes it"
+                        };
+                        (Level::Note, REWRITTEN, remedy.to_owned())
+                    }
                     Some(not_fixed) => {
                         let why = not_fixed.get(&(judged.source, judged.index));
                         let why = why.copied().unwrap_or("it cannot be edited");

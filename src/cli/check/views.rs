@@ -55,8 +55,9 @@ pub(super) fn report(
     };
     let mut passed_over = set.passed_over;
     let (mut sources, mut owners) = (Vec::new(), Vec::new());
-    let (mut replaced, mut named) = (Vec::new(), Vec::new());
+    let (mut replaced, mut named, mut made) = (Vec::new(), Vec::new(), Vec::new());
     for input in set.files.into_iter().chain(against.files) {
+        made.push(!input.is_source());
         sources.push(SourceFile::new(input.name, input.text));
         owners.push(input.owner);
         replaced.push(input.is_replaced);
@@ -79,7 +80,14 @@ pub(super) fn report(
         (!named[source]).then(|| patches.get(&name)).flatten()
     };
     let mut ignored = Vec::new();
-    let files = Files { sources: &sources, owners: &owners, replaced: &replaced, count, views };
+    let files = Files {
+        sources: &sources,
+        owners: &owners,
+        replaced: &replaced,
+        made: &made,
+        count,
+        views,
+    };
     let mut checked = Vec::with_capacity(views.len());
     for settings in views {
         let mut checking = Checking::new(settings, files, cluster.take());

@@ -110,6 +110,7 @@ async fn a_name_that_leads_to_this_machine_and_then_to_its_cloud_is_told_and_not
         secrets: Secrets::All,
         interval: Duration::from_millis(10),
         keep: Duration::ZERO,
+        policy_reports: None,
         admin: String::new(),
         dial: Dial::default().resolving(resolve),
         cluster: kube::Config::new("https://localhost".parse().unwrap()),
