@@ -289,7 +289,7 @@ fn other_reviews_are_not_slowed_by_fifty_clusters_that_hang() {
     let file = path.path().join("path");
     let server = Server::start(
         inventory.path(),
-        &["--tls-path-file", file.to_str().unwrap(), "--reach=true", "--reach-timeout=30s"],
+        &["--tls-path-file", file.to_str().unwrap(), "--reach=true", "--reach-timeout=8s"],
     );
     let sound = peer("peer", "https://istio.example.com/metadata/");
     let validate = format!("/validate/{PATH}?timeout=30s");
