@@ -349,10 +349,16 @@ fn delay<'a>(
     let name = if request.name.is_empty() { &*written.name } else { &request.name };
     let (kind, group) = (&*request.kind.kind, &*request.kind.group);
     let seconds = retry_after(delay.wait.remaining);
+    // An HTTP error would reach nobody: the API server repeats the call in silence until its time is
+    // up, and tells of that.
+    let (reason, code) = match delay.wait.why {
+        Why::Unusable => ("ServiceUnavailable", 503),
+        _ => ("TooManyRequests", 429),
+    };
     response.allowed = false;
     response.status = Some(Status {
         message: report::delay(delay, written, kind, group, name, seconds),
-        reason: "TooManyRequests",
+        reason,
         details: Details {
             name,
             group,
@@ -360,7 +366,7 @@ fn delay<'a>(
             causes: Vec::new(),
             retry_after_seconds: Some(seconds),
         },
-        code: 429,
+        code,
     });
 }
 

@@ -15,7 +15,7 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use case::Case;
-pub use case::{Admission, Confirm, Confirmed};
+pub use case::{Admission, Confirm, Confirmed, SUPERSEDED};
 use shared::Shared;
 pub use shared::{PageState, SharedPage};
 use tokio::sync::Notify;

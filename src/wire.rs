@@ -232,11 +232,12 @@ pub struct Response<'a> {
 pub struct Status<'a> {
     /// The denial as one text.
     pub message: String,
-    /// `Invalid`, which makes kubectl print the causes, or `TooManyRequests`.
+    /// `Invalid`, which makes kubectl print the causes, `TooManyRequests`, or `ServiceUnavailable`.
     pub reason: &'static str,
     /// The causes, one for each finding.
     pub details: Details<'a>,
-    /// 422 for an object that is invalid, or 429 for one to try again.
+    /// 422 for an object that is invalid, 429 for one to try again, or 503 for one to try again of
+    /// which nothing can be said.
     pub code: u16,
 }
 

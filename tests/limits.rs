@@ -21,15 +21,21 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
 
+use support::api::{Api, MEMBERS};
 use support::client::{Client, tcp_from};
 use support::elsewhere::{Elsewhere, Reply, Shows, kubeconfig, outer_address, remote_secret};
-use support::objects::review;
-use support::plane::exclusive;
+use support::guarded::{LEASES, VALIDATE};
+use support::objects::{described, labelled, multicluster, review, with};
+use support::plane::{Plane, exclusive};
 use support::process::Server;
+use support::racing::{Ring, write};
 use support::scouting::{Scout, home};
-use support::{TempDir, peer};
+use support::showing::Showing;
+use support::{TempDir, peer, wait_for};
 
 const MIB: u64 = 1 << 20;
 /// What the chart gives a pod.
@@ -283,7 +289,7 @@ fn other_reviews_are_not_slowed_by_fifty_clusters_that_hang() {
     let file = path.path().join("path");
     let server = Server::start(
         inventory.path(),
-        &["--tls-path-file", file.to_str().unwrap(), "--reach=true", "--reach-timeout=30s"],
+        &["--tls-path-file", file.to_str().unwrap(), "--reach=true", "--reach-timeout=8s"],
     );
     let sound = peer("peer", "https://istio.example.com/metadata/");
     let validate = format!("/validate/{PATH}?timeout=30s");
@@ -401,6 +407,51 @@ fn a_scout_visits_a_hundred_clusters_of_which_ten_are_dead_within_a_minute() {
     assert!(peak < SCOUT);
 }
 
+/// How soon facts are to be shown of a cluster that a Secret leads to, and how often it is tried.
+const SOON: Duration = Duration::from_secs(10);
+const TRIES: u8 = 20;
+
+#[test]
+fn a_rendered_secret_is_followed_by_domain_and_subnets_within_ten_seconds() {
+    let (own, _turn) = exclusive();
+    Showing::nothing(own).deckhouse();
+    let local = home(own, &["--remote-secrets"]);
+    let secrets = "/api/v1/namespaces/d8-istio/secrets";
+    own.admin().clear(secrets);
+    let _scout = Scout::start(own, &["--remote-secrets"]);
+    let shown = |name: &str, is: &dyn Fn(&Json) -> bool| {
+        wait_for(name, || {
+            let path = format!("/apis/isthmus.dev/v1alpha1/meshmembers/{name}");
+            is(&own.admin().get(&path)["status"]["summary"]).then_some(())
+        });
+    };
+    let mut times: Vec<_> = (0..TRIES)
+        .map(|n| {
+            let (name, id, peer) = (format!("m{n}"), format!("istio-cluster-{n}"), alive(n));
+            local.create(MEMBERS, &multicluster(&name));
+            shown(&name, &|summary| summary["joinedBy"] == "IstioMulticluster");
+            let secret = remote_secret(&id, &peer.kubeconfig(&id, "token"));
+            let labels = json!({"istio/multiCluster": "true", "heritage": "deckhouse"});
+            let metadata = json!({
+                "name": format!("istio-remote-secret-{name}"), "namespace": "d8-istio",
+                "labels": labels,
+            });
+            local.create(secrets, &with(secret, &["metadata"], metadata));
+            timed(|| {
+                shown(&name, &|summary| {
+                    let facts = ["clusterDomain", "pods", "services"];
+                    facts.iter().all(|fact| summary[fact].as_str().is_some_and(|it| !it.is_empty()))
+                });
+            })
+        })
+        .collect();
+    own.admin().clear(secrets);
+    times.sort_unstable();
+    let (half, most) = (times[usize::from(TRIES) / 2], times[usize::from(TRIES) - 1]);
+    println!("from a rendered Secret to facts: {half:.1?} as a median, {most:.1?} at most");
+    assert!(most < SOON);
+}
+
 /// A cluster that clashes with none of the others.
 fn alive(n: u8) -> Elsewhere {
     Elsewhere::start(move |path| {
@@ -435,4 +486,171 @@ fn timed(work: impl FnOnce()) -> Duration {
     let begun = Instant::now();
     work();
     begun.elapsed()
+}
+
+/// How many writes are made one after the other, and how many reviews in one turn.
+const WRITES: usize = 300;
+const REVIEWS: usize = 2_000;
+/// How many writes of any number of clients come in a second, by how many connections, and for how
+/// long.
+const RATE: u32 = 200;
+const CLIENTS: usize = 64;
+const LOAD: Duration = Duration::from_secs(20);
+/// How many bytes all replicas may write into the ledger in a second.
+const LEDGER_RATE: u64 = 256 << 10;
+
+#[test]
+fn a_ledger_costs_one_write_more_and_holds_two_hundred_in_a_second() {
+    const REPLICAS: usize = 3;
+    // One after the other, each beside a plain update of a Lease.
+    let alone = sequential(&Ring::start(1, &[]), "without a ledger");
+    let ring = Ring::start(REPLICAS, &[]);
+    let shared = sequential(&ring, "with a ledger");
+    println!("a write takes {:.2} times as long", median(&shared) / median(&alone));
+    unchanged(&ring);
+
+    let plane = ring.cluster.plane;
+    let first = revision(plane);
+    let (begun, next) = (Instant::now(), AtomicUsize::new(0));
+    let (waited, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let count = u32::try_from(LOAD.as_secs()).unwrap() * RATE;
+    let mut times: Vec<_> = thread::scope(|scope| {
+        let client = || {
+            let (mut api, mut times) = (ring.api(), Vec::new());
+            loop {
+                let number = u32::try_from(next.fetch_add(1, Relaxed)).unwrap();
+                if number >= count {
+                    return times;
+                }
+                let due = begun + Duration::from_secs(1) / RATE * number;
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                let name = format!("loaded{number}-{}", number as usize % REPLICAS);
+                let member = described(&name, true, &[]);
+                let answer = api.create(MEMBERS, &member);
+                waited.fetch_add(usize::from(answer.status == 429), Relaxed);
+                failed.fetch_add(usize::from(answer.status >= 500), Relaxed);
+                if answer.status != 201 {
+                    let answer = write(&mut api, &member);
+                    assert_eq!(answer.status, 201, "{}", answer.text());
+                }
+                times.push(due.elapsed());
+            }
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    });
+    let took = begun.elapsed();
+    let stored = ring.stored().iter().filter(|name| name.starts_with("loaded")).count();
+    assert_eq!(stored, count as usize);
+    times.sort_unstable();
+    println!(
+        "{:.0} a second through {REPLICAS} replicas: {}; {} had to wait, {} failed at first",
+        f64::from(count) / took.as_secs_f64(),
+        percentiles(&times),
+        waited.load(Relaxed),
+        failed.load(Relaxed)
+    );
+    let pages = pages_since(plane, first);
+    let (bytes, largest) = (pages.iter().sum::<u64>(), pages.iter().max().unwrap());
+    println!(
+        "{} swaps, {} KiB in a second, the largest {largest} bytes",
+        pages.len(),
+        bytes / 1024 / took.as_secs().max(1)
+    );
+    let mut lost = 0.0;
+    ring.with_each(|replica| {
+        lost += replica.metric(r#"isthmus_ledger_swaps_total{result="lost"}"#).unwrap_or_default();
+    });
+    println!("{lost} swaps lost");
+    let allowed = (took + Duration::from_secs(1)).as_secs() * LEDGER_RATE;
+    assert!(bytes <= allowed, "{bytes} bytes, {allowed} are allowed");
+    assert!(took < LOAD + LOAD / 4, "{took:?}");
+}
+
+/// Creates members through the first replica, one after the other, each beside a plain update of a
+/// Lease.
+fn sequential(ring: &Ring, what: &str) -> Vec<Duration> {
+    let mut api = ring.api();
+    let plain = json!({"metadata": {"name": "plain"}});
+    assert_eq!(api.create(LEASES, &plain).status, 201);
+    let (mut leases, mut members) = (Vec::new(), Vec::new());
+    for at in 0..WRITES {
+        let note = json!({"metadata": {"annotations": {"note": at.to_string()}}});
+        leases.push(timed(|| api.merge(&format!("{LEASES}/plain"), &note)));
+        let member = described(&format!("sound{at}-0"), true, &[]);
+        let create = |api: &mut Api| assert_eq!(api.create(MEMBERS, &member).status, 201);
+        members.push(timed(|| create(&mut api)));
+    }
+    for times in [&mut leases, &mut members] {
+        times.sort_unstable();
+    }
+    let of = [&leases, &members].map(|times| percentiles(times));
+    println!("{what}: an update of a Lease {}; a write that changes a claim {}", of[0], of[1]);
+    members
+}
+
+/// Compares reviews that change no claim with those of a replica without a ledger.
+fn unchanged(ring: &Ring) {
+    let old = described("sound0-0", true, &[]);
+    let update = review(Some(&old), &labelled(old.clone(), "some", "label")).to_string();
+    let turn = |server: &Server| {
+        let mut client = server.client();
+        let call = |_| timed(|| assert_eq!(client.post(VALIDATE, &update).status, 200));
+        let mut times: Vec<_> = (0..REVIEWS).map(call).collect();
+        times.sort_unstable();
+        times
+    };
+    let (mut shared, mut alone) = (Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        alone.push(turn(&ring.cluster.isthmus));
+        shared.push(ring.with(0, turn));
+    }
+    let ratios = |percent: usize| {
+        let at = |times: &Vec<Duration>| times[times.len() * percent / 100].as_secs_f64();
+        let mut ratios: Vec<_> = shared.iter().zip(&alone).map(|(a, b)| at(a) / at(b)).collect();
+        ratios.sort_unstable_by(f64::total_cmp);
+        ratios[TURNS / 2]
+    };
+    let (p50, p99) = (ratios(50), ratios(99));
+    println!("reviews that change no claim take {p50:.2} (p50) and {p99:.2} (p99) times as long");
+    assert!(p50 < SLOWER);
+}
+
+fn median(times: &[Duration]) -> f64 {
+    times[times.len() / 2].as_secs_f64()
+}
+
+fn percentiles(times: &[Duration]) -> String {
+    let at = |percent: usize| times[times.len() * percent / 100].as_secs_f64() * 1e3;
+    format!("p50 {:.1} ms, p99 {:.1} ms", at(50), at(99))
+}
+
+/// The Lease of the ledger as etcd holds it at a revision.
+fn lease_at(plane: &Plane, revision: u64) -> Json {
+    let key = STANDARD.encode("/registry/leases/isthmus/isthmus-ledger");
+    plane.etcd("/v3/kv/range", &json!({"key": key, "revision": revision.to_string()}))
+}
+
+/// The revision of etcd.
+fn revision(plane: &Plane) -> u64 {
+    number(&lease_at(plane, 0)["header"]["revision"])
+}
+
+fn number(text: &Json) -> u64 {
+    text.as_str().unwrap().parse().unwrap()
+}
+
+/// How large each version of it is that etcd has stored since a revision.
+fn pages_since(plane: &Plane, first: u64) -> Vec<u64> {
+    let (mut pages, mut at) = (Vec::new(), revision(plane));
+    while at > first {
+        let found = lease_at(plane, at)["kvs"][0].take();
+        at = number(&found["mod_revision"]);
+        if at > first {
+            let value = STANDARD.decode(found["value"].as_str().unwrap()).unwrap();
+            pages.push(value.len() as u64);
+        }
+        at -= 1;
+    }
+    pages
 }

@@ -102,6 +102,8 @@ pub enum Why {
     Outdated,
     /// Other writes were entered first, as often as there was time to judge it anew.
     Busy,
+    /// What it would be judged by cannot be relied upon.
+    Unusable,
 }
 
 impl<R: Clone + PartialEq> Clerk<R> {

@@ -313,9 +313,14 @@ impl<R: Clone> Clerk<R> {
             let look = || Due::Look(late.iter().map(object).collect());
             return Some(if self.minds(Safeguard::Look) { look() } else { Due::Swap });
         }
-        // What was given up is told to the others; what is stored they see for themselves.
-        let is_given_up = |entry: &Entry<R>| self.over.get(&entry.stamp) == Some(&0);
-        page.entries.iter().any(is_given_up).then_some(Due::Swap)
+        // What is stored the others see for themselves. They are told what was given up, and what was
+        // stored and is gone, which those who come later cannot see.
+        let is_told = |entry: &Entry<R>| match self.over.get(&entry.stamp) {
+            Some(0) => true,
+            Some(_) => entry.over_at(cache, |safeguard| self.minds(safeguard)).is_none(),
+            None => false,
+        };
+        page.entries.iter().any(is_told).then_some(Due::Swap)
     }
 
     /// When an entry is over at the latest.

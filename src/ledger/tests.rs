@@ -17,6 +17,19 @@ impl Cache for Nothing {
     }
 }
 
+/// The same, of which one tells of one object.
+struct One<'a>(Stored<'a>);
+
+impl Cache for One<'_> {
+    fn stored(&self, _: &ObjectRef) -> Option<Stored<'_>> {
+        Some(self.0)
+    }
+
+    fn watch(&self, name: &str) -> Watched {
+        Nothing.watch(name)
+    }
+}
+
 /// Nothing clashes, but for what is pending with a write that says 0.
 struct Bench<'a>(&'a u8);
 
@@ -147,6 +160,22 @@ fn an_entry_is_given_up_after_a_swap_and_a_look() {
     assert!(matches!(clerk.due(late, &Nothing), Some(Due::Swap)));
     assert_eq!(commit(&mut clerk, late).page.entries.len(), 0);
     assert!(clerk.due(late, &Nothing).is_none());
+}
+
+#[test]
+fn what_was_stored_and_is_gone_is_told_to_those_who_come_later() {
+    let (mut clerk, now) = clerk();
+    ask(&mut clerk, now, "a", "user", 1, 1);
+    commit(&mut clerk, now);
+    let stored = One(Stored { uid: "a", version: 50 });
+    clerk.observe(&stored);
+    assert!(clerk.due(now, &stored).is_none(), "everybody sees that it is stored");
+    let another = One(Stored { uid: "b", version: 60 });
+    assert!(matches!(clerk.due(now, &another), Some(Due::Swap)), "it is another one");
+    assert!(matches!(clerk.due(now, &Nothing), Some(Due::Swap)), "it is gone");
+    let page = commit(&mut clerk, now).page;
+    assert_eq!((page.entries.len(), page.floors["peers"]), (0, 50));
+    assert!(clerk.due(now, &Nothing).is_none());
 }
 
 #[test]

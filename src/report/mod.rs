@@ -104,9 +104,13 @@ pub fn delay(
         Why::Opaque => "a write was just admitted that may clash with it".to_owned(),
         Why::Crowded => "too many writes of this user are admitted and not stored yet".to_owned(),
         Why::Full => "too many writes are admitted and not stored yet".to_owned(),
-        Why::Quarantine => "writes may have been admitted that are not known any more".to_owned(),
+        Why::Quarantine => {
+            "the ledger is new or was lost, so writes may have been admitted that it does not have"
+                .to_owned()
+        }
         Why::Outdated => "the object has changed meanwhile".to_owned(),
         Why::Busy => "other writes were entered in the ledger first".to_owned(),
+        Why::Unusable => delay.fault.as_deref().unwrap_or_default().to_owned(),
     };
     let kind = full_kind(kind, group);
     printable(&format!("{kind} \"{name}\" has to wait: {why}; try again in {seconds} s"))

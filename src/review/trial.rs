@@ -50,7 +50,7 @@ impl<'a> Trial<'a> {
             Why::Pending => denials,
             _ => Vec::new(),
         };
-        Verdict { delay: Some(Delay { wait: *wait, findings }), ..verdict }
+        Verdict { delay: Some(Delay { wait: *wait, findings, fault: None }), ..verdict }
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Delay {
     pub wait: Wait,
     /// What it breaks if writes are stored that were admitted and may not be, or if they are not.
     pub findings: Vec<Finding>,
+    /// What is wrong, where it would be judged by what cannot be relied upon.
+    pub fault: Option<Arc<str>>,
 }
 
 /// A finding that does not deny, and why it does not.

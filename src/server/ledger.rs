@@ -29,10 +29,13 @@ const TICK: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_secs(5);
 /// How long to wait after the first failure, and after many.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// How far apart the swaps of a replica are at least: what is admitted meanwhile shares the next one.
-const BATCH: Duration = Duration::from_millis(50);
 /// How many bytes all replicas together write in a second: etcd keeps each page until it compacts.
 const RATE: u64 = 256 << 10;
+/// How many of them the Lease takes beside the text of the page, more or less.
+const LEASE: usize = 1 << 10;
+/// How much longer a replica leaves to others at most than it takes them to write: as long as a few of
+/// the largest pages take.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 /// How long late entries are looked at before anything else goes on.
 const LOOKING: Duration = Duration::from_millis(500);
 /// Upper bounds of the histogram of waits, in seconds.
@@ -189,7 +192,7 @@ impl PageKeeper {
             ledger: Arc::clone(ledger),
             asked: ledger.asked.subscribe(),
             read_at: Instant::now(),
-            pace: Pace::default(),
+            pace: Pace::new(Instant::now()),
             told: None,
             was_quarantined: false,
         }
@@ -213,11 +216,10 @@ impl PageKeeper {
             match self.page(|page| page.due()).flatten() {
                 Some(Due::Read) => drop(self.read().await),
                 Some(Due::Swap) => {
-                    let next = self.pace.next(self.state().generation);
                     tokio::select! {
                         biased;
                         _ = self.asked.changed() => drop(self.read().await),
-                        () = sleep_until(next) => drop(self.swap().await),
+                        () = sleep_until(self.pace.next) => drop(self.swap().await),
                     }
                 }
                 Some(Due::Look(objects)) => {
@@ -287,9 +289,11 @@ impl PageKeeper {
                     let page = Page::<Arc<Reading>>::of_text(text, uid);
                     page.filter(|page| page.nonce == *nonce)
                 };
+                let length = page.as_ref().map_or(0, |(_, text)| text.len());
                 let page = page.as_ref().and_then(read);
                 let (uid, version) = (uid.clone(), version.clone());
                 self.page(|mut shared| shared.read(Sight { uid, version, page }));
+                self.pace.look(Instant::now(), self.state().generation, length);
                 self.note_quarantine();
             }
             Err(why) => self.fails(why),
@@ -317,7 +321,7 @@ impl PageKeeper {
             Swapped::Committed(version) => {
                 ledger.count("committed");
                 ledger.metrics.bytes.set(i64::try_from(text.len()).unwrap_or(i64::MAX));
-                self.pace.made(begun, page.generation, text.len());
+                self.pace.made(begun, Instant::now(), page.generation, text.len());
                 self.page(|mut page| page.swapped(Outcome::Committed(version)));
                 self.note_quarantine();
                 // What was written is what is there.
@@ -341,6 +345,8 @@ impl PageKeeper {
             }
             Swapped::Unknown => {
                 ledger.count("unknown");
+                // It may have been written, and whoever could not tell is not to be asked at once.
+                self.pace.next = begun + paced(text.len()).max(BACKOFF.0);
                 self.page(|mut page| page.swapped(Outcome::Unknown));
                 false
             }
@@ -378,27 +384,41 @@ fn is_expected(expected: &Expected, found: &Written) -> bool {
     is_state && found.uid == expected.uid
 }
 
-/// How soon the next swap may be made: what all replicas write together is bounded, and a write that
-/// comes alone need not wait.
-#[derive(Default)]
+/// How soon the next swap may be made. What is admitted while one is under way shares the next one,
+/// and a write that comes alone does not wait; but since its own last swap, each replica leaves as
+/// much time as what all of them have written takes at the rate that is allowed.
 struct Pace {
-    /// When this replica's last swap was begun, how many there had been by then, and how large it was.
-    last: Option<(Instant, u64, usize)>,
+    /// How many swaps of all replicas there had been when it was last looked, and when that was.
+    generation: Option<u64>,
+    looked: Instant,
+    /// When the next swap may be begun.
+    next: Instant,
 }
 
 impl Pace {
-    fn made(&mut self, begun: Instant, generation: u64, bytes: usize) {
-        self.last = Some((begun, generation, bytes));
+    fn new(now: Instant) -> Self {
+        Self { generation: None, looked: now, next: now }
     }
 
-    /// When the next swap may be begun, after so many of all replicas.
-    fn next(&self, generation: u64) -> Instant {
-        let Some((begun, last, bytes)) = self.last else { return Instant::now() };
-        // Each replica leaves time for all swaps since its own last one.
-        let swaps = generation.saturating_sub(last) + 1;
-        let written = swaps.saturating_mul(bytes as u64);
-        begun + BATCH.max(Duration::from_micros(written.saturating_mul(1_000_000) / RATE))
+    /// Takes in a swap of this replica, begun at a time.
+    fn made(&mut self, begun: Instant, now: Instant, generation: u64, page: usize) {
+        *self = Self { generation: Some(generation), looked: now, next: begun + paced(page) };
     }
+
+    /// Takes in how many swaps of all replicas there have been, and how large the page is.
+    fn look(&mut self, now: Instant, generation: u64, page: usize) {
+        let before = self.generation.replace(generation).unwrap_or(generation);
+        let swaps = u32::try_from(generation.saturating_sub(before)).unwrap_or(u32::MAX);
+        // Others wait as well: if that is longer, their pages were smaller than this one.
+        let most = now - self.looked + LONGEST_REST;
+        self.next += paced(page).saturating_mul(swaps).min(most);
+        self.looked = now;
+    }
+}
+
+/// How long it takes to write a page at the rate that is allowed.
+fn paced(page: usize) -> Duration {
+    Duration::from_micros((page + LEASE) as u64 * 1_000_000 / RATE)
 }
 
 #[cfg(test)]
@@ -408,28 +428,45 @@ mod tests {
     #[test]
     fn a_write_that_comes_alone_does_not_wait_and_all_replicas_together_are_bounded() {
         const REPLICAS: usize = 3;
-        const BYTES: usize = 40 << 10;
         let begun = Instant::now();
-        assert!(Pace::default().next(7) <= Instant::now());
-        // All of them have always something to enter.
-        let mut paces = [(); REPLICAS].map(|()| Pace::default());
-        let (mut now, mut generation) = (begun, 0);
-        while now < begun + Duration::from_mins(1) {
-            let next =
-                |pace: &Pace| if pace.last.is_some() { pace.next(generation) } else { begun };
-            let (at, pace) = paces.iter().enumerate().min_by_key(|(_, it)| next(it)).unwrap();
-            now = now.max(next(pace));
-            generation += 1;
-            paces[at].made(now, generation, BYTES);
+        for page in [100, 4 << 10, 40 << 10] {
+            // All of them have always something to enter, and learn of others when they lose.
+            let mut paces =
+                [(); REPLICAS].map(|()| Pace { generation: Some(0), ..Pace::new(begun) });
+            let (mut made, mut now, mut generation) = ([0; REPLICAS], begun, 0);
+            for tries in 0.. {
+                let next = paces.iter_mut().enumerate().min_by_key(|(_, it)| it.next).unwrap();
+                let (at, pace) = next;
+                // No timer is exact.
+                let tried = now.max(pace.next) + Duration::from_micros(tries * 700 % 1_000);
+                now = tried + Duration::from_millis(1);
+                if now > begun + Duration::from_mins(1) {
+                    break;
+                }
+                if pace.generation == Some(generation) {
+                    generation += 1;
+                    made[at] += 1;
+                    pace.made(tried, now, generation, page);
+                } else {
+                    pace.look(now, generation, page);
+                }
+            }
+            let bytes = (page + LEASE) as u64;
+            let (written, allowed) = (generation * bytes, 60 * RATE + REPLICAS as u64 * bytes);
+            assert!(written <= allowed, "{written} bytes in a minute");
+            assert!(written >= allowed / 2, "{written} bytes in a minute");
+            let (least, most) = (made.iter().min().unwrap(), made.iter().max().unwrap());
+            assert!(most <= &(least * 4), "{made:?}");
         }
-        let written = generation * BYTES as u64;
-        let allowed = 60 * RATE + (REPLICAS * BYTES) as u64;
-        assert!(written <= allowed, "{written} bytes in a minute");
-        assert!(written >= allowed / 2, "{written} bytes in a minute");
-        // Small pages are swapped as often as batches are made.
-        paces[0].made(now, generation, 100);
-        assert_eq!(paces[0].next(generation), now + BATCH);
-        assert_eq!(paces[0].next(generation + 2), now + BATCH);
+        // Who comes alone does not wait, and nobody for long though pages were smaller before.
+        let hour = begun + Duration::from_hours(1);
+        let mut pace = Pace::new(begun);
+        pace.look(begun, 7, 0);
+        assert!(pace.next <= begun);
+        pace.look(hour, 4_000_000, MOST_BYTES);
+        assert!(pace.next <= hour + LONGEST_REST);
+        pace.made(hour, hour, 4_000_001, 1_000);
+        assert!(pace.next < hour + Duration::from_millis(10));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::mesh::{Mesh, ObjectRef, Reading, WriteId};
 use crate::review::{Trial, Verdict, Write};
 
 /// Why a replica does not judge that reads or judges otherwise than those in charge.
-pub(super) const SUPERSEDED: &str = "replicas of another version or with other settings judge now";
+pub const SUPERSEDED: &str = "replicas of another version or with other settings judge now";
 /// The same of one that has yet to read the page.
 pub(super) const UNREAD: &str = "the ledger has not been read yet";
 
@@ -30,6 +30,8 @@ pub enum Admission {
     List,
     /// The page cannot be used, and why.
     Unready(Arc<str>),
+    /// Replicas of another kind judge by the page.
+    Superseded,
 }
 
 /// What is to be read before the same is asked again.
@@ -113,7 +115,7 @@ impl<'a> Case<'a> {
         let admission = match step {
             Step::Confirm => Admission::Confirm(Confirm { objects, page: self.is_shared }),
             Step::List(_) => Admission::List,
-            Step::Superseded => Admission::Unready(SUPERSEDED.into()),
+            Step::Superseded => Admission::Superseded,
             Step::Unread => Admission::Unready(UNREAD.into()),
             _ => Admission::Judged(Box::new(self.trial.verdict(&step))),
         };

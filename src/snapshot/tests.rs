@@ -477,6 +477,6 @@ fn a_replica_lists_what_is_behind_and_gives_way_to_another_kind() {
     assert_eq!(wait.why, Why::Quarantine);
     let other = Page { digest: "newer".into(), nonce: 7, generation: 9, era: 7, ..page };
     read(&snapshot, other);
-    assert!(matches!(snapshot.admit(write(), None, false), Admission::Unready(_)));
+    assert!(matches!(snapshot.admit(write(), None, false), Admission::Superseded));
     assert!(snapshot.page().unwrap().unready().is_some());
 }

@@ -1,4 +1,5 @@
-//! Writes that isthmus admits and that are never stored: a rival waits for them, and not for ever.
+//! Writes that a replica admits and that are never stored: who is judged by another replica waits for
+//! them, and not for ever.
 
 use std::net::TcpListener;
 
@@ -9,69 +10,70 @@ use serde_json::{Value as Json, json};
 use crate::support::api::{Api, MEMBERS};
 use crate::support::cable::Cable;
 use crate::support::client::Answer;
-use crate::support::guarded::{CRDS, Guarded, VALIDATE, isthmus};
+use crate::support::guarded::{Guarded, LEDGER, VALIDATE, isthmus};
 use crate::support::objects::{bare, config_map, configuration, described, labelled, with, yaml};
 use crate::support::process::Server;
+use crate::support::racing::Ring;
 use crate::support::transcript::Transcript;
 use crate::support::{TempDir, wait_for};
 
-/// How long an admitted write is held here, in seconds; a rival is refused at most for so long and
-/// a sweep more.
-const HOLD: &str = "2s";
+/// How long an admitted write is held here; a rival is refused at most for so long and a sweep more.
+const HOLD: &str = "--hold=2s";
+/// With a ledger that they share, and where there is no other.
+const REPLICAS: [usize; 2] = [2, 1];
 const TRIES: u32 = 5;
 const DELAYED: &str = r#"isthmus_reviews_total{hook="validate",kind="IstioMulticluster",operation="CREATE",verdict="delayed"}"#;
 const CONTESTED: &str = "https://istio.contested.example.com/metadata/";
 
 #[test]
 fn a_write_that_another_webhook_denies_blocks_others_only_briefly() {
-    let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", HOLD]);
-    let _denier = Denier::start(&cluster, "denied");
-    passes(&cluster, &|api| {
-        let answer = api.create(MEMBERS, &peer("denied", CONTESTED));
-        assert_eq!(answer.status, 422, "{}", answer.text());
-        assert!(answer.text().contains("(IstioMulticluster twin)"), "{}", answer.text());
-    });
+    for replicas in REPLICAS {
+        let ring = Ring::start(replicas, &[HOLD]);
+        let _denier = Denier::start(&ring.cluster, "denied");
+        passes(&ring, &|api| {
+            let answer = api.create(MEMBERS, &peer("denied-0", CONTESTED));
+            assert_eq!(answer.status, 422, "{}", answer.text());
+            assert!(answer.text().contains("(IstioMulticluster twin)"), "{}", answer.text());
+        });
+    }
 }
 
 #[test]
 fn a_write_that_a_quota_rejects_blocks_others_only_briefly() {
     // A member that is only described denies nobody else by its subnets otherwise.
-    let args = ["--hold", HOLD, "--described-overlap=Deny"];
-    let cluster = Guarded::start_by(CRDS, "Fail", &args);
-    let quota = Quota::of_no_config_map(&cluster);
+    let ring = Ring::start(2, &[HOLD, "--described-overlap=Deny"]);
+    let _quota = Quota::of_no_config_map(&ring.cluster);
     let text = yaml(&bare(configuration("quota", "10.155.0.0/16", "10.156.0.0/16")));
-    let member = config_map("isthmus", "quota", json!({"cluster-configuration.yaml": text}));
+    let member = config_map("isthmus", "quota-0", json!({"cluster-configuration.yaml": text}));
     let member = labelled(member, "isthmus.dev/member", "quota");
-    passes(&cluster, &|api| {
+    passes(&ring, &|api| {
         let answer = api.create("/api/v1/namespaces/isthmus/configmaps", &member);
         assert_eq!(answer.status, 403, "{}", answer.text());
         assert!(answer.text().contains("exceeded quota"), "{}", answer.text());
     });
-    drop(quota);
 }
 
 #[test]
 fn a_write_of_an_existing_name_blocks_others_only_briefly() {
-    let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", HOLD]);
-    let mut api = cluster.plane.admin();
-    let stored = peer("exists", "https://istio.exists.example.com/metadata/");
-    assert_eq!(api.create(MEMBERS, &stored).status, 201);
-    cluster.wait_watched(1);
-    passes(&cluster, &|api| {
-        let answer = api.create(MEMBERS, &peer("exists", CONTESTED));
+    let ring = Ring::start(2, &[HOLD]);
+    let stored = peer("exists-0", "https://istio.exists.example.com/metadata/");
+    assert_eq!(ring.api().create(MEMBERS, &stored).status, 201);
+    ring.with_each(|replica| replica.wait_metric("isthmus_watched_objects", 1.0));
+    passes(&ring, &|api| {
+        let answer = api.create(MEMBERS, &peer("exists-0", CONTESTED));
         assert_eq!(answer.status, 409, "{}", answer.text());
     });
 }
 
 #[test]
 fn a_write_that_times_out_blocks_others_only_briefly() {
-    let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", HOLD]);
+    let ring = Ring::start(2, &[HOLD]);
     // Connections are made, and nothing is ever answered.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}/", silent.local_addr().unwrap());
-    register(&cluster, "late", &url, "");
-    passes(&cluster, &|api| {
-        let answer = api.create(MEMBERS, &peer("late", CONTESTED));
+    register(&ring.cluster, "late", &url, "");
+    passes(&ring, &|api| {
+        let answer = api.create(MEMBERS, &peer("late-0", CONTESTED));
         assert_eq!(answer.status, 500, "{}", answer.text());
         assert!(answer.text().contains("failed calling webhook"), "{}", answer.text());
     });
@@ -79,9 +81,9 @@ fn a_write_that_times_out_blocks_others_only_briefly() {
 
 #[test]
 fn a_generated_name_that_is_never_used_blocks_others_only_briefly() {
-    let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", HOLD]);
-    let _denier = Denier::start(&cluster, "generated");
-    passes(&cluster, &|api| {
+    let ring = Ring::start(2, &[HOLD]);
+    let _denier = Denier::start(&ring.cluster, "generated");
+    passes(&ring, &|api| {
         let mut generated = peer("", CONTESTED);
         generated["metadata"] = json!({"generateName": "generated-"});
         // Each try is of another name, and is held apart; it may have to wait for those before it.
@@ -94,38 +96,40 @@ fn a_generated_name_that_is_never_used_blocks_others_only_briefly() {
 
 #[test]
 fn kubectl_retries_by_itself_until_the_pending_write_is_over() {
-    let delayed = |cluster: &Guarded| cluster.isthmus.metric(DELAYED).unwrap_or_default();
     let mut told = Transcript::new("pending");
-    let cluster = Guarded::start_by(CRDS, "Fail", &["--hold", "4s"]);
-    let denier = Denier::start(&cluster, "denied");
-    let rival = peer("rival", CONTESTED);
+    let ring = Ring::start(2, &["--hold=4s"]);
+    let delayed = || ring.with(1, |rival| rival.metric(DELAYED).unwrap_or_default());
+    let denier = Denier::start(&ring.cluster, "denied");
+    let rival = peer("rival-1", CONTESTED);
     told.note("A write was admitted and is not stored, as another webhook denies it.");
     for tries in 1.. {
-        let denied = cluster.plane.admin().create(MEMBERS, &peer("denied", CONTESTED));
+        let denied = ring.api().create(MEMBERS, &peer("denied-0", CONTESTED));
         assert_eq!(denied.status, 422, "{}", denied.text());
         // On a slow machine a hold may be over before the rival comes.
-        let made = cluster.create(&rival.to_string());
+        let made = ring.cluster.create(&rival.to_string());
         assert!(made.succeeded, "{made:?}");
-        if delayed(&cluster) > 0.0 {
-            told.print("kubectl create -f - # IstioMulticluster rival", &made.stdout);
+        if delayed() > 0.0 {
+            told.print("kubectl create -f - # IstioMulticluster rival-1", &made.stdout);
             break;
         }
         assert!(tries < TRIES, "what is admitted counts at once");
-        cluster.kubectl(&["delete", "istiomulticluster/rival"], "").ok();
+        ring.cluster.kubectl(&["delete", "istiomulticluster/rival-1"], "").ok();
     }
-    drop((denier, cluster));
+    drop((denier, ring));
 
-    let cluster = Guarded::start();
+    let ring = Ring::start(2, &[]);
+    let delayed = || ring.with(1, |rival| rival.metric(DELAYED).unwrap_or_default());
     told.note("A write was admitted, and then it is stored.");
-    assert_eq!(cluster.asks(&crate::support::peer("winner", CONTESTED))["allowed"], true);
+    let winner = crate::support::peer("winner-0", CONTESTED);
+    assert_eq!(ring.with(0, |replica| replica.review(VALIDATE, &winner))["allowed"], true);
     std::thread::scope(|scope| {
-        let made = scope.spawn(|| cluster.create(&rival.to_string()));
-        wait_for("the rival to be delayed", || (delayed(&cluster) > 0.0).then_some(()));
-        let winner = cluster.plane.admin().create(MEMBERS, &peer("winner", CONTESTED));
+        let made = scope.spawn(|| ring.cluster.create(&rival.to_string()));
+        wait_for("the rival to be delayed", || (delayed() > 0.0).then_some(()));
+        let winner = ring.api().create(MEMBERS, &peer("winner-0", CONTESTED));
         assert_eq!(winner.status, 201, "{}", winner.text());
         let made = made.join().unwrap();
-        assert!(made.stderr.contains("(IstioMulticluster winner)"), "{made:?}");
-        told.print("kubectl create -f - # IstioMulticluster rival", &made.stderr);
+        assert!(made.stderr.contains("(IstioMulticluster winner-0)"), "{made:?}");
+        told.print("kubectl create -f - # IstioMulticluster rival-1", &made.stderr);
     });
     told.check();
 }
@@ -153,14 +157,14 @@ fn a_denial_does_not_rest_on_a_deleted_object() {
 }
 
 /// A write is admitted and not stored: who claims the same waits for it, is not denied, and passes.
-fn passes(cluster: &Guarded, write: &dyn Fn(&mut Api)) {
-    let mut api = cluster.plane.admin();
+fn passes(ring: &Ring, write: &dyn Fn(&mut Api)) {
+    let mut api = ring.api();
     // On a slow machine a hold may be over before the rival comes.
     let waited = (0..TRIES).any(|_| {
         write(&mut api);
         let mut waits = 0;
         wait_for("the rival to be admitted", || {
-            let answer = rival(&mut api);
+            let answer = api.create(MEMBERS, &rival());
             if answer.status == 429 {
                 waits += 1;
                 is_told_what_it_waits_for(&answer);
@@ -169,11 +173,19 @@ fn passes(cluster: &Guarded, write: &dyn Fn(&mut Api)) {
             }
             (answer.status == 201).then_some(())
         });
+        // What was stored and is gone is told to those who cannot see it any more.
+        api.delete(&format!("{MEMBERS}/rival-1"));
+        wait_for("it to be told", || {
+            let is_there = ring.api().get(LEDGER)["metadata"].to_string().contains("rival-1");
+            (!is_there).then_some(())
+        });
         waits > 0
     });
     assert!(waited, "what is admitted counts at once");
-    cluster.isthmus.wait_metric("isthmus_held_writes", 0.0);
-    assert_eq!(rival(&mut api).status, 201, "what is over does not come back");
+    ring.with_each(|replica| replica.wait_metric("isthmus_held_writes", 0.0));
+    // kubectl needs nobody to repeat it.
+    write(&mut api);
+    ring.cluster.create(&rival().to_string()).ok();
 }
 
 fn is_told_what_it_waits_for(answer: &Answer) {
@@ -188,11 +200,11 @@ fn is_told_what_it_waits_for(answer: &Answer) {
     assert!(!message.contains("next free"), "no other subnet is advised: {message}");
 }
 
-/// Somebody else who wants the same endpoint and the same subnets, to see whether it goes.
-fn rival(api: &mut Api) -> Answer {
+/// Somebody else who wants the same endpoint and the same subnets, which another replica judges, if
+/// there is one.
+fn rival() -> Json {
     let pods = [("pod-subnet-cidr", "10.155.0.0/16")];
-    let rival = described("rival", false, &pods);
-    api.try_create(MEMBERS, &with(rival, &["spec", "metadataEndpoint"], CONTESTED))
+    with(described("rival-1", false, &pods), &["spec", "metadataEndpoint"], CONTESTED)
 }
 
 fn peer(name: &str, endpoint: &str) -> Json {

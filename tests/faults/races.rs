@@ -48,7 +48,7 @@ fn disturb(ring: &Ring, done: &AtomicBool) {
                 // Its watch of the members stalls, and nothing else.
                 let cable = Cable::to(ring.cluster.plane.api());
                 let server = ring.cluster.replica_by(cable.address, &ring.args());
-                ring.seat(number, server);
+                drop(ring.seat(number, server));
                 cable.die_where_received(LARGE);
                 cables.push(cable);
             }

@@ -1,4 +1,5 @@
-//! etcd goes back to what it held before: an older certificate, an older authority, an older path.
+//! etcd goes back to what it held before: an older certificate, an older authority, an older path, an
+//! older ledger.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +9,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::Done;
+use crate::support::api::MEMBERS;
 use crate::support::objects::multicluster;
+use crate::support::racing::{Ring, rivals, wait_usable, write};
 use crate::support::replicas::{Replicas, SECRET};
 use crate::support::wait_for;
 
@@ -116,4 +119,36 @@ fn work_continues_from_a_restored_etcd() {
         server.wait_metric("isthmus_watched_objects", 1.0);
         server.wait_metric("isthmus_lost_watches", 0.0);
     }
+}
+
+#[test]
+#[ignore = "it takes minutes: `make faults`"]
+fn a_ledger_that_etcd_has_forgotten_is_begun_anew_and_told() {
+    let ring = Ring::start(2, &["--hold=20s"]);
+    let plane = ring.cluster.plane;
+    assert_eq!(write(&mut ring.api(), &multicluster("kept-0")).status, 201);
+    plane.back_up();
+    ring.wait_usable();
+    // Swaps that etcd forgets, after which it gives their versions to others.
+    for at in 0..6 {
+        let name = format!("forgotten{at}-{}", at % 2);
+        assert_eq!(write(&mut ring.api(), &multicluster(&name)).status, 201);
+    }
+    plane.restore(|| {});
+    let early = wait_for("an answer about what may be lost", || {
+        let answer = ring.api().create(MEMBERS, &multicluster("early-1"));
+        (answer.status != 503).then_some(answer)
+    });
+    assert_eq!(early.status, 429, "{}", early.text());
+    assert!(early.text().contains("the ledger is new or was lost"), "{}", early.text());
+    ring.with_each(|replica| {
+        replica.wait_logged("the ledger is new, spoilt or restored");
+        let quarantine = r#"isthmus_delayed_reviews_total{reason="quarantine"}"#;
+        assert!(replica.metric(quarantine).is_some());
+        wait_usable(replica);
+    });
+    ring.race(&rivals(0, 2));
+    let mut stored = ring.stored();
+    stored.retain(|name| !name.starts_with("race"));
+    assert_eq!(stored, ["kept-0"]);
 }

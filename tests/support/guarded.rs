@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
+use isthmus::ledger::Page;
+use isthmus::mesh::Reading;
 use serde_json::{Value as Json, json};
 
 use super::api::{Api, MEMBERS};
@@ -14,6 +16,13 @@ use crate::support::{TempDir, data, wait_for};
 
 /// The custom resources.
 pub(crate) const CRDS: &str = include_str!("crds.yaml");
+
+/// What replicas are told that share a ledger.
+pub(crate) const SHARING: &str = "--ledger=isthmus/isthmus-ledger";
+/// Where that is.
+pub(crate) const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/isthmus/leases";
+pub(crate) const LEDGER: &str =
+    "/apis/coordination.k8s.io/v1/namespaces/isthmus/leases/isthmus-ledger";
 
 /// The secret path by which isthmus knows the API server.
 const PATH: &str = "5ec2e7000000000000000000000000af";
@@ -61,32 +70,41 @@ impl Guarded {
         guarded
     }
 
-    /// The same, whose API server asks nobody, as a test is to say who is asked about what.
-    pub(crate) fn start_unregistered(args: &[&str]) -> Self {
-        Self::launch(CRDS, args)
+    /// The same, whose API server asks nobody, and where replicas to come may share a ledger.
+    pub(crate) fn start_unregistered() -> Self {
+        let (plane, turn) = exclusive();
+        Self::launch_in(plane, Some(turn), CRDS, (&[], &[SHARING]))
     }
 
     /// The same in a cluster that the test has already.
     pub(crate) fn start_in(plane: &'static Plane, args: &[&str]) -> Self {
-        let guarded = Self::launch_in(plane, None, CRDS, args);
+        let guarded = Self::launch_in(plane, None, CRDS, (args, &[]));
         guarded.register("Fail");
         guarded
     }
 
     fn launch(crds: &str, args: &[&str]) -> Self {
         let (plane, turn) = exclusive();
-        Self::launch_in(plane, Some(turn), crds, args)
+        // A ledger takes a right, and a Lease.
+        let ledger = args.iter().copied().find(|arg| arg.starts_with("--ledger="));
+        Self::launch_in(plane, Some(turn), crds, (args, ledger.as_slice()))
     }
 
-    fn launch_in(plane: &'static Plane, turn: Option<Turn>, crds: &str, args: &[&str]) -> Self {
+    fn launch_in(
+        plane: &'static Plane,
+        turn: Option<Turn>,
+        crds: &str,
+        (args, rights): (&[&str], &[&str]),
+    ) -> Self {
         clear(plane, crds);
         let certs = TempDir::new();
         let directory = certs.path().to_str().unwrap().to_owned();
         isthmus(&["certs", "--certs-dir", &directory]);
         certs.write("path", PATH);
-        // A ledger takes a right, and a Lease.
-        let ledger = args.iter().copied().find(|arg| arg.starts_with("--ledger="));
-        let kubeconfig = grant(plane, ledger.as_slice());
+        let kubeconfig = grant(plane, rights);
+        if rights.contains(&SHARING) {
+            begin_ledger(plane);
+        }
         let isthmus = watching(&kubeconfig, &certs, args);
         Self { isthmus, plane, kubeconfig, certs, _turn: turn }
     }
@@ -362,6 +380,19 @@ pub(crate) fn grant(plane: &Plane, args: &[&str]) -> PathBuf {
     assert_eq!(token.status, 201, "{}", token.text());
     let token: Json = serde_json::from_slice(&token.body).unwrap();
     plane.kubeconfig("isthmus", token["status"]["token"].as_str().unwrap())
+}
+
+/// Makes a ledger as it is where replicas have long shared it: a new one has writes wait.
+fn begin_ledger(plane: &Plane) {
+    let mut api = plane.admin();
+    let made = api.create(LEASES, &json!({"metadata": {"name": "isthmus-ledger"}}));
+    assert_eq!(made.status, 201, "{}", made.text());
+    let made: Json = serde_json::from_slice(&made.body).unwrap();
+    let page = Page::<Arc<Reading>>::new(1, &"earlier".into());
+    let page = Page { is_proven: true, ..page }.to_text(made["metadata"]["uid"].as_str().unwrap());
+    let annotations =
+        json!({"isthmus.dev/page": page, "isthmus.dev/page-nonce": format!("{:032x}", 1)});
+    api.merge(LEDGER, &json!({"metadata": {"annotations": annotations}}));
 }
 
 /// What the built program prints.

@@ -10,22 +10,21 @@ use serde_json::Value as Json;
 
 use super::api::{Api, MEMBERS};
 use super::client::Answer;
-use super::guarded::Guarded;
+use super::guarded::{Guarded, SHARING};
 use super::objects::{described, stated, with};
 use super::process::Server;
 use super::relay::Relay;
 use crate::support::wait_for;
 
-/// What a server is told that shares it.
-const SHARING: &str = "--ledger=isthmus/isthmus-ledger";
 /// How many races are run at the same time.
 const AT_ONCE: usize = 4;
 /// How often a writer begins anew whose call failed as nobody was there; a fault ends the test.
 const ATTEMPTS: usize = 200;
 
 /// Replicas that share a ledger. Each is asked about the objects whose names end in its number, so
-/// that a test says who judges what.
+/// that a test says who judges what; about all others the first one is.
 pub(crate) struct Ring {
+    /// Where they are. Its own isthmus is one that nobody asks, and that does not share the ledger.
     pub(crate) cluster: Guarded,
     seats: Vec<Seat>,
     args: Vec<String>,
@@ -38,37 +37,62 @@ struct Seat {
 }
 
 impl Ring {
-    /// So many replicas, started with more arguments.
+    /// So many replicas, started with more arguments. One alone shares nothing.
     pub(crate) fn start(count: usize, args: &[&str]) -> Self {
-        let args = [&[SHARING], args].concat();
-        let cluster = Guarded::start_unregistered(&args);
+        let shared: &[&str] = if count > 1 { &[SHARING] } else { &[] };
+        let args = [shared, args].concat();
+        let cluster = Guarded::start_unregistered();
         let seats = (0..count).map(|_| Seat { relay: Relay::new(), server: Mutex::default() });
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         let ring = Self { cluster, seats: seats.collect(), args };
         (0..count).for_each(|number| ring.restart(number, Signal::TERM));
         ring.register();
+        ring.wait_usable();
         ring
     }
 
-    /// Ends a replica by a signal, and starts another one in its place.
-    pub(crate) fn restart(&self, number: usize, signal: Signal) {
-        let seat = &self.seats[number];
-        let mut server = seat.server.lock().unwrap();
-        if let Some(mut before) = server.take() {
+    /// Ends a replica by a signal.
+    pub(crate) fn end(&self, number: usize, signal: Signal) {
+        let before = self.seats[number].server.lock().unwrap().take();
+        if let Some(mut before) = before {
             before.signal(signal);
             before.wait_exit();
         }
-        let args: Vec<_> = self.args.iter().map(String::as_str).collect();
-        let next = self.cluster.replica_with(&args);
-        seat.relay.lead_to(Some(next.webhook));
-        *server = Some(next);
     }
 
-    /// Has another server take a seat, such as one that reaches the API server by a cable.
-    pub(crate) fn seat(&self, number: usize, server: Server) {
+    /// The same, and starts another one in its place.
+    pub(crate) fn restart(&self, number: usize, signal: Signal) {
+        self.end(number, signal);
+        self.seat(number, self.cluster.replica_with(&self.args()));
+    }
+
+    /// Has another server take a seat, such as one that reaches the API server by a cable; gives back
+    /// the one that had it.
+    pub(crate) fn seat(&self, number: usize, server: Server) -> Option<Server> {
         let seat = &self.seats[number];
         seat.relay.lead_to(Some(server.webhook));
-        *seat.server.lock().unwrap() = Some(server);
+        seat.server.lock().unwrap().replace(server)
+    }
+
+    /// Looks at a replica.
+    pub(crate) fn with<T>(&self, number: usize, look: impl FnOnce(&Server) -> T) -> T {
+        look(self.seats[number].server.lock().unwrap().as_ref().unwrap())
+    }
+
+    /// The same with all of them.
+    pub(crate) fn with_each(&self, mut look: impl FnMut(&Server)) {
+        (0..self.seats.len()).for_each(|number| self.with(number, &mut look));
+    }
+
+    /// Waits until all of them can use the ledger, and nothing has to wait for it.
+    pub(crate) fn wait_usable(&self) {
+        if self.seats.len() > 1 {
+            self.with_each(wait_usable);
+        }
+    }
+
+    pub(crate) fn api(&self) -> Api {
+        self.cluster.plane.admin()
     }
 
     pub(crate) fn args(&self) -> Vec<&str> {
@@ -78,7 +102,16 @@ impl Ring {
     /// Has the API server ask each replica about its part.
     fn register(&self) {
         for (number, seat) in self.seats.iter().enumerate() {
-            let expression = format!("request.name.endsWith('-{number}')");
+            // A name that is to be generated is not there yet when the mutating webhook is asked.
+            let of = |number: usize| {
+                format!("(has(request.name) && request.name.endsWith('-{number}'))")
+            };
+            let others: Vec<_> = (1..self.seats.len()).map(of).collect();
+            let expression = match number {
+                0 if others.is_empty() => "true".to_owned(),
+                0 => format!("!({})", others.join(" || ")),
+                number => of(number),
+            };
             self.cluster.register_part(seat.relay.address, &number.to_string(), &expression);
         }
         let mut api = self.cluster.plane.admin();
@@ -152,6 +185,12 @@ impl Ring {
         let items = found["items"].as_array().unwrap().iter();
         items.map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
     }
+}
+
+/// Waits until a replica can use the ledger, and nothing has to wait for it.
+pub(crate) fn wait_usable(replica: &Server) {
+    replica.wait_metric("isthmus_ledger_available", 1.0);
+    replica.wait_metric("isthmus_ledger_quarantine_seconds", 0.0);
 }
 
 /// Writes as clients do that keep at it: again after as long as is asked for, and where nobody

@@ -22,7 +22,7 @@ const BUCKETS: [f64; 15] = [
 const OPERATIONS: [&str; 4] = ["CREATE", "UPDATE", "DELETE", "CONNECT"];
 const OTHER: &str = "other";
 /// What writes wait for.
-const REASONS: [(Why, &str); 8] = [
+const REASONS: [(Why, &str); 9] = [
     (Why::Pending, "pending"),
     (Why::Many, "related"),
     (Why::Opaque, "unknown"),
@@ -31,6 +31,7 @@ const REASONS: [(Why, &str); 8] = [
     (Why::Quarantine, "quarantine"),
     (Why::Outdated, "outdated"),
     (Why::Busy, "busy"),
+    (Why::Unusable, "unusable"),
 ];
 
 /// What is counted of reviews, and how long they take.
@@ -48,7 +49,7 @@ metrics! {
         findings: Family<FindingLabels, Counter> = "findings",
             "Reviews in which a rule reported something, by their verdict";
         delayed: Family<ReasonLabels, Counter> = "delayed_reviews",
-            "Reviews answered with 429, by what the write waits for";
+            "Reviews answered with 429, or 503 if unusable, by what the write waits for";
         shed: Family<ResourceLabels, Counter> = "shed_reviews",
             "Reviews shed with 503, by the resource that was exhausted";
         in_flight: Gauge = "reviews_in_flight", "Reviews in flight";

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::Request;
 use axum::http::HeaderValue;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONNECTION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
@@ -27,7 +27,8 @@ use crate::server::app::App;
 use crate::server::http::body::{self, MEDIUM, Received, Unreceived};
 use crate::server::http::connections::{Entry, Open, Phase};
 use crate::server::http::room::{Caller, Part};
-use crate::snapshot::{Admission, Confirm};
+use crate::settings::Policy;
+use crate::snapshot::{Admission, Confirm, SUPERSEDED};
 use crate::value::duration;
 
 /// How long a caller waits that does not say so: the API server's default.
@@ -40,6 +41,8 @@ const WORKING: f32 = 0.8;
 const WAITING: f32 = 0.7;
 /// What a write waits for that lost its place to others as long as there was time.
 const BUSY: Wait = Wait { why: Why::Busy, remaining: Duration::from_secs(2) };
+/// The same of one for which the ledger, or what the watches have told, cannot be relied upon.
+const UNUSABLE: Wait = Wait { why: Why::Unusable, remaining: Duration::ZERO };
 /// Why a write is not judged by what the watches have told.
 const BEHIND: &str = "this replica has yet to see what is stored";
 /// Up to here a review is made at once, in bytes of its body: the worst takes about a millisecond.
@@ -61,12 +64,16 @@ pub(super) async fn respond(
     open: Option<&Open>,
 ) -> Response {
     match review(app, hook, caller, request, open).await {
-        Ok(body) => {
+        Ok(Reply { body, is_elsewhere_better }) => {
             if caller == Caller::Verified && open.is_some_and(|open| open.proven() == Entry::Made) {
                 app.http.metrics.closed("evicted");
             }
             let json = HeaderValue::from_static("application/json");
-            ([(CONTENT_TYPE, json)], body).into_response()
+            let mut response = ([(CONTENT_TYPE, json)], body).into_response();
+            if is_elsewhere_better {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         }
         Err(refusal) => refused(app, hook, &refusal),
     }
@@ -78,7 +85,7 @@ async fn review(
     caller: Caller,
     request: Request,
     open: Option<&Open>,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Reply, Refusal> {
     let (head, body) = request.into_parts();
     let deadline = Instant::now() + timeout(head.uri.query());
     let source = open.map_or(IpAddr::from([0; 4]), Open::source);
@@ -115,6 +122,7 @@ async fn review(
         confirmed: Some(BTreeSet::new()).filter(|_| app.live.is_some()),
         is_alone: false,
         is_late: false,
+        fault: None,
     };
     decide(app, case, source, deadline).await
 }
@@ -125,6 +133,13 @@ fn timeout(query: Option<&str>) -> Duration {
     let stated = pairs.find_map(|pair| pair.strip_prefix("timeout="));
     let stated = stated.and_then(|text| duration::parse(text).ok());
     stated.filter(|timeout| !timeout.is_zero()).unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT)
+}
+
+/// What is answered.
+struct Reply {
+    body: Vec<u8>,
+    /// Whether another replica may do better, to which the next connection leads.
+    is_elsewhere_better: bool,
 }
 
 /// A review that is to be decided.
@@ -145,6 +160,8 @@ struct Case {
     is_alone: bool,
     /// Whether there is no time left to enter it there.
     is_late: bool,
+    /// Why nothing can be said of it.
+    fault: Option<Arc<str>>,
 }
 
 /// Decides, as long as there is not too much to decide and the caller still waits.
@@ -157,7 +174,7 @@ async fn decide(
     mut case: Case,
     source: IpAddr,
     deadline: Instant,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Reply, Refusal> {
     let under_way = UnderWay::begin(app);
     let mut place = app.reviews.part(case.caller, source);
     let length = case.received.bytes.len();
@@ -176,11 +193,11 @@ async fn decide(
             next
         };
         let answered = match next {
-            Next::Answered(body) => Some(body),
+            Next::Answered(reply) => Some(reply),
             next => Box::pin(go_on(app, &mut case, next)).await?,
         };
-        if let Some(body) = answered {
-            return Ok(body);
+        if let Some(reply) = answered {
+            return Ok(reply);
         }
     }
 }
@@ -211,21 +228,25 @@ async fn decide_apart(
 /// What a judgement has come to.
 enum Next {
     /// This is the answer.
-    Answered(Vec<u8>),
+    Answered(Reply),
     /// It is the answer once the write is entered in the ledger.
     Enter(Box<Entering>),
     /// The write leads there: that is to be looked at before it is judged.
     Look(Vec<Leads>),
     /// What the answer rests on is to be read: the watch may have yet to report that it has changed.
     Confirm(Confirm),
-    /// Neither the ledger nor the watches can be relied upon, and why.
-    Unready {
-        why: Arc<str>,
-        /// Whether watches are behind, which is worth a wait.
-        is_behind: bool,
-        /// Whether the write is judged all the same.
-        is_optional: bool,
-    },
+    /// This is wrong with what it would be judged by, without which it may be optional.
+    Unready(Fault, bool),
+}
+
+/// What is wrong with what a write would be judged by.
+enum Fault {
+    /// The watches have yet to tell what is stored.
+    Behind,
+    /// Replicas of another kind judge: they are asked if this one says that it is not ready.
+    Superseded,
+    /// The ledger cannot be used, and why.
+    Page(Arc<str>),
 }
 
 /// An answer to a write that is yet to be entered.
@@ -237,24 +258,22 @@ struct Entering {
 }
 
 /// Does what a judgement demands, and gives back the answer or has the same judged again.
-async fn go_on(app: &App, case: &mut Case, next: Next) -> Result<Option<Vec<u8>>, Refusal> {
+async fn go_on(app: &App, case: &mut Case, next: Next) -> Result<Option<Reply>, Refusal> {
     match next {
-        Next::Answered(body) => return Ok(Some(body)),
+        Next::Answered(reply) => return Ok(Some(reply)),
         Next::Look(leads) => case.looks = Some(look(app, leads, case.working).await),
         Next::Confirm(confirm) => self::confirm(app, case, confirm).await,
-        Next::Unready { why, is_behind, is_optional } => {
-            let caught_up = async {
-                match &app.ledger {
-                    Some(ledger) if is_behind => ledger.catch_up().await,
-                    _ => std::future::pending().await,
-                }
-            };
-            let wait = if is_behind { case.waiting } else { Instant::now() };
-            if timeout_at(wait.into(), caught_up).await.is_err() {
-                if !is_optional {
-                    return Err(Refusal::NotReady(why.to_string()));
-                }
-                case.is_alone = true;
+        Next::Unready(fault, is_optional) => {
+            if let (Fault::Behind, Some(ledger)) = (&fault, &app.ledger)
+                && timeout_at(case.waiting.into(), ledger.catch_up()).await.is_ok()
+            {
+                return Ok(None);
+            }
+            match fault {
+                _ if is_optional => case.is_alone = true,
+                Fault::Superseded => return Err(Refusal::NotReady(SUPERSEDED.to_owned())),
+                Fault::Behind => case.fault = Some(BEHIND.into()),
+                Fault::Page(why) => case.fault = Some(why),
             }
         }
         Next::Enter(entering) => {
@@ -264,7 +283,7 @@ async fn go_on(app: &App, case: &mut Case, next: Next) -> Result<Option<Vec<u8>>
                     ledger.waited(begun.elapsed());
                 }
                 decided(app, case, &decision);
-                return Ok(Some(body));
+                return Ok(Some(Reply { body, is_elsewhere_better: false }));
             }
             // It lost its place, and is judged against what was entered first.
             case.confirmed = Some(BTreeSet::new());
@@ -358,7 +377,7 @@ fn answer(app: &App, case: &Case) -> Result<Next, Refusal> {
             }
             (None, None) => {
                 decided(app, case, &decision);
-                Next::Answered(body)
+                Next::Answered(Reply { body, is_elsewhere_better: case.fault.is_some() })
             }
         })
     })?
@@ -372,24 +391,29 @@ enum Judged {
 }
 
 fn judge(app: &App, case: &Case, write: Write<'_>) -> Judged {
-    if app.hold.is_none() || !case.caller.is_remembered() {
+    // Where nothing is denied, nothing is waited for either.
+    let is_enforced = app.settings.enforcement != Policy::Warn;
+    if app.hold.is_none() || !case.caller.is_remembered() || !is_enforced {
         return Judged::Verdict(app.snapshot.judge(write));
     }
-    if case.is_late {
-        let delay = Some(Delay { wait: BUSY, findings: Vec::new() });
+    if case.is_late || case.fault.is_some() {
+        let fault = case.fault.clone();
+        let wait = if fault.is_some() { UNUSABLE } else { BUSY };
+        let delay = Some(Delay { wait, findings: Vec::new(), fault });
         return Judged::Verdict(Verdict { delay, ..Verdict::default() });
     }
     let object = Arc::clone(&write.new.object);
-    let unready = |why, is_behind| {
+    let unready = |fault| {
         let is_optional = app.ledger.as_ref().is_some_and(|ledger| ledger.is_optional(&object));
-        Judged::Next(Next::Unready { why, is_behind, is_optional })
+        Judged::Next(Next::Unready(fault, is_optional))
     };
     match app.snapshot.admit(write, case.confirmed.as_ref(), case.is_alone) {
         Admission::Judged(verdict) => Judged::Verdict(*verdict),
         Admission::Entering(verdict, entered) => Judged::Entering(*verdict, entered),
         Admission::Confirm(confirm) => Judged::Next(Next::Confirm(confirm)),
-        Admission::List => unready(BEHIND.into(), true),
-        Admission::Unready(why) => unready(why, false),
+        Admission::List => unready(Fault::Behind),
+        Admission::Superseded => unready(Fault::Superseded),
+        Admission::Unready(why) => unready(Fault::Page(why)),
     }
 }
 
@@ -453,10 +477,31 @@ fn clipped(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::Mutex;
+
+    use tokio::time::sleep;
+    use tower::service_fn;
+
     use super::*;
+    use crate::server::ledger::PageKeeper;
     use crate::server::webhook::caller::Verification;
-    use crate::server::{Certificate, CertificateSource, Limits};
+    use crate::server::{Certificate, CertificateSource, LedgerConfig, Limits, know};
+    use crate::settings::Settings;
     use crate::sources::Sources;
+
+    fn app(settings: Arc<Settings>, hold: Option<Duration>) -> App {
+        let sources = Arc::new(Sources::new([]));
+        let verification = Verification::new(false, false, None).unwrap();
+        let certificate = Certificate::load(CertificateSource::SelfSigned).unwrap();
+        let limits = Limits {
+            connections: 4,
+            reviews: 4,
+            body_memory: 2 * body::LARGEST,
+            client_timeout: DEFAULT_TIMEOUT,
+        };
+        App::new(settings, sources, hold, verification, certificate, None, limits).unwrap()
+    }
 
     #[test]
     #[allow(clippy::panic, reason = "it is what is tested")]
@@ -467,18 +512,7 @@ mod tests {
 
     #[test]
     fn long_reviews_leave_the_async_threads() {
-        let (settings, sources) = (Arc::default(), Arc::new(Sources::new([])));
-        let verification = Verification::new(false, false, None).unwrap();
-        let certificate = Certificate::load(CertificateSource::SelfSigned).unwrap();
-        let limits = Limits {
-            connections: 4,
-            reviews: 4,
-            body_memory: 2 * body::LARGEST,
-            client_timeout: DEFAULT_TIMEOUT,
-        };
-        let app =
-            App::new(settings, sources, None, verification, certificate, None, limits).unwrap();
-        let app = Arc::new(app);
+        let app = Arc::new(app(Arc::default(), None));
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.max_blocking_threads(1).enable_time().build().unwrap();
         let (end, busy) = std::sync::mpsc::channel::<()>();
@@ -505,6 +539,70 @@ mod tests {
             drop((end, end_backstage));
             let _ = busy.await;
         });
+    }
+
+    #[tokio::test]
+    async fn the_ledger_is_read_before_what_a_verdict_rests_on() {
+        // What a call asks for, and when it is answered.
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&calls);
+        let service = service_fn(move |request: axum::http::Request<kube::client::Body>| {
+            let log = Arc::clone(&log);
+            async move {
+                let is_lease = request.uri().path().ends_with("/leases/isthmus-ledger");
+                let what = if is_lease { "ledger" } else { "object" };
+                log.lock().unwrap().push(("asked", what));
+                // Whoever does not wait for the answer asks for more before it comes.
+                sleep(Duration::from_millis(20)).await;
+                log.lock().unwrap().push(("answered", what));
+                let lease =
+                    r#"{"metadata":{"name":"isthmus-ledger","uid":"u","resourceVersion":"1"}}"#;
+                let absent =
+                    r#"{"kind":"Status","status":"Failure","code":404,"reason":"NotFound"}"#;
+                let (status, body) = if is_lease { (200, lease) } else { (404, absent) };
+                let response = axum::http::Response::builder().status(status);
+                Ok::<_, Infallible>(response.body(axum::body::Body::from(body)).unwrap())
+            }
+        });
+        let client = kube::Client::new(service, "default");
+        let settings = Arc::new(Settings::default());
+        let mut app = app(Arc::clone(&settings), Some(LONGEST_TIMEOUT));
+        let watches = crate::cluster::watches(&settings);
+        let lease = "isthmus/isthmus-ledger".parse().unwrap();
+        let ledger = LedgerConfig { lease, optional: Vec::new() };
+        know(&mut app, &client, &watches, Some(ledger));
+        let app = Arc::new(app);
+        let mut keeper = PageKeeper::new(app.ledger.as_ref().unwrap());
+        tokio::spawn(async move { keeper.keep().await });
+        while app.snapshot.page().is_none_or(|page| page.fault.is_some()) {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let request = Request::post("/validate").header(CONTENT_TYPE, "application/json");
+        let (head, body) = request.body(axum::body::Body::from("{}")).unwrap().into_parts();
+        let (now, room) = (Instant::now(), app.memory.part(Caller::Verified, [0; 4].into()));
+        let deadline = now + LONGEST_TIMEOUT;
+        let received = body::receive(LONGEST_TIMEOUT, &head.headers, body, room, deadline).await;
+        let mut case = Case {
+            hook: Hook::Validate,
+            caller: Caller::Verified,
+            received: received.unwrap(),
+            begun: now,
+            working: deadline,
+            waiting: deadline,
+            looks: None,
+            confirmed: Some(BTreeSet::new()),
+            is_alone: false,
+            is_late: false,
+            fault: None,
+        };
+        let map = |name: &str| Arc::new(ObjectRef::new("ConfigMap", Some("istio-system"), name));
+        calls.lock().unwrap().clear();
+        let objects = vec![map("istio")];
+        super::confirm(&app, &mut case, Confirm { objects, page: true }).await;
+        let calls = calls.lock().unwrap();
+        assert_eq!(calls[..2], [("asked", "ledger"), ("answered", "ledger")]);
+        assert!(calls.contains(&("answered", "object")), "{calls:?}");
+        assert_eq!(case.confirmed.unwrap().len(), 1);
     }
 
     #[test]
