@@ -195,7 +195,7 @@ fn serve(
             Reply::Answer(status, body) => (status, body),
             Reply::Hang => {
                 while !is_over.load(Relaxed) {
-                    thread::sleep(Duration::from_millis(20));
+                    thread::sleep(Duration::from_millis(250));
                 }
                 return Ok(());
             }
