@@ -341,9 +341,9 @@ impl Change<'_> {
         }
     }
 
-    /// Whether a member joins the mesh by this change, or joins as a peer though its configuration
-    /// was there: to delete and create a peer is no way round a denial. Then it is held to all that
-    /// is known of it, however long it was described.
+    /// Whether a member joins the mesh by this change, becomes another cluster, or joins as a peer
+    /// though its configuration was there: to delete and create a peer is no way round a denial. Then
+    /// it is held to all that is known of it, however long it was described.
     fn joins(&self, name: &MemberName) -> bool {
         let Some(now) = self.after.member(name) else { return false };
         let before = || {
@@ -351,7 +351,18 @@ impl Change<'_> {
             subjects.filter_map(|subject| self.before.member(subject.name()))
         };
         let was_joined = || before().any(|member| self.before.is_joined(member));
-        self.after.is_joined(now) && !was_joined()
+        // What is written leads to another cluster than the one that it was.
+        let uid = |claim: &Claim| match claim.fact {
+            Fact::Uid(uid) => Some(uid),
+            _ => None,
+        };
+        let is_written = |claim: &&Claim| self.written.contains_key(&claim.place.object);
+        let is_other = || {
+            let was: Vec<_> = before().flat_map(Member::claims).filter_map(uid).collect();
+            let is = now.claims().iter().filter(is_written).filter_map(uid);
+            !was.is_empty() && is.into_iter().any(|uid| !was.contains(&uid))
+        };
+        self.after.is_joined(now) && (!was_joined() || is_other())
             || now.is_peer() && !before().any(Member::is_peer)
     }
 

@@ -151,20 +151,6 @@ fn every_link_between_pages_has_a_target() {
 }
 
 #[test]
-fn the_pages_on_the_first_day_show_what_kubectl_prints() {
-    for (name, shown) in [("plain-istio", 3), ("deckhouse", 2)] {
-        let transcript = page(&format!("tests/control_plane/transcripts/day-one-{name}.txt"));
-        let page = page(&format!("docs/{name}.md"));
-        let blocks: Vec<_> = page.split("```text\n").skip(1).collect();
-        assert_eq!(blocks.len(), shown, "{name}");
-        for block in blocks {
-            let block = block.split("   ```").next().unwrap();
-            assert!(transcript.contains(block), "{name}: {block}");
-        }
-    }
-}
-
-#[test]
 fn the_image_is_built_by_the_toolchain_that_the_project_pins() {
     let pinned = page("rust-toolchain.toml");
     let pinned = pinned.lines().find_map(|line| line.strip_prefix("channel = \"")).unwrap();

@@ -29,12 +29,13 @@ use support::api::{Api, MEMBERS};
 use support::client::{Client, tcp_from};
 use support::elsewhere::{Elsewhere, Reply, Shows, kubeconfig, outer_address, remote_secret};
 use support::guarded::{LEASES, VALIDATE};
-use support::objects::{described, labelled, review};
+use support::objects::{described, labelled, multicluster, review, with};
 use support::plane::{Plane, exclusive};
 use support::process::Server;
 use support::racing::{Ring, write};
 use support::scouting::{Scout, home};
-use support::{TempDir, peer};
+use support::showing::Showing;
+use support::{TempDir, peer, wait_for};
 
 const MIB: u64 = 1 << 20;
 /// What the chart gives a pod.
@@ -288,7 +289,7 @@ fn other_reviews_are_not_slowed_by_fifty_clusters_that_hang() {
     let file = path.path().join("path");
     let server = Server::start(
         inventory.path(),
-        &["--tls-path-file", file.to_str().unwrap(), "--reach=true", "--reach-timeout=30s"],
+        &["--tls-path-file", file.to_str().unwrap(), "--reach=true", "--reach-timeout=8s"],
     );
     let sound = peer("peer", "https://istio.example.com/metadata/");
     let validate = format!("/validate/{PATH}?timeout=30s");
@@ -404,6 +405,51 @@ fn a_scout_visits_a_hundred_clusters_of_which_ten_are_dead_within_a_minute() {
     own.admin().clear(secrets);
     assert!(took < ROUND);
     assert!(peak < SCOUT);
+}
+
+/// How soon facts are to be shown of a cluster that a Secret leads to, and how often it is tried.
+const SOON: Duration = Duration::from_secs(10);
+const TRIES: u8 = 20;
+
+#[test]
+fn a_rendered_secret_is_followed_by_domain_and_subnets_within_ten_seconds() {
+    let (own, _turn) = exclusive();
+    Showing::nothing(own).deckhouse();
+    let local = home(own, &["--remote-secrets"]);
+    let secrets = "/api/v1/namespaces/d8-istio/secrets";
+    own.admin().clear(secrets);
+    let _scout = Scout::start(own, &["--remote-secrets"]);
+    let shown = |name: &str, is: &dyn Fn(&Json) -> bool| {
+        wait_for(name, || {
+            let path = format!("/apis/isthmus.dev/v1alpha1/meshmembers/{name}");
+            is(&own.admin().get(&path)["status"]["summary"]).then_some(())
+        });
+    };
+    let mut times: Vec<_> = (0..TRIES)
+        .map(|n| {
+            let (name, id, peer) = (format!("m{n}"), format!("istio-cluster-{n}"), alive(n));
+            local.create(MEMBERS, &multicluster(&name));
+            shown(&name, &|summary| summary["joinedBy"] == "IstioMulticluster");
+            let secret = remote_secret(&id, &peer.kubeconfig(&id, "token"));
+            let labels = json!({"istio/multiCluster": "true", "heritage": "deckhouse"});
+            let metadata = json!({
+                "name": format!("istio-remote-secret-{name}"), "namespace": "d8-istio",
+                "labels": labels,
+            });
+            local.create(secrets, &with(secret, &["metadata"], metadata));
+            timed(|| {
+                shown(&name, &|summary| {
+                    let facts = ["clusterDomain", "pods", "services"];
+                    facts.iter().all(|fact| summary[fact].as_str().is_some_and(|it| !it.is_empty()))
+                });
+            })
+        })
+        .collect();
+    own.admin().clear(secrets);
+    times.sort_unstable();
+    let (half, most) = (times[usize::from(TRIES) / 2], times[usize::from(TRIES) - 1]);
+    println!("from a rendered Secret to facts: {half:.1?} as a median, {most:.1?} at most");
+    assert!(most < SOON);
 }
 
 /// A cluster that clashes with none of the others.

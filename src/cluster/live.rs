@@ -123,12 +123,13 @@ impl Live {
         Some(found)
     }
 
-    /// An object as it is now, if it exists; `None` if that cannot be read.
+    /// An object as it is now, if it exists; `None` if that cannot be read. One of which nobody is to
+    /// tell, such as a remote Secret, is as if it did not exist: it says nothing but in its review.
     async fn read(&self, object: &ObjectRef) -> Option<Option<Found>> {
         let watches: Vec<_> = self.watches.iter().filter(|watch| watch.covers(object)).collect();
-        let served = answer(watches.first()?.served_in(&self.client, object.namespace.as_deref()))
-            .await
-            .ok()?;
+        let Some(watch) = watches.first() else { return Some(None) };
+        let served = watch.served_in(&self.client, object.namespace.as_deref());
+        let served = answer(served).await.ok()?;
         let Some(served) = served else { return Some(None) };
         let Some(object) = answer(served.objects.api.get_opt(&object.name)).await.ok()? else {
             return Some(None);

@@ -110,12 +110,27 @@ impl Known<'_> {
     }
 
     /// What the cluster shows, and of what it does not let be read now, what it showed before: that
-    /// it is refused does not mean that it has changed.
+    /// it is refused, or that nobody tells it for the moment, does not mean that it has changed.
     fn completed(&self, shown: &Shown, before: Option<&Observed>) -> Observed {
         let mut observed = shown.observed.clone();
         let same = before.filter(|before| before.uid.value == observed.uid.value);
-        if let Some(before) = same.filter(|_| !shown.refused.is_empty()) {
-            each(&mut observed, before, &Stands(self.now));
+        let stands = Stands(self.now);
+        match same {
+            Some(before) if !shown.refused.is_empty() => each(&mut observed, before, &stands),
+            Some(before) => {
+                // No cluster is without these: who tells them may be starting anew.
+                let Observed { cluster_domain, pod_subnets, service_subnets, .. } = &mut observed;
+                if cluster_domain.is_none() {
+                    stands.one(cluster_domain, before.cluster_domain.as_ref());
+                }
+                if pod_subnets.is_none() {
+                    stands.one(pod_subnets, before.pod_subnets.as_ref());
+                }
+                if service_subnets.is_none() {
+                    stands.one(service_subnets, before.service_subnets.as_ref());
+                }
+            }
+            None => {}
         }
         observed
     }
@@ -372,11 +387,13 @@ mod tests {
         assert!(reachable.message.contains("not its pods:"), "{}", reachable.message);
         assert_eq!(conditions(&part)[1], "Known=True Known since 10");
         let (before, after) = (first.observed.clone().unwrap(), part.observed.clone().unwrap());
-        assert_eq!((after.cluster_domain, after.uid.at), (before.cluster_domain, at(20)));
-        assert_eq!((after.pod_subnets, pods(&part)), (before.pod_subnets, "10.1.0.0/16".into()));
-        // What it lets be read is as it is now, and so is another cluster.
+        assert_eq!((&after.cluster_domain, after.uid.at), (&before.cluster_domain, at(20)));
+        assert_eq!(after.pod_subnets, before.pod_subnets);
+        assert_eq!(pods(&part), "10.1.0.0/16");
+        // What it lets be read is as it is now, but for what it cannot be without.
         let gone = next(20, Some(&first), &showing(bare(20), &[])).unwrap();
         assert_eq!(pods(&gone), "at least 10.1.2.0/24");
+        assert_eq!(gone.observed.unwrap().cluster_domain, before.cluster_domain);
         let mut another = bare(20);
         another.uid.value = "v".to_owned();
         let another = next(20, Some(&first), &showing(another, &["pods"])).unwrap();

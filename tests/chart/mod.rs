@@ -4,6 +4,7 @@ pub(crate) mod alerts;
 mod calls;
 mod cluster;
 pub(crate) mod helm;
+mod pages;
 mod registry;
 mod release;
 mod templates;

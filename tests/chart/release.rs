@@ -1,7 +1,9 @@
 //! A release in a real cluster, in which the tests play the kubelet: what the Deployment says is
 //! run beside the API server, with the rights and by the name of its service account.
 
+use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +15,7 @@ use crate::support::guarded::{CRDS, clear, wait_asked, wait_established};
 use crate::support::plane::{ADMIN, Output, Plane, Turn, binary, exclusive};
 use crate::support::process::Server;
 use crate::support::relay::Relay;
+use crate::support::scouting::Scout;
 use crate::support::{TempDir, wait_for};
 
 /// The custom resources of others.
@@ -34,6 +37,9 @@ pub(crate) const CREATE: &[&str] = &["create", "-o=name", "-f", "-"];
 pub(crate) struct Release {
     pub(crate) plane: &'static Plane,
     isthmus: Option<Server>,
+    pub(crate) scout: Option<Scout>,
+    /// The generations of the Deployments that run.
+    running: BTreeMap<&'static str, Json>,
     /// Which Helm.
     pub(crate) helm: &'static str,
     /// Whether isthmus makes its certificate itself.
@@ -41,16 +47,21 @@ pub(crate) struct Release {
     /// Whether the Service is called, which leads nowhere here.
     pub(crate) by_service: bool,
     /// Where the API server finds isthmus.
-    service: Relay,
+    pub(crate) service: Relay,
     certs: TempDir,
     home: TempDir,
-    _turn: Turn,
+    _turn: Option<Turn>,
 }
 
 impl Release {
     /// A cluster without one.
     pub(crate) fn none() -> Self {
         let (plane, turn) = exclusive();
+        Self { _turn: Some(turn), ..Self::none_in(plane) }
+    }
+
+    /// The same in a cluster that the test has already.
+    pub(crate) fn none_in(plane: &'static Plane) -> Self {
         clear(plane, CRDS);
         plane.kubectl(&["apply", "-f", "-"], OTHERS).ok();
         // The definition that an earlier release has left.
@@ -72,10 +83,15 @@ impl Release {
             }
         }
         let rights = "/apis/rbac.authorization.k8s.io/v1";
-        for kind in ["role", "rolebinding"] {
-            api.clear(&format!("{rights}/cluster{kind}s/isthmus"));
-            for namespace in ["kube-system", "istio-system", "d8-istio"] {
-                api.clear(&format!("{rights}/namespaces/{namespace}/{kind}s/isthmus"));
+        for (kind, name) in [
+            ("role", "isthmus"),
+            ("rolebinding", "isthmus"),
+            ("role", "isthmus-scout"),
+            ("rolebinding", "isthmus-scout"),
+        ] {
+            api.clear(&format!("{rights}/cluster{kind}s/{name}"));
+            for namespace in ["default", "kube-system", "istio-system", "d8-istio"] {
+                api.clear(&format!("{rights}/namespaces/{namespace}/{kind}s/{name}"));
             }
         }
         for kind in ["validatingadmissionpolicies", "validatingadmissionpolicybindings"] {
@@ -88,13 +104,15 @@ impl Release {
         let release = Self {
             plane,
             isthmus: None,
+            scout: None,
+            running: BTreeMap::new(),
             helm: "helm",
             own_certificate: false,
             by_service: false,
             service: Relay::new(),
             certs: certified(),
             home: TempDir::new(),
-            _turn: turn,
+            _turn: None,
         };
         let pair = ["tls.pem", "tls-key.pem"].map(|name| release.certs.path().join(name));
         let [certificate, key] = pair.map(|path| path.display().to_string());
@@ -139,7 +157,7 @@ impl Release {
         let path = std::env::var("PATH").unwrap_or_default();
         shell.env("PATH", format!("{}:{path}", place.parent().unwrap().display()));
         shell.env("KUBECONFIG", self.plane.kubeconfig("admin", ADMIN)).args(["-c", text]);
-        finished(spawned(shell))
+        finished(spawned(&mut shell))
     }
 
     /// An object of the release.
@@ -172,15 +190,15 @@ impl Release {
             }
         }
         command.args(["--wait", "--timeout=10m"]).args(args);
-        let before = self.generation();
-        let mut child = spawned(command);
+        let before = self.generation("isthmus");
+        let mut child = spawned(&mut command);
         wait_for("the Deployment", || {
-            (self.generation() != before || ended(&mut child)).then_some(())
+            (self.generation("isthmus") != before || ended(&mut child)).then_some(())
         });
         // A Deployment that stays as it is runs what it ran.
-        if self.generation() != before {
+        if self.generation("isthmus") != before {
             self.run_pod();
-            self.tell_available();
+            self.tell_available("isthmus");
         }
         let printed = finished(child).ok();
         if !self.by_service {
@@ -192,27 +210,63 @@ impl Release {
     /// Runs the tests of the release, and what their Pod says; returns what Helm printed, and
     /// what the Pod did.
     pub(crate) fn test(&self) -> (Output, Output) {
-        let mut child = spawned(self.helm(&["test", "isthmus", "--timeout=10m"]));
-        let pod = "pod/isthmus-probe";
+        let mut child = spawned(&mut self.helm(&["test", "isthmus", "--timeout=10m"]));
         wait_for("the Pod", || {
-            (self.kubectl(&["get", pod, "-n=isthmus"]).succeeded || ended(&mut child)).then_some(())
+            (self.phase_of_probe().is_some() || ended(&mut child)).then_some(())
         });
-        let pod = self.get(pod);
+        let probed = self.run_probe();
+        (finished(child), probed)
+    }
+
+    /// The phase of the Pod that tests the release.
+    fn phase_of_probe(&self) -> Option<Json> {
+        let pod = self.plane.admin().get("/api/v1/namespaces/isthmus/pods/isthmus-probe");
+        (pod["kind"] == "Pod").then(|| pod["status"]["phase"].clone())
+    }
+
+    /// What the Pod that tests the release says.
+    fn run_probe(&self) -> Output {
+        let pod = self.get("pod/isthmus-probe");
         let args = args_of(&pod["spec"]["containers"][0]);
         let kubeconfig = self.kubeconfig("isthmus-probe");
         let mut probe = crate::support::process::command(self.home.path());
         probe.args(args).arg("--kubeconfig").arg(kubeconfig);
-        let probed = finished(spawned(probe));
+        let probed = finished(spawned(&mut probe));
         let phase = if probed.succeeded { "Succeeded" } else { "Failed" };
         let status = json!({"status": {"phase": phase}}).to_string();
         let patch = ["patch", "pod/isthmus-probe", "-n=isthmus", "--subresource=status"];
         self.kubectl(&[&patch[..], &["--type=merge", "-p", &status]].concat()).ok();
-        (finished(child), probed)
+        probed
+    }
+
+    /// Has an administrator's commands run, and does meanwhile what a cluster does: what the
+    /// Deployments say, and the tests of the release.
+    pub(crate) fn attend(&mut self, mut commands: Command) -> Output {
+        let mut child = spawned(commands.env("KUBECONFIG", self.plane.kubeconfig("admin", ADMIN)));
+        while !ended(&mut child) {
+            for name in ["isthmus", "isthmus-scout"] {
+                let generation = self.generation(name);
+                if generation.is_none() || self.running.get(name) == generation.as_ref() {
+                    continue;
+                }
+                match name {
+                    "isthmus" => self.run_pod(),
+                    _ => self.run_scout(),
+                }
+                self.tell_available(name);
+                self.running.extend(generation.map(|generation| (name, generation)));
+            }
+            if self.phase_of_probe().is_some_and(|phase| phase == "Pending") {
+                self.run_probe();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        finished(child)
     }
 
     /// Removes the release.
     pub(crate) fn uninstall(&self) -> String {
-        finished(spawned(self.helm(&["uninstall", "isthmus", "--wait", "--timeout=10m"]))).ok()
+        finished(spawned(&mut self.helm(&["uninstall", "isthmus", "--wait", "--timeout=10m"]))).ok()
     }
 
     /// How many reviews isthmus was asked for.
@@ -222,11 +276,26 @@ impl Release {
         counted.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
-    fn generation(&self) -> Option<String> {
-        let read =
-            ["get", "deployment/isthmus", "-n=isthmus", "-o=jsonpath={.metadata.generation}"];
-        let printed = self.kubectl(&read);
-        printed.succeeded.then_some(printed.stdout)
+    fn generation(&self, deployment: &str) -> Option<Json> {
+        let path = format!("/apis/apps/v1/namespaces/isthmus/deployments/{deployment}");
+        let found = self.plane.admin().get(&path);
+        (found["kind"] == "Deployment").then(|| found["metadata"]["generation"].clone())
+    }
+
+    /// Runs what the Deployment of the scout says.
+    fn run_scout(&mut self) {
+        let deployment = self.get("deployment/isthmus-scout");
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(pod["serviceAccountName"], "isthmus-scout");
+        let args = args_of(&pod["containers"][0]);
+        let (scout, args) = args.split_first().unwrap();
+        assert_eq!(scout, "scout");
+        let is_given = |arg: &&str| !arg.starts_with("--admin=") && !arg.starts_with("--log-");
+        let kubeconfig = format!("--kubeconfig={}", self.kubeconfig("isthmus-scout").display());
+        let args = args.iter().map(String::as_str).filter(is_given);
+        let scout = Scout::launch(&args.chain([kubeconfig.as_str()]).collect::<Vec<_>>());
+        wait_for("the scout", || (scout.page("/readyz").0 == 200).then_some(()));
+        self.scout = Some(scout);
     }
 
     /// Runs what the Deployment says, in place of what ran before.
@@ -264,8 +333,9 @@ impl Release {
         self.isthmus = Some(server);
     }
 
-    fn tell_available(&self) {
-        let deployment = self.get("deployment/isthmus");
+    fn tell_available(&self, name: &str) {
+        let name = format!("deployment/{name}");
+        let deployment = self.get(&name);
         if self.helm == "helm3" {
             self.replicate(&deployment);
         }
@@ -283,7 +353,7 @@ impl Release {
                 condition("Progressing", "NewReplicaSetAvailable"),
             ],
         }});
-        let patch = ["patch", "deployment/isthmus", "-n=isthmus", "--subresource=status"];
+        let patch = ["patch", &name, "-n=isthmus", "--subresource=status"];
         self.kubectl(&[&patch[..], &["--type=merge", "-p", &status.to_string()]].concat()).ok();
     }
 
@@ -336,7 +406,7 @@ pub(crate) fn args_of(container: &Json) -> Vec<String> {
     args.iter().map(|arg| arg.as_str().unwrap().to_owned()).collect()
 }
 
-fn spawned(mut command: Command) -> Child {
+fn spawned(command: &mut Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 

@@ -15,6 +15,7 @@ mod joining;
 mod judged;
 mod killed;
 mod ledger;
+mod members;
 mod mesh_members;
 mod mesh_networks;
 mod outages;

@@ -1,6 +1,6 @@
 //! Remote Secrets: asked about in every namespace by their label, and by nothing else.
 
-use crate::support::guarded::{Guarded, local};
+use crate::support::guarded::{CRDS, Guarded, local};
 use crate::support::transcript::Transcript;
 
 const APPLY: &[&str] = &["apply", "-f", "-"];
@@ -72,4 +72,15 @@ fn remote_secrets_are_judged_wherever_they_are() {
     ] {
         cluster.plane.kubectl(&["delete", "secret", name, "-n", namespace], "").ok();
     }
+}
+
+#[test]
+fn a_remote_secret_is_pending_no_longer_than_it_may_take_to_store_it() {
+    let cluster = Guarded::start_by(CRDS, "Fail", &["--hold=1s"]);
+    cluster.create(&local("10.111.0.0/16")).ok();
+    cluster.wait_watched(1);
+    cluster.kubectl(APPLY, &secret("istio-system", "https://192.0.2.10:6443", "token: t")).ok();
+    // Nothing tells isthmus that it is stored, as it may not read it.
+    cluster.isthmus.wait_metric("isthmus_held_writes", 0.0);
+    cluster.plane.admin().clear("/api/v1/namespaces/istio-system/secrets");
 }

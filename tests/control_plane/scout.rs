@@ -2,8 +2,9 @@
 
 use serde_json::{Value as Json, json};
 
+use crate::support::guarded::isthmus;
 use crate::support::plane::{Plane, several};
-use crate::support::scouting::{Scout, home, reader, remote_secret};
+use crate::support::scouting::{Scout, home, reader, remote_secret, wait_granted};
 use crate::support::showing::Showing;
 use crate::support::wait_for;
 
@@ -148,6 +149,40 @@ fn members_are_visited_and_what_stands_wrong_is_told() {
     let kept = member(own, "stated", |it| condition(it, "Reachable").0 == "Unknown");
     assert_eq!(condition(&kept, "Known"), ("False", "UnknownFacts"));
     assert_eq!(own.admin().get(&format!("{MEMBERS}/local"))["kind"], "MeshMember");
+}
+
+#[test]
+fn what_changes_in_a_peer_is_noticed_within_the_period() {
+    let ([own, other], _turns) = several();
+    let local = home(own, &["--remote-secrets"]);
+    usual(&local, "10.111", "local");
+    let peer = Showing::nothing(other);
+    peer.istiod("cluster.local", "b").node("n1", "10.112.0.0/24");
+    let token = reader(other);
+    let optional = isthmus(&["rbac", "--peer", "--istio-namespaces", "istio-system"]);
+    other.kubectl(&["apply", "-f", "-"], &optional).ok();
+    wait_granted(other, &["list", "servicecidrs.networking.k8s.io"]);
+    let _scout = Scout::start(own, &["--remote-secrets", OFTEN]);
+    local.create(SECRETS, &remote_secret("b", other, &token));
+    let shows = |column: &str, value: &str| {
+        member(own, "b", |it| it["status"]["summary"][column] == value);
+    };
+    shows("pods", "at least 10.112.0.0/24");
+    shows("services", &other.services);
+    // Nodes with a new range.
+    peer.node("n2", "10.112.1.0/24");
+    shows("pods", "at least 10.112.0.0/23");
+    // More addresses for Services.
+    let range = json!({"metadata": {"name": "more"}, "spec": {"cidrs": ["10.98.0.0/24"]}});
+    let ranges = "/apis/networking.k8s.io/v1/servicecidrs";
+    peer.create(ranges, &range);
+    shows("services", &format!("{},10.98.0.0/24", other.services));
+    other.admin().clear(&format!("{ranges}/more"));
+    shows("services", &other.services);
+    // Another network.
+    peer.network(Some("vpc-b"));
+    shows("network", "vpc-b");
+    other.kubectl(&["delete", "-f", "-"], &optional).ok();
 }
 
 #[test]

@@ -130,24 +130,24 @@ fn what_stood_is_never_denied_for_facts() {
     assert_eq!(told(&asked.review(&update(&stands, &labelled))), (true, Vec::new()));
     assert_eq!(peer.asked("/"), asked_before);
     // A member that is known to have stood is restored.
-    asked.learn(
-        "b.yaml",
-        &json!({
-            "apiVersion": "isthmus.dev/v1alpha1", "kind": "MeshMember",
-            "metadata": {"name": "cluster-b"},
-            "status": {"observed": {"uid": {
-                "value": overlapping.uid, "from": "Namespace kube-system", "exact": true,
-                "at": "2026-11-01T00:00:00Z",
-            }}},
-        })
-        .to_string(),
-    );
+    let fact = |value: Json| json!({"value": value, "from": "x", "exact": true, "at": "2026-11-01T00:00:00Z"});
+    let observed = json!({
+        "uid": fact(overlapping.uid.into()), "podSubnets": fact(json!([overlapping.pods])),
+    });
+    let known = json!({
+        "apiVersion": "isthmus.dev/v1alpha1", "kind": "MeshMember",
+        "metadata": {"name": "cluster-b"}, "status": {"observed": observed},
+    });
+    asked.learn("b.yaml", &known.to_string());
     let (allowed, warnings) = told(&asked.create(&stands));
     assert!(allowed, "{warnings:?}");
     assert!(warnings[0].ends_with("[SubnetOverlap, existed before]"), "{warnings:?}");
     // By its UID: one that was rebuilt with what clashes is not that member.
     let moved = remote_secret("cluster-b", &showing(&rebuilt).kubeconfig("cluster-b", TOKEN));
     assert!(!told(&asked.create(&moved)).0);
+    // So is one whose Secret stands, though the other cluster had clashed as well.
+    let (allowed, causes) = told(&asked.review(&update(&stands, &moved)));
+    assert!(!allowed && causes[0].ends_with("[SubnetOverlap]"), "{causes:?}");
 }
 
 #[test]

@@ -82,20 +82,25 @@ impl Drop for Scout {
 /// A cluster that knows MeshMembers, and grants a scout what it needs.
 pub(crate) fn home(plane: &'static Plane, rights: &[&str]) -> Showing {
     clear(plane, CRDS);
-    plane.kubectl(&["apply", "-f", "-"], &isthmus(&["crd"])).ok();
-    wait_established(plane);
     let mut api = plane.admin();
     for path in ["/api/v1/namespaces/istio-system/secrets", "/api/v1/namespaces/default/events"] {
         api.clear(path);
     }
+    provide(plane, rights);
+    Showing::nothing(plane)
+}
+
+/// Has a cluster know MeshMembers, and grant a scout what it needs.
+pub(crate) fn provide(plane: &Plane, rights: &[&str]) {
+    plane.kubectl(&["apply", "-f", "-"], &isthmus(&["crd"])).ok();
+    wait_established(plane);
     let path = "/api/v1/namespaces/isthmus/serviceaccounts";
-    let made = api.create(path, &json!({"metadata": {"name": "isthmus-scout"}}));
+    let made = plane.admin().create(path, &json!({"metadata": {"name": "isthmus-scout"}}));
     assert!([201, 409].contains(&made.status), "{}", made.text());
     let rights = [&["rbac", "--scout"], rights].concat();
     let granted = plane.kubectl(&["apply", "-f", "-"], &isthmus(&rights));
     let absent = |line: &str| line.contains("namespaces \"d8-istio\" not found");
     assert!(granted.stderr.lines().all(absent), "{granted:?}");
-    Showing::nothing(plane)
 }
 
 /// The token of an account in a peer that may read what Istio's readers may.

@@ -8,9 +8,9 @@ use crate::document::toolkit::{
     sights, subnets,
 };
 use crate::mesh::{
-    About, Basis, Configuration, Fact, MemberName, Network, Reading, Role, SecretKey,
+    About, Basis, Configuration, Fact, MemberName, Network, Reading, Role, SecretKey, by_cluster_id,
 };
-use crate::meshmember::{GROUP, Joined, KIND, RESOURCE, Status, VERSION};
+use crate::meshmember::{GROUP, Joined, KIND, RESOURCE, Spec, Status, VERSION, object_name};
 use crate::settings::Settings;
 use crate::syntax::{Object, Path, Position, Segment};
 use crate::value::{ClusterDomain, Invalid};
@@ -50,21 +50,43 @@ fn canonical_domain(
 }
 
 fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
-    let member = MemberName::clone(&reading.object.name);
-    if settings.is_local(&member) {
+    let name = MemberName::clone(&reading.object.name);
+    let status: Option<Status> =
+        object.raw_field("status").map(|raw| serde_json::from_str(raw).unwrap_or_default());
+    let id = || known_by_id(object, status.as_ref()?).map(str::to_owned);
+    let id = if settings.is_local(&name) {
         reading.basis = Basis::Own(Configuration::MeshMember);
-    }
+        None
+    } else {
+        id()
+    };
+    let member = id.as_deref().map_or_else(|| MemberName::clone(&name), by_cluster_id);
     let mut notes = Notes::new(reading, member);
     spec(object, &mut notes);
     common_annotations(object, &mut notes);
-    status(object, settings, &mut notes);
+    if id.is_some_and(|id| *id != *name) {
+        notes.claim_at(Path::NAME, Fact::Alias(name));
+    }
+    if let Some(status) = status {
+        observed(status, settings, &mut notes);
+    }
+}
+
+/// The cluster ID that the object has its name of, if nobody states anything in it: the scout has
+/// made it of a remote Secret, and it is part of whichever member states that ID.
+fn known_by_id<'s>(object: &Object<'_>, status: &'s Status) -> Option<&'s str> {
+    let spec = object.raw_field("spec").map(serde_json::from_str::<Spec>);
+    if spec.is_some_and(|spec| spec.ok() != Some(Spec::default())) {
+        return None;
+    }
+    let secrets = status.joined_by.iter().filter(|joined| joined.kind == "Secret");
+    let mut ids = secrets.filter_map(|joined| joined.key.as_deref());
+    ids.find(|id| object_name(id) == object.name())
 }
 
 /// What isthmus has observed. The API server keeps people from writing it, so what cannot be read is
 /// left to its author.
-fn status(object: &Object<'_>, settings: &Settings, notes: &mut Notes<'_>) {
-    let Some(raw) = object.raw_field("status") else { return };
-    let status: Status = serde_json::from_str(raw).unwrap_or_default();
+fn observed(status: Status, settings: &Settings, notes: &mut Notes<'_>) {
     notes.reading.basis = Basis::Discovered;
     let joined = status.joined_by.iter().take(MOST_JOINED);
     for Joined { kind, namespace, name, key } in joined {
