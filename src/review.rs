@@ -78,6 +78,8 @@ impl Write<'_> {
 /// How many claims may be looked at to judge one write, so that what it costs is bounded by what
 /// it says and not by the mesh: those of a hundred thousand members.
 pub const MOST_LOOKS: usize = 50_000_000;
+/// How many members a write of the local one is told of that are to blame, or left behind.
+const MOST_LEFT: usize = 16;
 /// For how many findings the field that brought them about is looked for in all that is said of a
 /// member.
 const MOST_EMPTIED: usize = 64;
@@ -216,13 +218,17 @@ impl Change<'_> {
             [before, after] if moves => self.before.moved([before.as_ref(), after.as_ref()]),
             _ => Vec::new(),
         };
+        let left = names[0].as_ref().filter(|_| moves);
+        let left = left.map(|it| self.before.left_on(it, MOST_LEFT)).unwrap_or_default();
         let judged = |view: &View<'_>| -> Vec<Finding> {
             let named = |name: &MemberName| view.member(name).filter(|it| it.name() == name);
             let members = touched.iter().filter_map(named);
             let mut findings: Vec<_> =
                 members.flat_map(|member| rule::judge(view, member)).collect();
             let others = view.on_networks(&networks).into_iter();
-            let others = others.filter(|member| !is_touched(member.name()));
+            let others = others.chain(left.iter().filter_map(named));
+            let others: BTreeMap<_, _> = others.map(|member| (member.name(), member)).collect();
+            let others = others.into_values().filter(|member| !is_touched(member.name()));
             findings.extend(others.flat_map(|member| rule::judge(view, member)));
             findings
         };
@@ -242,11 +248,16 @@ impl Change<'_> {
                 }
             }
         }
+        if !is_unchanged {
+            findings.extend(rule::judge_bystanders(&self.before, &self.after, &findings));
+        }
         let stood = Stood::new(&stood);
         let joining: Vec<_> = touched.iter().filter(|name| self.joins(name)).collect();
         // For what a peer tells of itself it is to blame, unless the local member turns away from it.
         if !self.changes_local_domain() {
-            findings.retain(|finding| !blames_local_for_status(&self.after, finding));
+            let is_misplaced = |it: &mut Finding| blames_local_for_status(&self.after, it);
+            let misplaced: Vec<_> = findings.extract_if(.., is_misplaced).collect();
+            findings.extend(self.at_peers(&misplaced));
         }
         for mut finding in told_once(findings, |of| self.written.contains_key(of)) {
             let is_joining = |name: &MemberName| joining.binary_search(&name).is_ok();
@@ -266,6 +277,14 @@ impl Change<'_> {
             }
         }
         verdict
+    }
+
+    /// The same findings, at the peers that they are held against.
+    fn at_peers(&self, findings: &[Finding]) -> Vec<Finding> {
+        let peers: BTreeSet<_> = findings.iter().filter_map(|it| it.other.as_ref()).collect();
+        let peers = peers.into_iter().take(MOST_LEFT).filter_map(|name| self.after.member(name));
+        let judged = peers.flat_map(|peer| rule::judge(&self.after, peer));
+        judged.filter(|it| findings.iter().any(|of| it.tells_the_same(of))).collect()
     }
 
     /// The members that the change is about, by the names that they have before and after it. What an

@@ -5,6 +5,7 @@ mod chart;
 mod check;
 mod ci;
 mod complexity;
+mod contract;
 mod control_plane;
 mod docs;
 mod faults;

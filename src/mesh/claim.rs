@@ -118,6 +118,8 @@ pub enum Fact {
     /// It was seen to have no gateway for the network that it was seen on, so that its pods are
     /// reached directly.
     NoGateway,
+    /// It was seen to have no namespace of Istio, which would tell the network.
+    NoNetwork,
     /// The names of its public services.
     PublicDomain(PublicDomainTemplate),
     /// Where it finds the control plane of another cluster.
@@ -166,6 +168,7 @@ impl Fact {
             | Self::Alias(_)
             | Self::Network(_)
             | Self::NoGateway
+            | Self::NoNetwork
             | Self::PublicDomain(_)
             | Self::TrustDomain(_)
             | Self::TrustDomainAlias(_)

@@ -23,6 +23,11 @@ impl StatedDomain {
         }
     }
 
+    /// Whether it is written out. Those that are come before all others.
+    pub fn is_exact(&self) -> bool {
+        matches!(self, Self::Exact(_))
+    }
+
     /// Whether both may be the same domain; a lossy form is compared in its own form.
     pub fn agrees(&self, other: &Self) -> bool {
         match (self, other) {

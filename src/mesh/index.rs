@@ -9,23 +9,28 @@ use super::domain::StatedDomain;
 use super::member::Member;
 use super::small_set::SmallSet;
 use super::subnets::{Spot, Subnets};
+use super::tally::Tallies;
 use crate::value::{ClusterDomain, EndpointHost, Subnet};
 
 /// The members by what is said of them.
 #[derive(Default)]
 pub(super) struct Index {
     pub(super) subnets: Subnets,
+    /// The same of those alone who lack a gateway for the network that they were observed on.
+    pub(super) without_gateway: Subnets,
     /// Who has an endpoint on each host.
     pub(super) endpoints: Names<EndpointHost>,
     /// Who has an endpoint on each host that is an address.
     pub(super) addresses: Names<Subnet>,
     pub(super) identified: Names<Identity>,
     pub(super) domains: Names<StatedDomain>,
-    /// How many state each domain, by that number.
-    pub(super) domain_counts: BTreeSet<(usize, StatedDomain)>,
+    /// How many state each domain.
+    pub(super) tallies: Tallies,
     pub(super) trust_domains: Names<ClusterDomain>,
     /// Who is on each network, but for those on one of their own.
     pub(super) networks: Names<Network>,
+    /// Who is on each named network, and without a gateway all the same.
+    pub(super) flat: Names<Network>,
     /// Who is called nearly so, as no object can be.
     pub(super) misnamed: Names<Box<str>>,
     /// Who has each cluster ID, whoever says so.
@@ -34,8 +39,6 @@ pub(super) struct Index {
     pub(super) by_secret: BTreeSet<MemberName>,
     /// Who has an IstioMulticluster.
     pub(super) peers: BTreeSet<MemberName>,
-    /// Of whom an object speaks that is being deleted.
-    pub(super) terminating: BTreeSet<MemberName>,
 }
 
 impl Index {
@@ -44,6 +47,9 @@ impl Index {
         let claimant = (spot, Arc::clone(member.name()));
         for (_, subnet, _) in member.subnets() {
             self.subnets.insert(subnet, claimant.clone());
+            if member.lacks_gateway() {
+                self.without_gateway.insert(subnet, claimant.clone());
+            }
         }
         self.visit(member, &claimant.0.network, &Visit::Insert);
     }
@@ -53,6 +59,9 @@ impl Index {
         let claimant = (spot, Arc::clone(member.name()));
         for (_, subnet, _) in member.subnets() {
             self.subnets.remove(subnet, &claimant);
+            if member.lacks_gateway() {
+                self.without_gateway.remove(subnet, &claimant);
+            }
         }
         self.visit(member, &claimant.0.network, &Visit::Remove);
     }
@@ -63,18 +72,14 @@ impl Index {
             self.visit_claim(claim, name, visit);
         }
         for (domain, _) in member.domains() {
-            let before = self.domains.count(&domain);
             visit.names(&mut self.domains, &domain, name);
-            let after = self.domains.count(&domain);
-            if before != after {
-                self.domain_counts.remove(&(before, domain.clone()));
-                if after > 0 {
-                    self.domain_counts.insert((after, domain));
-                }
-            }
         }
+        self.tallies.count(member, matches!(visit, Visit::Insert));
         if *network != Network::Own {
             visit.names(&mut self.networks, network, name);
+        }
+        if matches!(network, Network::Named(_)) && member.is_flat() {
+            visit.names(&mut self.flat, network, name);
         }
         let proper = proper_name(name);
         if *proper != **name {
@@ -100,7 +105,6 @@ impl Index {
             }
             Fact::TrustDomain(domain) => visit.names(&mut self.trust_domains, domain, name),
             Fact::Peer => visit.set(&mut self.peers, name),
-            Fact::Terminating => visit.set(&mut self.terminating, name),
             _ => {}
         }
     }

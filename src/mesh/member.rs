@@ -1,6 +1,6 @@
 //! One member: everything that documents say of one cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -169,6 +169,16 @@ impl Member {
         self.in_force().filter_map(|claim| Some((StatedDomain::of(&claim.fact)?, claim)))
     }
 
+    /// The same without the claims, each once, maybe without what only objects state that are being
+    /// deleted.
+    pub(super) fn stated_domains(&self, are_lasting: bool) -> BTreeSet<StatedDomain> {
+        let is_ending = |claim: &&Claim| claim.fact == Fact::Terminating;
+        let ending = self.claims.iter().filter(|_| are_lasting).filter(is_ending);
+        let ending: BTreeSet<_> = ending.map(|claim| &claim.place.object).collect();
+        let stated = self.domains().filter(|(_, claim)| !ending.contains(&claim.place.object));
+        stated.map(|(domain, _)| domain).collect()
+    }
+
     /// Whether a document joins it to the mesh, apart from being the local member. Otherwise it is
     /// merely described.
     pub fn is_joined(&self) -> bool {
@@ -208,11 +218,28 @@ impl Member {
         }
     }
 
+    /// Whether it does without a gateway, whatever network is stated.
+    pub fn is_flat(&self) -> bool {
+        self.claims.iter().any(|claim| claim.fact == Fact::Network(Network::Local))
+    }
+
     /// Whether its network is known only by having been observed, and no gateway was for it.
     pub fn lacks_gateway(&self) -> bool {
         let is_observed = |(_, claim): (_, &Claim)| claim.place.observation().is_some();
         self.network_claim().is_some_and(is_observed)
             && self.claims.iter().any(|claim| claim.fact == Fact::NoGateway)
+    }
+
+    /// Whether nobody states its network, and its cluster did not show any when it was seen last.
+    pub fn lacks_network(&self) -> bool {
+        let seen = |claim: &Claim| match claim.fact {
+            Fact::Uid(_) => Some((claim.place.observation()?.at, Arc::clone(&claim.place.object))),
+            _ => None,
+        };
+        let showed_none =
+            |object: &ObjectRef| self.said_by(object).iter().any(|it| it.fact == Fact::NoNetwork);
+        self.network.is_none()
+            && self.claims.iter().filter_map(seen).max().is_some_and(|(_, last)| showed_none(&last))
     }
 
     /// The IDs that documents say the cluster has in Istio.

@@ -10,6 +10,7 @@ mod place;
 mod reading;
 mod small_set;
 mod subnets;
+mod tally;
 mod view;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ pub use member::Member;
 pub use origin::{Basis, Configuration, ObjectRef, Observation, Origin, WriteId};
 pub use place::Place;
 pub use reading::Reading;
-pub use view::{Changed, View};
+pub use view::{Changed, LOCAL_NETWORK, View};
 
 pub use crate::syntax::Position;
 
@@ -88,7 +89,7 @@ impl Mesh {
 
     /// The mesh with some subjects replaced, of which each comes once.
     pub fn changed(&self, subjects: Vec<Member>) -> Changed {
-        Changed::new(&self.settings, self.regrouped(subjects))
+        Changed::new(self, self.regrouped(subjects))
     }
 
     /// The members that change if these subjects are replaced.
@@ -252,7 +253,9 @@ impl Mesh {
 
     /// Where a member's subnets are.
     fn spot(&self, member: &Member) -> Spot {
-        Spot { network: self.raw_network(member), is_described: self.view().is_described(member) }
+        let view = self.view();
+        let is_uncertain = view.is_described(member) || view.lacks_network(member);
+        Spot { network: self.raw_network(member), is_uncertain }
     }
 
     /// The network a member states, whatever the local member's is called.

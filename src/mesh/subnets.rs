@@ -17,13 +17,13 @@ pub(super) type Claimant = (Spot, MemberName);
 pub(super) struct Spot {
     /// The network.
     pub(super) network: Network,
-    /// Whether the member is merely described, and nobody states its network.
-    pub(super) is_described: bool,
+    /// Whether nobody states its network, and it is merely described or does not show any.
+    pub(super) is_uncertain: bool,
 }
 
 impl Spot {
-    fn of(network: Network, is_described: bool) -> Self {
-        Self { network, is_described }
+    fn of(network: Network, is_uncertain: bool) -> Self {
+        Self { network, is_uncertain }
     }
 
     /// The first one on another network, if any comes after this.
@@ -47,11 +47,11 @@ impl Spots {
         Self(vec![(None, None)])
     }
 
-    /// On one of these networks, by members that are merely described or by the others.
-    pub(super) fn on(networks: &[Network], is_described: bool) -> Self {
+    /// On one of these networks, by members of which that is uncertain or by the others.
+    pub(super) fn on(networks: &[Network], is_uncertain: bool) -> Self {
         let run = |network: &Network| {
-            let from = Spot::of(network.clone(), is_described);
-            let to = if is_described {
+            let from = Spot::of(network.clone(), is_uncertain);
+            let to = if is_uncertain {
                 Spot::beyond(network)
             } else {
                 Some(Spot::of(network.clone(), true))
@@ -256,8 +256,8 @@ mod tests {
         Subnet::parse(text).unwrap()
     }
 
-    const LOCAL: Spot = Spot { network: Network::Local, is_described: false };
-    const OWN: Spot = Spot { network: Network::Own, is_described: false };
+    const LOCAL: Spot = Spot { network: Network::Local, is_uncertain: false };
+    const OWN: Spot = Spot { network: Network::Own, is_uncertain: false };
 
     fn claimed(texts: &[&str]) -> Subnets {
         let mut subnets = Subnets::default();
@@ -328,7 +328,7 @@ mod tests {
         let named = |name: &str| Network::Named(name.into());
         let networks = vec![Network::Local, named("a"), named("b"), Network::Own];
         let spot = (prop::sample::select(networks), any::<bool>())
-            .prop_map(|(network, is_described)| Spot { network, is_described });
+            .prop_map(|(network, is_uncertain)| Spot { network, is_uncertain });
         let name = prop::sample::select(vec!["a", "b", "c"]).prop_map(MemberName::from);
         (any_subnet(), (spot, name))
     }
@@ -384,9 +384,9 @@ mod tests {
                 let two = [Network::Local, a.clone()];
                 let cases: [(Spots, IsThere<'_>); 6] = [
                     (Spots::all(), &|_| true),
-                    (Spots::on(&two, false), &|at| two.contains(&at.network) && !at.is_described),
-                    (Spots::on(&two, true), &|at| two.contains(&at.network) && at.is_described),
-                    (Spots::on(&[Network::Own], true), &|at| *at == Spot { is_described: true, ..OWN }),
+                    (Spots::on(&two, false), &|at| two.contains(&at.network) && !at.is_uncertain),
+                    (Spots::on(&two, true), &|at| two.contains(&at.network) && at.is_uncertain),
+                    (Spots::on(&[Network::Own], true), &|at| *at == Spot { is_uncertain: true, ..OWN }),
                     (Spots::off(&two), &|at| !two.contains(&at.network)),
                     (Spots::off(&[]), &|_| true),
                 ];

@@ -8,10 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::identity::cluster_id;
-use super::{Claim, EndpointSource, Fact, Member, MemberName, Mesh, Network, Observation};
+use super::tally::Touched;
+use super::{EndpointSource, Fact, Member, MemberName, Mesh, Network, Observation};
 use crate::budget::Budget;
 use crate::settings::Settings;
 use crate::value::Moment;
+
+/// What people write who mean the network of the local member, and which is a name like any other.
+pub const LOCAL_NETWORK: &str = "local";
 
 /// How long what was observed may deny.
 const LONGEST_FIRM: Duration = Duration::from_hours(1);
@@ -43,6 +47,8 @@ pub struct Changed {
     homes: BTreeMap<MemberName, MemberName>,
     /// Who of them is where, if they are many: a few are looked through faster than indexed.
     index: Option<Mesh>,
+    /// How many state each domain that they touch, if they are many: in all, and lastingly.
+    touched: Option<[Touched; 2]>,
 }
 
 /// Up to here the members of a change are looked through.
@@ -51,24 +57,32 @@ const FEW: usize = 4;
 impl Changed {
     /// No member.
     pub const NONE: &'static Self =
-        &Self { members: Vec::new(), homes: BTreeMap::new(), index: None };
+        &Self { members: Vec::new(), homes: BTreeMap::new(), index: None, touched: None };
 
-    /// These members, of which each has another name.
-    pub(super) fn new(settings: &Arc<Settings>, mut members: Vec<Member>) -> Self {
+    /// These members of a mesh, of which each has another name.
+    pub(super) fn new(mesh: &Mesh, mut members: Vec<Member>) -> Self {
         members.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         let homes = members.iter().filter(|member| !member.is_empty()).flat_map(|member| {
             let known = member.subjects().iter().filter(|it| cluster_id(it.name()).is_some());
             known.map(|it| (Arc::clone(it.name()), Arc::clone(member.name())))
         });
         let homes = homes.collect();
-        let index = (members.len() > FEW).then(|| {
-            let mut index = Mesh::new(Arc::clone(settings));
+        let are_many = members.len() > FEW;
+        let index = are_many.then(|| {
+            let mut index = Mesh::new(Arc::clone(&mesh.settings));
             for member in &members {
                 index.insert(member.clone());
             }
             index
         });
-        Self { members, homes, index }
+        let touched = || {
+            [false, true].map(|are_lasting| {
+                let changes = members.iter().map(|after| (mesh.members.get(after.name()), after));
+                Touched::by(changes, mesh.index.tallies.of(are_lasting), are_lasting)
+            })
+        };
+        let touched = are_many.then(touched);
+        Self { members, homes, index, touched }
     }
 
     /// All of them, by name.
@@ -156,6 +170,16 @@ impl<'a> View<'a> {
         if unnamed { vec![Network::Local] } else { names }
     }
 
+    /// Members, `most` of them, of which something else is to be said once a network is no longer the
+    /// local one: those on it without a gateway, or all of them, if its name reads as if it were.
+    pub fn left_on(&self, network: &Network, most: usize) -> Vec<MemberName> {
+        let index = &self.mesh.index;
+        let is_misleading =
+            matches!(network, Network::Named(name) if name.eq_ignore_ascii_case(LOCAL_NETWORK));
+        let names = if is_misleading { &index.networks } else { &index.flat };
+        names.of(network).take(most).cloned().collect()
+    }
+
     /// The members that state these networks.
     pub fn on_networks(&self, networks: &[Network]) -> Vec<&'a Member> {
         let standing = networks.iter().flat_map(|network| self.mesh.index.networks.of(network));
@@ -188,6 +212,11 @@ impl<'a> View<'a> {
         !self.is_joined(member) && member.network_claim().is_none()
     }
 
+    /// Whether the member is on the local network only because nobody knows its network.
+    pub fn lacks_network(&self, member: &Member) -> bool {
+        !self.is_local(member) && member.lacks_network()
+    }
+
     /// Whether members join by IstioMulticlusters here, so that a gateway is the default: there are
     /// some, the cluster has the resource, or ModuleConfig `istio` enables multicluster; and no
     /// ModuleConfig `istio` turns it off. What was described while it was so is not held against
@@ -218,14 +247,18 @@ impl<'a> View<'a> {
 
     /// Whether Istio's mesh networks name a gateway for a network.
     pub fn has_gateway(&self, network: &Network) -> bool {
-        let Network::Named(name) = network else { return false };
-        let is_for = |claim: &Claim| match &claim.fact {
-            Fact::NetworkEndpoints(of) => {
-                of.network == *name && matches!(of.from, EndpointSource::Gateway(_))
+        matches!(network, Network::Named(_))
+            && self.networks_with_gateway().any(|known| known == *network)
+    }
+
+    fn networks_with_gateway(&self) -> impl Iterator<Item = Network> + use<'a> {
+        let claims = self.local.into_iter().flat_map(Member::claims);
+        claims.filter_map(|claim| match &claim.fact {
+            Fact::NetworkEndpoints(of) if matches!(of.from, EndpointSource::Gateway(_)) => {
+                Some(Network::Named(Arc::clone(&of.network)))
             }
-            _ => false,
-        };
-        self.local.is_some_and(|local| local.claims().iter().any(is_for))
+            _ => None,
+        })
     }
 
     /// What Istio calls the network a member's pods are on, if anything tells: the name of that

@@ -1,6 +1,7 @@
 //! ClusterDomainMismatch: every member of a mesh has the same cluster domain.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 
 use super::finding::{default, shown, side};
 use super::{Finding, Rule, Severity};
@@ -20,6 +21,8 @@ pub(super) static RULE: Rule = Rule {
 const NAMED: usize = 3;
 /// How many members the local one is told to differ from: more than an answer lists.
 const MOST_TOLD: usize = 300;
+/// How many members a change is told of that it leaves in the minority.
+const MOST_OUTVOTED: usize = 16;
 
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     if mesh.is_local(member) {
@@ -106,23 +109,21 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         return Vec::new();
     }
     let votes = mesh.votes(member);
-    let leading = mesh.leading_domains(member, &votes);
+    let leading = mesh.leading_domains(member, &votes, false);
     // Whoever is being deleted denies nobody.
     let lasting = OnceCell::new();
     let lasts = |domain: &StatedDomain| {
-        let leading = lasting.get_or_init(|| mesh.lasting_domains(member, &votes));
-        !leading.is_empty() && !leading.iter().any(|leading| leading.agrees(domain))
+        let leading = lasting.get_or_init(|| mesh.leading_domains(member, &votes, true));
+        !leading.is_empty() && !leading.agree(domain)
     };
     let mut findings = Vec::new();
     for (domain, ours) in member.domains() {
-        let agrees = leading.iter().any(|leading| leading.agrees(&domain));
-        let unlike = leading.iter().filter(|leading| !leading.agrees(&domain));
-        let stated = unlike.map(|it| (it, mesh.others_stating(member, it, NAMED + 1)));
+        let agrees = leading.agree(&domain);
         // It may be what the member states elsewhere.
-        let Some((theirs, members)) = stated.into_iter().find(|(_, by)| !by.is_empty()) else {
-            continue;
-        };
-        let members = members.as_slice();
+        let is_of_others = |it: &StatedDomain| !mesh.others_stating(member, it, 1).is_empty();
+        let theirs = leading.find(|it| !it.agrees(&domain) && is_of_others(it));
+        let Some(theirs) = theirs else { continue };
+        let members = mesh.others_stating(member, theirs, NAMED + 1);
         let mut names: Vec<_> =
             members.iter().take(NAMED).map(|member| format!("\"{}\"", member.name())).collect();
         if members.len() > NAMED {
@@ -150,7 +151,7 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
             (severity, format!("{write}; {migrates}"))
         };
         let mut finding = RULE.find(severity, member, &ours.place, message, remedy);
-        if let [other] = members
+        if let [other] = &*members
             && let Some((_, claim)) = other.domains().find(|(stated, _)| *stated == *theirs)
         {
             finding = finding.against_member(other, &claim.place);
@@ -159,6 +160,24 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
         findings.push(Finding { value, ..finding });
     }
     findings
+}
+
+/// Where a change brings a majority of a hub at once, what is wrong with those whom that leaves in
+/// the minority: nobody of the majority differs from most others.
+pub(super) fn outvoted(before: &View<'_>, after: &View<'_>) -> Vec<Finding> {
+    let knows_local = |mesh: &View<'_>| mesh.local().is_some_and(|it| exact(it).next().is_some());
+    if knows_local(before) || knows_local(after) {
+        return Vec::new();
+    }
+    let (nobody, no_votes) = (Member::new("".into()), BTreeSet::new());
+    let [had, has] = [before, after].map(|it| it.leading_domains(&nobody, &no_votes, false));
+    let Some(domain) = had.find(|_| true).filter(|it| !has.is_empty() && !has.agree(it)) else {
+        return Vec::new();
+    };
+    let stood = before.others_stating(&nobody, domain, MOST_OUTVOTED);
+    let members = stood.iter().filter_map(|it| after.member(it.name()));
+    let findings = members.flat_map(|member| within_hub(after, member));
+    findings.map(|finding| Finding { severity: Severity::Warn, ..finding }).collect()
 }
 
 fn remedy(theirs: &StatedDomain) -> String {

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use super::{Finding, Rule};
-use crate::mesh::{Claim, Fact, Member, Network, Place, View};
+use crate::mesh::{Claim, Fact, LOCAL_NETWORK, Member, Network, Place, View};
 use crate::syntax::Path;
 
 const LABEL: &[&str] = &["metadata", "labels", "isthmus.dev/member"];
 /// How many labels a member is told of that nearly name it.
 const MOST_TOLD: usize = 4;
-/// What people write who mean the network of the local member.
-const LOCAL: &str = "local";
 
 /// What is misnamed, or contradicts itself.
 pub(super) fn judge(rule: &Rule, mesh: &View<'_>, member: &Member) -> Vec<Finding> {
@@ -20,7 +18,7 @@ pub(super) fn judge(rule: &Rule, mesh: &View<'_>, member: &Member) -> Vec<Findin
     if mesh.network(member) == Network::Local {
         return findings;
     }
-    if name.eq_ignore_ascii_case(LOCAL) {
+    if name.eq_ignore_ascii_case(LOCAL_NETWORK) {
         let message = format!(
             "this names a network called {name:?}, which is not the network of the local member"
         );

@@ -144,6 +144,13 @@ pub fn too_complicated(member: &Member, place: &Place, end: Exhausted) -> Findin
     faults::INVALID_DOCUMENT.deny(member, place, message.to_owned(), remedy)
 }
 
+/// What a change makes wrong with members that it does not speak of, unless this rule has told of
+/// another one.
+pub fn judge_bystanders(before: &View<'_>, after: &View<'_>, findings: &[Finding]) -> Vec<Finding> {
+    let is_told = findings.iter().any(|it| it.rule == cluster_domain_mismatch::RULE.name);
+    if is_told { Vec::new() } else { cluster_domain_mismatch::outvoted(before, after) }
+}
+
 /// Everything that is dangerous about a step of a member.
 pub fn judge_step(before: &Member, after: &Member) -> Vec<Finding> {
     // A member without any statement before has not moved.

@@ -26,19 +26,17 @@ const MOST_DENIALS: usize = 16;
 /// How many overlaps across networks one subnet reports where they only warn: thousands of members
 /// behind gateways may share the default subnets.
 const MOST_WARNINGS: usize = 3;
-/// How many members on other networks are looked at for those that are reached without a gateway,
-/// where overlaps with all others are ignored.
-const MOST_LOOKED_AT: usize = 1_000;
 
 fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
     let network = mesh.network(member);
+    let is_direct = is_direct(mesh, member);
     for (role, subnet, claim) in member.subnets() {
         if mesh.is_clear(subnet) {
             continue;
         }
-        let side =
-            Side { mesh, member, network: &network, role, subnet, claim, free: OnceCell::new() };
+        let (network, free) = (&network, OnceCell::new());
+        let side = Side { mesh, member, is_direct, network, role, subnet, claim, free };
         findings.extend(side.on_network());
         findings.extend(side.across_networks());
     }
@@ -49,6 +47,8 @@ fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
 struct Side<'a> {
     mesh: &'a View<'a>,
     member: &'a Member,
+    /// Whether Istio leads to it directly.
+    is_direct: bool,
     network: &'a Network,
     role: Role,
     subnet: Subnet,
@@ -61,14 +61,17 @@ impl Side<'_> {
     fn on_network(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         // What may only be warned of comes last: of very many the first ones are told.
-        let others = [false, true].map(|described| self.others_on_network(described));
+        let others = [false, true].map(|uncertain| self.others_on_network(uncertain));
         for other in others.into_iter().flatten() {
-            let severity = if self.described(other).is_some() && self.is_lenient() {
-                Severity::Warn
+            let is_described = self.described(other).is_some() && self.is_lenient();
+            let (between, severity) = if self.unseen(other).is_some() {
+                (Between::Unknown, Severity::Warn)
+            } else if is_described {
+                (Between::OneNetwork, Severity::Warn)
             } else {
-                Severity::Deny
+                (Between::OneNetwork, Severity::Deny)
             };
-            findings.extend(self.overlaps(other, severity));
+            findings.extend(self.overlaps(other, between, severity));
             if is_enough(&mut findings, MOST_DENIALS) {
                 // What is left out may grow with any address, so that counts as growth.
                 if let Some(last) = findings.last_mut() {
@@ -81,11 +84,12 @@ impl Side<'_> {
     }
 
     /// Those that may clash with it, by name: more than are told, if there are so many.
-    fn others_on_network(&self, are_described: bool) -> Vec<&Member> {
+    fn others_on_network(&self, are_uncertain: bool) -> Vec<&Member> {
         let (mesh, network) = (self.mesh, self.network);
-        let others = mesh.others_on(self.member, network, are_described, self.subnet);
+        let others = mesh.others_on(self.member, network, are_uncertain, self.subnet);
         let is_there = |other: &&Member| {
-            mesh.network(other) == *network && mesh.is_described(other) == are_described
+            let is_uncertain = mesh.is_described(other) || mesh.lacks_network(other);
+            mesh.network(other) == *network && is_uncertain == are_uncertain
         };
         let mut found = BTreeMap::new();
         for other in others.filter(is_there) {
@@ -105,17 +109,24 @@ impl Side<'_> {
         };
         let mut findings: Vec<Finding> = Vec::new();
         let mut seen = BTreeSet::new();
-        let others = self.mesh.others_off(self.member, self.network, self.subnet);
+        let (mesh, member, network) = (self.mesh, self.member, self.network);
+        let is_ignored = severity.is_none() && !self.is_direct;
+        let all = (!is_ignored).then(|| mesh.others_off(member, network, self.subnet));
         // Where most are ignored, those that are not may be anywhere among them.
-        let looked_at = if severity.is_some() { usize::MAX } else { MOST_LOOKED_AT };
-        for other in others.take(looked_at) {
-            let apart = self.mesh.network(other) != *self.network || *self.network == Network::Own;
+        let direct = is_ignored.then(|| mesh.others_without_gateway(member, network, self.subnet));
+        for other in all.into_iter().flatten().chain(direct.into_iter().flatten()) {
+            let apart = mesh.network(other) != *network || *network == Network::Own;
             if !apart || !seen.insert(other.name()) {
                 continue;
             }
-            let is_direct = self.is_direct(other);
-            let Some(severity) = is_direct.then_some(Severity::Warn).or(severity) else { continue };
-            findings.extend(self.overlaps(other, severity));
+            let (between, severity) = if self.is_direct || is_direct(mesh, other) {
+                (Between::NoGateway, Severity::Warn)
+            } else if let Some(severity) = severity {
+                (Between::Gateways, severity)
+            } else {
+                continue;
+            };
+            findings.extend(self.overlaps(other, between, severity));
             if is_enough(&mut findings, most) {
                 break;
             }
@@ -123,14 +134,14 @@ impl Side<'_> {
         findings
     }
 
-    fn overlaps(&self, other: &Member, severity: Severity) -> Vec<Finding> {
+    fn overlaps(&self, other: &Member, between: Between, severity: Severity) -> Vec<Finding> {
         let shared =
             |(role, theirs, claim)| Some((role, theirs, claim, self.subnet.intersection(theirs)?));
         other
             .subnets()
             .filter_map(shared)
             .map(|(role, theirs, claim, extent)| {
-                let network = self.network_words(other);
+                let network = between.words();
                 // A field that shows several facts does not tell which.
                 let ours = match self.claim.place.observation() {
                     Some(_) => format!("{} {}", self.role, self.subnet),
@@ -153,7 +164,7 @@ impl Side<'_> {
                     self.member,
                     &self.claim.place,
                     message,
-                    self.remedy(other),
+                    self.remedy(other, between),
                 );
                 finding = finding.against_member(other, &claim.place);
                 finding.because = self.member.network_claim().map(|(_, claim)| claim.place.clone());
@@ -165,27 +176,10 @@ impl Side<'_> {
             .collect()
     }
 
-    /// Whether Istio leads from one to the other directly, though they are on different networks.
-    fn is_direct(&self, other: &Member) -> bool {
-        [self.member, other].into_iter().any(|member| {
-            member.lacks_gateway() && !self.mesh.has_gateway(&self.mesh.network(member))
-        })
-    }
-
-    fn network_words(&self, other: &Member) -> &'static str {
-        if *self.network != Network::Own && self.mesh.network(other) == *self.network {
-            "the same network"
-        } else if self.is_direct(other) {
-            "a network without a gateway"
-        } else {
-            "a different network"
-        }
-    }
-
-    fn remedy(&self, other: &Member) -> String {
+    fn remedy(&self, other: &Member, between: Between) -> String {
         let offer = || offer(self.mesh, self.member, self.subnet);
         let free = self.free.get_or_init(offer);
-        let together = self.network_words(other) == "the same network";
+        let together = between == Between::OneNetwork;
         match self.stranger(other).filter(|_| together) {
             None if together && self.is_flat_by_gateway() => {
                 format!(
@@ -195,7 +189,15 @@ impl Side<'_> {
             None if together && let Some(name) = self.named() => format!(
                 "{free}; or, if the member is not on network \"{name}\", write the one that it is on"
             ),
-            None => free.clone(),
+            None => match self.unseen(other).filter(|_| between == Between::Unknown) {
+                Some(unseen) => {
+                    let name = unseen.name();
+                    format!(
+                        "{free}; if \"{name}\" is on another network, write spec.network of its MeshMember"
+                    )
+                }
+                None => free.clone(),
+            },
             Some(stranger) if self.described(other).is_some() && self.is_lenient() => {
                 format!("denied if \"{}\" joins without a gateway; {free}", stranger.name())
             }
@@ -237,12 +239,46 @@ impl Side<'_> {
         [self.member, other].into_iter().find(|member| self.mesh.is_described(member))
     }
 
+    /// The side of which nobody knows the network.
+    fn unseen<'m>(&'m self, other: &'m Member) -> Option<&'m Member> {
+        [self.member, other].into_iter().find(|member| self.mesh.lacks_network(member))
+    }
+
     /// The side that is on the local network only because its network is not stated.
     fn stranger<'m>(&'m self, other: &'m Member) -> Option<&'m Member> {
         [self.member, other]
             .into_iter()
             .find(|member| !self.mesh.is_local(member) && member.network_claim().is_none())
     }
+}
+
+/// What is between two members.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Between {
+    /// Nothing: they are on one network.
+    OneNetwork,
+    /// Nobody knows: one of them shows no network.
+    Unknown,
+    /// Nothing to lead from one network to the other.
+    NoGateway,
+    /// The gateways of two networks.
+    Gateways,
+}
+
+impl Between {
+    fn words(self) -> &'static str {
+        match self {
+            Self::OneNetwork => "the same network",
+            Self::Unknown => "a network that is not known",
+            Self::NoGateway => "a network without a gateway",
+            Self::Gateways => "a different network",
+        }
+    }
+}
+
+/// Whether Istio leads to a member directly, though it is on another network.
+fn is_direct(mesh: &View<'_>, member: &Member) -> bool {
+    member.lacks_gateway() && !mesh.has_gateway(&mesh.network(member))
 }
 
 /// Whether there are more findings than are reported; then the last of those says so.

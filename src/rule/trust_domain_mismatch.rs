@@ -46,7 +46,8 @@ fn unlike_domain(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
     for (trust, claim) in local.pick(trust_domain) {
         let known = local.pick(Fact::cluster_domain).next().is_some();
         let ours = local.pick(Fact::cluster_domain).map(|(domain, claim)| (local, domain, claim));
-        let unlike = ours.chain(if known { None } else { domain_of_another(mesh, local, trust) });
+        let unlike =
+            ours.chain(if known { None } else { domain_of_another(mesh, local, trust, claim) });
         for (of, domain, theirs) in
             unlike.filter(|(_, domain, _)| !accepts(local, claim, trust, domain))
         {
@@ -146,19 +147,22 @@ fn is_alias(of: &Member, domain: &ClusterDomain) -> bool {
     of.pick(alias).any(|(alias, _)| alias == domain)
 }
 
-/// If the local cluster domain is not stated, a different one of another member.
+/// If the local cluster domain is not stated, one of another member that is not accepted.
 fn domain_of_another<'a>(
     mesh: &View<'a>,
     local: &Member,
     trust: &ClusterDomain,
+    claim: &Claim,
 ) -> Option<(&'a Member, &'a ClusterDomain, &'a Claim)> {
-    let is_own = |domain: &StatedDomain| match domain {
-        StatedDomain::Exact(domain) => domain == trust,
+    let is_accepted = |domain: &StatedDomain| match domain {
+        StatedDomain::Exact(domain) => accepts(local, claim, trust, domain),
         StatedDomain::Dashed(_) => true,
     };
-    let other = mesh.domains_of_others(local, is_own, 1).into_iter().next()?;
+    let other = mesh.domains_of_others(local, is_accepted, 1).into_iter().next()?;
     let member = mesh.others_stating(local, &other, 1).into_iter().next()?;
-    let mut unlike = member.pick(Fact::cluster_domain).filter(|(domain, _)| *domain != trust);
+    let mut unlike = member
+        .pick(Fact::cluster_domain)
+        .filter(|(domain, _)| !accepts(local, claim, trust, domain));
     unlike.next().map(|(domain, claim)| (member, domain, claim))
 }
 

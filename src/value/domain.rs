@@ -84,6 +84,11 @@ impl NetworkName {
         (!dashed.is_empty()).then(|| Self(text.into()))
     }
 
+    /// The one that a cluster of this domain has, but for the checksum.
+    pub fn of(domain: &ClusterDomain) -> Self {
+        Self(format!("network-{}-0", domain.dashed()).into())
+    }
+
     /// The peer's cluster domain, dots as dashes.
     pub fn dashed_domain(&self) -> &str {
         parts(&self.0).map_or("", |(dashed, _)| dashed)

@@ -12,11 +12,13 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use isthmus::admission::{Asked, Hook, answer};
+use isthmus::budget::Budget;
 use isthmus::document::{self, DOCUMENTS};
-use isthmus::mesh::{Mesh, Reading};
-use isthmus::review::{review as judge, standing_findings};
+use isthmus::mesh::{Fact, MemberName, Mesh, ObjectRef, Reading, WriteId};
+use isthmus::review::{Write, review as judge, standing_findings};
 use isthmus::settings::Settings;
-use isthmus::syntax::Object;
+use isthmus::syntax::{Object, Path, Position, Segment};
+use isthmus::value::ClusterDomain;
 use serde_json::{Value, json};
 
 use parts::{Kind, PARTS, Part, Works, cpu};
@@ -127,6 +129,64 @@ fn documents_of_one_member_cost_no_more_than_their_number() {
         });
         assert!(dear.is_none(), "{kind:?}: {dear:?} ms of CPU for 100, 200 and 400 documents");
     }
+}
+
+/// An object that says of so many members which domain each has.
+fn stating_domains(n: usize, is_going: bool, domain: impl Fn(usize) -> String) -> Reading {
+    let mut reading = Reading::new(ObjectRef::new("ConfigMap", Some("istio-system"), "many"));
+    for at in 0..n {
+        let member: MemberName = format!("c{at}").into();
+        let domain = ClusterDomain::parse(&domain(at)).unwrap();
+        let keys = ["data".into(), format!("c{at}").into()].map(Segment::Key);
+        let field = Path::new(keys.into(), Position::NONE);
+        reading.claim(&member, field, Fact::ClusterDomain(domain));
+        if is_going {
+            reading.claim(&member, &["metadata"], Fact::Terminating);
+        }
+    }
+    reading
+}
+
+#[test]
+fn domains_that_one_object_states_in_a_hub_cost_no_more_than_their_number() {
+    let hub = Arc::new(Settings { local_member: String::new(), ..Settings::default() });
+    let own = |of: &'static str| move |at: usize| format!("{of}{at}.local");
+    let one = |_| "one.local".to_owned();
+    let sizes = [500, 1_000, 2_000].map(|n| {
+        let going = stating_domains(n, true, own("b"));
+        let objects = [own("a"), own("b")].map(|it| stating_domains(n, false, it));
+        let others = (0..n).map(|at| {
+            let object = stated(&format!("m{at}"), true, "10.111.0.0/16", "10.222.0.0/16");
+            let object = annotated(object, "isthmus.dev/cluster-domain", &format!("m{at}.local"));
+            document::read(&Object::parse(&object.to_string()).unwrap(), &hub)
+        });
+        let [a, b] = objects;
+        ([a, b, stating_domains(n, false, one), going], others.collect::<Vec<_>>())
+    });
+    let mut failures = Vec::new();
+    for (what, old, new, has_others) in [
+        ("created", None, 0, false),
+        ("changed beside others", Some(0), 1, true),
+        ("made one", Some(0), 2, false),
+        ("parted while they go", Some(2), 3, true),
+    ] {
+        let works = sizes.each_ref().map(|(objects, others)| {
+            let old = old.map(|at: usize| objects[at].clone());
+            let standing = others.iter().filter(|_| has_others).chain(&old).cloned();
+            (Mesh::of(Arc::clone(&hub), standing), old, &objects[new])
+        });
+        let dear = too_dear(|at| {
+            let (mesh, old, new) = &works[at];
+            let id = if old.is_some() { WriteId::Update(None) } else { WriteId::Create("".into()) };
+            let (old, new, user) = (old.clone(), (*new).clone(), "jane".into());
+            let budget = Budget::of(usize::MAX);
+            drop(judge(mesh, Write { old, new, id, is_stored: true, user, budget, now: None }));
+        });
+        failures.extend(
+            dear.map(|dear| format!("{what}: {dear:?} ms of CPU for 500, 1,000 and 2,000 members")),
+        );
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]

@@ -193,6 +193,26 @@ fn documents_speak_of_one_member_by_its_cluster_id_or_else_its_name() {
     }
 }
 
+#[test]
+fn aliases_of_either_side_make_trust_domains_one() {
+    let domain = |text| ClusterDomain::parse(text).unwrap();
+    let (ours, theirs) = (domain("cluster.local"), domain("corp.example"));
+    let is_told = |of_local: Option<Fact>, of_member: Option<Fact>| {
+        let of_local = [Fact::ClusterDomain(ours.clone())].into_iter().chain(of_local);
+        let of_member = [Fact::TrustDomain(theirs.clone())].into_iter().chain(of_member);
+        let local = stating("Configuration", "local", "local", &of_local.collect::<Vec<_>>());
+        let member = stating("MeshMember", "a", "a", &of_member.collect::<Vec<_>>());
+        let mesh = Mesh::of(settings(), [local, member]);
+        let found = standing_findings(&mesh, "a", None).into_iter();
+        found.filter(|(it, _)| it.rule == "TrustDomainMismatch").count() > 0
+    };
+    let alias = |of: &ClusterDomain| Some(Fact::TrustDomainAlias(of.clone()));
+    assert!(is_told(None, None));
+    assert!(is_told(alias(&ours), alias(&theirs)));
+    assert!(!is_told(alias(&theirs), None));
+    assert!(!is_told(None, alias(&ours)));
+}
+
 /// Objects that come, and go again if they say nothing.
 fn changes() -> impl Strategy<Value = Vec<(bool, Reading)>> {
     prop::collection::vec((prop::bool::weighted(0.25), reading()), 1..12)

@@ -352,11 +352,12 @@ fn put(object: &Value, field: &str, value: &Value) -> Option<Value> {
 #[test]
 fn documented_examples_of_others_are_admitted_in_any_order() {
     let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/guides");
-    let mut files = 0;
+    let (mut files, mut pages) = (0, String::new());
     for guide in fs::read_dir(guides).unwrap().map(|guide| guide.unwrap().path()) {
         files += 1;
         let text = fs::read_to_string(&guide).unwrap();
         assert!(text.starts_with("# After "), "{} names its page", guide.display());
+        pages.extend(text.lines().take_while(|line| line.starts_with('#')));
         let objects = manifest::read(&text, "guide.yaml").unwrap();
         let objects = objects.iter().map(|object| serde_json::from_str(&object.json).unwrap());
         let mut objects: Vec<Value> = objects.collect();
@@ -377,6 +378,11 @@ fn documented_examples_of_others_are_admitted_in_any_order() {
         }
     }
     assert!(files >= 7, "{files} guides are found");
+    for kind in
+        ["multicluster.html", "federation.html", "multi-primary", "primary-remote", "kubeadm"]
+    {
+        assert!(pages.contains(kind), "no guide is that of {kind}: {pages}");
+    }
 }
 
 /// Very many overlaps that only warn do not hide the one that denies.

@@ -22,6 +22,8 @@ pub(crate) fn sights(observed: &Observed) -> Vec<Shown<'_>> {
     let identity = |uid: &String| ClusterUuid::try_parse(uid).ok();
     let mut sights = Sights(Vec::new());
     sights.add("uid", Some(&observed.uid), |uid| identity(uid).map(Fact::Uid));
+    let shows_network = observed.network.is_some();
+    sights.add("uid", Some(&observed.uid), |_| (!shows_network).then_some(Fact::NoNetwork));
     sights.add("clusterUUID", observed.cluster_uuid.as_ref(), |it| identity(it).map(Fact::Uuid));
     sights.add("clusterDomain", observed.cluster_domain.as_ref(), |domain| {
         ClusterDomain::parse(domain).ok().map(Fact::ClusterDomain)

@@ -1,9 +1,12 @@
 //! Which cluster domains members state, and how many of them.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::View;
-use crate::mesh::{Claim, Fact, Member, StatedDomain};
+use crate::mesh::tally::{Ranked, Tally, Touched};
+use crate::mesh::{Member, StatedDomain};
+use crate::value::NetworkName;
 
 impl<'a> View<'a> {
     /// Members other than `judged` that state a domain, by name, `most` of them.
@@ -14,7 +17,7 @@ impl<'a> View<'a> {
         most: usize,
     ) -> Vec<&'a Member> {
         let states = |member: &&Member| member.domains().any(|(stated, _)| stated == *domain);
-        self.first(judged, self.mesh.index.domains.of(domain), states, most)
+        self.first(judged, |mesh| mesh.index.domains.of(domain), states, most)
     }
 
     /// Domains that others than `judged` state and `skip` does not take, in their order, at most
@@ -43,107 +46,155 @@ impl<'a> View<'a> {
         domains.into_iter().take(most).collect()
     }
 
-    /// The domains that most members state: others than `judged`, which has these votes.
-    pub fn leading_domains(
+    /// The domains that most members state: others than `judged`, which has these votes. What only
+    /// objects state that are being deleted counts unless the others are to be `lasting`.
+    pub(crate) fn leading_domains(
         &self,
         judged: &Member,
         votes: &BTreeSet<StatedDomain>,
-    ) -> Vec<StatedDomain> {
-        self.leading(&self.recounted(judged, votes))
-    }
-
-    /// The same without what only objects state that are being deleted.
-    pub fn lasting_domains(
-        &self,
-        judged: &Member,
-        votes: &BTreeSet<StatedDomain>,
-    ) -> Vec<StatedDomain> {
-        let mut counts = self.recounted(judged, votes);
-        for member in self.others(judged, |mesh| mesh.index.terminating.iter()) {
-            let is_lasting = |claim: &Claim| {
-                member.said_by(&claim.place.object).iter().all(|it| it.fact != Fact::Terminating)
-            };
-            let (lasting, ending): (Vec<_>, Vec<_>) =
-                member.domains().partition(|(_, claim)| is_lasting(claim));
-            let is_ending = |it: &StatedDomain| lasting.iter().all(|(domain, _)| domain != it);
-            let ending: BTreeSet<_> = ending.into_iter().map(|(domain, _)| domain).collect();
-            for domain in ending.into_iter().filter(is_ending) {
-                let count = self.count_mut(&mut counts, domain);
-                *count = count.saturating_sub(1);
-            }
-        }
-        self.leading(&counts)
+        lasting: bool,
+    ) -> Leading<'a> {
+        let count = self.counted(judged, votes, lasting);
+        let most = count.first(false).map_or(0, |(most, _)| most);
+        Leading { view: *self, count, most }
     }
 
     /// The domain that others than `judged` state most often, written out.
     pub fn most_stated_domain(&self, judged: &Member) -> Option<StatedDomain> {
-        let is_exact = |domain: &StatedDomain| matches!(domain, StatedDomain::Exact(_));
-        let counts = self.recounted(judged, &BTreeSet::new());
-        let standing = self.mesh.index.domain_counts.iter().rev();
-        let mut standing =
-            standing.filter(|(_, domain)| is_exact(domain) && !counts.contains_key(domain));
-        let first = standing.next().map(|(count, domain)| (*count, domain));
-        let recounted = counts.iter().map(|(domain, count)| (*count, domain));
-        let recounted = recounted.filter(|(count, domain)| *count > 0 && is_exact(domain));
-        first.into_iter().chain(recounted).max().map(|(_, domain)| domain.clone())
+        let count = self.counted(judged, &BTreeSet::new(), false);
+        count.first(true).map(|(_, domain)| domain.clone())
     }
 
     /// What `judged` states that counts among what others state: all of it, unless it comes new to
     /// a mesh that has a domain.
     pub fn votes(&self, judged: &Member) -> BTreeSet<StatedDomain> {
-        let votes = |member: &Member| member.domains().map(|(domain, _)| domain).collect();
-        let Some(before) = self.before() else { return votes(judged) };
-        if before.leading_domains(judged, &BTreeSet::new()).is_empty() {
-            return votes(judged);
+        let votes = judged.stated_domains(false);
+        let Some(before) = self.before() else { return votes };
+        if before.leading_domains(judged, &BTreeSet::new(), false).is_empty() {
+            return votes;
         }
         let subjects = judged.subjects().iter().filter_map(|it| before.member(it.name()));
         let stood: BTreeSet<_> = subjects.flat_map(Member::domains).map(|it| it.0).collect();
-        votes(judged).intersection(&stood).cloned().collect()
+        votes.intersection(&stood).cloned().collect()
     }
 
-    /// How many state each domain of which the change, `judged` or its votes make another number.
-    fn recounted(
-        &self,
-        judged: &Member,
-        votes: &BTreeSet<StatedDomain>,
-    ) -> BTreeMap<StatedDomain, usize> {
-        let mut counts = BTreeMap::new();
-        let stated = |member: &Member| -> BTreeSet<_> {
-            member.domains().map(|(domain, _)| domain).collect()
-        };
-        for before in self.replaced(judged).filter_map(|name| self.mesh.members.get(name)) {
-            for domain in stated(before) {
-                let count = self.count_mut(&mut counts, domain);
-                *count = count.saturating_sub(1);
+    fn counted(&self, judged: &Member, votes: &BTreeSet<StatedDomain>, lasting: bool) -> Count<'a> {
+        let standing = self.mesh.index.tallies.of(lasting);
+        let touched = self.changed.touched.as_ref().map(|both| &both[usize::from(lasting)]);
+        let mut count = Count { standing, touched, own: BTreeMap::new() };
+        let (name, members) = (judged.name(), &self.mesh.members);
+        if touched.is_some() {
+            let counted = self.changed.find(name).or_else(|| members.get(name));
+            count.shift(counted.map(|it| it.stated_domains(lasting)).unwrap_or_default(), false);
+        } else {
+            for before in self.replaced(judged).filter_map(|name| members.get(name)) {
+                count.shift(before.stated_domains(lasting), false);
+            }
+            for after in self.changed.members.iter().filter(|it| it.name() != name) {
+                count.shift(after.stated_domains(lasting), true);
             }
         }
-        let changed = self.changed.members.iter().filter(|it| it.name() != judged.name());
-        for domain in changed.flat_map(stated).chain(votes.iter().cloned()) {
-            *self.count_mut(&mut counts, domain) += 1;
+        count.shift(votes.clone(), true);
+        count
+    }
+}
+
+/// How many state each domain, in layers: each goes before those above it.
+struct Count<'a> {
+    standing: &'a Tally,
+    touched: Option<&'a Touched>,
+    own: BTreeMap<StatedDomain, usize>,
+}
+
+impl Count<'_> {
+    /// Counts so many votes in, or out.
+    fn shift(&mut self, votes: BTreeSet<StatedDomain>, comes: bool) {
+        for domain in votes {
+            let count = self.of(&domain);
+            let count = if comes { count + 1 } else { count.saturating_sub(1) };
+            self.own.insert(domain, count);
         }
-        counts
     }
 
-    fn count_mut<'c>(
-        &self,
-        counts: &'c mut BTreeMap<StatedDomain, usize>,
-        domain: StatedDomain,
-    ) -> &'c mut usize {
-        let count = self.mesh.index.domains.count(&domain);
-        counts.entry(domain).or_insert(count)
+    fn of(&self, domain: &StatedDomain) -> usize {
+        let own = self.own.get(domain).copied();
+        let touched = || self.touched.and_then(|it| it.tally.of(domain));
+        own.or_else(touched).or_else(|| self.standing.of(domain)).unwrap_or_default()
     }
 
-    fn leading(&self, recounted: &BTreeMap<StatedDomain, usize>) -> Vec<StatedDomain> {
-        let standing = self.mesh.index.domain_counts.iter().rev();
-        let mut standing = standing.filter(|(_, it)| !recounted.contains_key(it)).peekable();
-        let most = recounted.values().copied().max().unwrap_or_default();
-        let most = most.max(standing.peek().map_or(0, |(count, _)| *count));
-        if most == 0 {
-            return Vec::new();
+    fn is_own(&self, domain: &StatedDomain) -> bool {
+        self.own.contains_key(domain)
+    }
+
+    fn is_standing(&self, domain: &StatedDomain) -> bool {
+        !self.is_own(domain) && self.touched.is_none_or(|it| it.tally.of(domain).is_none())
+    }
+
+    /// The domains below all layers, the most stated ones first, from the first that no layer above
+    /// is known to have.
+    fn below(&self, are_exact: bool) -> impl Iterator<Item = Ranked<'_>> {
+        let first = self.touched.map(|it| it.untouched[usize::from(are_exact)].as_ref());
+        let is_none = first.is_some_and(|first| first.is_none());
+        let first = first.flatten().map(|(count, domain)| (*count, domain));
+        let below = (!is_none).then(|| self.standing.all(first, are_exact));
+        below.into_iter().flatten()
+    }
+
+    /// The domain that is stated most often, maybe of those that are written out.
+    fn first(&self, are_exact: bool) -> Option<Ranked<'_>> {
+        let own = self
+            .own
+            .iter()
+            .filter(|(domain, count)| **count > 0 && (!are_exact || domain.is_exact()));
+        let touched = self.touched.and_then(|touched| {
+            touched.tally.all(None, are_exact).find(|(_, domain)| !self.is_own(domain))
+        });
+        let standing = self.below(are_exact).find(|(_, domain)| self.is_standing(domain));
+        let own = own.map(|(domain, count)| (*count, domain));
+        own.chain(touched).chain(standing).max_by_key(|(count, domain)| (*count, Reverse(*domain)))
+    }
+}
+
+/// The domains that most members state.
+pub(crate) struct Leading<'a> {
+    view: View<'a>,
+    count: Count<'a>,
+    most: usize,
+}
+
+impl Leading<'_> {
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.most == 0
+    }
+
+    /// Whether one of them may be this domain.
+    pub(crate) fn agree(&self, domain: &StatedDomain) -> bool {
+        let leads = |domain: &StatedDomain| self.most > 0 && self.count.of(domain) == self.most;
+        leads(domain)
+            || match domain {
+                StatedDomain::Exact(domain) => {
+                    leads(&StatedDomain::Dashed(NetworkName::of(domain)))
+                }
+                StatedDomain::Dashed(_) => self.find(|it| it.agrees(domain)).is_some(),
+            }
+    }
+
+    /// The first of them in their order that is such.
+    pub(crate) fn find(&self, is_such: impl Fn(&StatedDomain) -> bool) -> Option<&StatedDomain> {
+        let Self { view, count, most } = self;
+        if self.is_empty() {
+            return None;
         }
-        let standing = standing.take_while(|(count, _)| *count == most && self.spend(1));
-        let recounted = recounted.iter().filter(|(_, count)| **count == most);
-        let leading = standing.map(|(_, domain)| domain).chain(recounted.map(|(domain, _)| domain));
-        leading.cloned().collect::<BTreeSet<_>>().into_iter().collect()
+        let own = count.own.iter().filter(|(_, count)| **count == *most).map(|(domain, _)| domain);
+        let own = own.into_iter().find(|it| is_such(it));
+        let touched = count.touched.and_then(|touched| {
+            let mut alike = touched.tally.rank(*most, None);
+            alike.find(|it| !count.is_own(it) && view.spend(1) && is_such(it))
+        });
+        let below = count.below(false).take_while(|(count, _)| count >= most && view.spend(1));
+        let mut alike = below.filter(|(count, _)| count == most).map(|(_, domain)| domain);
+        let standing = alike.find(|it| count.is_standing(it) && is_such(it));
+        own.into_iter().chain(touched).chain(standing).min()
     }
 }

@@ -12,20 +12,19 @@ use crate::mesh::{Claim, Fact, Identity, Member, MemberName, Mesh, Network};
 use crate::value::{ClusterDomain, EndpointHost, Subnet};
 
 impl<'a> View<'a> {
-    /// Members other than `judged` that may claim addresses of this subnet on this network: those that
-    /// are merely described where nobody states their network, or the others. They may come more than
-    /// once.
+    /// Members other than `judged` that may claim addresses of this subnet on this network: those of
+    /// which that is uncertain, or the others. They may come more than once.
     pub fn others_on(
         &self,
         judged: &Member,
         network: &Network,
-        are_described: bool,
+        are_uncertain: bool,
         subnet: Subnet,
     ) -> impl Iterator<Item = &'a Member> {
         // A network of one's own holds nobody else.
         let is_shared = *network != Network::Own;
-        let networks = if is_shared { self.names_of(network) } else { Vec::new() };
-        let spots = Spots::on(&networks, are_described);
+        let networks = self.names_beside(network);
+        let spots = Spots::on(&networks, are_uncertain);
         self.claiming(judged, subnet, spots).filter(move |_| is_shared)
     }
 
@@ -37,8 +36,31 @@ impl<'a> View<'a> {
         network: &Network,
         subnet: Subnet,
     ) -> impl Iterator<Item = &'a Member> {
-        let networks = if *network == Network::Own { Vec::new() } else { self.names_of(network) };
-        self.claiming(judged, subnet, Spots::off(&networks))
+        self.claiming(judged, subnet, Spots::off(&self.names_beside(network)))
+    }
+
+    /// Those of them that lack a gateway for the network that they were observed on, which none is
+    /// known for.
+    pub fn others_without_gateway(
+        &self,
+        judged: &Member,
+        network: &Network,
+        subnet: Subnet,
+    ) -> impl Iterator<Item = &'a Member> {
+        let mut networks = self.names_beside(network);
+        networks.extend(self.networks_with_gateway());
+        networks.sort_unstable();
+        networks.dedup();
+        let spots = Spots::off(&networks);
+        self.others(judged, move |mesh| {
+            let found = mesh.index.without_gateway.overlapping(subnet, spots.clone());
+            found.map(|(_, name)| name)
+        })
+    }
+
+    /// The names of a network that others may share.
+    fn names_beside(&self, network: &Network) -> Vec<Network> {
+        if *network == Network::Own { Vec::new() } else { self.names_of(network) }
     }
 
     /// Members other than `judged` that may claim addresses of this subnet, on any network; they
@@ -204,13 +226,15 @@ impl<'a> View<'a> {
         skip: impl Fn(&ClusterDomain) -> bool,
         most: usize,
     ) -> Vec<&'a Member> {
-        let domains = self.mesh.index.trust_domains.all();
-        let domains = domains.filter(|(domain, _)| !skip(domain));
+        let names = |mesh: &'a Mesh| {
+            let domains = mesh.index.trust_domains.all();
+            domains.filter(|(domain, _)| !skip(domain)).flat_map(|(_, names)| names.all())
+        };
         let trusts = |member: &&Member| {
             let mut claims = member.claims().iter();
             claims.any(|it| matches!(&it.fact, Fact::TrustDomain(domain) if !skip(domain)))
         };
-        self.first(judged, domains.flat_map(|(_, names)| names.all()), trusts, most)
+        self.first(judged, names, trusts, most)
     }
 
     /// How many members other than `judged` have an IstioMulticluster, and the first of them by
@@ -221,7 +245,7 @@ impl<'a> View<'a> {
         let gone = self.replaced(judged).filter(|name| peers.contains(*name)).count();
         let changed = self.changed.members.iter().filter(|it| it.name() != judged.name());
         let count = peers.len() - gone + changed.filter(is_peer).count();
-        (count, self.first(judged, peers.iter(), is_peer, most))
+        (count, self.first(judged, |mesh| mesh.index.peers.iter(), is_peer, most))
     }
 
     /// The names of the members of the mesh that are replaced, or judged.
@@ -234,19 +258,21 @@ impl<'a> View<'a> {
         changed.chain(Some(judged.name()).filter(|_| !is_changed))
     }
 
-    /// Members other than `judged`, by name, `most` of them: the first of those with these names, and
-    /// of the change.
-    pub(super) fn first<'n>(
+    /// Members other than `judged`, by name, `most` of them: the first of those whose names an index
+    /// has, in the mesh and in the change.
+    pub(super) fn first<'n, N: Iterator<Item = &'n MemberName>>(
         &self,
         judged: &Member,
-        standing: impl Iterator<Item = &'n MemberName>,
+        names: impl Fn(&'n Mesh) -> N,
         is_such: impl Fn(&&'a Member) -> bool,
         most: usize,
-    ) -> Vec<&'a Member> {
-        let changed = self.changed.members.iter().filter(|it| it.name() != judged.name());
-        let changed = changed.filter(&is_such);
-        let mut found: Vec<_> =
-            self.standing(judged, standing).filter(&is_such).take(most).chain(changed).collect();
+    ) -> Vec<&'a Member>
+    where
+        'a: 'n,
+    {
+        let standing = self.standing(judged, names(self.mesh)).filter(&is_such).take(most);
+        let changed = self.changed_among(judged, names).filter(&is_such).take(most);
+        let mut found: Vec<_> = standing.chain(changed).collect();
         found.sort_unstable_by_key(|member| member.name());
         found.dedup_by_key(|member| member.name());
         found.truncate(most);
@@ -255,6 +281,19 @@ impl<'a> View<'a> {
 
     /// Members other than `judged` among those whose names an index has, as they would be.
     pub(super) fn others<'n, N: Iterator<Item = &'n MemberName>>(
+        &self,
+        judged: &Member,
+        names: impl Fn(&'n Mesh) -> N,
+    ) -> impl Iterator<Item = &'a Member>
+    where
+        'a: 'n,
+    {
+        let standing = self.standing(judged, names(self.mesh));
+        standing.chain(self.changed_among(judged, names))
+    }
+
+    /// Those of the change among them; all of it, if it has no index.
+    fn changed_among<'n, N: Iterator<Item = &'n MemberName>>(
         &self,
         judged: &Member,
         names: impl Fn(&'n Mesh) -> N,
@@ -272,8 +311,7 @@ impl<'a> View<'a> {
         let changed = changed.0.into_iter().flatten().chain(changed.1.into_iter().flatten());
         let (view, judged_name) = (*self, Arc::clone(judged.name()));
         let changed = changed.take_while(move |_| view.spend(1));
-        let changed = changed.filter(move |member| *member.name() != judged_name);
-        self.standing(judged, names(self.mesh)).chain(changed)
+        changed.filter(move |member| *member.name() != judged_name)
     }
 
     pub(super) fn standing<'n>(
