@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 
+use isthmus::pending::LONGEST;
 use serde_json::{Value as Json, json};
 
 use crate::support::api::Api;
@@ -15,6 +18,7 @@ use crate::support::wait_for;
 const MAPS: &str = "/api/v1/namespaces/isthmus/configmaps";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/isthmus/leases";
 const WEBHOOKS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 const APPLY: &str = "Content-Type: application/apply-patch+yaml";
 const MERGE: &str = "Content-Type: application/merge-patch+json";
 const PATCH: &str = "Content-Type: application/json-patch+json";
@@ -31,22 +35,8 @@ impl Asked {
         let (plane, turn) = exclusive();
         clear(plane, CRDS);
         let recorders: Vec<_> = recorders.into_iter().map(Arc::new).collect();
-        let webhook = |(at, recorder): (usize, &Arc<Recorder>)| {
-            let url = format!("https://{}/validate/secret", recorder.address);
-            json!({
-                "name": format!("{at}.recorder.isthmus.dev"),
-                "clientConfig": {"url": url, "caBundle": recorder.bundle},
-                "rules": [{
-                    "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"],
-                    "operations": ["CREATE", "UPDATE"],
-                }],
-                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "isthmus"}},
-                "admissionReviewVersions": ["v1"],
-                "sideEffects": "None",
-                "failurePolicy": "Fail",
-            })
-        };
-        let webhooks: Vec<_> = recorders.iter().enumerate().map(webhook).collect();
+        let webhooks = recorders.iter().enumerate().map(|(at, recorder)| webhook(at, recorder));
+        let webhooks: Vec<_> = webhooks.collect();
         let mut api = plane.admin();
         let made = api.create(WEBHOOKS, &json!({"metadata": {"name": "r"}, "webhooks": webhooks}));
         assert_eq!(made.status, 201, "{}", made.text());
@@ -61,6 +51,24 @@ impl Asked {
     fn requests(&self, name: &str) -> Vec<Json> {
         self.recorders.iter().flat_map(|recorder| recorder.requests(name)).collect()
     }
+}
+
+/// What has the API server ask a recorder, for as long as it ever waits.
+fn webhook(at: usize, recorder: &Recorder) -> Json {
+    let url = format!("https://{}/validate/secret", recorder.address);
+    json!({
+        "name": format!("{at}.recorder.isthmus.dev"),
+        "clientConfig": {"url": url, "caBundle": recorder.bundle},
+        "rules": [{
+            "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"],
+            "operations": ["CREATE", "UPDATE"],
+        }],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "isthmus"}},
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "failurePolicy": "Fail",
+        "timeoutSeconds": 30,
+    })
 }
 
 fn map(name: &str, value: &str) -> Json {
@@ -101,6 +109,32 @@ fn a_creation_has_its_uid_when_it_is_judged_however_it_is_written() {
         assert!(uid(&object).is_string());
         assert_eq!(uid(&requests[0]["object"]), uid(&object));
     }
+}
+
+#[test]
+fn a_write_is_given_up_before_it_stops_counting() {
+    // Each webhook answers in time, and both together not soon enough for what remains after them.
+    let each = (LONGEST - Duration::from_secs(5)) / 2;
+    let slow = move || {
+        Recorder::start(move |request: &Json, _| {
+            if request["object"]["metadata"]["name"] == "slow" {
+                thread::sleep(each);
+            }
+            json!({"allowed": true})
+        })
+    };
+    let (asked, first) = (Asked::by([slow()]), slow());
+    let mut api = asked.plane.admin();
+    let mutating = json!({"metadata": {"name": "r"}, "webhooks": [webhook(0, &first)]});
+    stored(&api.create(MUTATING, &mutating));
+    wait_for("the mutating webhook to be called", || {
+        stored(&api.try_create(MAPS, &map("probe", "1")));
+        (!first.requests("probe").is_empty()).then_some(())
+    });
+    let answer = api.create(MAPS, &map("slow", "1"));
+    assert!(answer.status >= 500, "{}", answer.text());
+    assert_eq!((first.requests("slow").len(), asked.requests("slow").len()), (1, 1));
+    assert_eq!(api.send("GET", &format!("{MAPS}/slow"), &Json::Null).status, 404);
 }
 
 #[test]
@@ -237,7 +271,7 @@ fn of_swaps_at_once_one_is_made() {
         let path = format!("{LEASES}/page");
         asked.plane.admin().send_as("PATCH", &path, PATCH, &patch).status
     };
-    let made = std::thread::scope(|scope| {
+    let made = thread::scope(|scope| {
         let swaps: Vec<_> = (0..SWAPS).map(|next| scope.spawn(move || swap(next))).collect();
         swaps.into_iter().map(|it| it.join().unwrap()).collect::<Vec<_>>()
     });
@@ -282,7 +316,7 @@ fn of_denials_the_first_that_arrives_is_told() {
                 return json!({"allowed": true});
             }
             if is_late {
-                std::thread::sleep(std::time::Duration::from_secs(2));
+                thread::sleep(Duration::from_secs(2));
             }
             json!({"allowed": false, "status": {"message": name}})
         })
