@@ -309,11 +309,10 @@ fn leading(endpoint: &MetadataEndpoint) -> [String; 2] {
 
 fn invalid_metadata_endpoint(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     let rule = &INVALID_METADATA_ENDPOINT;
+    let federated = member.pick(Fact::federated_endpoint);
     let mut findings = leads_home(mesh, member);
-    for claim in member.claims() {
-        if let Fact::Endpoint(endpoint) = &claim.fact
-            && !endpoint.has_standard_path()
-        {
+    for (endpoint, claim) in member.pick(Fact::endpoint).chain(federated) {
+        if !endpoint.has_standard_path() {
             let message = format!(
                 "the path of {endpoint} does not end in /metadata/, where Deckhouse serves the metadata"
             );
