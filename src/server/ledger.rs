@@ -36,6 +36,8 @@ const LEASE: usize = 1 << 10;
 /// How much longer a replica leaves to others at most than it takes them to write: as long as a few of
 /// the largest pages take.
 const LONGEST_REST: Duration = Duration::from_secs(1);
+/// Within which time a replica that has lost a swap tries again: a few of them take as long.
+const APART: Duration = Duration::from_millis(30);
 /// How long late entries are looked at before anything else goes on.
 const LOOKING: Duration = Duration::from_millis(500);
 /// Upper bounds of the histogram of waits, in seconds.
@@ -330,6 +332,7 @@ impl PageKeeper {
             }
             Swapped::Lost(why) => {
                 ledger.count("lost");
+                self.pace.lose(Instant::now(), nonce);
                 // What is as expected was not changed by another replica: it is refused for something else.
                 let found = self.read().await;
                 if found.is_some_and(|found| is_expected(&expected, &found)) {
@@ -403,6 +406,13 @@ impl Pace {
     /// Takes in a swap of this replica, begun at a time.
     fn made(&mut self, begun: Instant, now: Instant, generation: u64, page: usize) {
         *self = Self { generation: Some(generation), looked: now, next: begun + paced(page) };
+    }
+
+    /// Takes in that another replica was first. What is admitted meanwhile shares the next swap, and
+    /// chance keeps the same ones from meeting again.
+    fn lose(&mut self, now: Instant, chance: u128) {
+        let rest = Duration::from_nanos(u64::try_from(chance % APART.as_nanos()).unwrap_or(0));
+        self.next = self.next.max(now + rest);
     }
 
     /// Takes in how many swaps of all replicas there have been, and how large the page is.
