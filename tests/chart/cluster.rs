@@ -63,6 +63,18 @@ fn a_release_lives_from_install_to_uninstall() {
 
     let refused = release.plane.kubectl(DRY_RUN, &member("bad", "https://istio.bad.example.com"));
     assert!(refused.stderr.contains("[InvalidMetadataEndpoint]"), "{refused:?}");
+
+    // It is sent remote Secrets, but cannot read one.
+    let may = |verb: &str, secret: &str, namespace: &str| {
+        let account = "--as=system:serviceaccount:isthmus:isthmus";
+        let asked = ["auth", "can-i", verb, secret, namespace, account];
+        release.kubectl(&asked).stdout.trim() == "yes"
+    };
+    assert!(may("get", "secrets/d8-cluster-configuration", "-n=kube-system"));
+    for verb in ["get", "list", "watch"] {
+        assert!(!may(verb, "secrets/istio-remote-secret-b", "-n=istio-system"), "{verb}");
+    }
+
     let overlap = described("far", true, &[("pod-subnet-cidr", "10.111.0.0/16")]);
     release.plane.kubectl(CREATE, &local("10.111.0.0/16")).ok();
     release.isthmus().wait_metric("isthmus_watched_objects", 1.0);
