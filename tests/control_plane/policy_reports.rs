@@ -111,9 +111,10 @@ fn a_scout_keeps_reports_up_to_date() {
     const GROUP: &str = "--policy-reports=wgpolicyk8s.io";
     let (plane, _turn) = exclusive();
     let local = home(plane, &[GROUP]);
-    local.kubeadm(
-        "{dnsDomain: cluster.local, podSubnet: 10.111.0.0/16, serviceSubnet: 10.0.0.0/24}",
-    );
+    let services = &plane.services;
+    local.kubeadm(&format!(
+        "{{dnsDomain: cluster.local, podSubnet: 10.111.0.0/16, serviceSubnet: {services}}}"
+    ));
     let mut api = plane.admin();
     local.create(
         MULTICLUSTERS,
