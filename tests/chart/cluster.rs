@@ -34,11 +34,14 @@ fn the_api_server_takes_every_object_strictly() {
         for helm in HELMS {
             let manifests = rendered(helm, &values).unwrap();
             let apply = ["apply", "--dry-run=server", "--validate=strict", "-o=name", "-f", "-"];
-            let taken = cluster.plane.kubectl(&apply, &manifests);
-            assert!(taken.succeeded, "{}, {helm}: {}", case.name, taken.stderr);
-            assert_eq!(taken.stderr, "", "{}, {helm}", case.name);
             let objects = super::helm::objects(&manifests).len();
-            assert_eq!(taken.stdout.lines().count(), objects, "{}, {helm}", case.name);
+            // Admission knows of the label and the accounts a little later than whoever reads them.
+            wait_for(&format!("{}, {helm}", case.name), || {
+                let taken = cluster.plane.kubectl(&apply, &manifests);
+                eprint!("{}", taken.stderr);
+                let is_taken = taken.succeeded && taken.stderr.is_empty();
+                (is_taken && taken.stdout.lines().count() == objects).then_some(())
+            });
         }
     }
 }

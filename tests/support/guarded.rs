@@ -267,6 +267,12 @@ pub(crate) fn wait_asked(plane: &Plane) {
 pub(crate) fn wait_established(plane: &Plane) {
     let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=5m"];
     plane.kubectl(&wait, "").ok();
+    // What kubectl and Helm discover is put together later, for a new group up to a minute.
+    wait_for("discovery", || {
+        let found = plane.kubectl(&["api-resources", "-o=name"], "").stdout;
+        let is_found = |name: &str| found.lines().any(|line| line == name);
+        definitions(&mut plane.admin()).iter().all(|(name, _)| is_found(name)).then_some(())
+    });
 }
 
 /// Leaves nothing of an earlier test.
