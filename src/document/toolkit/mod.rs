@@ -11,8 +11,8 @@ mod text;
 mod values;
 
 pub(super) use annotations::{
-    Annotations, allow, allow_unsafe, common_annotations, completing_annotations,
-    network_annotation, rendered,
+    Annotations, allow_unsafe, common_annotations, completing_annotations, network_annotation,
+    of_object, rendered,
 };
 pub(super) use canonical::advise;
 pub use canonical::{Beside, Canonical, Rewrite, Written};
