@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::files::{Input, readable};
+use super::files::{Found, Input, readable};
 use super::unjudged;
 use super::write::NotFixed;
 use crate::cluster::Contents;
@@ -42,11 +42,12 @@ pub(super) fn unusable(
     }
     let set = if kind.is_some() { &[] } else { set };
     for (input, in_set) in set.iter().map(|i| (i, true)).chain(against.iter().map(|i| (i, false))) {
+        let is_named = input.found == Found::Named;
         for broken in readable(&input.text).1 {
             let is_unusable = if in_set {
-                input.is_named && !is_finding(&broken)
+                is_named && !is_finding(&broken)
             } else {
-                input.is_named || is_finding(&broken)
+                is_named || is_finding(&broken)
             };
             if is_unusable {
                 let YamlError { what, span } = &broken.error;
@@ -224,6 +225,17 @@ impl<'a> Checking<'a> {
             self.counts.insert(object, newest);
         }
         true
+    }
+
+    /// Adds of a file that kustomize builds from what it holds for other tools: configurations of the
+    /// cluster, which have no name. Returns how many there are.
+    pub(super) fn material(&mut self, source: usize, manifests: &'a [Manifest<'a>]) -> usize {
+        let bare = manifests.iter().enumerate().filter(|(_, manifest)| {
+            let document = manifest.document(self.settings);
+            document.and_then(document::kept_in).is_some()
+        });
+        let bare: Vec<_> = bare.collect();
+        bare.into_iter().filter(|(index, manifest)| self.object(source, *index, manifest)).count()
     }
 
     /// Tells of a kind that isthmus does not read and that resembles one that it reads.

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disagreements::disagreements;
-use super::files::{Inputs, readable};
+use super::files::{Found, Inputs, readable};
 use super::report::{Checking, Files};
 use super::unjudged::{self, Unjudged};
 use super::write::NotFixed;
 use crate::cluster::Contents;
 use crate::document;
-use crate::manifest::{read, read_as};
+use crate::manifest::{Manifest, read, read_as};
 use crate::mesh::{MemberName, Mesh};
 use crate::report::diagnostic::{CheckReport, Counts, Diagnostic, OTHER_SIDE, PassedOver};
 use crate::report::locate::{Location, SourceFile};
@@ -45,7 +45,6 @@ pub(super) fn report(
     how: &How<'_>,
     mut show: impl FnMut(&Mesh),
 ) -> CheckReport {
-    let How { kind, not_fixed, reference } = *how;
     let count = set.files.len();
     let mut counts = Counts {
         files: count + set.passed_over.len() + set.other_files,
@@ -55,29 +54,26 @@ pub(super) fn report(
     };
     let mut passed_over = set.passed_over;
     let (mut sources, mut owners) = (Vec::new(), Vec::new());
-    let (mut replaced, mut named, mut made) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut replaced, mut found, mut made) = (Vec::new(), Vec::new(), Vec::new());
     for input in set.files.into_iter().chain(against.files) {
-        made.push(!input.is_source());
+        made.push(input.built_of.is_some());
         sources.push(SourceFile::new(input.name, input.text));
         owners.push(input.owner);
         replaced.push(input.is_replaced);
-        named.push(input.is_named);
+        found.push(input.found);
     }
     let texts: Vec<_> = sources.iter().map(|source| readable(source.text())).collect();
     let names = names(&sources, &owners, count);
-    let manifests = texts.iter().zip(&names).zip(0..).map(|(((text, _), name), source)| {
-        let manifests = match kind.filter(|_| source < count) {
-            Some(kind) => read_as(text, name, kind).map(|manifest| vec![manifest]),
-            None => read(text, name),
-        };
-        manifests.unwrap_or_default()
-    });
-    let manifests: Vec<_> = manifests.collect();
+    let manifests = texts.iter().zip(&names).enumerate();
+    let manifests: Vec<_> = manifests
+        .map(|(source, ((text, _), name))| objects(text, name, how.kind.filter(|_| source < count)))
+        .collect();
 
-    let patches = unjudged::patches(sources.get(..count).unwrap_or_default());
+    let set = sources.iter().take(count).map(|source| (&*source.name, source.text()));
+    let patches = unjudged::patches(set, owners.iter().any(Option::is_some));
     let is_patch = |source: usize| {
         let name = unjudged::plain(Path::new(&sources[source].name));
-        (!named[source]).then(|| patches.get(&name)).flatten()
+        (found[source] != Found::Named).then(|| patches.get(&name)).flatten()
     };
     let mut ignored = Vec::new();
     let files = Files {
@@ -94,6 +90,11 @@ pub(super) fn report(
         for (source, ((_, broken), manifests)) in texts.iter().zip(&manifests).enumerate() {
             let is_counted = source < count && checking.is_own(source);
             let file = &sources[source].name;
+            if found[source] == Found::Material {
+                let added = checking.material(source, manifests);
+                counts.objects += if is_counted { added } else { 0 };
+                continue;
+            }
             if let Some(reason) = is_patch(source) {
                 if is_counted {
                     counts.files_passed_over += 1;
@@ -111,10 +112,7 @@ pub(super) fn report(
                     counts.objects += usize::from(is_judged);
                     if !is_judged {
                         let (list, reason) = match unjudged::reason(manifest, settings) {
-                            Unjudged::Foreign(reason) => {
-                                counts.objects_passed_over += 1;
-                                (&mut ignored, reason)
-                            }
+                            Unjudged::Foreign(reason) => (&mut ignored, reason),
                             Unjudged::Unready(reason) => (&mut passed_over, reason),
                         };
                         list.push(PassedOver { file: file.clone(), reason });
@@ -126,10 +124,12 @@ pub(super) fn report(
         checking.stand_for_bare_files();
         checking.defined_twice();
         show(&checking.verdict());
-        checking.rewrites(not_fixed);
+        checking.rewrites(how.not_fixed);
         checked.push(checking);
     }
-    let unclear = checked.iter().find_map(|checking| unclear(checking, reference, checked.len()));
+    counts.objects_passed_over = ignored.len();
+    let unclear =
+        checked.iter().find_map(|checking| unclear(checking, how.reference, checked.len()));
     let mut diagnostics = disagreements(&checked);
     diagnostics.extend(merged(checked, &sources));
     diagnostics.sort_by_key(|diagnostic| {
@@ -146,6 +146,15 @@ pub(super) fn report(
         counts,
         unclear,
     }
+}
+
+/// The objects of a text, or the one that it is as a whole.
+fn objects<'a>(text: &'a str, name: &'a str, kind: Option<&'static str>) -> Vec<Manifest<'a>> {
+    let manifests = match kind {
+        Some(kind) => read_as(text, name, kind).map(|manifest| vec![manifest]),
+        None => read(text, name),
+    };
+    manifests.unwrap_or_default()
 }
 
 /// The names by which documents without a name are known: their files', and in the mesh that the
