@@ -218,14 +218,6 @@ impl Member {
         }
     }
 
-    /// The name of the network that discovery has found it on.
-    pub fn pinned_network(&self) -> Option<&str> {
-        self.claims.iter().find_map(|claim| match &claim.fact {
-            Fact::NetworkName(name) => Some(name.as_str()),
-            _ => None,
-        })
-    }
-
     /// Whether it does without a gateway, whatever network is stated.
     pub fn is_flat(&self) -> bool {
         self.claims.iter().any(|claim| claim.fact == Fact::Network(Network::Local))

@@ -37,7 +37,7 @@ use identity::Identities;
 use index::Index;
 use member::Said;
 use small_set::SmallSet;
-use subnets::{Called, Spot};
+use subnets::Spot;
 
 /// Every member of the mesh, as the documents that stand describe them.
 pub struct Mesh {
@@ -254,15 +254,8 @@ impl Mesh {
     /// Where a member's subnets are.
     fn spot(&self, member: &Member) -> Spot {
         let view = self.view();
-        let called = match member.network_claim() {
-            Some((Network::Named(_), _)) => Called::ByName,
-            Some((Network::Local, _)) => Called::AsLocal,
-            _ if view.is_local(member) => Called::AsLocal,
-            None if view.is_described(member) || view.lacks_network(member) => Called::Uncertain,
-            _ if member.pinned_network().is_some() => Called::ByName,
-            _ => Called::Nohow,
-        };
-        Spot { network: self.raw_network(member), called }
+        let is_uncertain = view.is_described(member) || view.lacks_network(member);
+        Spot { network: self.raw_network(member), is_uncertain }
     }
 
     /// The network a member states, whatever the local member's is called.

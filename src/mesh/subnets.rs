@@ -17,31 +17,13 @@ pub(super) type Claimant = (Spot, MemberName);
 pub(super) struct Spot {
     /// The network.
     pub(super) network: Network,
-    /// What is known of its name.
-    pub(super) called: Called,
-}
-
-/// What is known of the name that a claimant's network has in Istio.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Called {
-    /// It is stated, or was found.
-    ByName,
-    /// It is that of the local network.
-    AsLocal,
-    /// Nothing.
-    Nohow,
-    /// Nobody states the network at all, and the member is merely described or does not show any.
-    Uncertain,
+    /// Whether nobody states its network, and it is merely described or does not show any.
+    pub(super) is_uncertain: bool,
 }
 
 impl Spot {
-    fn of(network: Network, called: Called) -> Self {
-        Self { network, called }
-    }
-
-    /// The first one on a network.
-    fn first(network: Network) -> Self {
-        Self::of(network, Called::ByName)
+    fn of(network: Network, is_uncertain: bool) -> Self {
+        Self { network, is_uncertain }
     }
 
     /// The first one on another network, if any comes after this.
@@ -51,7 +33,7 @@ impl Spot {
             Network::Named(name) => Network::Named(format!("{name}\0").into()),
             Network::Own => return None,
         };
-        Some(Self::first(next))
+        Some(Self::of(next, false))
     }
 }
 
@@ -68,11 +50,11 @@ impl Spots {
     /// On one of these networks, by members of which that is uncertain or by the others.
     pub(super) fn on(networks: &[Network], is_uncertain: bool) -> Self {
         let run = |network: &Network| {
-            let uncertain = Spot::of(network.clone(), Called::Uncertain);
-            let (from, to) = if is_uncertain {
-                (uncertain, Spot::beyond(network))
+            let from = Spot::of(network.clone(), is_uncertain);
+            let to = if is_uncertain {
+                Spot::beyond(network)
             } else {
-                (Spot::first(network.clone()), Some(uncertain))
+                Some(Spot::of(network.clone(), true))
             };
             (first(Some(from)), first(to))
         };
@@ -82,22 +64,8 @@ impl Spots {
     /// On none of these networks, which are in order.
     pub(super) fn off(networks: &[Network]) -> Self {
         let from = networks.iter().map(|network| first(Spot::beyond(network)));
-        let to = networks.iter().map(|network| first(Some(Spot::first(network.clone()))));
+        let to = networks.iter().map(|network| first(Some(Spot::of(network.clone(), false))));
         Self(std::iter::once(None).chain(from).zip(to.chain([None])).collect())
-    }
-
-    /// On a network whose name is known, but on none of these, which are in order. The local one may
-    /// have a name or not.
-    pub(super) fn named_off(networks: &[Network], is_local_named: bool) -> Self {
-        let of_local = if is_local_named { Called::Nohow } else { Called::AsLocal };
-        let local = (None, Some(Spot::of(Network::Local, of_local)));
-        let local = Some(local).filter(|_| !networks.contains(&Network::Local));
-        let named = networks.iter().filter(|network| matches!(network, Network::Named(_)));
-        let from = std::iter::once(&Network::Local).chain(named.clone()).map(Spot::beyond);
-        let to = named.chain([&Network::Own]).map(|network| Some(Spot::first(network.clone())));
-        let own = (Some(Spot::first(Network::Own)), Some(Spot::of(Network::Own, Called::Nohow)));
-        let runs = local.into_iter().chain(from.zip(to)).chain([own]);
-        Self(runs.map(|(from, to)| (first(from), first(to))).collect())
     }
 
     fn of<'a>(
@@ -288,8 +256,8 @@ mod tests {
         Subnet::parse(text).unwrap()
     }
 
-    const LOCAL: Spot = Spot { network: Network::Local, called: Called::Nohow };
-    const OWN: Spot = Spot { network: Network::Own, called: Called::Nohow };
+    const LOCAL: Spot = Spot { network: Network::Local, is_uncertain: false };
+    const OWN: Spot = Spot { network: Network::Own, is_uncertain: false };
 
     fn claimed(texts: &[&str]) -> Subnets {
         let mut subnets = Subnets::default();
@@ -359,9 +327,8 @@ mod tests {
     fn any_claim() -> impl Strategy<Value = (Subnet, Claimant)> {
         let named = |name: &str| Network::Named(name.into());
         let networks = vec![Network::Local, named("a"), named("b"), Network::Own];
-        let called = [Called::ByName, Called::AsLocal, Called::Nohow, Called::Uncertain];
-        let spot = (prop::sample::select(networks), prop::sample::select(called.to_vec()))
-            .prop_map(|(network, called)| Spot { network, called });
+        let spot = (prop::sample::select(networks), any::<bool>())
+            .prop_map(|(network, is_uncertain)| Spot { network, is_uncertain });
         let name = prop::sample::select(vec!["a", "b", "c"]).prop_map(MemberName::from);
         (any_subnet(), (spot, name))
     }
@@ -415,27 +382,13 @@ mod tests {
                 prop_assert_eq!(subnets.is_claimed(asked), meet().next().is_some());
                 let a = Network::Named("a".into());
                 let two = [Network::Local, a.clone()];
-                let is_uncertain = |at: &Spot| at.called == Called::Uncertain;
-                let is_named = |at: &Spot, is_local_named: bool| match at.network {
-                    Network::Local if is_local_named => at.called < Called::Nohow,
-                    Network::Local => at.called == Called::ByName,
-                    Network::Named(_) => true,
-                    Network::Own => at.called < Called::Nohow,
-                };
-                let cases: [(Spots, IsThere<'_>); 9] = [
+                let cases: [(Spots, IsThere<'_>); 6] = [
                     (Spots::all(), &|_| true),
-                    (Spots::on(&two, false), &|at| two.contains(&at.network) && !is_uncertain(at)),
-                    (Spots::on(&two, true), &|at| two.contains(&at.network) && is_uncertain(at)),
-                    (Spots::on(&[Network::Own], true), &|at| {
-                        *at == Spot { called: Called::Uncertain, ..OWN }
-                    }),
+                    (Spots::on(&two, false), &|at| two.contains(&at.network) && !at.is_uncertain),
+                    (Spots::on(&two, true), &|at| two.contains(&at.network) && at.is_uncertain),
+                    (Spots::on(&[Network::Own], true), &|at| *at == Spot { is_uncertain: true, ..OWN }),
                     (Spots::off(&two), &|at| !two.contains(&at.network)),
                     (Spots::off(&[]), &|_| true),
-                    (Spots::named_off(&two, true), &|at| {
-                        !two.contains(&at.network) && is_named(at, true)
-                    }),
-                    (Spots::named_off(&two[1..], true), &|at| at.network != a && is_named(at, true)),
-                    (Spots::named_off(&[], false), &|at| is_named(at, false)),
                 ];
                 for (spots, is_there) in cases {
                     let mut found: Vec<_> = subnets.overlapping(asked, spots).collect();

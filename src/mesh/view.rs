@@ -275,7 +275,7 @@ impl<'a> View<'a> {
                 (Network::Named(name), _) => Some(name),
                 _ => None,
             },
-            _ => member.pinned_network(),
+            _ => member.pick(pinned_network).map(|(name, _)| name).next(),
         }
     }
 
@@ -284,5 +284,13 @@ impl<'a> View<'a> {
             named @ Network::Named(_) => Some(named),
             _ => None,
         }
+    }
+}
+
+/// The name of the network that discovery has found a member on.
+fn pinned_network(fact: &Fact) -> Option<&str> {
+    match fact {
+        Fact::NetworkName(name) => Some(name.as_str()),
+        _ => None,
     }
 }

@@ -22,6 +22,9 @@ pub(super) static RULE: Rule = Rule {
 const MOST_CLASHES: usize = 100;
 /// How many clashes with members one range reports: thousands of members may share subnets.
 const MOST_WARNINGS: usize = 3;
+/// How many members are looked at for all ranges: most of those behind gateways are on an unnamed
+/// network, and none of them may make a review slow. An audit judges each of them by itself.
+const MOST_LOOKED_AT: usize = 1_000;
 
 /// What to do about a member that is elsewhere than its addresses.
 const REMEDY: &str = "correct the range, or the member's annotation isthmus.dev/network";
@@ -165,15 +168,17 @@ fn clash(local: &Member, first: Stated<'_>, second: Stated<'_>) -> Finding {
 /// The local member's ranges against every member whose network is known, itself among them.
 fn against_members(mesh: &View<'_>, local: &Member) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let mut looked_at = 0;
     for (range, of, claim) in ranges(local) {
         let mut of_range = Vec::new();
         let mut seen = BTreeSet::new();
         let is_local = mesh.network_name(local).is_some_and(|name| *name == *of.network);
         let network =
             if is_local { Network::Local } else { Network::Named(Arc::clone(&of.network)) };
-        let elsewhere = mesh.others_named_off(local, &network, range);
+        let elsewhere = mesh.others_off(local, &network, range);
         for other in std::iter::once(local).chain(elsewhere) {
-            if of_range.len() > MOST_WARNINGS {
+            looked_at += 1;
+            if looked_at > MOST_LOOKED_AT || of_range.len() > MOST_WARNINGS {
                 break;
             }
             let Some(network) = mesh.network_name(other) else { continue };

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{cidr, istio, mesh, share_bits};
 use crate::golden::call;
-use crate::support::objects::{annotated, configuration, described, stated};
+use crate::support::objects::{annotated, described};
 
 /// Values that a field of an endpoint or a gateway may have, sound ones among them.
 fn network_value() -> impl Strategy<Value = String> {
@@ -74,29 +74,6 @@ fn a_response_to_very_many_mistakes_lists_enough() {
     let nested = format!("networks: {{{}}}", nested.collect::<Vec<_>>().join(", "));
     let answer = call(&mesh(&[]), Hook::Validate, None, &istio(&nested, ""));
     assert_eq!(answer["response"]["status"]["details"]["causes"].as_array().unwrap().len(), 100);
-}
-
-#[test]
-fn a_member_elsewhere_is_found_behind_any_number_on_networks_without_a_name() {
-    let home = configuration("local", "10.111.0.0/16", "10.222.0.0/16");
-    let home = annotated(home, "isthmus.dev/network", "home");
-    let pods = |n: usize| format!("10.112.{}.{}/28", n / 16, n % 16 * 16);
-    let mut pinned = stated("z", true, "10.113.0.0/16", "10.224.0.0/16");
-    pinned["status"] =
-        json!({"metadataCache": {"private": {"networkName": "network-cluster-local-5"}}});
-    let flat = stated("z", false, "10.113.0.0/16", "10.224.0.0/16");
-    let behind = |n| stated(&format!("m{n}"), true, &pods(n), "10.223.0.0/16");
-    let described = |n| configuration(&format!("m{n}"), &pods(n), "10.223.0.0/16");
-    let write = istio("networks: {a: {endpoints: [{fromCidr: 10.112.0.0/15}]}}", "");
-    for (z, behind) in [
-        (&pinned, (0..1_500).map(behind).collect::<Vec<_>>()),
-        (&flat, (0..1_500).map(described).collect()),
-    ] {
-        let objects: Vec<_> = behind.into_iter().chain([home.clone(), z.clone()]).collect();
-        let answer = call(&mesh(&objects), Hook::Validate, None, &write)["response"].to_string();
-        assert!(answer.contains("10.112.0.0/15 of network \\\"a\\\" overlaps"), "{answer}");
-        assert!(answer.contains("member \\\"z\\\""), "{answer}");
-    }
 }
 
 /// All of Istio's fields are looked at for each.

@@ -39,20 +39,8 @@ impl<'a> View<'a> {
         self.claiming(judged, subnet, Spots::off(&self.names_beside(network)))
     }
 
-    /// Those of them who are on a network whose name is known.
-    pub fn others_named_off(
-        &self,
-        judged: &Member,
-        network: &Network,
-        subnet: Subnet,
-    ) -> impl Iterator<Item = &'a Member> {
-        let networks = self.names_beside(network);
-        let is_local_named = self.local_network().is_some();
-        self.claiming(judged, subnet, Spots::named_off(&networks, is_local_named))
-    }
-
-    /// Those members off a network that lack a gateway for the one that they were observed on, which
-    /// none is known for.
+    /// Those of them that lack a gateway for the network that they were observed on, which none is
+    /// known for.
     pub fn others_without_gateway(
         &self,
         judged: &Member,
