@@ -43,12 +43,13 @@ pub(super) fn unusable(
     let set = if kind.is_some() { &[] } else { set };
     for (input, in_set) in set.iter().map(|i| (i, true)).chain(against.iter().map(|i| (i, false))) {
         let is_named = input.found == Found::Named;
+        // What is found in a directory is told as a finding, or passed over.
+        if in_set && !is_named {
+            continue;
+        }
         for broken in readable(&input.text).1 {
-            let is_unusable = if in_set {
-                is_named && !is_finding(&broken)
-            } else {
-                is_named || is_finding(&broken)
-            };
+            let is_unusable =
+                if in_set { !is_finding(&broken) } else { is_named || is_finding(&broken) };
             if is_unusable {
                 let YamlError { what, span } = &broken.error;
                 unusable.push(format!("{}:{}:{}: {what}", input.name, span.line, span.column));
