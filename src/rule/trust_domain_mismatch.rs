@@ -75,7 +75,8 @@ fn domain_unlike_local(member: &Member, local: &Member) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     for (trust, theirs) in local.pick(trust_domain) {
-        let domains = member.pick(Fact::cluster_domain);
+        let in_force = member.in_force();
+        let domains = in_force.filter_map(|claim| Some((claim.fact.cluster_domain()?, claim)));
         for (domain, ours) in domains.filter(|(it, _)| !accepts(local, theirs, trust, it)) {
             let message = format!(
                 "cluster domain {domain} differs from trust domain {trust} of {}",
