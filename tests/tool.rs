@@ -64,6 +64,7 @@ fn what_is_planned_is_admitted() {
         assert!(output.status.success(), "{}", text(&output.stderr));
         let file = scratch(format).join("planned.yaml");
         fs::write(&file, &output.stdout).unwrap();
+        assert_eq!(format == "deckhouse", text(&output.stdout).contains("# eu-north\n"));
         // As the local cluster of a mesh whose other members are known: the file is its own.
         let args = ["check", file.to_str().unwrap(), "--against", MESH, "--local-member", "new"];
         let args = if format == "meshmember" { &args[..4] } else { &args[..] };
@@ -96,6 +97,7 @@ fn a_plan_says_what_does_not_fit() {
         (&["--pods", "x"][..], "\"x\" is not a prefix length such as /16"),
         (&["--pods", "/64"], "--pods /64: an address has 32 bits"),
         (&["--from", "127.0.0.0/8"], "127.0.0.0/8 is in the loopback range"),
+        (&["Eu-north"], "a name has only lower-case letters, digits, - and ."),
         (&["local"], "local is a member of the mesh already"),
         (&["--count", "100000"], "at most 10000 clusters are planned at once"),
     ] {

@@ -15,9 +15,10 @@ const MOST_MEMBERS: usize = 10;
 const EXAMPLE: &str = "isthmus-example";
 
 /// Where to find the server.
-pub(super) fn addresses(webhook: SocketAddr, admin: SocketAddr) -> String {
+pub(super) fn addresses(webhook: SocketAddr, admin: SocketAddr, has_page: bool) -> String {
+    let paths = if has_page { "/readyz, /metrics and /mesh" } else { "/readyz and /metrics" };
     format!(
-        "webhook: https://{webhook}/validate and /mutate\nadmin:   http://{admin}/livez, /readyz and /metrics\n"
+        "webhook: https://{webhook}/validate and /mutate\nadmin:   http://{admin}/livez, {paths}\n"
     )
 }
 

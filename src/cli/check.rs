@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use clap::ValueEnum;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use self::files::{Input, Inputs};
 use self::git::Branch;
@@ -77,8 +78,9 @@ pub(super) struct Args {
     #[arg(long, requires = "cluster", value_name = "NAME")]
     context: Option<String>,
     /// Judge what `kustomize build`, or `kubectl kustomize`, makes of this directory; may be
-    /// repeated.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["members", "fix", "read_as", "against_ref"])]
+    /// repeated. Without DIR, of each directory with a kustomization.yaml that the paths, or the
+    /// members, have.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "", value_parser = OsStringValueParser::new().map(PathBuf::from), conflicts_with_all = ["fix", "read_as"])]
     kustomize: Vec<PathBuf>,
     /// Read the files as something that has no kind, each file on its own.
     #[arg(long = "as", value_enum, conflicts_with = "fix", value_name = "WHAT")]
@@ -119,7 +121,11 @@ impl ReadAs {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.output.color();
-    let repository = Repository::read(args.config.as_deref())?.with(&args.members);
+    let mut repository = Repository::read(args.config.as_deref())?.with(&args.members);
+    repository.kustomize |= args.kustomize.iter().any(|it| it.as_os_str().is_empty());
+    if args.fix && repository.kustomize {
+        bail!("--fix cannot change what kustomize builds, which isthmus.yaml asks for");
+    }
     let settings = repository.settings(args.settings.settings(), |it| args.settings.is_given(it));
     let settings = Arc::new(settings);
     let views = repository.views(&settings);
@@ -167,14 +173,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(exit_code(&report, args.strict))
 }
 
-/// Files whose mesh is looked at.
+/// A repository whose mesh is looked at.
 #[derive(Debug, clap::Args)]
-pub(super) struct FilesArgs {
-    /// Files and directories that describe the mesh; `-` is standard input.
-    #[arg(value_name = "PATH", conflicts_with_all = ["inventory", "cluster", "kubeconfig", "context"])]
-    paths: Vec<PathBuf>,
+pub(super) struct RepositoryArgs {
     /// The files of one cluster of several, by the name of the member that it is; repeated for each.
-    #[arg(long = "member", value_name = "NAME=PATH", value_parser = Named::parse, conflicts_with_all = ["paths", "inventory", "cluster", "kubeconfig", "context"])]
+    #[arg(long = "member", value_name = "NAME=PATH", value_parser = Named::parse, conflicts_with_all = ["inventory", "cluster", "kubeconfig", "context"])]
     members: Vec<Named>,
     /// The file that describes the repository. Without it, the nearest isthmus.yaml from here up to
     /// the top of the repository.
@@ -182,24 +185,25 @@ pub(super) struct FilesArgs {
     config: Option<PathBuf>,
 }
 
-impl FilesArgs {
-    /// Shows the mesh of each cluster that the files are of. If there are any files, gives back the
-    /// levels of rules that differ from their own.
+impl RepositoryArgs {
+    /// Shows the mesh of each cluster that the repository, or these paths, describe. If there are any,
+    /// gives back the levels of rules that differ from their own.
     pub(super) fn meshes(
         &self,
+        paths: &[PathBuf],
         settings: &SettingsArgs,
         show: impl FnMut(&Mesh),
     ) -> anyhow::Result<Option<Severities>> {
         let mut repository = Repository::read(self.config.as_deref())?.with(&self.members);
         let settings =
             Arc::new(repository.settings(settings.settings(), |it| settings.is_given(it)));
-        if !self.paths.is_empty() {
+        if !paths.is_empty() {
             repository.members.clear();
         } else if repository.members.is_empty() && !repository.is_found {
             return Ok(None);
         }
         let views = repository.views(&settings);
-        let set = repository.inputs(&self.paths);
+        let set = repository.inputs(paths);
         let unusable = report::unusable(&set.files, &[], None);
         if let Some(why) = set.errors.iter().chain(&unusable).next() {
             bail!("{}", printable(why));
@@ -215,38 +219,48 @@ impl FilesArgs {
 /// The files that are judged, and those that they are held against.
 fn inputs(args: &Args, repository: &Repository) -> anyhow::Result<(Inputs, Inputs)> {
     let branch = args.against_ref.as_deref().map(Branch::into).transpose()?;
-    let excluded = repository.excluded();
+    let (excluded, builds) = (repository.excluded(), repository.kustomize);
+    let named = args.kustomize.iter().filter(|directory| !directory.as_os_str().is_empty());
+    let named: Vec<_> = named.cloned().collect();
+    if !named.is_empty() && branch.is_some() {
+        bail!("--kustomize takes no directory with --against-ref: name it as a path instead");
+    }
+    if !named.is_empty() && !repository.members.is_empty() {
+        bail!(
+            "--kustomize takes no directory where members are named: it builds theirs; write it after the paths"
+        );
+    }
     let (mut set, mut against) = (Inputs::default(), Inputs::default());
     if repository.members.is_empty() {
         let root = repository.path(Path::new("."));
         let paths = match args.paths.as_slice() {
-            [] if !args.kustomize.is_empty() => &[],
+            [] if !named.is_empty() => &[],
             [] if repository.is_found => std::slice::from_ref(&root),
             [] => bail!("name the files and directories to check, such as `isthmus check .`"),
             paths => paths,
         };
-        set = Inputs::read(paths, excluded);
-        for directory in &args.kustomize {
-            set.append(kustomize::build(directory)?);
+        set = Inputs::read(paths, excluded.clone(), builds);
+        for directory in &named {
+            set.build(directory);
         }
         if let Some(branch) = branch {
-            against = branch.split(&mut set, paths)?;
+            against = branch.split(&mut set, paths, &excluded, builds)?;
         } else if let Some(directory) = &args.against {
             let known = set.files.iter().filter_map(|file| file.real.clone());
-            against = Inputs::read(std::slice::from_ref(directory), known);
+            against = Inputs::read(std::slice::from_ref(directory), known, builds);
         }
         return Ok((set, against));
     }
     for (name, paths) in &repository.members {
         let own: Vec<_> = paths.iter().map(|path| repository.path(path)).collect();
-        let mut files = Inputs::read(&own, excluded.clone());
+        let mut files = Inputs::read(&own, excluded.clone(), builds);
         if let Some(branch) = &branch {
-            against.append(branch.split(&mut files, &own)?.owned_by(name));
+            against.append(branch.split(&mut files, &own, &excluded, builds)?.owned_by(name));
         } else if let Some(directory) = &args.against {
             // A member may be new.
             let paths = paths.iter().map(|path| directory.join(path));
             let paths: Vec<_> = paths.filter(|path| path.exists()).collect();
-            against.append(Inputs::read(&paths, []).owned_by(name));
+            against.append(Inputs::read(&paths, [], builds).owned_by(name));
         }
         set.append(files.owned_by(name));
     }

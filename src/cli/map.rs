@@ -1,12 +1,13 @@
 //! `isthmus map`: the mesh as a page, a picture or a text.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use clap::ValueEnum;
 
-use super::check::FilesArgs;
+use super::check::RepositoryArgs;
 use super::mesh::MeshArgs;
 use super::print;
 use super::settings::SettingsArgs;
@@ -24,8 +25,11 @@ use crate::rule::Severity;
 /// used.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Files and directories that describe the mesh; `-` is standard input.
+    #[arg(value_name = "PATH", conflicts_with_all = ["members", "inventory", "cluster", "kubeconfig", "context"])]
+    paths: Vec<PathBuf>,
     #[command(flatten)]
-    files: FilesArgs,
+    repository: RepositoryArgs,
     /// The output format.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -52,7 +56,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let severities = if args.mesh.is_given() {
         None
     } else {
-        args.files.meshes(&args.settings, |mesh| survey.add(mesh))?
+        args.repository.meshes(&args.paths, &args.settings, |mesh| survey.add(mesh))?
     };
     if let Some(severities) = severities {
         let severity = |level| match level {

@@ -9,13 +9,15 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde_json::{Value as Json, json};
 
+use super::check::RepositoryArgs;
 use super::mesh::MeshArgs;
 use super::settings::SettingsArgs;
 use super::{print, yaml};
-use crate::mesh::{Fact, Mesh};
+use crate::mesh::{Fact, Mesh, ObjectRef, Reading};
 use crate::meshmember::MeshMember;
 use crate::plan::{Need, NoRoom, Planned, plan};
-use crate::value::Subnet;
+use crate::syntax::Path;
+use crate::value::{ClusterDomain, Subnet};
 
 /// Where subnets are looked for unless something else is said, in this order.
 const RANGES: [&str; 3] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
@@ -26,15 +28,15 @@ const MOST: usize = 10_000;
 
 /// Plan subnets for new clusters: free in the mesh as it is, and clear of each other.
 ///
-/// Reads the mesh as `isthmus audit` does: the cluster that the kubeconfig selects, or with
-/// --inventory the files of a directory. The same mesh gives the same plan.
+/// Reads the clusters of a repository as `isthmus check` does, by --member or isthmus.yaml; without
+/// either, the mesh is read as `isthmus audit` does. The same mesh gives the same plan.
 ///
 /// Exit status: 0 if all clusters have subnets, 1 if there is not enough room, 2 if something cannot
 /// be read or used.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The names of the new clusters.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = name)]
     names: Vec<Arc<str>>,
     /// How many clusters to plan, if they have no names yet.
     #[arg(long, default_value_t = 1, conflicts_with = "names")]
@@ -52,6 +54,8 @@ pub(super) struct Args {
     /// The output format.
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
+    #[command(flatten)]
+    repository: RepositoryArgs,
     #[command(flatten)]
     mesh: MeshArgs,
     #[command(flatten)]
@@ -72,6 +76,13 @@ enum Format {
     Json,
 }
 
+fn name(text: &str) -> Result<Arc<str>, String> {
+    match ClusterDomain::parse(text) {
+        Ok(name) if name.to_string() == text => Ok(text.into()),
+        _ => Err("a name has only lower-case letters, digits, - and .".to_owned()),
+    }
+}
+
 fn length(text: &str) -> Result<u8, String> {
     let length = text.strip_prefix('/').unwrap_or(text).parse();
     length.map_err(|_| format!("{text:?} is not a prefix length such as /16"))
@@ -82,9 +93,7 @@ fn range(text: &str) -> Result<Subnet, String> {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let settings = Arc::new(args.settings.settings());
-    let readings = args.mesh.contents(&settings)?.readings;
-    let mut mesh = Mesh::of(settings, readings);
+    let mut mesh = mesh(args)?;
     let domain = domain(&mesh);
     let ranges = match args.from.as_slice() {
         [] => RANGES.iter().map(|text| Subnet::parse(text).ok()).collect(),
@@ -104,6 +113,32 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Some(missing) = missing else { return Ok(ExitCode::SUCCESS) };
     anstream::eprintln!("isthmus: {}", told(&missing, planned.len(), names.len(), &ranges));
     Ok(ExitCode::from(1))
+}
+
+/// The mesh as it is: what every cluster of the repository sees, or what is read of a cluster.
+fn mesh(args: &Args) -> anyhow::Result<Mesh> {
+    let settings = Arc::new(args.settings.settings());
+    if !args.mesh.is_given() {
+        let mut seen = Vec::new();
+        let repository = args.repository.meshes(&[], &args.settings, |mesh| {
+            for member in mesh.members() {
+                let object = ObjectRef::new("View", None, seen.len().to_string());
+                let mut reading = Reading::new(object);
+                for (at, claim) in member.claims().iter().enumerate() {
+                    // The first says that there is such a member.
+                    if at == 0 || matches!(claim.fact, Fact::Subnet(..) | Fact::ClusterDomain(_)) {
+                        reading.claim(member.name(), Path::NAME, claim.fact.clone());
+                    }
+                }
+                seen.push(reading);
+            }
+        })?;
+        if repository.is_some() {
+            return Ok(Mesh::of(settings, seen));
+        }
+    }
+    let readings = args.mesh.contents(&settings)?.readings;
+    Ok(Mesh::of(settings, readings))
 }
 
 /// The names that are given, or as many that no member has.
@@ -142,7 +177,13 @@ fn domain(mesh: &Mesh) -> String {
 fn shown(format: Format, planned: &[Planned], domain: &str) -> String {
     match format {
         Format::Table => table(planned),
-        Format::Deckhouse => yaml::stream(&each(planned, |it| deckhouse(it, domain))),
+        Format::Deckhouse => {
+            // It has no field for the name.
+            let of = |it: &Planned| {
+                format!("---\n# {}\n", it.name) + &yaml::document(&deckhouse(it, domain))
+            };
+            planned.iter().map(of).collect()
+        }
         Format::Kubeadm => yaml::stream(&each(planned, |it| kubeadm(it, domain))),
         Format::Meshmember => yaml::stream(&each(planned, |it| mesh_member(it, domain))),
         Format::Json => {

@@ -212,9 +212,10 @@ async fn watched(mesh: &MeshArgs) -> anyhow::Result<Option<kube::Config>> {
 }
 
 async fn serve(config: Config, out: &Lines) -> anyhow::Result<Ended> {
+    let has_page = config.mesh_page;
     let server = Server::bind(config).await?;
     let (webhook, admin) = (server.webhook_address()?, server.admin_address()?);
-    out.print(&banner::addresses(webhook, admin));
+    out.print(&banner::addresses(webhook, admin, has_page));
     server.run(|mesh| out.print(&banner::guarded(mesh, webhook))).await
 }
 

@@ -9,8 +9,15 @@ pub(super) fn stream(manifests: &[Json]) -> String {
     let mut text = String::new();
     for manifest in manifests {
         text.push_str("---\n");
-        write(&mut text, manifest, 0);
+        text.push_str(&document(manifest));
     }
+    text
+}
+
+/// One manifest.
+pub(super) fn document(manifest: &Json) -> String {
+    let mut text = String::new();
+    write(&mut text, manifest, 0);
     text
 }
 

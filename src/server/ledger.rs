@@ -252,7 +252,10 @@ impl PageKeeper {
             _ = self.asked.changed() => drop(self.read().await),
             () = ledger.snapshot.staged() => {}
             () = sleep(TICK) => {
-                ledger.told.ask(&ledger.snapshot.behind());
+                // While entries may be missing, no list is late enough.
+                if self.state().quarantine.is_zero() {
+                    ledger.told.ask(&ledger.snapshot.behind());
+                }
                 if self.read_at.elapsed() >= POLL {
                     self.read().await;
                 }

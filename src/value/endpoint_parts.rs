@@ -71,7 +71,8 @@ pub(super) fn without_password(written: &str) -> String {
     let scheme = written.split_once("://").map(|(scheme, _)| scheme);
     let scheme = scheme.filter(|scheme| scheme.bytes().all(in_scheme));
     let start = scheme.map_or(0, |scheme| scheme.len() + 3);
-    let authority = written[start..].trim_start_matches(['/', '\\']);
+    // Tabs and line ends count for nothing in a URL.
+    let authority = written[start..].trim_start_matches(['/', '\\', '\t', '\n', '\r']);
     let start = written.len() - authority.len();
     // Only of the schemes of browsers a backslash is a slash.
     let is_url =

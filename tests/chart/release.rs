@@ -259,7 +259,7 @@ impl Release {
             if self.phase_of_probe().is_some_and(|phase| phase == "Pending") {
                 self.run_probe();
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(100));
         }
         finished(child)
     }

@@ -1,6 +1,7 @@
 //! A repository of several clusters: whose files are whose, and what each cluster sees.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -34,7 +35,7 @@ fn copied(from: &Path, to: &Path) {
     }
 }
 
-fn edit(file: &Path, from: &str, to: &str) {
+pub(super) fn edit(file: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(file).unwrap();
     assert!(text.contains(from), "{from} in {text}");
     fs::write(file, text.replace(from, to)).unwrap();
@@ -224,7 +225,7 @@ fn rules_and_settings_of_a_repository_hold_unless_a_flag_says_otherwise() {
 }
 
 /// Runs git with nothing of the user's own configuration.
-fn git(directory: &Path, args: &[&str]) {
+pub(super) fn git(directory: &Path, args: &[&str]) {
     let run = Command::new("git")
         .args([
             "-c",
@@ -243,7 +244,7 @@ fn git(directory: &Path, args: &[&str]) {
     assert!(run.status.success(), "{args:?}: {}", text(&run.stderr));
 }
 
-fn commit(directory: &Path, message: &str) {
+pub(super) fn commit(directory: &Path, message: &str) {
     git(directory, &["add", "-A"]);
     git(directory, &["commit", "-q", "-m", message]);
 }
@@ -288,6 +289,31 @@ fn a_branch_is_judged_by_what_it_brings_to_where_it_is_merged() {
     let output = check(&directory, &["--against-ref", "nowhere"], b"");
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("nowhere"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn what_a_repository_leaves_out_and_links_to_is_the_same_in_every_revision() {
+    let directory = repository("linked");
+    let archive = directory.join("clusters/us-east/archive");
+    let shared = directory.join("shared");
+    fs::create_dir(&archive).unwrap();
+    fs::create_dir(&shared).unwrap();
+    fs::rename(directory.join("clusters/us-east/global.yaml"), shared.join("global.yaml")).unwrap();
+    symlink("../../shared/global.yaml", directory.join("clusters/us-east/global.yaml")).unwrap();
+    fs::copy(
+        directory.join("clusters/eu-west/cluster-configuration.yaml"),
+        archive.join("old.yaml"),
+    )
+    .unwrap();
+    let config = fs::read_to_string(data("check/clusters/isthmus.yaml")).unwrap();
+    let config = config + "exclude: clusters/us-east/archive\n";
+    fs::write(directory.join("isthmus.yaml"), config).unwrap();
+    git(&directory, &["init", "-q"]);
+    commit(&directory, "all");
+    let output = check(&directory, &["--against-ref", "main"], b"");
+    let told = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert_eq!(told, "0 files, 0 objects judged: 0 denials, 0 warnings\n");
 }
 
 #[test]

@@ -48,6 +48,22 @@ fn writes_nothing_if_something_cannot_be_read() {
 }
 
 #[test]
+fn leaves_patches_of_a_kustomization_alone() {
+    let directory = scratch("patched");
+    let peer = data("check/kustomize/repo/overlays/eu-west/peer-patch.yaml");
+    let endpoint = "spec:\n  metadataEndpoint: https://istio.b.example.com/metadata/\n";
+    let peer = fs::read_to_string(peer).unwrap() + endpoint;
+    fs::write(directory.join("patch.yaml"), &peer).unwrap();
+    fs::write(directory.join("kustomization.yaml"), "patches: [{path: patch.yaml}]\n").unwrap();
+    let output = check(&directory, &["--fix", "."], b"");
+    assert!(text(&output.stdout).contains("is a patch of kustomization.yaml"), "{output:?}");
+    assert_eq!(fs::read_to_string(directory.join("patch.yaml")).unwrap(), peer);
+    // One that is named is an object.
+    check(&directory, &["--fix", "patch.yaml"], b"");
+    assert_ne!(fs::read_to_string(directory.join("patch.yaml")).unwrap(), peer);
+}
+
+#[test]
 fn leaves_read_only_files_and_files_with_templates_alone() {
     let directory = scratch("fix-not");
     let file = directory.join("peers.yaml");

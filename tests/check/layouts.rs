@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::{check, data, golden, json, scratch, text};
 use crate::support::golden::expect;
@@ -56,6 +58,117 @@ fn overlays_are_judged_as_kubectl_builds_them() {
     expect(&data("check/kustomize/built.golden"), &text(&output.stdout));
 }
 
+/// A copy of a fleet whose clusters are built with kustomize.
+fn built_fleet(name: &str) -> PathBuf {
+    let (from, to) = (data("check/kustomize/fleet"), scratch(name));
+    assert!(Command::new("cp").arg("-r").arg(from).arg(&to).status().unwrap().success());
+    to.join("fleet")
+}
+
+/// Runs isthmus with kubectl as the only program that builds a kustomization.
+fn built(directory: &Path, command: &str, args: &[&str]) -> (Option<i32>, String) {
+    let mut run = Command::new(env!("CARGO_BIN_EXE_isthmus"));
+    let kubectl = binary("kubectl");
+    let path = format!("{}:/usr/bin:/bin", kubectl.parent().unwrap().display());
+    let output = run.arg(command).args(args).current_dir(directory).env("PATH", path).output();
+    let output = output.unwrap();
+    (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+}
+
+#[test]
+fn a_fleet_of_overlays_is_judged_by_cluster_as_it_is_built() {
+    let directory = built_fleet("built");
+    let (code, told) = built(&directory, "check", &[]);
+    expect(&data("check/kustomize/fleet.golden"), &told);
+    assert_eq!(code, Some(1), "{told}");
+    // As one is told that patches are not objects, and how they are judged.
+    let config = fs::read_to_string(directory.join("isthmus.yaml")).unwrap();
+    fs::write(directory.join("isthmus.yaml"), config.replace("kustomize: true\n", "")).unwrap();
+    let (_, unbuilt) = built(&directory, "check", &[]);
+    assert!(
+        unbuilt.contains("kustomization.yaml; judge what it makes with --kustomize\n"),
+        "{unbuilt}"
+    );
+    let (code, flagged) = built(&directory, "check", &["--kustomize"]);
+    assert_eq!((code, flagged), (Some(1), told));
+    let (code, refused) = built(&directory, "check", &["--kustomize", "clusters/eu-west"]);
+    assert!(code == Some(2) && refused.contains("it builds theirs"), "{refused}");
+    // Changes that a hook names are where a cluster is built from.
+    let (code, changed) = built(&directory, "check", &["base/peer.yaml", "--kustomize"]);
+    assert!(code == Some(1) && changed.contains("(built)"), "{changed}");
+    fs::write(directory.join("base/kustomization.yaml"), "resources: [nowhere.yaml]\n").unwrap();
+    let (code, broken) = built(&directory, "check", &["--kustomize"]);
+    assert!(
+        code == Some(2) && broken.contains("--kustomize clusters/eu-west: kubectl: "),
+        "{broken}"
+    );
+    fs::write(directory.join("isthmus.yaml"), "kustomize: perhaps\n").unwrap();
+    let (code, wrong) = built(&directory, "check", &["."]);
+    assert_eq!(
+        (code, &*wrong),
+        (Some(2), "isthmus: isthmus.yaml:1:12: \"perhaps\" is not true or false\n")
+    );
+    fs::write(directory.join("isthmus.yaml"), "kustomize: true\n").unwrap();
+    let (code, refused) = built(&directory, "check", &["--fix", "."]);
+    assert!(
+        code == Some(2) && refused.contains("cannot change what kustomize builds"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_branch_is_judged_as_it_is_built() {
+    let directory = built_fleet("built-branch");
+    let edit =
+        |file: &str, from: &str, to: &str| super::clusters::edit(&directory.join(file), from, to);
+    super::clusters::git(&directory, &["init", "-q"]);
+    super::clusters::commit(&directory, "overlap");
+    let against = || built(&directory, "check", &["--against-ref", "main"]);
+    // What stood before is no fault of the branch.
+    let (code, told) = against();
+    assert!(code == Some(0) && told.contains(" 0 objects judged: 0 denials, 0 warnings"), "{told}");
+    // A base changes what is built of it, and so does a patch.
+    edit("base/peer.yaml", "/metadata/", "/metadata/ # the same");
+    assert_eq!(against().1, told);
+    edit("base/peer.yaml", "enableIngressGateway: false", "enableIngressGateway: true");
+    let (code, told) = against();
+    assert!(code == Some(0) && told.contains("3 files, 6 objects judged"), "{told}");
+    super::clusters::commit(&directory, "gateways");
+    edit("clusters/us-east/kustomization.yaml", "path: ap-south.yaml", "path: nowhere.yaml");
+    super::clusters::commit(&directory, "broken");
+    super::clusters::git(&directory, &["checkout", "-q", "HEAD~1", "clusters"]);
+    let (code, told) = against();
+    assert!(
+        code == Some(0) && told.contains("skipped main: --kustomize clusters/us-east: "),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_plan_and_a_map_know_the_clusters_of_a_repository() {
+    let directory = built_fleet("planned");
+    let (code, told) = built(&directory, "map", &[]);
+    assert!(code == Some(0) && told.contains("us-east   sound "), "{told}");
+    let args = ["eu-north", "--from", "10.111.0.0/16", "--from", "10.112.0.0/14"];
+    let (code, told) = built(&directory.join("clusters/us-east"), "plan", &args);
+    let planned = "eu-north   10.113.0.0/16   10.114.0.0/16\n";
+    assert!(code == Some(0) && told.ends_with(planned), "{told}");
+    let (code, told) = built(&directory, "plan", &["ap-south"]);
+    assert!(code == Some(2) && told.contains("ap-south is a member of the mesh already"), "{told}");
+    let args = [
+        "--member",
+        "us-east=clusters/us-east",
+        "--from",
+        "10.111.0.0/16",
+        "--pods",
+        "/17",
+        "--services",
+        "/17",
+    ];
+    let (code, told) = built(&directory, "plan", &args);
+    assert!(code == Some(0) && told.contains("10.111.0.0/17   10.111.128.0/17"), "{told}");
+}
+
 #[test]
 fn a_patch_that_is_named_itself_is_judged() {
     let output = check(&data("check/flux/repo"), &["overlay/peer.yaml"], b"");
@@ -69,7 +182,7 @@ fn a_kustomization_is_judged_as_it_is_built() {
         .unwrap();
     let made = fs::read_to_string(data("check/twice/a.yaml")).unwrap();
     fs::write(directory.join("made"), made).unwrap();
-    let run = |path: &std::path::Path| {
+    let run = |path: &Path| {
         let mut command = super::command(&directory, &["--kustomize", "."]);
         command.env("PATH", path).output().unwrap()
     };
@@ -84,7 +197,7 @@ fn a_kustomization_is_judged_as_it_is_built() {
 }
 
 /// A fleet whose gateway peers all have the default subnets.
-fn fleet(name: &str, peers: usize) -> std::path::PathBuf {
+fn fleet(name: &str, peers: usize) -> PathBuf {
     let directory = scratch(name);
     let local = "apiVersion: deckhouse.io/v1\nkind: ClusterConfiguration\nclusterDomain: cluster.local\npodSubnetCIDR: 10.111.0.0/16\nserviceSubnetCIDR: 10.222.0.0/16\n";
     fs::write(directory.join("local.yaml"), local).unwrap();

@@ -35,6 +35,7 @@ fn the_page_is_made_once_for_each_state_of_the_mesh() {
     fs::write(&file, config("10.1.0.0/16")).unwrap();
     let server = Server::start(directory.path(), &["--mesh-page"]);
     assert_eq!(server.metric(MADE), Some(0.0), "nobody has asked for it");
+    assert!(server.printed().contains("/readyz, /metrics and /mesh\n"), "{}", server.printed());
     let begun = Instant::now();
     for _ in 0..50 {
         let answer = server.admin("/mesh");

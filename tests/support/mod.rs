@@ -37,12 +37,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
+    let mut pause = Duration::from_millis(2);
     loop {
         if let Some(found) = probe() {
             return found;
         }
         assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(2));
+        thread::sleep(pause);
+        // Whoever waits long leaves the machine to those who work.
+        pause = (pause * 3 / 2).min(Duration::from_millis(100));
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use rcgen::{KeyPair, PublicKeyData};
+use rcgen::{CertifiedKey, KeyPair, PublicKeyData, generate_simple_self_signed};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value as Json;
 
@@ -147,6 +147,7 @@ impl Plane {
         let host = own_address();
         let [etcd, peers, api] = free_ports(host);
         let ports = Ports { etcd, peers, api };
+        certify(&directory, [host, advertised(host)]);
         let plane = Self {
             directory,
             host,
@@ -193,8 +194,7 @@ impl Plane {
         let file = |name: &str| self.directory.join(name).display().to_string();
         let args = [
             &format!("--bind-address={host}"),
-            // Its certificate is for both.
-            &format!("--advertise-address={}", known_outer_address().unwrap_or(host)),
+            &format!("--advertise-address={}", advertised(host)),
             "--endpoint-reconciler-type=none",
             &format!("--secure-port={api}"),
             &format!("--cert-dir={}", file("pki")),
@@ -465,6 +465,24 @@ pub(crate) fn callers() -> PathBuf {
         }
     });
     directory.join(CALLERS)
+}
+
+/// The address at which the API server says that it is.
+fn advertised(host: IpAddr) -> IpAddr {
+    known_outer_address().unwrap_or(host)
+}
+
+/// Makes the certificate of the API server. Its own would be of RSA, and with as many connections
+/// as tests open a third of its time would go into their signatures.
+fn certify(directory: &Path, addresses: [IpAddr; 2]) {
+    let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+    let names = names.map(String::from).into_iter();
+    let names: Vec<_> = names.chain(addresses.map(|address| address.to_string())).collect();
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
+    let directory = directory.join("pki");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("apiserver.crt"), cert.pem()).unwrap();
+    fs::write(directory.join("apiserver.key"), signing_key.serialize_pem()).unwrap();
 }
 
 /// Has the API server show a certificate to validating webhooks, but not to mutating ones, as

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::kustomize;
 use crate::manifest::broken::{BrokenDocument, set_broken_aside};
 use crate::mesh::MemberName;
 use crate::report::diagnostic::PassedOver;
@@ -23,25 +24,37 @@ const ENDINGS: &[&str] = &["yaml", "yml", "json"];
 pub(super) struct Input {
     /// The path as it was given; [`STDIN`] for standard input.
     pub(super) name: String,
-    /// The file itself, links followed; nothing for standard input.
+    /// The file itself, links followed; nothing for standard input and for what a program made.
     pub(super) real: Option<PathBuf>,
+    /// The directory that kustomize made it of.
+    pub(super) built_of: Option<PathBuf>,
     /// The member whose cluster it describes, where members are named.
     pub(super) owner: Option<MemberName>,
     /// Whether what it is held against has another text now, so that this one stood before only.
     pub(super) is_replaced: bool,
-    /// Whether it was named itself, and not found in a directory.
-    pub(super) is_named: bool,
+    pub(super) found: Found,
     /// Whether it begins with a byte order mark.
     pub(super) has_bom: bool,
     /// The text without that mark.
     pub(super) text: String,
 }
 
+/// How a file was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It was named itself.
+    Named,
+    /// It is in a directory.
+    Listed,
+    /// It is in a directory that was built, so that what is made of it is judged in its place.
+    Material,
+}
+
 impl Input {
-    /// Whether it stands in a file or comes from standard input, and is not made by a program, such as
-    /// kustomize.
-    pub(super) fn is_source(&self) -> bool {
-        self.real.is_some() || self.name == STDIN
+    fn new(name: String, (has_bom, text): (bool, String)) -> Self {
+        let (real, built_of, owner) = (None, None, None);
+        let (is_replaced, found) = (false, Found::Listed);
+        Self { name, real, built_of, owner, is_replaced, found, has_bom, text }
     }
 
     /// The text as it stands in the file.
@@ -69,6 +82,10 @@ pub(super) struct Inputs {
     pub(super) other_files: usize,
     /// What cannot be read, and why.
     pub(super) errors: Vec<String>,
+    /// Whether directories are built that have a kustomization.
+    builds: bool,
+    /// Whether the directory that is being read has been built.
+    is_built: bool,
     /// Which files and directories were seen, so that none is read twice and no link leads round
     /// in circles.
     seen: HashMap<PathBuf, Seen>,
@@ -81,9 +98,14 @@ enum Seen {
 }
 
 impl Inputs {
-    /// Reads these paths, except for these files and directories.
-    pub(super) fn read(paths: &[PathBuf], but: impl IntoIterator<Item = PathBuf>) -> Self {
-        let mut inputs = Self::default();
+    /// Reads these paths, except for these files and directories. If told so, it also builds the
+    /// directories that have a kustomization, except those below another one.
+    pub(super) fn read(
+        paths: &[PathBuf],
+        but: impl IntoIterator<Item = PathBuf>,
+        builds: bool,
+    ) -> Self {
+        let mut inputs = Self { builds, ..Self::default() };
         inputs.seen.extend(but.into_iter().map(|real| (real, Seen::Other)));
         for path in paths {
             if path.as_os_str() == "-" {
@@ -95,20 +117,18 @@ impl Inputs {
         inputs
     }
 
-    /// Takes in a text that is held against others; what holds no text is passed over.
-    pub(super) fn add(&mut self, name: String, mut bytes: &[u8], is_replaced: bool) {
-        match text_of(&mut bytes) {
-            Ok((has_bom, text)) => self.files.push(Input {
-                name,
-                real: None,
-                owner: None,
-                is_replaced,
-                is_named: false,
-                has_bom,
-                text,
-            }),
-            Err(Unread::NoText(reason)) => self.passed_over.push(PassedOver { file: name, reason }),
-            Err(why) => self.errors.push(format!("{name}: {why}")),
+    /// Takes in what kustomize makes of a directory, as one file.
+    pub(super) fn build(&mut self, directory: &Path) {
+        let shown = directory.strip_prefix("./").unwrap_or(directory).display();
+        let built = kustomize::build(directory);
+        let text = built.and_then(|built| Ok(text_of(&mut built.as_slice())?));
+        match text {
+            Ok(text) => {
+                let built_of = fs::canonicalize(directory).ok();
+                let input = Input::new(format!("{shown} (built)"), text);
+                self.files.push(Input { built_of, ..input });
+            }
+            Err(why) => self.errors.push(format!("--kustomize {shown}: {why:#}")),
         }
     }
 
@@ -144,15 +164,10 @@ impl Inputs {
             return;
         }
         match text_of(&mut io::stdin().lock()) {
-            Ok((has_bom, text)) => self.files.push(Input {
-                name: STDIN.to_owned(),
-                real: None,
-                owner: None,
-                is_replaced: false,
-                is_named: true,
-                has_bom,
-                text,
-            }),
+            Ok(text) => {
+                let input = Input::new(STDIN.to_owned(), text);
+                self.files.push(Input { found: Found::Named, ..input });
+            }
             Err(why) => self.errors.push(format!("{STDIN}: {why}")),
         }
     }
@@ -177,26 +192,23 @@ impl Inputs {
         // A pipe is read as often as it is named; a file is not.
         if let Some(seen) = self.seen.get(&real).filter(|_| metadata.is_file()) {
             if let Seen::File(index) = *seen
-                && let Some(file) = self.files.get_mut(index)
+                && let Some(file) = self.files.get_mut(index).filter(|_| is_named)
             {
-                file.is_named |= is_named;
+                file.found = Found::Named;
             }
             return;
         }
         let read = fs::File::open(path).map_err(|error| Unread::Fails(error.to_string()));
         match read.and_then(|mut file| text_of(&mut file)) {
-            Ok((has_bom, text)) => {
+            Ok(text) => {
                 self.seen.insert(real.clone(), Seen::File(self.files.len()));
                 let real = Some(real).filter(|_| metadata.is_file());
-                self.files.push(Input {
-                    name,
-                    real,
-                    owner: None,
-                    is_replaced: false,
-                    is_named,
-                    has_bom,
-                    text,
-                });
+                let found = match (is_named, self.is_built) {
+                    (true, _) => Found::Named,
+                    (false, true) => Found::Material,
+                    (false, false) => Found::Listed,
+                };
+                self.files.push(Input { real, found, ..Input::new(name, text) });
             }
             Err(Unread::NoText(reason)) if !is_named => {
                 self.seen.insert(real, Seen::Other);
@@ -213,6 +225,11 @@ impl Inputs {
             Err(error) => return self.errors.push(format!("{name}: {error}")),
         };
         entries.sort_by_key(fs::DirEntry::file_name);
+        let was_built = self.is_built;
+        if self.builds && !was_built && kustomize::is_kustomization(path) {
+            self.build(path);
+            self.is_built = true;
+        }
         for entry in entries {
             // What editors, version control and Secret mounts keep for themselves.
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
@@ -225,6 +242,7 @@ impl Inputs {
                 self.other_files += 1;
             }
         }
+        self.is_built = was_built;
     }
 }
 

@@ -6,14 +6,18 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use super::files::Inputs;
-
 /// The programs that can build a kustomization, with their commands.
 const BUILDERS: &[(&str, &str)] = &[("kustomize", "build"), ("kubectl", "kustomize")];
+/// What a kustomization is called.
+pub(super) const FILES: &[&str] = &["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/// Builds a directory; what comes out is one file of the set.
-pub(super) fn build(directory: &Path) -> anyhow::Result<Inputs> {
-    let shown = directory.display();
+/// Whether a directory is one that kustomize can build.
+pub(super) fn is_kustomization(directory: &Path) -> bool {
+    FILES.iter().any(|file| directory.join(file).is_file())
+}
+
+/// What is made of a directory.
+pub(super) fn build(directory: &Path) -> anyhow::Result<Vec<u8>> {
     for (program, command) in BUILDERS {
         // A directory whose name begins with a dash is no flag.
         let built = Command::new(program).arg(command).arg("--").arg(directory).output();
@@ -23,11 +27,9 @@ pub(super) fn build(directory: &Path) -> anyhow::Result<Inputs> {
         };
         if !output.status.success() {
             let why = String::from_utf8_lossy(&output.stderr);
-            bail!("--kustomize {shown}: {program}: {}", why.trim());
+            bail!("{program}: {}", why.trim());
         }
-        let mut inputs = Inputs::default();
-        inputs.add(format!("{shown} (built)"), &output.stdout, false);
-        return Ok(inputs);
+        return Ok(output.stdout);
     }
-    bail!("--kustomize {shown}: neither kustomize nor kubectl is installed")
+    bail!("neither kustomize nor kubectl is installed")
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::files::{Input, readable};
+use super::files::{Found, Input, readable};
 use super::unjudged;
 use super::write::NotFixed;
 use crate::cluster::Contents;
@@ -42,12 +42,14 @@ pub(super) fn unusable(
     }
     let set = if kind.is_some() { &[] } else { set };
     for (input, in_set) in set.iter().map(|i| (i, true)).chain(against.iter().map(|i| (i, false))) {
+        let is_named = input.found == Found::Named;
+        // What is found in a directory is told as a finding, or passed over.
+        if in_set && !is_named {
+            continue;
+        }
         for broken in readable(&input.text).1 {
-            let is_unusable = if in_set {
-                input.is_named && !is_finding(&broken)
-            } else {
-                input.is_named || is_finding(&broken)
-            };
+            let is_unusable =
+                if in_set { !is_finding(&broken) } else { is_named || is_finding(&broken) };
             if is_unusable {
                 let YamlError { what, span } = &broken.error;
                 unusable.push(format!("{}:{}:{}: {what}", input.name, span.line, span.column));
@@ -222,6 +224,17 @@ impl<'a> Checking<'a> {
             self.counts.insert(object, newest);
         }
         true
+    }
+
+    /// Adds of a file that kustomize builds from what it holds for other tools: configurations of the
+    /// cluster, which have no name. Returns how many there are.
+    pub(super) fn material(&mut self, source: usize, manifests: &'a [Manifest<'a>]) -> usize {
+        let bare = manifests.iter().enumerate().filter(|(_, manifest)| {
+            let document = manifest.document(self.settings);
+            document.and_then(document::kept_in).is_some()
+        });
+        let bare: Vec<_> = bare.collect();
+        bare.into_iter().filter(|(index, manifest)| self.object(source, *index, manifest)).count()
     }
 
     /// Tells of a kind that isthmus does not read and that resembles one that it reads.

@@ -37,6 +37,8 @@ pub(super) struct Repository {
     pub(super) members: Vec<(MemberName, Vec<PathBuf>)>,
     /// What is not read, from the root.
     excluded: Vec<PathBuf>,
+    /// Whether directories with a kustomization are built.
+    pub(super) kustomize: bool,
     /// The levels of rules that differ from their own; `None` turns a rule off.
     pub(super) severities: Severities,
     settings: Vec<(&'static Setting, String)>,
@@ -128,12 +130,12 @@ impl Repository {
         if self.members.is_empty() {
             let root = self.path(Path::new("."));
             let paths = if paths.is_empty() { std::slice::from_ref(&root) } else { paths };
-            return Inputs::read(paths, self.excluded());
+            return Inputs::read(paths, self.excluded(), self.kustomize);
         }
         let mut all = Inputs::default();
         for (name, paths) in &self.members {
             let own: Vec<_> = paths.iter().map(|path| self.path(path)).collect();
-            all.append(Inputs::read(&own, self.excluded()).owned_by(name));
+            all.append(Inputs::read(&own, self.excluded(), self.kustomize).owned_by(name));
         }
         all
     }
@@ -151,7 +153,8 @@ impl Repository {
             |path: &PathBuf| fs::canonicalize(path).with_context(|| format!("{}", path.display()));
         let paths = paths.iter().map(real).collect::<anyhow::Result<Vec<_>>>()?;
         let is_below = |real: &PathBuf| paths.iter().any(|path| real.starts_with(path));
-        Ok(Some(set.files.iter().map(|file| file.real.as_ref().is_some_and(is_below)).collect()))
+        // What is built may come from any file.
+        Ok(Some(set.files.iter().map(|file| file.real.as_ref().is_none_or(is_below)).collect()))
     }
 
     /// A path as it is read from the working directory.
@@ -172,8 +175,14 @@ impl Repository {
                     }
                 }
                 "exclude" => repository.excluded = paths(value)?,
+                "kustomize" => {
+                    let text = scalar(value)?;
+                    repository.kustomize = text.parse().map_err(|_| {
+                        wrong(format!("{text:?} is not true or false"), &value.span)
+                    })?;
+                }
                 other => {
-                    let known = ["members", "settings", "rules", "exclude"];
+                    let known = ["members", "settings", "rules", "exclude", "kustomize"];
                     return Err(unknown("field", other, &known, key));
                 }
             }
@@ -270,6 +279,11 @@ pub(in crate::cli) fn schema() -> String {
                 "properties": rules,
             },
             "exclude": excluded,
+            "kustomize": {
+                "description": "Whether directories with a kustomization.yaml are judged as kustomize, or kubectl, builds them.",
+                "type": "boolean",
+                "default": false,
+            },
         },
     });
     format!("{schema:#}\n")

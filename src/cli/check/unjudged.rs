@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
+use super::kustomize;
 use crate::document::{DOCUMENTS, of};
 use crate::manifest::Manifest;
 use crate::mesh::{Fact, Reading};
-use crate::report::locate::SourceFile;
 use crate::settings::Settings;
 use crate::syntax::{Node, Value, yaml_documents};
 
@@ -18,8 +18,6 @@ const PLACEHOLDERS: &[(&str, &str)] = &[
 ];
 /// How many letters of a kind may be wrong.
 const MOST_MISTAKES: usize = 2;
-/// What a kustomization is called.
-const KUSTOMIZATIONS: &[&str] = &["kustomization.yaml", "kustomization.yml"];
 
 /// Whether SOPS has encrypted an object, so that nothing of it can be judged.
 pub(super) fn is_encrypted(manifest: &Manifest<'_>) -> bool {
@@ -95,23 +93,29 @@ pub(super) fn take_placeholders(reading: &mut Reading) -> Vec<String> {
 }
 
 /// The files that a kustomization names as patches, with why they are not judged as objects.
-pub(super) fn patches(sources: &[SourceFile]) -> HashMap<PathBuf, String> {
+///
+/// Where members are named, --kustomize builds the directories of all of them.
+pub(super) fn patches<'a>(
+    files: impl Iterator<Item = (&'a str, &'a str)>,
+    has_members: bool,
+) -> HashMap<PathBuf, String> {
     let mut patches = HashMap::new();
-    for source in sources {
-        let file = Path::new(&source.name);
+    for (shown, text) in files {
+        let file = Path::new(shown);
         let name = file.file_name().and_then(|name| name.to_str());
-        if !name.is_some_and(|name| KUSTOMIZATIONS.contains(&name)) {
+        if !name.is_some_and(|name| kustomize::FILES.contains(&name)) {
             continue;
         }
         let directory = file.parent().unwrap_or(file);
-        for node in yaml_documents(source.text()).unwrap_or_default() {
+        for node in yaml_documents(text).unwrap_or_default() {
             for path in named_patches(&node) {
-                let reason = format!(
-                    "is a patch of {}; judge what it makes with --kustomize {}",
-                    source.name,
-                    if directory.as_os_str().is_empty() { Path::new(".") } else { directory }
-                        .display()
-                );
+                let built = match directory {
+                    _ if has_members => String::new(),
+                    here if here.as_os_str().is_empty() => " .".to_owned(),
+                    directory => format!(" {}", directory.display()),
+                };
+                let reason =
+                    format!("is a patch of {shown}; judge what it makes with --kustomize{built}");
                 patches.insert(plain(&directory.join(path)), reason);
             }
         }

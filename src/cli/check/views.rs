@@ -1,20 +1,22 @@
 //! A set of files as one mesh, or as the clusters of one: each guards itself, and knows of the others
 //! what their own files tell. No I/O.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disagreements::disagreements;
-use super::files::{Inputs, readable};
+use super::files::{Found, Inputs};
 use super::report::{Checking, Files};
 use super::unjudged::{self, Unjudged};
 use super::write::NotFixed;
 use crate::cluster::Contents;
 use crate::document;
-use crate::manifest::{read, read_as};
+use crate::manifest::broken::{BrokenDocument, set_broken_aside};
+use crate::manifest::{Manifest, read, read_as};
 use crate::mesh::{MemberName, Mesh};
-use crate::report::diagnostic::{CheckReport, Counts, Diagnostic, OTHER_SIDE, PassedOver};
+use crate::report::diagnostic::{CheckReport, Counts, Diagnostic, Level, OTHER_SIDE, PassedOver};
 use crate::report::locate::{Location, SourceFile};
 use crate::settings::Settings;
 
@@ -45,7 +47,6 @@ pub(super) fn report(
     how: &How<'_>,
     mut show: impl FnMut(&Mesh),
 ) -> CheckReport {
-    let How { kind, not_fixed, reference } = *how;
     let count = set.files.len();
     let mut counts = Counts {
         files: count + set.passed_over.len() + set.other_files,
@@ -55,29 +56,26 @@ pub(super) fn report(
     };
     let mut passed_over = set.passed_over;
     let (mut sources, mut owners) = (Vec::new(), Vec::new());
-    let (mut replaced, mut named, mut made) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut replaced, mut found, mut made) = (Vec::new(), Vec::new(), Vec::new());
     for input in set.files.into_iter().chain(against.files) {
-        made.push(!input.is_source());
+        made.push(input.built_of.is_some());
         sources.push(SourceFile::new(input.name, input.text));
         owners.push(input.owner);
         replaced.push(input.is_replaced);
-        named.push(input.is_named);
+        found.push(input.found);
     }
-    let texts: Vec<_> = sources.iter().map(|source| readable(source.text())).collect();
     let names = names(&sources, &owners, count);
-    let manifests = texts.iter().zip(&names).zip(0..).map(|(((text, _), name), source)| {
-        let manifests = match kind.filter(|_| source < count) {
-            Some(kind) => read_as(text, name, kind).map(|manifest| vec![manifest]),
-            None => read(text, name),
-        };
-        manifests.unwrap_or_default()
-    });
-    let manifests: Vec<_> = manifests.collect();
+    let asides: Vec<_> = sources.iter().map(|_| OnceCell::new()).collect();
+    let kind = |source| how.kind.filter(|_| source < count);
+    let manifests: Vec<_> = (0..sources.len())
+        .map(|at| objects(sources[at].text(), &names[at], kind(at), &asides[at]))
+        .collect();
 
-    let patches = unjudged::patches(sources.get(..count).unwrap_or_default());
+    let set = sources.iter().take(count).map(|source| (&*source.name, source.text()));
+    let patches = unjudged::patches(set, owners.iter().any(Option::is_some));
     let is_patch = |source: usize| {
         let name = unjudged::plain(Path::new(&sources[source].name));
-        (!named[source]).then(|| patches.get(&name)).flatten()
+        (found[source] != Found::Named).then(|| patches.get(&name)).flatten()
     };
     let mut ignored = Vec::new();
     let files = Files {
@@ -91,9 +89,14 @@ pub(super) fn report(
     let mut checked = Vec::with_capacity(views.len());
     for settings in views {
         let mut checking = Checking::new(settings, files, cluster.take());
-        for (source, ((_, broken), manifests)) in texts.iter().zip(&manifests).enumerate() {
+        for (source, (aside, manifests)) in asides.iter().zip(&manifests).enumerate() {
             let is_counted = source < count && checking.is_own(source);
             let file = &sources[source].name;
+            if found[source] == Found::Material {
+                let added = checking.material(source, manifests);
+                counts.objects += if is_counted { added } else { 0 };
+                continue;
+            }
             if let Some(reason) = is_patch(source) {
                 if is_counted {
                     counts.files_passed_over += 1;
@@ -102,8 +105,10 @@ pub(super) fn report(
                 continue;
             }
             if is_counted {
-                counts.files_passed_over += usize::from(!broken.is_empty() && manifests.is_empty());
-                passed_over.extend(checking.broken(source, broken));
+                counts.files_passed_over +=
+                    usize::from(aside.get().is_some() && manifests.is_empty());
+                passed_over
+                    .extend(checking.broken(source, aside.get().map_or(&[][..], |aside| &aside.1)));
             }
             for (index, manifest) in manifests.iter().enumerate() {
                 let is_judged = checking.object(source, index, manifest);
@@ -111,10 +116,7 @@ pub(super) fn report(
                     counts.objects += usize::from(is_judged);
                     if !is_judged {
                         let (list, reason) = match unjudged::reason(manifest, settings) {
-                            Unjudged::Foreign(reason) => {
-                                counts.objects_passed_over += 1;
-                                (&mut ignored, reason)
-                            }
+                            Unjudged::Foreign(reason) => (&mut ignored, reason),
                             Unjudged::Unready(reason) => (&mut passed_over, reason),
                         };
                         list.push(PassedOver { file: file.clone(), reason });
@@ -126,16 +128,15 @@ pub(super) fn report(
         checking.stand_for_bare_files();
         checking.defined_twice();
         show(&checking.verdict());
-        checking.rewrites(not_fixed);
+        checking.rewrites(how.not_fixed);
         checked.push(checking);
     }
-    let unclear = checked.iter().find_map(|checking| unclear(checking, reference, checked.len()));
+    counts.objects_passed_over = ignored.len();
+    let unclear =
+        checked.iter().find_map(|checking| unclear(checking, how.reference, checked.len()));
     let mut diagnostics = disagreements(&checked);
     diagnostics.extend(merged(checked, &sources));
-    diagnostics.sort_by_key(|diagnostic| {
-        let at = diagnostic.at.as_ref();
-        (at.is_none(), at.map(|at| (at.source, at.start.line, at.start.column)), diagnostic.level)
-    });
+    diagnostics.sort_by_key(place);
     CheckReport {
         sources,
         judged_sources: count,
@@ -146,6 +147,24 @@ pub(super) fn report(
         counts,
         unclear,
     }
+}
+
+/// The objects of a text, or the one that it is as a whole. Where not all of it is YAML, the rest is
+/// kept with what is none.
+fn objects<'a>(
+    text: &'a str,
+    name: &str,
+    kind: Option<&'static str>,
+    aside: &'a OnceCell<(String, Vec<BrokenDocument>)>,
+) -> Vec<Manifest<'a>> {
+    let objects = |text| match kind {
+        Some(kind) => read_as(text, name, kind).map(|manifest| vec![manifest]),
+        None => read(text, name),
+    };
+    objects(text).unwrap_or_else(|_| {
+        let (rest, _) = aside.get_or_init(|| set_broken_aside(text));
+        objects(rest).unwrap_or_default()
+    })
 }
 
 /// The names by which documents without a name are known: their files', and in the mesh that the
@@ -197,6 +216,13 @@ fn merged(checked: Vec<Checking<'_>>, sources: &[SourceFile]) -> Vec<Diagnostic>
         }
     }
     merged
+}
+
+/// Where a diagnostic is reported: by files and lines, and last what has no place.
+fn place(diagnostic: &Diagnostic) -> (bool, Option<(usize, u32, u32)>, Level) {
+    let at = diagnostic.at.as_ref();
+    let place = at.map(|at| (at.source, at.start.line, at.start.column));
+    (at.is_none(), place, diagnostic.level)
 }
 
 /// What makes two diagnostics the same: the rule and the places, whichever of them is blamed. At a

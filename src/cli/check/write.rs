@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::files::{Input, readable};
+use super::files::{Found, Input, readable};
+use super::unjudged;
 use crate::document;
 use crate::manifest::fix::{Change, Fixed, fix};
 use crate::manifest::read;
@@ -33,7 +34,15 @@ pub(super) struct Outcome {
 /// Fixes the texts of these files and writes them back. Standard input is fixed only as a text.
 pub(super) fn fix_all(files: &mut [Input], settings: &Arc<Settings>) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
+    let texts = files.iter().map(|file| (&*file.name, &*file.text));
+    let patches = unjudged::patches(texts, false);
     for (index, file) in files.iter_mut().enumerate() {
+        // What is absent in a patch is in the object that it patches.
+        if file.found != Found::Named
+            && patches.contains_key(&unjudged::plain(Path::new(&file.name)))
+        {
+            continue;
+        }
         let fixed = match fix(&file.text, &file.name, settings) {
             Ok(fixed) => fixed,
             Err(_) => left_alone(file),
