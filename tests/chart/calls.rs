@@ -4,12 +4,11 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
-use super::release::{CREATE, Release};
+use super::release::Release;
+use crate::support::api::{APPLY, JSON, MERGE};
+use crate::support::data;
 use crate::support::guarded::{local, member};
-use crate::support::{data, wait_for};
-
-const SERVER_SIDE: &[&str] =
-    &["apply", "--server-side", "--force-conflicts", "--field-manager=tests", "-f", "-"];
+use crate::support::objects::with;
 
 #[test]
 fn only_mesh_resources_wait_for_isthmus() {
@@ -144,35 +143,43 @@ fn module(name: &str) -> Json {
 /// Writes an object in every way; isthmus is asked so often about each write.
 #[track_caller]
 fn written(release: &Release, object: &Json, any_name: bool, calls: u64) {
-    let kubectl = |args: &[&str], object: &Json, calls: u64| {
+    let mut api = release.plane.admin();
+    let (metadata, kind) = (&object["metadata"], object["kind"].as_str().unwrap());
+    let name = metadata["name"].as_str().unwrap();
+    let group = object["apiVersion"].as_str().unwrap();
+    let group = if group == "v1" { "api/v1".to_owned() } else { format!("apis/{group}") };
+    let namespace = metadata["namespace"].as_str();
+    let namespace = namespace.map(|name| format!("/namespaces/{name}")).unwrap_or_default();
+    let plural = kind.trim_end_matches('s').to_lowercase() + "s";
+    let all = format!("/{group}{namespace}/{plural}");
+    let one = format!("{all}/{name}");
+
+    let mut write = |method: &str, path: &str, content: &str, body: &Json, calls: u64| {
         let before = release.reviews();
-        let printed = release.plane.kubectl(args, &object.to_string()).ok();
+        let answer = api.send_as(method, path, content, body);
+        assert!([200, 201].contains(&answer.status), "{method} {path}: {}", answer.text());
         let asked = release.reviews() - before;
-        assert_eq!(asked, calls, "{args:?}: {object}");
-        printed
+        assert_eq!(asked, calls, "{method} {path}: {body}");
+        serde_json::from_slice::<Json>(&answer.body).unwrap()
     };
-    let delete = ["delete", "--wait=false", "--grace-period=0", "--force", "-f", "-"];
-    kubectl(CREATE, object, calls);
-    let mut changed = object.clone();
-    kubectl(&["annotate", "tests=1", "-f", "-"], object, calls);
-    changed["metadata"]["annotations"]["tests"] = "2".into();
-    kubectl(SERVER_SIDE, &changed, calls);
-    kubectl(&delete, object, 0);
-    let name = object["metadata"]["name"].as_str().unwrap();
-    wait_for(name, || {
-        let get = ["get", "--ignore-not-found", "-o=name", "-f", "-"];
-        (release.plane.kubectl(&get, &object.to_string()).stdout.is_empty()).then_some(())
-    });
-    kubectl(SERVER_SIDE, object, calls);
-    kubectl(&delete, object, 0);
+    let at_once = json!({"gracePeriodSeconds": 0});
+    let applied = format!("{one}?fieldManager=tests&force=true");
+    let changed = |value: &str| with(object.clone(), &["metadata", "annotations", "tests"], value);
+    write("POST", &all, JSON, object, calls);
+    let patch = json!({"metadata": {"annotations": {"tests": "1"}}});
+    let mut stored = write("PATCH", &one, MERGE, &patch, calls);
+    stored["metadata"]["annotations"]["tests"] = "2".into();
+    write("PUT", &one, JSON, &stored, calls);
+    write("PATCH", &applied, APPLY, &changed("3"), calls);
+    write("DELETE", &one, JSON, &at_once, 0);
+    write("PATCH", &applied, APPLY, object, calls);
+    write("DELETE", &one, JSON, &at_once, 0);
     if any_name || calls == 0 {
         let mut nameless = object.clone();
         nameless["metadata"].as_object_mut().unwrap().remove("name");
         nameless["metadata"]["generateName"] = format!("{name}-").into();
-        let created = kubectl(CREATE, &nameless, calls);
-        let place = object["metadata"]["namespace"].as_str().unwrap_or("default");
-        let place = format!("-n={place}");
-        let delete = ["delete", "--grace-period=0", "--force", &place, created.trim()];
-        release.kubectl(&delete).ok();
+        let created = write("POST", &all, JSON, &nameless, calls);
+        let one = format!("{all}/{}", created["metadata"]["name"].as_str().unwrap());
+        write("DELETE", &one, JSON, &at_once, 0);
     }
 }

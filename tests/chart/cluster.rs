@@ -56,7 +56,9 @@ fn a_release_lives_from_install_to_uninstall() {
     let printed = release.roll_out("install", &[namespaces, monitored]);
     let absent = "There is no namespace istio-nowhere yet";
     assert!(printed.contains(absent) && printed.contains("helm test isthmus"), "{printed}");
-    let budget = |release: &Release| release.get("pdb/isthmus")["spec"]["maxUnavailable"].clone();
+    let budget = |release: &Release| {
+        release.get("poddisruptionbudget/isthmus")["spec"]["maxUnavailable"].clone()
+    };
     assert_eq!(budget(&release), "100%", "the only node can be drained");
 
     let told = &printed[printed.find("kubectl --namespace isthmus create").unwrap()..];

@@ -7,7 +7,8 @@
 //!   which image it was told to build and to push.
 //! - `istioctl`, which is another project: it prints what `istioctl create-remote-secret` prints.
 //! - `helm install` is told `webhooks.url`, since nobody here leads to the addresses of Services, and
-//!   that secret paths stay: Helm and isthmus share a `url`, but not the path of a Service.
+//!   that secret paths stay: Helm and isthmus share a `url`, but not the path of a Service; and that
+//!   a new ledger has writes wait for 10 seconds, not for 45.
 //! - `REGISTRY`, and an endpoint's host: words for the reader to replace.
 
 use std::fs;
@@ -71,7 +72,7 @@ impl Reader {
         }
         let reader = Self { release, clone, tools: TempDir::new() };
         let helm = format!(
-            "case $1 in install) set -- \"$@\" --set 'webhooks.url=https://{},extraArgs={{--tls-path-life=24h,--tls-settle=1h}}' ;; esac\nexec {} \"$@\"",
+            "case $1 in install) set -- \"$@\" --set 'webhooks.url=https://{},extraArgs={{--tls-path-life=24h,--tls-settle=1h,--hold=10s}}' ;; esac\nexec {} \"$@\"",
             reader.release.service.address,
             binary("helm").display()
         );

@@ -162,8 +162,9 @@ impl Release {
 
     /// An object of the release.
     pub(crate) fn get(&self, what: &str) -> Json {
-        let printed = self.kubectl(&["get", what, "-n=isthmus", "-o=json"]).ok();
-        serde_json::from_str(&printed).unwrap()
+        let found = self.plane.admin().get(&path_of(what));
+        assert!(found["metadata"]["uid"].is_string(), "{what}: {found}");
+        found
     }
 
     /// Helm, at the cluster.
@@ -233,9 +234,7 @@ impl Release {
         probe.args(args).arg("--kubeconfig").arg(kubeconfig);
         let probed = finished(spawned(&mut probe));
         let phase = if probed.succeeded { "Succeeded" } else { "Failed" };
-        let status = json!({"status": {"phase": phase}}).to_string();
-        let patch = ["patch", "pod/isthmus-probe", "-n=isthmus", "--subresource=status"];
-        self.kubectl(&[&patch[..], &["--type=merge", "-p", &status]].concat()).ok();
+        self.tell("pod/isthmus-probe", &json!({"phase": phase}));
         probed
     }
 
@@ -342,7 +341,7 @@ impl Release {
         let replicas = &deployment["spec"]["replicas"];
         let condition =
             |kind: &str, reason: &str| json!({"type": kind, "status": "True", "reason": reason});
-        let status = json!({"status": {
+        let status = json!({
             "observedGeneration": deployment["metadata"]["generation"],
             "replicas": replicas,
             "updatedReplicas": replicas,
@@ -352,9 +351,14 @@ impl Release {
                 condition("Available", "MinimumReplicasAvailable"),
                 condition("Progressing", "NewReplicaSetAvailable"),
             ],
-        }});
-        let patch = ["patch", &name, "-n=isthmus", "--subresource=status"];
-        self.kubectl(&[&patch[..], &["--type=merge", "-p", &status.to_string()]].concat()).ok();
+        });
+        self.tell(&name, &status);
+    }
+
+    /// Tells the status of an object of the release.
+    fn tell(&self, what: &str, status: &Json) {
+        let path = format!("{}/status", path_of(what));
+        self.plane.admin().merge(&path, &json!({"status": status}));
     }
 
     /// Makes the ReplicaSet of a Deployment, which Helm 3 looks at, too.
@@ -381,13 +385,11 @@ impl Release {
         });
         self.plane.kubectl(&["apply", "-f", "-"], &set.to_string()).ok();
         let replicas = &spec["replicas"];
-        let status = json!({"status": {
+        let status = json!({
             "observedGeneration": 1, "replicas": replicas, "readyReplicas": replicas,
             "availableReplicas": replicas,
-        }});
-        let set = format!("replicaset/isthmus-{hash}");
-        let patch = ["patch", &set, "-n=isthmus", "--subresource=status", "--type=merge", "-p"];
-        self.kubectl(&[&patch[..], &[&status.to_string()]].concat()).ok();
+        });
+        self.tell(&format!("replicaset/isthmus-{hash}"), &status);
     }
 
     fn kubeconfig(&self, account: &str) -> std::path::PathBuf {
@@ -396,8 +398,29 @@ impl Release {
 
     /// A token of a service account.
     pub(crate) fn token(&self, account: &str) -> String {
-        self.kubectl(&["create", "token", account, "-n=isthmus"]).ok().trim().to_owned()
+        let path = format!("/api/v1/namespaces/isthmus/serviceaccounts/{account}/token");
+        let made = self.plane.admin().create(&path, &json!({"spec": {}}));
+        assert_eq!(made.status, 201, "{}", made.text());
+        let made: Json = serde_json::from_slice(&made.body).unwrap();
+        made["status"]["token"].as_str().unwrap().to_owned()
     }
+}
+
+/// Where an object is of which tests speak as kubectl does, `KIND/NAME`.
+fn path_of(what: &str) -> String {
+    let (kind, name) = what.split_once('/').unwrap();
+    let (group, namespace) = match kind {
+        "pod" | "secret" => ("api/v1", true),
+        "deployment" | "replicaset" => ("apis/apps/v1", true),
+        "poddisruptionbudget" => ("apis/policy/v1", true),
+        "servicemonitor" => ("apis/monitoring.coreos.com/v1", true),
+        "flowschema" | "prioritylevelconfiguration" => {
+            ("apis/flowcontrol.apiserver.k8s.io/v1", false)
+        }
+        _ => ("apis/admissionregistration.k8s.io/v1", false),
+    };
+    let namespace = if namespace { "/namespaces/isthmus" } else { "" };
+    format!("/{group}{namespace}/{kind}s/{name}")
 }
 
 /// What a container's program is told.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use isthmus::pending::LONGEST;
 use serde_json::{Value as Json, json};
 
-use crate::support::api::Api;
+use crate::support::api::{APPLY, Api, MERGE};
 use crate::support::client::Answer;
 use crate::support::guarded::{CRDS, clear};
 use crate::support::plane::{Plane, Turn, exclusive};
@@ -19,8 +19,6 @@ const MAPS: &str = "/api/v1/namespaces/isthmus/configmaps";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/isthmus/leases";
 const WEBHOOKS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
 const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
-const APPLY: &str = "Content-Type: application/apply-patch+yaml";
-const MERGE: &str = "Content-Type: application/merge-patch+json";
 const PATCH: &str = "Content-Type: application/json-patch+json";
 
 /// A control plane whose API server asks these about ConfigMaps, at the same time.

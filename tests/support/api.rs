@@ -10,8 +10,10 @@ use super::client::{Answer, Client};
 use super::plane::ADMIN;
 use super::wait_for;
 
-const JSON: &str = "Content-Type: application/json";
-const MERGE: &str = "Content-Type: application/merge-patch+json";
+pub(crate) const JSON: &str = "Content-Type: application/json";
+pub(crate) const MERGE: &str = "Content-Type: application/merge-patch+json";
+/// JSON is YAML, too.
+pub(crate) const APPLY: &str = "Content-Type: application/apply-patch+yaml";
 
 /// Where IstioMulticlusters are.
 pub(crate) const MEMBERS: &str = "/apis/deckhouse.io/v1alpha1/istiomulticlusters";

@@ -1,5 +1,6 @@
 //! Real control planes, of etcd and kube-apiserver, each started once for a run of the tests.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -65,18 +66,17 @@ struct Ports {
 struct Leashed(Child);
 
 /// How many control planes tests use that need one: most tests wait most of the time.
-const PLANES: usize = 3;
-/// One more is for whoever has those already.
-static PLANE: [OnceLock<Plane>; PLANES + 1] = [const { OnceLock::new() }; PLANES + 1];
-static IDLE: Mutex<Idle> = Mutex::new(Idle { planes: Vec::new(), wanted_whole: 0 });
+const PLANES: usize = 5;
+static PLANE: [OnceLock<Plane>; PLANES] = [const { OnceLock::new() }; PLANES];
+static IDLE: Mutex<Idle> = Mutex::new(Idle { planes: BTreeSet::new(), wanted: Vec::new() });
 static RETURNED: Condvar = Condvar::new();
 
 /// The control planes that no test has. The last one is taken first, so that one test after another
 /// starts one.
 struct Idle {
-    planes: Vec<usize>,
-    /// How many tests wait for all of them; those that need one let them pass.
-    wanted_whole: usize,
+    planes: BTreeSet<usize>,
+    /// How many of the first ones other tests wait for; those that need one leave them to these.
+    wanted: Vec<usize>,
 }
 
 /// That a test alone has a control plane; what it leaves there, the next one clears away.
@@ -84,27 +84,34 @@ pub(crate) struct Turn(usize);
 
 /// A control plane for one test alone: what it holds is about one mesh.
 pub(crate) fn exclusive() -> (&'static Plane, Turn) {
-    let is_busy = |idle: &mut Idle| idle.planes.is_empty() || idle.wanted_whole > 0;
-    let mut idle = RETURNED.wait_while(idle(), is_busy).unwrap();
-    let turn = Turn(idle.planes.pop().unwrap());
+    let last = |idle: &Idle| {
+        let wanted = idle.wanted.iter().copied().max().unwrap_or_default();
+        idle.planes.range(wanted..).next_back().copied()
+    };
+    let mut idle = RETURNED.wait_while(idle(), |idle| last(idle).is_none()).unwrap();
+    let number = last(&idle).unwrap();
+    idle.planes.remove(&number);
     drop(idle);
-    (plane(turn.0), turn)
+    (plane(number), Turn(number))
 }
 
-/// So many control planes, up to three, for one test alone: each is a cluster of its own.
-pub(crate) fn several<const COUNT: usize>() -> ([&'static Plane; COUNT], [Turn; PLANES]) {
+/// The first control planes, for one test alone: each is a cluster of its own.
+pub(crate) fn several<const COUNT: usize>() -> ([&'static Plane; COUNT], [Turn; COUNT]) {
     let mut idle = idle();
-    idle.wanted_whole += 1;
-    let mut idle = RETURNED.wait_while(idle, |idle| idle.planes.len() < PLANES).unwrap();
-    idle.wanted_whole -= 1;
-    let turns = [(); PLANES].map(|()| Turn(idle.planes.pop().unwrap()));
+    idle.wanted.push(COUNT);
+    let is_busy = |idle: &mut Idle| !(0..COUNT).all(|number| idle.planes.contains(&number));
+    let mut idle = RETURNED.wait_while(idle, is_busy).unwrap();
+    let at = idle.wanted.iter().position(|count| *count == COUNT).unwrap();
+    idle.wanted.remove(at);
+    idle.planes.retain(|number| *number >= COUNT);
     drop(idle);
-    (std::array::from_fn(plane), turns)
+    RETURNED.notify_all();
+    (std::array::from_fn(plane), std::array::from_fn(Turn))
 }
 
 fn idle() -> MutexGuard<'static, Idle> {
     static FIRST: Once = Once::new();
-    FIRST.call_once(|| lock(&IDLE).planes.extend((0..PLANES).rev()));
+    FIRST.call_once(|| lock(&IDLE).planes.extend(0..PLANES));
     lock(&IDLE)
 }
 
@@ -114,7 +121,7 @@ fn plane(number: usize) -> &'static Plane {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        lock(&IDLE).planes.push(self.0);
+        lock(&IDLE).planes.insert(self.0);
         RETURNED.notify_all();
     }
 }

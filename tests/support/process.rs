@@ -72,8 +72,8 @@ impl Server {
         // A directory of its own, so that no certificates of the project are found.
         let directory = TempDir::new();
         let mut child = command(directory.path())
-            .env("ISTHMUS_INVENTORY_POLL", "5ms")
-            .env("ISTHMUS_TLS_POLL", "5ms")
+            .env("ISTHMUS_INVENTORY_POLL", "20ms")
+            .env("ISTHMUS_TLS_POLL", "100ms")
             .envs(environment.iter().copied())
             .args(args)
             .stderr(stderr)
