@@ -94,7 +94,7 @@ impl Manifest<'_> {
         document::of(&self.object().ok()?, settings)
     }
 
-    /// What it says; nothing if it carries no document.
+    /// What it says; nothing if it carries no document, unless it seems to be meant as one.
     pub fn reading(&self, settings: &Settings) -> Result<Reading, serde_json::Error> {
         Ok(document::read(&self.object()?, settings))
     }

@@ -21,7 +21,7 @@ use kind::{
     remote_secret,
 };
 pub use toolkit::{Beside, Canonical, Rewrite, Written};
-use toolkit::{Notes, own_names};
+use toolkit::{Notes, near_labels, own_names};
 
 use crate::mesh::{ObjectRef, Reading};
 use crate::settings::Settings;
@@ -74,7 +74,7 @@ pub fn of(object: &Object<'_>, settings: &Settings) -> Option<&'static Document>
     DOCUMENTS.iter().find(|document| document.matches(object, settings))
 }
 
-/// What an object says; nothing if it carries no document.
+/// What an object says; nothing if it carries no document, unless it seems to be meant as one.
 pub fn read(object: &Object<'_>, settings: &Settings) -> Reading {
     let mut reading = Reading::new(reference(object));
     reading.version = object.metadata.resource_version.parse().ok();
@@ -85,6 +85,8 @@ pub fn read(object: &Object<'_>, settings: &Settings) -> Reading {
         let is_completed = [istio_multicluster::DOCUMENT.kind, descriptors::OBJECT.kind];
         let is_completed = is_completed.contains(&document.kind);
         own_names(object, is_completed, &mut Notes::new(&mut reading, member));
+    } else if object.kind == carrier::LABELLED.kind {
+        near_labels(object, &mut Notes::new(&mut reading, local(settings)));
     }
     if settings.local_member.is_empty() {
         reading.keep_faults_alone("");

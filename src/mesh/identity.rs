@@ -26,6 +26,9 @@ pub fn by_cluster_id(id: &str) -> MemberName {
     format!("{BY_ID}{id}").into()
 }
 
+/// What Istio calls a cluster that nobody gave an ID: many have this one.
+pub const DEFAULT_CLUSTER_ID: &str = "Kubernetes";
+
 /// The cluster ID that a subject is known by, unless it has a name.
 pub fn cluster_id(subject: &str) -> Option<&str> {
     subject.strip_prefix(BY_ID)

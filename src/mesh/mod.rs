@@ -21,7 +21,7 @@ pub use claim::{
     NetworkEndpoints, Replaced, Role, SecretKey,
 };
 pub use domain::StatedDomain;
-pub use identity::{by_cluster_id, cluster_id, names};
+pub use identity::{DEFAULT_CLUSTER_ID, by_cluster_id, cluster_id, names};
 pub use member::Member;
 pub use origin::{Basis, Configuration, ObjectRef, Observation, Origin, WriteId};
 pub use place::Place;

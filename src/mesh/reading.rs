@@ -65,6 +65,17 @@ impl Reading {
         self.claim_at(member, place, fact);
     }
 
+    /// Has what it says of itself with one member count for all of whom it speaks.
+    pub fn share(&mut self, member: &MemberName) {
+        let is_of_object =
+            |it: &&Claim| matches!(it.fact, Fact::Allow(_) | Fact::Replaces(_) | Fact::Terminating);
+        let said = self.claims_of(member).iter().filter(is_of_object).cloned();
+        let said: Vec<_> = said.collect();
+        for (_, claims) in self.statements.iter_mut().filter(|(name, _)| name != member) {
+            claims.extend_from_slice(&said);
+        }
+    }
+
     /// Notes what the object says of a member at a place in it.
     pub fn claim_at(&mut self, member: &MemberName, place: Place, fact: Fact) {
         let Some(claim) = self.counted(Claim { fact, place }) else { return };

@@ -44,9 +44,8 @@ impl Tally {
         from: Option<&StatedDomain>,
     ) -> impl Iterator<Item = &'a StatedDomain> + use<'a> {
         let from = from.map_or(Bound::Unbounded, Bound::Included);
-        let alike = self.ranks.get(&count).into_iter();
-        let alike: Vec<_> =
-            alike.map(|alike| alike.range::<StatedDomain, _>((from, Bound::Unbounded))).collect();
+        let alike = self.ranks.get(&count);
+        let alike = alike.map(|it| it.range::<StatedDomain, _>((from, Bound::Unbounded)));
         alike.into_iter().flatten()
     }
 

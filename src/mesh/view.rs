@@ -133,7 +133,9 @@ impl<'a> View<'a> {
     /// Whether something was observed recently enough, and wholly, to deny anything.
     pub fn is_firm(&self, observation: Observation) -> bool {
         let Some(now) = self.now else { return false };
-        observation.is_exact && now.since(observation.at).is_none_or(|age| age < LONGEST_FIRM)
+        // By a clock that is as wrong as that, it may be of any age.
+        let age = now.since(observation.at).or_else(|| observation.at.since(now));
+        observation.is_exact && age.is_some_and(|age| age < LONGEST_FIRM)
     }
 
     /// Spends what looking at so many claims costs; says whether to go on.

@@ -141,14 +141,13 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
             (Severity::Warn, remedy.to_owned())
         } else if ours.place.is_status() {
             (Severity::Deny, rebuild(theirs))
-        } else {
+        } else if let StatedDomain::Exact(theirs) = theirs {
             let severity = if lasts(&domain) { Severity::Deny } else { Severity::Warn };
-            let write = match theirs {
-                StatedDomain::Exact(domain) => format!("write {domain}"),
-                StatedDomain::Dashed(_) => "write the one that is in use there".to_owned(),
-            };
             let migrates = "to migrate the mesh, annotate isthmus.dev/allow: ClusterDomainMismatch";
-            (severity, format!("{write}; {migrates}"))
+            (severity, format!("write {theirs}; {migrates}"))
+        } else {
+            // What clusters tell of themselves denies nothing that people state.
+            (Severity::Warn, remedy(theirs))
         };
         let mut finding = RULE.find(severity, member, &ours.place, message, remedy);
         if let [other] = &*members
@@ -162,20 +161,19 @@ fn within_hub(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
     findings
 }
 
-/// Where a change brings a majority of a hub at once, what is wrong with those whom that leaves in
-/// the minority: nobody of the majority differs from most others.
+/// Where a change brings a majority of a hub, or decides between domains that were stated equally
+/// often, what is wrong with those whom that leaves in the minority: nobody of the majority differs
+/// from most others.
 pub(super) fn outvoted(before: &View<'_>, after: &View<'_>) -> Vec<Finding> {
     let knows_local = |mesh: &View<'_>| mesh.local().is_some_and(|it| exact(it).next().is_some());
     if knows_local(before) || knows_local(after) {
         return Vec::new();
     }
-    let (nobody, no_votes) = (Member::new("".into()), BTreeSet::new());
-    let [had, has] = [before, after].map(|it| it.leading_domains(&nobody, &no_votes, false));
-    let Some(domain) = had.find(|_| true).filter(|it| !has.is_empty() && !has.agree(it)) else {
-        return Vec::new();
-    };
-    let stood = before.others_stating(&nobody, domain, MOST_OUTVOTED);
-    let members = stood.iter().filter_map(|it| after.member(it.name()));
+    let nobody = Member::new("".into());
+    let lost = after.lost_domains(before, MOST_OUTVOTED);
+    let stating = |domain| before.others_stating(&nobody, domain, MOST_OUTVOTED);
+    let stood: BTreeSet<_> = lost.iter().flat_map(stating).map(Member::name).collect();
+    let members = stood.into_iter().take(MOST_OUTVOTED).filter_map(|name| after.member(name));
     let findings = members.flat_map(|member| within_hub(after, member));
     findings.map(|finding| Finding { severity: Severity::Warn, ..finding }).collect()
 }

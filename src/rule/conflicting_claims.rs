@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::{Finding, Rule};
 use crate::mesh::{
-    Basis, Claim, Fact, Member, ObjectRef, Place, Role, StatedDomain, View, cluster_id, names,
+    Basis, Claim, DEFAULT_CLUSTER_ID, Fact, Member, ObjectRef, Place, Role, StatedDomain, View,
+    cluster_id, names,
 };
 use crate::syntax::Path;
 
@@ -45,11 +46,14 @@ const ASPECTS: &[Aspect] = &[
         Fact::Uid(uid) => Some(uid.to_string()),
         _ => None,
     }),
-    ("cluster ID", |fact| match fact {
+    (CLUSTER_ID, |fact| match fact {
         Fact::ClusterId(id) => Some(id.to_string()),
         _ => None,
     }),
 ];
+
+/// The aspect that a new installation of Istio changes.
+const CLUSTER_ID: &str = "cluster ID";
 
 /// How many disagreements of a document are reported for one aspect.
 const MOST_TOLD: usize = 4;
@@ -158,7 +162,16 @@ fn unlike_shown(member: &Member, what: &str, ours: &Stated<'_>, theirs: &Stated<
         member.name(),
         theirs.claim.place.object
     );
-    let remedy = format!("write {shown}, unless the cluster is to be rebuilt");
+    let remedy = if what == CLUSTER_ID {
+        let set = format!("set global.multiCluster.clusterName: {} there", listed(&ours.texts));
+        if shown == DEFAULT_CLUSTER_ID {
+            format!("{set}: {shown} is Istio's default, which clusters must not share")
+        } else {
+            format!("write {shown}, or {set}")
+        }
+    } else {
+        format!("write {shown}, unless the cluster is to be rebuilt")
+    };
     RULE.warn(member, &ours.claim.place, message, remedy).against(&theirs.claim.place)
 }
 

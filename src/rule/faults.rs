@@ -89,13 +89,15 @@ pub(super) fn told_by<'a>(
 
 /// How remedies show a cluster domain where the text does not tell what was meant.
 const EXAMPLE_DOMAIN: &str = "such as cluster.local";
+/// The same where that is taken.
+const OTHER_DOMAIN: &str = "such as k8s.internal";
 
 /// The same with the domain that the mesh has.
 fn such_as(mesh: &View<'_>, member: &Member, taken: Option<&ClusterDomain>) -> String {
-    let is_taken =
-        |domain: &StatedDomain| taken.is_some_and(|it| domain.to_string() == it.as_str());
-    let domain = of_mesh(mesh, member).filter(|domain| !is_taken(domain));
-    domain.map_or(EXAMPLE_DOMAIN.to_owned(), |domain| format!("such as {domain}"))
+    let is_taken = |domain: &str| taken.is_some_and(|it| domain == it.as_str());
+    let domain = of_mesh(mesh, member).filter(|domain| !is_taken(&domain.to_string()));
+    let example = if is_taken("cluster.local") { OTHER_DOMAIN } else { EXAMPLE_DOMAIN };
+    domain.map_or(example.to_owned(), |domain| format!("such as {domain}"))
 }
 
 /// Whether a member's other document may state the same.

@@ -3,6 +3,7 @@
 //!
 //! Several of them do no harm: each writes what it sees by itself, and nothing that stands already.
 
+mod clock;
 mod events;
 mod judge;
 mod metrics;

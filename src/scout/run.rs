@@ -16,6 +16,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::clock::Clock;
 use super::events::Told;
 use super::judge::Judge;
 use super::metrics::Metrics;
@@ -151,6 +152,7 @@ struct Scout {
     reports: Option<Reports>,
     /// What was told last of the cluster's own failures.
     trouble: Option<String>,
+    clock: Clock,
 }
 
 impl Scout {
@@ -162,6 +164,7 @@ impl Scout {
         let errors = &state.metrics.errors;
         let reports = config.policy_reports;
         let reports = reports.map(|api| Reports::new(api, &client, errors.clone(), tasks));
+        let clock = Clock::new(errors.clone());
         Self {
             home,
             news,
@@ -177,6 +180,7 @@ impl Scout {
             told: Told::default(),
             reports,
             trouble: None,
+            clock,
         }
     }
 
@@ -241,13 +245,18 @@ impl Scout {
         self.send_out(&peers, &local);
         peers.retain(|name, peer| !self.is_home(name, peer, &local));
         self.state.metrics.peers.set(i64::try_from(peers.len()).unwrap_or(i64::MAX));
+        // What cannot be written holds up nothing else.
+        let mut written = Ok(());
         for name in peers.keys().chain(Some(&local).filter(|local| !local.is_empty())) {
             if !members.contains_key(name) && self.is_worth_writing(name, &peers, &local) {
-                members.insert(name.clone(), self.home.create(name).await?);
+                match self.home.create(name).await {
+                    Ok(created) => drop(members.insert(name.clone(), created)),
+                    Err(failure @ Failure::Other(_)) => return Err(failure),
+                    Err(failure) => written = Err(failure),
+                }
             }
         }
-        // What cannot be written holds up nothing else.
-        let mut written = self.write(&mut members, &peers, &local).await;
+        written = written.and(self.write(&mut members, &peers, &local).await);
         if self.judge.is_due() {
             self.judge(&members).await;
             written = written.and(self.write(&mut members, &peers, &local).await);
@@ -379,7 +388,10 @@ impl Scout {
             };
             let Some(status) = known.news() else { continue };
             match self.home.write(name, &status).await {
-                Ok(written) => *stored = written,
+                Ok(written) => {
+                    self.clock.compare(Timestamp::now(), written.written_at);
+                    *stored = written;
+                }
                 // The watch will tell that it is gone.
                 Err(failure) if failure.is_not_found() => {}
                 Err(failure @ Failure::Other(_)) => return Err(failure),

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use kube::api::{
     Api, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Preconditions,
@@ -52,6 +53,8 @@ pub(super) struct Stored {
     /// Whether nobody but a scout has anything to do with it.
     pub(super) is_ours: bool,
     pub(super) is_terminating: bool,
+    /// When a scout wrote the status last, by the clock of the API server.
+    pub(super) written_at: Option<Timestamp>,
 }
 
 impl From<DynamicObject> for Stored {
@@ -61,10 +64,14 @@ impl From<DynamicObject> for Stored {
         let spec = serde_json::from_value(data["spec"].take()).unwrap_or_default();
         let status = serde_json::from_value(data["status"].take()).ok();
         let is_ours = spec == Spec::default() && is_ours(&metadata);
+        let fields = metadata.managed_fields.iter().flatten();
+        let by_scouts = fields.filter(|it| it.manager.as_deref() == Some(MANAGER));
+        let written_at = by_scouts.filter_map(|it| it.time.as_ref()).map(|time| time.0).max();
         Self {
             spec,
             status,
             is_ours,
+            written_at,
             generation: metadata.generation,
             is_terminating: metadata.deletion_timestamp.is_some(),
             uid: metadata.uid,

@@ -285,3 +285,62 @@ fn a_member_whose_secret_is_restored_is_the_one_that_it_was() {
     let back = member(own, "b", |it| condition(it, "Reachable").0 == "True");
     assert_eq!(back["metadata"]["uid"], lost["metadata"]["uid"]);
 }
+
+#[test]
+fn a_gitops_tool_owns_what_it_states_and_may_prune_it() {
+    let ([own, other], _turns) = several();
+    let local = home(own, &["--remote-secrets"]);
+    usual(&local, "10.111", "local");
+    let peer = Showing::nothing(other);
+    usual(&peer, "10.112", "b");
+    let _scout = Scout::start(own, &["--remote-secrets", OFTEN]);
+    local.create(SECRETS, &remote_secret("b", other, &reader(other)));
+    let made = member(own, "b", |it| condition(it, "Sound").0 == "True");
+    // By neither of these does a tool take it for one of its own.
+    assert_eq!(
+        made["metadata"]["labels"],
+        json!({"app.kubernetes.io/managed-by": "isthmus-scout"})
+    );
+    for field in ["annotations", "ownerReferences", "finalizers"] {
+        assert!(made["metadata"][field].is_null(), "{made}");
+    }
+    // Git has it now.
+    let stated = json!({
+        "apiVersion": "isthmus.dev/v1alpha1",
+        "kind": "MeshMember",
+        "metadata": {
+            "name": "b",
+            "annotations": {"argocd.argoproj.io/tracking-id": "mesh:isthmus.dev/MeshMember:/b"},
+        },
+        "spec": {"network": "vpc-b"},
+    });
+    let apply = || {
+        let args = ["apply", "--server-side", "--field-manager=argocd-controller", "-f", "-"];
+        own.kubectl(&args, &stated.to_string()).ok();
+    };
+    apply();
+    let shared = member(own, "b", |it| it["status"]["summary"]["network"] == "vpc-b");
+    let fields = shared["metadata"]["managedFields"].as_array().unwrap();
+    let of_scouts = fields.iter().filter(|it| it["manager"] == "isthmus-scout");
+    for owned in of_scouts {
+        let fields = &owned["fieldsV1"];
+        let is_status = owned["subresource"] == "status";
+        let states_nothing = fields["f:spec"].as_object().is_none_or(serde_json::Map::is_empty);
+        assert_eq!(is_status, !fields["f:status"].is_null(), "{owned}");
+        assert!(states_nothing, "{owned}");
+    }
+    // It finds nothing to revert, and nothing in its way.
+    let version = shared["metadata"]["generation"].clone();
+    apply();
+    assert_eq!(member(own, "b", |_| true)["metadata"]["generation"], version);
+    // It is no longer in Git: what is pruned is there again with what was seen.
+    own.admin().delete(&format!("{MEMBERS}/b"));
+    let again = member(own, "b", |it| {
+        it["metadata"]["uid"] != shared["metadata"]["uid"] && condition(it, "Sound").0 == "True"
+    });
+    assert_eq!(again["status"]["observed"]["uid"]["value"], peer.uid());
+    assert_eq!(again["status"]["summary"]["pods"], "10.112.0.0/16");
+    assert_eq!(again["metadata"]["labels"], made["metadata"]["labels"]);
+    assert!(again["metadata"]["annotations"].is_null(), "{again}");
+    assert!(again["status"]["summary"]["network"].is_null(), "{again}");
+}

@@ -191,6 +191,8 @@ impl<'a> Checking<'a> {
         let mut reading = match self.reading(source, manifest) {
             Ok(reading) if !self.is_own(source) && reading.statements.is_empty() => return false,
             Ok(reading) if manifest.document(self.settings).is_some() => reading,
+            // It is a document but for its label.
+            Ok(reading) if is_own && !reading.statements.is_empty() => reading,
             Err(error) if is_own && is_of_mesh(&manifest.json) => {
                 self.unreadable(source, manifest, &error);
                 return true;

@@ -18,7 +18,7 @@ use self::directory::{Directory, File};
 use self::stream::Stream;
 use crate::document::entry::{CONFIG_MAPS, CUSTOM_RESOURCES, Document, Scope, Select, local};
 use crate::document::kind::kubeconfig;
-use crate::document::toolkit::{EXITS, Notes, PILOT, PILOT_JSON, allow, fields};
+use crate::document::toolkit::{EXITS, Notes, PILOT, PILOT_JSON, fields, of_object};
 use crate::mesh::{About, Reading};
 use crate::settings::Settings;
 use crate::syntax::{Node, Object, Path, Position, Value, YamlError};
@@ -69,7 +69,7 @@ const NAMED: usize = 3;
 
 fn read_config_map(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     let mut notes = Notes::new(reading, local(settings));
-    allow(object, &mut notes);
+    of_object(object, &mut notes);
     let root = fields(object, ["data", "binaryData"], &mut notes);
     let top = root.top();
     let mut files = Vec::new();
@@ -100,6 +100,7 @@ fn read_config_map(object: &Object<'_>, settings: &Settings, reading: &mut Readi
         registry.take_in(file, stream);
     }
     registry.read(&Directory::new(&files, &streams), settings);
+    reading.share(&local(settings));
 }
 
 /// Whether a file resembles a descriptor, or part of what belongs to one.

@@ -81,7 +81,7 @@ fn read(object: &Object<'_>, settings: &Settings, reading: &mut Reading) {
     for (key, node) in entries {
         let id: &str = &key.text;
         let mut notes = Notes::new(reading, by_cluster_id(id));
-        notes.claim_at(Path::NAME, Fact::ClusterId(id.into()));
+        notes.claim_at(at_key(id), Fact::ClusterId(id.into()));
         if let Some(name) = object.name().strip_prefix(PREFIX).filter(|_| namespace == DECKHOUSE) {
             notes.claim_at(Path::NAME, Fact::Alias(name.into()));
         }

@@ -61,6 +61,11 @@ pub(crate) fn completing_annotations(annotations: Annotations<'_, '_>, notes: &m
 /// Reads the annotations that mean something on every document of a member.
 pub(crate) fn common_annotations(object: &Object<'_>, notes: &mut Notes<'_>) {
     network_annotation(Annotations::Object(object), notes);
+    of_object(object, notes);
+}
+
+/// Reads what an object says of itself: what it allows and replaces, and that it is being deleted.
+pub(crate) fn of_object(object: &Object<'_>, notes: &mut Notes<'_>) {
     allow(object, notes);
     replaces(object, notes);
     if object.metadata.is_terminating {
@@ -82,7 +87,7 @@ pub(crate) fn network_annotation(annotations: Annotations<'_, '_>, notes: &mut N
 }
 
 /// Reads the annotation that turns denials of an object into warnings.
-pub(crate) fn allow(object: &Object<'_>, notes: &mut Notes<'_>) {
+fn allow(object: &Object<'_>, notes: &mut Notes<'_>) {
     if let Some((text, path)) = Annotations::Object(object).find(ALLOW) {
         let rules = text.split(',').map(str::trim).filter(|rule| !rule.is_empty());
         let rules = rules.take(MOST_ALLOWED).map(str::to_owned).collect();

@@ -41,8 +41,7 @@ pub(crate) fn own_names(object: &Object<'_>, is_completed: bool, notes: &mut Not
             let problem = format!("annotation {key:?} has no effect on a {}", object.kind);
             Invalid::new(problem, "state the fact in the object itself, and remove the annotation")
         } else if LABELS.contains(&name) {
-            let problem = format!("{key:?} is a label, not an annotation");
-            Invalid::new(problem, "move it to metadata.labels")
+            is_label(key)
         } else {
             unknown("annotation", key, similar(name, &known))
         };
@@ -59,11 +58,29 @@ pub(crate) fn own_names(object: &Object<'_>, is_completed: bool, notes: &mut Not
     }
 }
 
+/// Notes what was most likely meant as a label that makes an object a document.
+pub(crate) fn near_labels(object: &Object<'_>, notes: &mut Notes<'_>) {
+    for (key, name) in ours(object.labels()).filter(|(_, name)| !LABELS.contains(name)) {
+        if let Some(meant) = similar(name, LABELS) {
+            let why = unknown("label", key, Some(meant));
+            notes.doubt_at(About::Document, path("labels", key), why);
+        }
+    }
+    for (key, _) in ours(object.annotations()).filter(|(_, name)| LABELS.contains(name)) {
+        notes.doubt_at(About::Document, path("annotations", key), is_label(key));
+    }
+}
+
 /// Names under our prefix, each with what follows that.
 fn ours<'a>(
     names: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> impl Iterator<Item = (&'a str, &'a str)> {
     names.filter_map(|(key, _)| Some((key, key.strip_prefix(OURS)?))).take(MOST_COMPARED)
+}
+
+fn is_label(key: &str) -> Invalid {
+    let problem = format!("{key:?} is a label, not an annotation");
+    Invalid::new(problem, "move it to metadata.labels")
 }
 
 fn unknown(what: &str, key: &str, meant: Option<&str>) -> Invalid {

@@ -65,17 +65,48 @@ impl<'a> View<'a> {
         count.first(true).map(|(_, domain)| domain.clone())
     }
 
-    /// What `judged` states that counts among what others state: all of it, unless it comes new to
-    /// a mesh that has a domain.
+    /// What of `judged` counts among what others state: all that it states, unless that comes new to
+    /// a mesh that has a domain; then what it stated before and states still, and the domain of the
+    /// mesh, if it leaves that to others who stay.
     pub fn votes(&self, judged: &Member) -> BTreeSet<StatedDomain> {
-        let votes = judged.stated_domains(false);
+        let mut votes = judged.stated_domains(false);
         let Some(before) = self.before() else { return votes };
         if before.leading_domains(judged, &BTreeSet::new(), false).is_empty() {
             return votes;
         }
         let subjects = judged.subjects().iter().filter_map(|it| before.member(it.name()));
         let stood: BTreeSet<_> = subjects.flat_map(Member::domains).map(|it| it.0).collect();
-        votes.intersection(&stood).cloned().collect()
+        let leading = before.leading_domains(judged, &stood, false);
+        let is_of_mesh =
+            |it: &StatedDomain| leading.agree(it) && leading.find(|of| !of.agrees(it)).is_none();
+        let staying = self.counted(judged, &BTreeSet::new(), true);
+        let is_left =
+            |it: &&StatedDomain| !votes.contains(*it) && staying.of(it) > 0 && is_of_mesh(it);
+        let left: BTreeSet<_> = stood.iter().filter(is_left).cloned().collect();
+        votes.retain(|it| stood.contains(it));
+        votes.extend(left);
+        votes
+    }
+
+    /// The domains that led before a change and lead no longer, where others do, `most` of them.
+    pub fn lost_domains(&self, before: &Self, most: usize) -> BTreeSet<StatedDomain> {
+        let (nobody, no_votes) = (Member::new("".into()), BTreeSet::new());
+        let [had, has] = [before, self].map(|it| it.leading_domains(&nobody, &no_votes, false));
+        let is_lost = |it: &StatedDomain| !has.is_empty() && !has.agree(it);
+        let changed = &before.changed.members;
+        if !changed.is_empty() && has.most <= had.most {
+            // Fewer state it, so the change is about some of those who did.
+            let stated = changed.iter().flat_map(|it| it.stated_domains(false));
+            let led = stated.filter(|it| had.count.of(it) == had.most && is_lost(it));
+            return led.take(most).collect();
+        }
+        let mut lost = BTreeSet::new();
+        while let Some(domain) = had.find(|it| !lost.contains(it) && is_lost(it))
+            && lost.len() < most
+        {
+            lost.insert(domain.clone());
+        }
+        lost
     }
 
     fn counted(&self, judged: &Member, votes: &BTreeSet<StatedDomain>, lasting: bool) -> Count<'a> {

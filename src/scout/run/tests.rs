@@ -63,41 +63,28 @@ impl Cluster {
     }
 }
 
-fn secret(server: &str) -> Json {
+fn secret(server: &str, ids: &[&str]) -> Json {
     let kubeconfig = json!({
         "current-context": "b",
         "clusters": [{"name": "b", "cluster": {"server": server}}],
         "contexts": [{"name": "b", "context": {"cluster": "b", "user": "b"}}],
         "users": [{"name": "b", "user": {"token": "t"}}],
     });
+    let kubeconfig = STANDARD.encode(kubeconfig.to_string());
+    let data: BTreeMap<_, _> = ids.iter().map(|id| (*id, &kubeconfig)).collect();
     json!({
         "metadata": {"name": "s", "namespace": "istio-system", "resourceVersion": "1"},
-        "data": {"b": STANDARD.encode(kubeconfig.to_string())},
+        "data": data,
     })
 }
 
-#[tokio::test]
-async fn a_name_that_leads_to_this_machine_and_then_to_its_cloud_is_told_and_nothing_is_forgotten()
-{
-    let here = TcpListener::bind("127.0.0.1:0").unwrap();
-    here.set_nonblocking(true).unwrap();
-    let port = here.local_addr().unwrap().port();
-    let fact = |value: Json| json!({"value": value, "from": "x", "exact": true, "at": "2020-01-01T00:00:00Z"});
-    let observed = json!({"uid": fact("u".into()), "podSubnets": fact(json!(["10.112.0.0/16"]))});
-    let member = json!({
-        "metadata": {"name": "b", "resourceVersion": "1"},
-        "status": {"observed": observed, "joinedBy": [], "conditions": [], "findings": []},
-    });
-    let cluster = Arc::new(Cluster {
-        secret: secret(&format!("https://b.example.com:{port}")),
-        members: Mutex::new(vec![member]),
-    });
-    let served = Arc::clone(&cluster);
+/// A scout of the cluster, whose peers' names lead to these addresses one after the other.
+fn scout(cluster: &Arc<Cluster>, leads: &[String]) -> (Scout, JoinSet<()>) {
+    let served = Arc::clone(cluster);
     let service = service_fn(move |request| {
         let served = Arc::clone(&served);
         async move { Ok::<_, std::convert::Infallible>(served.answer(request).await) }
     });
-    let leads = ["127.0.0.1", "169.254.169.254"].map(|host| format!("{host}:{port}"));
     let leads: VecDeque<SocketAddr> = leads.iter().map(|text| text.parse().unwrap()).collect();
     let leads = Arc::new(Mutex::new(leads));
     let resolve = Arc::new(move |_, _| {
@@ -118,7 +105,28 @@ async fn a_name_that_leads_to_this_machine_and_then_to_its_cloud_is_told_and_not
     let client = Client::new(service, "default");
     let state = Arc::new(State::new());
     let mut tasks = JoinSet::new();
-    let mut scout = Scout::new(config, client, state, &mut tasks);
+    let scout = Scout::new(config, client, state, &mut tasks);
+    (scout, tasks)
+}
+
+#[tokio::test]
+async fn a_name_that_leads_to_this_machine_and_then_to_its_cloud_is_told_and_nothing_is_forgotten()
+{
+    let here = TcpListener::bind("127.0.0.1:0").unwrap();
+    here.set_nonblocking(true).unwrap();
+    let port = here.local_addr().unwrap().port();
+    let fact = |value: Json| json!({"value": value, "from": "x", "exact": true, "at": "2020-01-01T00:00:00Z"});
+    let observed = json!({"uid": fact("u".into()), "podSubnets": fact(json!(["10.112.0.0/16"]))});
+    let member = json!({
+        "metadata": {"name": "b", "resourceVersion": "1"},
+        "status": {"observed": observed, "joinedBy": [], "conditions": [], "findings": []},
+    });
+    let cluster = Arc::new(Cluster {
+        secret: secret(&format!("https://b.example.com:{port}"), &["b"]),
+        members: Mutex::new(vec![member]),
+    });
+    let leads = ["127.0.0.1", "169.254.169.254"].map(|host| format!("{host}:{port}"));
+    let (mut scout, _tasks) = scout(&cluster, &leads);
     let told = |member: &Json| {
         let conditions = member["status"]["conditions"].as_array();
         let it = conditions.into_iter().flatten().find(|it| it["type"] == "Reachable");
@@ -139,4 +147,25 @@ async fn a_name_that_leads_to_this_machine_and_then_to_its_cloud_is_told_and_not
         assert_eq!(cluster.member()["status"]["observed"]["podSubnets"], observed["podSubnets"]);
     }
     assert_eq!(here.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody has called");
+}
+
+#[tokio::test]
+async fn a_member_that_cannot_be_created_holds_up_no_other() {
+    let member = json!({"metadata": {"name": "b", "resourceVersion": "1"}});
+    let cluster = Arc::new(Cluster {
+        // Of these, the API server takes none but b.
+        secret: secret("https://b.example.com", &["a", "b", "c"]),
+        members: Mutex::new(vec![member]),
+    });
+    let (mut scout, _tasks) = scout(&cluster, &["127.0.0.1:443".to_owned()]);
+    let errors = scout.state.metrics.errors.clone();
+    let mut rounds = std::pin::pin!(scout.run());
+    let is_visited = || cluster.member().to_string().contains("ForbiddenAddress");
+    let begun = Instant::now();
+    while !is_visited() {
+        let round = tokio::time::timeout(Duration::from_millis(5), &mut rounds);
+        assert!(round.await.is_err(), "it never ends");
+        assert!(begun.elapsed() < Duration::from_mins(1), "{}", cluster.member());
+    }
+    assert!(errors.get() > 0, "that they cannot be created is told");
 }

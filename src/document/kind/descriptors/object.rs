@@ -3,7 +3,7 @@
 
 use super::descriptor::{Descriptor, KIND, PREFIX, Surroundings};
 use crate::document::entry::local;
-use crate::document::toolkit::{Notes, PILOT, allow, fields};
+use crate::document::toolkit::{Notes, PILOT, fields, of_object};
 use crate::mesh::{MemberName, Reading};
 use crate::settings::Settings;
 use crate::syntax::{Key, Node, Object, Span, Value};
@@ -36,7 +36,7 @@ pub(super) fn read(object: &Object<'_>, settings: &Settings, reading: &mut Readi
     if store == Some(true) {
         notes.member = local(settings);
     }
-    allow(object, &mut notes);
+    of_object(object, &mut notes);
     let notes = &mut notes.in_dialect(&PILOT);
     descriptor.member(store, store == Some(true), settings, notes);
     let around = Surroundings {

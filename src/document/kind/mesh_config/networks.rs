@@ -6,15 +6,12 @@ use std::sync::Arc;
 
 use super::protobuf::Message;
 use crate::document::toolkit::{Cursor, Notes, shortened};
-use crate::mesh::{EndpointSource, Fact, NetworkEndpoints};
+use crate::mesh::{DEFAULT_CLUSTER_ID, EndpointSource, Fact, NetworkEndpoints};
 use crate::syntax::{Key, Node, Value, yaml_integer};
 use crate::value::{ClusterDomain, Invalid, Subnet, unusable_address};
 
 /// Gateways of the networks before, by address and port.
 type Gateways = HashMap<(String, u16), Arc<str>>;
-
-/// Istio's default name of the cluster that it runs in.
-const DEFAULT_REGISTRY: &str = "Kubernetes";
 
 pub(super) fn read(root: &Cursor<'_, '_>, notes: &mut Notes<'_>) {
     let entries = notes.entries(root, "a mapping with `networks:`");
@@ -106,7 +103,7 @@ fn read_registry(at: &Cursor<'_, '_>, network: &Arc<str>, text: &str, notes: &mu
     }
     let told = shortened(text);
     let is_label = !text.contains('.') && ClusterDomain::parse(text).is_ok();
-    if text != DEFAULT_REGISTRY && text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    if text != DEFAULT_CLUSTER_ID && text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         let problem =
             format!("registry {told:?} has upper-case letters, and the name is case-sensitive");
         let remedy = "check that Istio knows the cluster by exactly this name";
