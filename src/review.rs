@@ -231,7 +231,7 @@ impl Change<'_> {
             let others = others.chain(left.iter().filter_map(named));
             let others: BTreeMap<_, _> = others.map(|member| (member.name(), member)).collect();
             let others = others.into_values().filter(|member| !is_touched(member.name()));
-            findings.extend(others.flat_map(|member| rule::judge(view, member)));
+            findings.extend(others.flat_map(|member| rule::judge_networks(view, member)));
             findings
         };
         // Most new objects speak of members that nobody spoke of.

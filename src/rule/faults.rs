@@ -17,6 +17,7 @@ pub(super) static INVALID_DOCUMENT: Rule = Rule {
     remedy: "Correct the document at the line and column in the message.",
     example: "data[cluster-configuration.yaml].podSubnetCIDR: line 3, column 16: must be a string, not a number; write \"10\", in quotes [InvalidDocument]",
     faults: |about| about == About::Document,
+    is_of_networks: true,
     state: |mesh, member| misnamed::judge(&INVALID_DOCUMENT, mesh, member),
     ..Rule::IDLE
 };

@@ -44,6 +44,8 @@ pub struct Rule {
     pub remedy: &'static str,
     /// A message of it, as kubectl prints it.
     pub example: &'static str,
+    /// Whether the name of the local network changes what it holds against other members.
+    is_of_networks: bool,
     /// Which unreadable values it reports.
     faults: fn(About) -> bool,
     /// What it holds against a member within the mesh.
@@ -61,6 +63,7 @@ impl Rule {
         why: "",
         remedy: "",
         example: "",
+        is_of_networks: false,
         faults: |_| false,
         state: |_, _| Vec::new(),
         step: |_, _| Vec::new(),
@@ -99,13 +102,22 @@ pub fn by_name(name: &str) -> Option<&'static Rule> {
 
 /// Everything that is wrong with a member as it stands within the mesh.
 pub fn judge(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    judge_by(mesh, member, |_| true)
+}
+
+/// Of that, what the name of the local network may change.
+pub fn judge_networks(mesh: &View<'_>, member: &Member) -> Vec<Finding> {
+    judge_by(mesh, member, |rule| rule.is_of_networks)
+}
+
+fn judge_by(mesh: &View<'_>, member: &Member, is_asked: impl Fn(&Rule) -> bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     if member.is_empty() {
         return findings;
     }
     // Nearly every member is read without a fault.
     let is_faulty = member.claims().iter().any(|claim| matches!(claim.fact, Fact::Fault(_)));
-    for rule in RULES {
+    for rule in RULES.iter().filter(|rule| is_asked(rule)) {
         if !mesh.spend(member.claims().len()) {
             break;
         }

@@ -14,6 +14,7 @@ pub(super) static RULE: Rule = Rule {
     why: "Istio's API reference forbids this, but its code accepts it. Of nested ranges the widest one is used; of equal ranges or registries a random one, which can change with a restart. Endpoints that are assigned to the wrong network are reached through the wrong gateway, or without the gateway that they need.",
     remedy: "Put each range and each registry into one network only. If a member is on a different network than its subnets, correct one of the two.",
     example: "data[meshNetworks].networks.b.endpoints[0].fromCidr: line 7, column 17: 10.1.0.0/16 of network \"b\" is within 10.0.0.0/8 of network \"a\" (line 4), and Istio uses only the wider range; narrow 10.0.0.0/8 so that the ranges do not overlap [NetworkSubnetOverlap]",
+    is_of_networks: true,
     state: judge,
     ..Rule::IDLE
 };

@@ -16,6 +16,7 @@ pub(super) static RULE: Rule = Rule {
     why: "On the same network pods reach each other by IP address, so traffic goes to whichever cluster the address is found in first. Behind gateways an overlap is harmless until the networks are joined.",
     remedy: "Use the next free subnet in the message, or put the member on a network of its own (`isthmus.dev/network`, `enableIngressGateway`). The subnets of a running cluster cannot be changed without rebuilding it.",
     example: "metadata.annotations[isthmus.dev/pod-subnet-cidr]: 10.111.0.0/16 overlaps pod subnet 10.111.0.0/16 of member \"local\" (Secret kube-system/d8-cluster-configuration) on the same network; next free /16: 10.112.0.0/16; or keep the member behind a gateway (spec.enableIngressGateway: true) [SubnetOverlap]",
+    is_of_networks: true,
     state: judge,
     ..Rule::IDLE
 };
