@@ -209,10 +209,14 @@ impl<R: Clone + PartialEq> Clerk<R> {
         let ours = ours.filter(|_| self.minds(Safeguard::Own));
         let is_pending = |entry: &&Entry<R>| !self.over.contains_key(&entry.stamp);
         let pending: Vec<_> = page.entries.iter().filter(is_pending).chain(ours).collect();
-        let is_same = |entry: &Entry<R>| entry.object == *ask.object && entry.id == *ask.id;
-        let is_of_user = |entry: &&&Entry<R>| entry.user == *ask.user && !is_same(entry);
-        let of_user = pending.iter().filter(is_of_user).count();
-        let bytes: usize = pending.iter().map(|entry| entry.bytes).sum();
+        let is_repeated = |entry: &Entry<R>| {
+            let Entry { object, id, reading, .. } = entry;
+            *object == *ask.object && *id == *ask.id && reading.as_ref() == ask.reading
+        };
+        let new: Vec<_> = pending.iter().filter(|entry| !is_repeated(entry)).collect();
+        let bytes: usize = new.iter().map(|entry| entry.bytes).sum::<usize>() + ask.bytes;
+        let of_user = new.iter().filter(|entry| entry.user == *ask.user);
+        let (count, own) = of_user.fold((0, 0), |(count, own), it| (count + 1, own + it.bytes));
         // Of its own object, a write is stored in place of what is pending, or not at all.
         let others = pending.into_iter().filter(|entry| entry.object != *ask.object);
         let related = judge.related(others.collect());
@@ -233,11 +237,12 @@ impl<R: Clone + PartialEq> Clerk<R> {
             return Ok(());
         }
         let remaining = self.setup.longest / 8;
-        if of_user >= MOST_OF_USER {
-            return Err(Wait { why: Why::Crowded, remaining });
-        }
-        if bytes + ask.bytes > self.setup.most_bytes {
+        if bytes > self.setup.most_bytes {
             return Err(Wait { why: Why::Full, remaining });
+        }
+        // To each user, what is its own counts twice: nobody takes more room than is left to others.
+        if count >= MOST_OF_USER || bytes + own > self.setup.most_bytes {
+            return Err(Wait { why: Why::Crowded, remaining });
         }
         Ok(())
     }

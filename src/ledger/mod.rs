@@ -23,8 +23,9 @@ pub use clerk::{Clerk, Due, Expected, Listed, Outcome, Settled, Sight, Swap};
 pub use page::{Cache, Entry, Page, Stored, Watched};
 pub use text::{bytes_of, checksum, written};
 
-/// The most entries of one user that are not settled.
-pub const MOST_OF_USER: usize = 32;
+/// The most entries of one user that are not settled: a controller that makes two hundred objects in a
+/// second has fewer, as they are stored within half a second. They take no more bytes than are free.
+pub const MOST_OF_USER: usize = 128;
 /// The most entries that a write is judged against in every combination.
 pub const MOST_RELATED: usize = 6;
 /// The most bytes of the entries of a page that replicas share.

@@ -191,6 +191,19 @@ fn what_one_user_and_all_together_may_enter_is_bounded() {
 }
 
 #[test]
+fn a_user_who_takes_all_room_leaves_some_to_others() {
+    let (mut clerk, now) = clerk();
+    let fill = |user: &str| {
+        let is_entered = |name: &usize| {
+            let name = format!("{user}{name}");
+            matches!(ask(&mut clerk, now, &name, user, 1, MOST_BYTES / 16), Step::Enter(_))
+        };
+        (0..16).take_while(is_entered).count()
+    };
+    assert_eq!(["a", "b", "c"].map(fill), [8, 4, 2]);
+}
+
+#[test]
 fn what_cannot_be_told_is_waited_for_and_not_for_ever() {
     let (mut clerk, now) = clerk();
     ask(&mut clerk, now, "a", "user", 1, 1);

@@ -227,7 +227,9 @@ fn what_one_user_and_all_together_may_have_pending_is_bounded() {
         let mut new = reading(&format!("l{number}"), &format!("l{number}.example.com"));
         let advice = "x".repeat(MOST_BYTES / 4).into();
         new.claim(&"large".into(), &["spec", "field"], Fact::Advice(advice));
-        let verdict = admit(&snapshot, creation(new, &format!("l{number}")));
+        let user = format!("user{number}");
+        let write = Write { user: user.as_str().into(), ..creation(new, &format!("l{number}")) };
+        let verdict = admit(&snapshot, write);
         verdict.delay.map(|delay| delay.wait.why)
     };
     assert_eq!((0..4).map(large).collect::<Vec<_>>(), [None, None, None, Some(Why::Full)]);

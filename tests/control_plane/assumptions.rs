@@ -113,9 +113,10 @@ fn a_creation_has_its_uid_when_it_is_judged_however_it_is_written() {
 fn a_write_is_given_up_before_it_stops_counting() {
     // Each webhook answers in time, and both together not soon enough for what remains after them.
     let each = LONGEST.saturating_sub(Duration::from_secs(5)) / 2;
+    let is_slow = |request: &Json| request["object"]["data"]["key"] == "slow";
     let slow = move || {
         Recorder::start(move |request: &Json, _| {
-            if request["object"]["metadata"]["name"] == "slow" {
+            if is_slow(request) {
                 thread::sleep(each);
             }
             json!({"allowed": true})
@@ -129,10 +130,44 @@ fn a_write_is_given_up_before_it_stops_counting() {
         stored(&api.try_create(MAPS, &map("probe", "1")));
         (!first.requests("probe").is_empty()).then_some(())
     });
-    let answer = api.create(MAPS, &map("slow", "1"));
-    assert!(answer.status >= 500, "{}", answer.text());
-    assert_eq!((first.requests("slow").len(), asked.requests("slow").len()), (1, 1));
-    assert_eq!(api.send("GET", &format!("{MAPS}/slow"), &Json::Null).status, 404);
+    let patch = json!({"data": {"key": "slow"}});
+    let writes = [
+        ("created", "POST", "", map("created", "slow")),
+        ("put", "PUT", "", map("put", "slow")),
+        ("patched", "PATCH", MERGE, patch),
+        ("applied", "PATCH", APPLY, map("applied", "slow")),
+    ];
+    for (name, ..) in &writes[1..] {
+        stored(&api.create(MAPS, &map(name, "1")));
+    }
+    thread::scope(|scope| {
+        for (name, method, headers, body) in &writes {
+            let (asked, first) = (&asked, &first);
+            scope.spawn(move || {
+                let path = match *method {
+                    "POST" => MAPS.to_owned(),
+                    _ if *headers == APPLY => {
+                        format!("{MAPS}/{name}?fieldManager=test&force=true")
+                    }
+                    _ => format!("{MAPS}/{name}"),
+                };
+                let mut api = asked.plane.admin();
+                let answer = match *headers {
+                    "" => api.send(method, &path, body),
+                    headers => api.send_as(method, &path, headers, body),
+                };
+                assert!(answer.status >= 500, "{name}: {}", answer.text());
+                for recorder in [first, &*asked.recorders[0]] {
+                    let calls = recorder.requests(name);
+                    assert_eq!(calls.iter().filter(|it| is_slow(it)).count(), 1, "{name}");
+                }
+            });
+        }
+    });
+    assert_eq!(api.send("GET", &format!("{MAPS}/created"), &Json::Null).status, 404);
+    for (name, ..) in &writes[1..] {
+        assert_eq!(api.get(&format!("{MAPS}/{name}"))["data"]["key"], "1", "{name}");
+    }
 }
 
 #[test]
@@ -150,6 +185,35 @@ fn a_creation_that_is_tried_again_has_another_uid() {
         asked.requests("again").iter().map(|it| it["object"]["metadata"]["uid"].clone()).collect();
     assert_eq!(uids.len(), 2);
     assert!(uids[0] != uids[1] && uids[1] == object["metadata"]["uid"], "{uids:?}");
+}
+
+#[test]
+fn a_generated_name_that_is_taken_is_judged_again_by_another_name_and_uid() {
+    let (plane, first) = (Arc::new(OnceLock::<&'static Plane>::new()), Arc::new(OnceLock::new()));
+    let (of_answer, judged) = (Arc::clone(&plane), Arc::clone(&first));
+    // While the first name is judged, somebody else takes it.
+    let take = move |request: &Json, _: usize| {
+        let metadata = &request["object"]["metadata"];
+        if metadata["generateName"] == "taken-" && judged.set(request.clone()).is_ok() {
+            let name = metadata["name"].as_str().unwrap();
+            stored(&of_answer.get().unwrap().admin().create(MAPS, &map(name, "other")));
+        }
+        json!({"allowed": true})
+    };
+    let asked = Asked::by([Recorder::start(take)]);
+    plane.set(asked.plane).ok();
+    let mut generated = map("", "1");
+    generated["metadata"] = json!({"generateName": "taken-"});
+    let made = stored(&asked.plane.admin().create(MAPS, &generated));
+    let requests = asked.requests(made["metadata"]["name"].as_str().unwrap());
+    assert_eq!(requests.len(), 1);
+    let first = first.get().unwrap();
+    assert_ne!(requests[0]["uid"], first["uid"]);
+    for field in ["name", "uid"] {
+        let of = |request: &Json| request["object"]["metadata"][field].clone();
+        assert_eq!(of(&requests[0]), made["metadata"][field]);
+        assert_ne!(of(&requests[0]), of(first), "{field}");
+    }
 }
 
 #[test]

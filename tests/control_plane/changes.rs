@@ -70,7 +70,9 @@ fn members_are_described_by_config_maps_in_their_namespace_only() {
     told.kubectl(&cluster, REPLACE, &labelled("isthmus", "10.244.7.0/24"));
     told.kubectl(&cluster, REPLACE, &labelled("isthmus", "10.246.0.0/16"));
     told.note("Without its label it says nothing any more.");
+    let before = cluster.isthmus.reviews();
     told.kubectl(&cluster, &["label", "-n=isthmus", "cm/far", "isthmus.dev/member-"], "");
+    assert!(cluster.isthmus.reviews() > before, "it is judged by what it said");
     cluster.wait_watched(1);
     told.kubectl(&cluster, &["delete", "-n=default", "cm/far"], "");
     told.check();

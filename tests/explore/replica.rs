@@ -364,11 +364,16 @@ impl Replica {
     }
 
     fn base(&self, write: &Write) -> Values {
-        let mut base = Values::new();
-        for watch in &self.cache.watches {
-            let values = watch.objects.iter();
-            base.extend(values.map(|(name, object)| (*name, read_by(self.kind, object.value))));
+        // Of an object that moves, either watch may be the first to tell: the newer one counts.
+        let mut known = BTreeMap::new();
+        for (name, object) in self.cache.watches.iter().flat_map(|watch| &watch.objects) {
+            let newest = known.entry(*name).or_insert(*object);
+            if newest.version < object.version {
+                *newest = *object;
+            }
         }
+        let values = known.into_iter().map(|(name, it)| (name, read_by(self.kind, it.value)));
+        let mut base: Values = values.collect();
         base.remove(&write.name);
         base.extend(write.old.map(|old| (write.name, read_by(self.kind, old.value))));
         base

@@ -28,8 +28,8 @@ enum Phase {
 
 impl Request {
     pub(crate) fn new(world: &mut World) -> Option<Self> {
-        let name = world.names[world.random.at(world.names.len())];
-        let value = world.random.below(u64::from(VALUES)) as u8;
+        let name = world.aim.names[world.random.at(world.aim.names.len())];
+        let value = world.aim.value(&mut world.random);
         // A creation of a name that exists waits for that to be deleted.
         let exists = world.store.contains_key(&name);
         let creates = name != CC && (!exists || world.random.below(3) == 0);
@@ -194,7 +194,7 @@ impl Request {
     /// Its writer begins it again, later.
     fn again(mut self, world: &mut World) -> Option<Self> {
         self.repeats = self.repeats.checked_sub(1)?;
-        let rest = [0, 2_000, 6_000, 40_000][world.random.at(4)];
+        let rest = world.aim.rests[world.random.at(4)];
         self.phase = Phase::Resting(world.now + rest);
         Some(self)
     }

@@ -2,10 +2,12 @@
 //! that may happen is one step, chosen at random by a seed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use isthmus::ledger::{Expected, Page, Safeguard, Sight, Swap};
 
+use crate::aim::{Aim, Event};
 use crate::replica::Replica;
 use crate::request::Request;
 
@@ -15,8 +17,6 @@ pub(crate) const NAMES: [&str; 5] = ["p0", "p1", "p2", "cc", "mc"];
 pub(crate) const PEERS: usize = 3;
 pub(crate) const CC: usize = 3;
 pub(crate) const MC: usize = 4;
-/// What a schedule writes to.
-const WRITTEN: [&[usize]; 4] = [&[0, 1, 2, 0, 1, 2, CC, MC], &[2, 2, 0], &[0, CC], &[0, MC, CC]];
 /// What an object may claim: one of so many values.
 pub(crate) const VALUES: u8 = 5;
 pub(crate) const WATCHES: [&str; 4] = ["peers", "labelled", "configuration", "module"];
@@ -40,6 +40,15 @@ pub(crate) enum Left {
     Late,
 }
 
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Safeguard(safeguard) => write!(f, "{safeguard:?}"),
+            left => write!(f, "{left:?}"),
+        }
+    }
+}
+
 pub(crate) type Values = BTreeMap<usize, u8>;
 
 /// An object as it is stored.
@@ -57,44 +66,6 @@ pub(crate) struct Lease {
     pub(crate) page: Option<Page<u8>>,
 }
 
-/// What may happen, and how often in a thousand steps.
-#[derive(Clone, Copy)]
-enum Event {
-    Request,
-    Step,
-    Pump,
-    List,
-    Read,
-    Work,
-    Restart,
-    Spoil,
-    Delete,
-    Restore,
-    Leap,
-    Orphan,
-    Clock,
-    Stall,
-}
-
-const USUAL: [(Event, u64); 6] = [
-    (Event::Request, 160),
-    (Event::Step, 400),
-    (Event::Pump, 160),
-    (Event::List, 40),
-    (Event::Read, 30),
-    (Event::Work, 170),
-];
-const FAULTS: [(Event, u64); 8] = [
-    (Event::Restart, 7),
-    (Event::Spoil, 2),
-    (Event::Delete, 1),
-    (Event::Restore, 5),
-    (Event::Leap, 9),
-    (Event::Orphan, 6),
-    (Event::Clock, 4),
-    (Event::Stall, 2),
-];
-
 /// What etcd holds.
 #[derive(Clone)]
 struct Etcd {
@@ -106,9 +77,7 @@ struct Etcd {
 
 pub(crate) struct World {
     pub(crate) random: Random,
-    weights: Vec<(Event, u64)>,
-    /// What is written to.
-    pub(crate) names: &'static [usize],
+    pub(crate) aim: Aim,
     pub(crate) left: Left,
     /// The true time, in milliseconds.
     pub(crate) now: u64,
@@ -171,14 +140,10 @@ impl World {
     pub(crate) fn new(seed: u64, left: Left) -> Self {
         let mut random = Random(seed);
         let lease = Lease { uid: 1, version: 1, page: None };
-        let names = WRITTEN[random.at(WRITTEN.len())];
-        // Each schedule is of some faults only: where all of them happen, they hide each other.
-        let fault = |(event, weight)| (event, weight * [0, 0, 1, 5][random.at(4)]);
-        let weights = USUAL.into_iter().chain(FAULTS.map(fault)).collect();
+        let aim = Aim::of(left, &mut random);
         let mut world = Self {
             random: Random(random.next()),
-            weights,
-            names,
+            aim,
             left,
             now: 1_000,
             version: 10,
@@ -275,7 +240,7 @@ impl World {
                 self.requests.extend(request);
             }
         }
-        match self.event() {
+        match self.aim.event(&mut self.random) {
             Event::Request if self.requests.len() < 6 => self.begin_request(),
             Event::Request | Event::Step => self.of_request(),
             Event::Pump => self.of_replica(Replica::pump),
@@ -294,17 +259,6 @@ impl World {
             }
             Event::Stall => {}
         }
-    }
-
-    fn event(&mut self) -> Event {
-        let mut left = self.random.below(self.weights.iter().map(|(_, weight)| weight).sum());
-        for (event, weight) in &self.weights {
-            match left.checked_sub(*weight) {
-                Some(rest) => left = rest,
-                None => return *event,
-            }
-        }
-        Event::Step
     }
 
     pub(crate) fn is_stalled(&self) -> bool {
