@@ -85,7 +85,7 @@ fn registered(member: &Member, claim: &Claim, ours: &SecretKey) -> Vec<Finding> 
                 "cluster ID {:?} is registered by Secret {}/{} already, so Istio ignores this one",
                 key.key, key.namespace, key.name
             );
-            let remedy = "delete the other Secret first, also to rename it".to_owned();
+            let remedy = "delete the other Secret first (also when renaming one)".to_owned();
             let finding = RULE.deny(member, &claim.place, message, remedy);
             findings.push(finding.against(&theirs.place));
         }

@@ -26,7 +26,7 @@ impl Clock {
             self.errors.inc();
             tracing::error!(
                 seconds = apart.as_secs(),
-                "the clock is not that of the API server, so facts seem newer or older than they are"
+                "the clock differs from that of the API server, so facts seem newer or older than they are"
             );
         }
         self.is_wrong = is_wrong;

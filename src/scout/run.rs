@@ -471,7 +471,10 @@ impl Scout {
                 continue;
             }
             match self.home.delete(name, stored).await {
-                Ok(()) => tracing::info!(member = name, "a MeshMember of nobody was deleted"),
+                Ok(()) => tracing::info!(
+                    member = name,
+                    "a MeshMember of a cluster that is no longer known was deleted"
+                ),
                 // It has changed since.
                 Err(failure) if failure.is_conflict() || failure.is_not_found() => {}
                 Err(failure) => return Err(failure),

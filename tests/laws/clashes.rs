@@ -152,16 +152,23 @@ fn untold(mesh: &mut Mesh, new: &Reading, told: &mut BTreeSet<&str>) -> Vec<Find
     // Where no domain is known to be the local one, a split is told when it comes about; on which
     // side of it the majority is may change with members that agree with others.
     const OF_ALL: &str = "ClusterDomainMismatch";
+    const OF_DOCUMENTS: &str = "InvalidDocument";
     let before = wrong_with(mesh);
     told.retain(|rule| *rule == OF_ALL);
     told.extend(asked(mesh, new).rules());
     mesh.apply(new.clone());
+    // Of what cannot be read nothing is known but that, and what is written instead is judged.
+    if told.contains(OF_DOCUMENTS) {
+        return Vec::new();
+    }
     let after = wrong_with(mesh).into_iter();
     let is_new = |it: &Finding| {
         let at = |of: &Finding| (of.rule, of.member.clone(), of.place.clone());
         !before.iter().any(|before| at(before) == at(it))
     };
-    after.filter(|it| is_new(it) && !told.contains(it.rule)).collect()
+    // The Secret of a registry may still come.
+    let may_come = |it: &Finding| it.message.ends_with("is not the ID of a known cluster");
+    after.filter(|it| is_new(it) && !may_come(it) && !told.contains(it.rule)).collect()
 }
 
 /// The objects of all cases, as a cluster with the default settings reads them.
