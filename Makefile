@@ -22,7 +22,7 @@ FUZZ_LIMITS ?= -max_len=4096 -timeout=20
 PROPTEST_CASES ?= 2000
 
 # How many tests run at once: most of them wait most of the time.
-TEST_THREADS ?= $(shell echo $$((4 * $$(nproc))))
+TEST_THREADS ?= $(shell echo $$((3 * $$(nproc))))
 
 # How many schedules of the ledger `make explore` runs.
 SCHEDULES ?= 1000000

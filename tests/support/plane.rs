@@ -66,7 +66,7 @@ struct Ports {
 struct Leashed(Child);
 
 /// How many control planes tests use that need one: most tests wait most of the time.
-const PLANES: usize = 6;
+const PLANES: usize = 5;
 static PLANE: [OnceLock<Plane>; PLANES] = [const { OnceLock::new() }; PLANES];
 static IDLE: Mutex<Idle> = Mutex::new(Idle { planes: BTreeSet::new(), wanted: Vec::new() });
 static RETURNED: Condvar = Condvar::new();
