@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::meshmember::{Joined, object_name};
 
 /// How many clusters are visited at most.
-const MOST_PEERS: usize = 1000;
+pub(super) const MOST_PEERS: usize = 1000;
 /// How Deckhouse calls the Secrets that it renders of IstioMulticlusters, and where they are.
 const RENDERED: (&str, &str) = ("d8-istio", "istio-remote-secret-");
 /// How long to wait after the first failure.

@@ -20,7 +20,7 @@ use super::clock::Clock;
 use super::events::Told;
 use super::judge::Judge;
 use super::metrics::Metrics;
-use super::peers::{Peer, pause, peers};
+use super::peers::{MOST_PEERS, Peer, pause, peers};
 use super::probes;
 use super::reports::Reports;
 use super::stored::{Home, Secrets, Stored};
@@ -152,6 +152,8 @@ struct Scout {
     reports: Option<Reports>,
     /// What was told last of the cluster's own failures.
     trouble: Option<String>,
+    /// Whether as many clusters are joined as are looked at.
+    is_full: bool,
     clock: Clock,
 }
 
@@ -180,6 +182,7 @@ impl Scout {
             told: Told::default(),
             reports,
             trouble: None,
+            is_full: false,
             clock,
         }
     }
@@ -240,6 +243,15 @@ impl Scout {
             .filter_map(|(name, member)| Some((member.spec.cluster_id.clone()?, name.clone())));
         let mut peers = peers(&self.home.multiclusters(), &secrets, &stated.collect());
         drop(secrets);
+        let is_full = peers.len() >= MOST_PEERS;
+        if is_full && !self.is_full {
+            self.state.metrics.errors.inc();
+            tracing::error!(
+                peers = MOST_PEERS,
+                "as many clusters are joined as a scout reads; further ones are left out"
+            );
+        }
+        self.is_full = is_full;
         let local = self.config.settings.local_member.clone();
         peers.remove(&local);
         self.send_out(&peers, &local);
